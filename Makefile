@@ -1,0 +1,165 @@
+# kprobe: everything is built under build/. `make help` lists the targets.
+#
+# Settings you may change:
+CC        ?= gcc
+CLANG     ?= clang
+BPFTOOL   ?= bpftool
+SAN       ?=#           address | undefined | thread: build with that sanitizer
+BPF       ?= 1#         0: build without capture
+V         ?= 0#         1: show commands
+PREFIX    ?= /usr/local
+DESTDIR   ?=
+N         ?= 20#        repetitions of demo-accuracy
+FUZZ_SECONDS ?= 60#     per target of `make fuzz`
+# Nothing below needs a change.
+
+ifeq ($(origin CC),default)
+CC := gcc
+endif
+Q := $(if $(filter 1,$(V)),,@)
+say = $(if $(filter 1,$(V)),,@printf '  %-7s %s\n' '$(1)' '$(2)';)
+
+OUT  := build$(if $(strip $(SAN)),/$(strip $(SAN)),/release)
+GEN  := build/gen
+BIN  := $(OUT)/bin
+VERSION := $(shell git describe --always --dirty 2>/dev/null || echo unknown)
+
+WARN := -Wall -Wextra -Wshadow -Wstrict-prototypes -Wmissing-prototypes -Wpointer-arith -Wcast-qual \
+	-Wwrite-strings -Wvla -Wformat=2 -Wundef -Wimplicit-fallthrough $(if $(CI),-Werror)
+CPPFLAGS += -D_GNU_SOURCE -I. -Isrc -I$(GEN) $(if $(filter 0,$(BPF)),-DKP_NO_BPF)
+CFLAGS   ?= -O2 -g
+CFLAGS   += -std=c11 -fno-strict-aliasing -fno-common -fstack-protector-strong $(WARN) \
+	$(if $(strip $(SAN)),-fsanitize=$(strip $(SAN)) -fno-omit-frame-pointer -DKP_ASSERT_SLOW)
+LDLIBS   := -luring -lzstd -llz4 -lmicrohttpd -ljansson -ledit -lcurl -lpthread -lm \
+	$(if $(filter 0,$(BPF)),,-lbpf -lelf -lz)
+
+LIB_SRC  := $(sort $(wildcard src/*/*.c))
+LIB_OBJ  := $(LIB_SRC:%.c=$(OUT)/%.o) $(if $(wildcard grammar/*),$(OUT)/gen/lex.o $(OUT)/gen/query.o)
+LIB      := $(OUT)/libkprobe.a
+TOOL_SRC := $(filter-out tools/kpd.c tools/kpq.c,$(sort $(wildcard tools/*.c)))
+TOOL_OBJ := $(TOOL_SRC:%.c=$(OUT)/%.o)
+DEMO_BIN := $(patsubst demo/%.c,$(BIN)/kp-demo-%,$(filter-out demo/common.c,$(wildcard demo/*.c)))
+HELP_OBJ := $(patsubst %.c,$(OUT)/%.o,$(wildcard tests/helpers/*.c))
+TEST_SRC := $(sort $(wildcard tests/unit/*.c tests/fault/*.c tests/live/*.c tests/query/*.c tests/cli/*.c))
+TEST_BIN := $(TEST_SRC:%.c=$(OUT)/%)
+FUZZ_SRC := $(sort $(wildcard tests/fuzz/fuzz_*.c))
+REPLAY   := $(FUZZ_SRC:tests/fuzz/%.c=$(OUT)/tests/replay_%)
+BENCH    := $(patsubst %.c,$(OUT)/%,$(wildcard bench/*.c))
+BPF_SRC  := $(wildcard bpf/*.bpf.c)
+BPF_OBJ  := $(BPF_SRC:bpf/%.bpf.c=build/bpf/%.bpf.o)
+BPF_SKEL := $(if $(filter 0,$(BPF)),,$(if $(BPF_SRC),$(GEN)/capture.skel.h))
+
+.DELETE_ON_ERROR:
+.SECONDARY:
+.PHONY: deps all demo demo-accuracy test check bench fuzz asan ubsan tsan tidy format man install \
+	uninstall clean help
+
+PROGRAMS := $(patsubst tools/%.c,$(BIN)/%,$(wildcard tools/kpd.c tools/kpq.c)) $(DEMO_BIN)
+
+all: $(LIB) $(PROGRAMS) ## build the programs
+
+deps: ## install missing Debian packages, or say which
+	$(Q)tools/deps.sh
+
+demo: deps ## record a small payments stack and explain one slow payment
+	$(Q)$(MAKE) --no-print-directory all
+	$(Q)$(BIN)/kpq demo
+
+demo-accuracy: all ## repeat the demo N times and count how often the culprit is named
+	$(Q)$(BIN)/kpq demo --accuracy $(N)
+
+test: deps ## build and run every test
+	$(Q)$(MAKE) --no-print-directory all check
+
+check: $(TEST_BIN) $(REPLAY) $(PROGRAMS) # the tests, packages present
+	$(Q)tests/run.sh $(OUT)
+
+bench: all $(BENCH) ## run the benches
+	$(Q)for b in $(BENCH); do $$b || exit 1; done
+
+fuzz: $(FUZZ_SRC:tests/fuzz/%.c=build/fuzz/%) ## run every fuzzer for FUZZ_SECONDS
+	$(Q)tests/fuzz/run.sh $(FUZZ_SECONDS) $^
+
+asan ubsan tsan: ## run the tests under a sanitizer
+	$(Q)$(MAKE) --no-print-directory SAN=$(if $(filter asan,$@),address,$(if $(filter ubsan,$@),undefined,thread)) all check
+
+tidy: ## check layering, names, length and format
+	$(Q)tests/tidy.sh
+
+format: ## format the sources
+	$(Q)clang-format -i $$(git ls-files '*.c' '*.h')
+
+man: $(wildcard man/*.[1-8]) ## check the man pages
+	$(Q)for m in $^; do man --warnings -l $$m >/dev/null || exit 1; done
+
+install: all ## install under PREFIX
+	install -d $(DESTDIR)$(PREFIX)/bin $(DESTDIR)$(PREFIX)/share/man/man1 $(DESTDIR)$(PREFIX)/share/man/man8
+	install -m 755 $(BIN)/kpd $(BIN)/kpq $(DEMO_BIN) $(DESTDIR)$(PREFIX)/bin
+	for m in man/*.1; do [ ! -f $$m ] || install -m 644 $$m $(DESTDIR)$(PREFIX)/share/man/man1; done
+	for m in man/*.8; do [ ! -f $$m ] || install -m 644 $$m $(DESTDIR)$(PREFIX)/share/man/man8; done
+
+uninstall: ## remove what install put there
+	rm -f $(addprefix $(DESTDIR)$(PREFIX)/bin/,kpd kpq $(notdir $(DEMO_BIN)))
+	rm -f $(addprefix $(DESTDIR)$(PREFIX)/share/man/man1/,$(notdir $(wildcard man/*.1)))
+	rm -f $(addprefix $(DESTDIR)$(PREFIX)/share/man/man8/,$(notdir $(wildcard man/*.8)))
+
+clean: ## remove everything built
+	rm -rf build
+
+help: ## list the targets
+	$(Q)sed -n 's/^\([a-z -]*\):.*## \(.*\)/\1\t\2/p' $(MAKEFILE_LIST) | expand -t 18
+
+# --- rules ---
+$(GEN)/syscalls.inc:
+	$(call say,GEN,$@)mkdir -p $(@D) && $(CC) -E -dM -x c /dev/null -include asm/unistd.h \
+	  | sed -n 's/^#define __NR_\([a-z0-9_]*\) \([0-9]*\)$$/\2 \1/p' | sort -n \
+	  | awk '{print "KP_SYSCALL("$$1", \""$$2"\")"}' > $@
+
+$(GEN)/lex.c: grammar/lex.re
+	$(call say,RE2C,$@)mkdir -p $(@D) && re2c -W -Werror --no-generation-date -i -o $@ $<
+
+$(GEN)/query.c: grammar/query.y
+	$(call say,LEMON,$@)mkdir -p $(@D) && lemon -s -q -d$(@D) $< >/dev/null || lemon -d$(@D) $<
+
+$(GEN)/query.h: $(GEN)/query.c ;
+
+build/bpf/%.bpf.o: bpf/%.bpf.c $(wildcard bpf/*.h) src/column/catalogue.def
+	$(call say,BPF,$@)mkdir -p $(@D) && $(CLANG) -g -O2 -target bpf -mcpu=v3 -D__TARGET_ARCH_x86 -Wall \
+	  $(if $(CI),-Werror) -Ibpf -Isrc -c $< -o $@
+
+build/bpf/capture.o: $(BPF_OBJ)
+	$(call say,BPFLD,$@)$(BPFTOOL) gen object $@ $^
+
+$(GEN)/capture.skel.h: build/bpf/capture.o
+	$(call say,SKEL,$@)mkdir -p $(@D) && $(BPFTOOL) gen skeleton $< name capture > $@
+
+$(OUT)/gen/%.o: $(GEN)/%.c | $(GEN)/query.c
+	$(call say,CC,$<)mkdir -p $(@D) && $(CC) $(CPPFLAGS) -Isrc/query $(CFLAGS) -Wno-unused-parameter -w -MMD -MP -c $< -o $@
+
+$(OUT)/%.o: %.c | $(GEN)/syscalls.inc $(if $(wildcard grammar/*),$(GEN)/query.c) $(BPF_SKEL)
+	$(call say,CC,$<)mkdir -p $(@D) && $(CC) $(CPPFLAGS) -Ibpf -Itools -Itests/helpers -DKP_BUILD_VERSION='"$(VERSION)"' \
+	  $(CFLAGS) -MMD -MP -c $< -o $@
+
+$(LIB): $(LIB_OBJ)
+	$(call say,AR,$@)rm -f $@ && ar rcs $@ $^
+
+$(BIN)/kpd $(BIN)/kpq: $(BIN)/%: $(OUT)/tools/%.o $(TOOL_OBJ) $(LIB)
+	$(call say,LD,$@)mkdir -p $(@D) && $(CC) $(CFLAGS) -o $@ $^ $(LDLIBS)
+
+$(BIN)/kp-demo-%: $(OUT)/demo/%.o $(OUT)/demo/common.o
+	$(call say,LD,$@)mkdir -p $(@D) && $(CC) $(CFLAGS) -o $@ $^ -lpthread -lm
+
+$(TEST_BIN): %: %.o $(HELP_OBJ) $(TOOL_OBJ) $(LIB)
+	$(call say,LD,$@)$(CC) $(CFLAGS) -o $@ $^ -lcmocka $(LDLIBS)
+
+$(REPLAY): $(OUT)/tests/replay_%: $(OUT)/tests/fuzz/%.o $(OUT)/tests/fuzz/replay.o $(LIB)
+	$(call say,LD,$@)$(CC) $(CFLAGS) -o $@ $^ $(LDLIBS)
+
+build/fuzz/%: tests/fuzz/%.c $(LIB_SRC) $(GEN)/query.c $(GEN)/lex.c $(GEN)/syscalls.inc $(BPF_SKEL)
+	$(call say,FUZZ,$@)mkdir -p $(@D) && $(CLANG) $(CPPFLAGS) -Ibpf -Isrc/query -DKP_BUILD_VERSION='"fuzz"' -g -O1 -std=c11 -w \
+	  -fsanitize=fuzzer,address,undefined -fno-sanitize-recover=undefined -o $@ $< $(LIB_SRC) $(GEN)/lex.c $(GEN)/query.c $(LDLIBS)
+
+$(BENCH): %: %.o $(TOOL_OBJ) $(LIB)
+	$(call say,LD,$@)$(CC) $(CFLAGS) -o $@ $^ $(LDLIBS)
+
+-include $(shell find build -name '*.d' 2>/dev/null)

@@ -1,0 +1,91 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "base/arena.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#define CHUNK_BYTES_MIN ((size_t)64 * 1024)
+#define ALIGN_BYTES     ((size_t)16)
+
+struct kp_arena_chunk {
+    struct kp_arena_chunk *next;
+    size_t capacity; /* bytes after this header */
+    size_t used;
+    size_t pad; /* keeps the payload 16-byte aligned */
+};
+
+void kp_arena_init(struct kp_arena *arena, size_t cap_bytes)
+{
+    memset(arena, 0, sizeof(*arena));
+    arena->cap_bytes = cap_bytes;
+}
+
+void kp_arena_deinit(struct kp_arena *arena)
+{
+    struct kp_arena_chunk *chunk = arena->chunk;
+    while (chunk != NULL) {
+        struct kp_arena_chunk *next = chunk->next;
+        free(chunk);
+        chunk = next;
+    }
+    arena->chunk = NULL;
+    arena->used_bytes = 0;
+}
+
+void *kp_arena_alloc(struct kp_arena *arena, size_t size_bytes)
+{
+    if (size_bytes > SIZE_MAX / 4)
+        return NULL;
+    size_t size = (size_bytes + ALIGN_BYTES - 1) & ~(ALIGN_BYTES - 1);
+    if (arena->cap_bytes != 0 && size > arena->cap_bytes - arena->used_bytes)
+        return NULL;
+    struct kp_arena_chunk *chunk = arena->chunk;
+    if (chunk == NULL || chunk->capacity - chunk->used < size) {
+        size_t grown = chunk == NULL ? CHUNK_BYTES_MIN : chunk->capacity * 2;
+        if (grown > (size_t)4 * 1024 * 1024)
+            grown = (size_t)4 * 1024 * 1024;
+        size_t capacity = size > grown ? size : grown;
+        chunk = malloc(sizeof(*chunk) + capacity);
+        if (chunk == NULL)
+            return NULL;
+        chunk->next = arena->chunk;
+        chunk->capacity = capacity;
+        chunk->used = 0;
+        arena->chunk = chunk;
+    }
+    void *at = (char *)(chunk + 1) + chunk->used;
+    chunk->used += size;
+    arena->used_bytes += size;
+    return at;
+}
+
+void *kp_arena_zalloc(struct kp_arena *arena, size_t count, size_t item_bytes)
+{
+    size_t size = 0;
+    if (__builtin_mul_overflow(count, item_bytes, &size))
+        return NULL;
+    void *at = kp_arena_alloc(arena, size);
+    if (at != NULL)
+        memset(at, 0, size);
+    return at;
+}
+
+struct kp_str kp_arena_str(struct kp_arena *arena, struct kp_str text)
+{
+    char *copy = kp_arena_alloc(arena, (size_t)text.len + 1);
+    if (copy == NULL)
+        return (struct kp_str){NULL, 0};
+    if (text.len > 0)
+        memcpy(copy, text.ptr, text.len);
+    copy[text.len] = '\0';
+    return (struct kp_str){copy, text.len};
+}
+
+kp_status kp_arena_error(const struct kp_arena *arena, struct kp_error *err)
+{
+    const char *owner = arena->owner == NULL ? "query" : arena->owner;
+    kp_error_set(err, KP_LIMIT, "%s needs more memory than the query's limit of %zu bytes", owner,
+                 arena->cap_bytes);
+    kp_error_hint(err, "narrow the time range or the grouping, or raise the memory limit");
+    return KP_LIMIT;
+}
