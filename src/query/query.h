@@ -1,0 +1,59 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * A query: text in, result batches out.
+ *
+ *   text -> tokens (grammar/lex.re) -> tree (grammar/query.y, ast.c) -> names, types, units (bind.c)
+ *        -> operator chain with time range, keys and columns pushed into the scan (plan.c)
+ *        -> batches (op_*.c, expr.c, func.c), pulled by exec.c under row, time and memory limits
+ *
+ * No query path knows who asked: tools, server and tests use these calls and hand the batches to
+ * src/render.
+ */
+#ifndef KP_QUERY_QUERY_H
+#define KP_QUERY_QUERY_H
+
+#include "column/batch.h"
+#include "storage/storage.h"
+
+struct kp_query;
+
+struct kp_query_opts {
+    size_t memory_bytes_max;  /* arena cap; 0 = 256 MiB */
+    kp_dur timeout;           /* 0 = none */
+    kp_dur default_window;    /* time bound of a query without one, back from the newest row; 0 = all */
+    const _Atomic bool *cancel; /* checked per batch; NULL = never */
+};
+
+struct kp_query_stat {
+    uint64_t rows_out, rows_read, bytes_read;
+    uint32_t segments, segments_pruned, pages, pages_pruned;
+    size_t memory_bytes;
+    kp_dur elapsed;
+    uint64_t as_of;
+};
+
+/* Parses, binds and plans one statement. snapshot may be NULL: then only statements that need no
+ * data (print, explain, show) can be opened and others give UNSUPPORTED. text is copied.
+ * Errors carry line, column and width of the offending token, and a suggestion as hint. */
+kp_status kp_query_open(struct kp_snapshot *snapshot, struct kp_str text,
+                        const struct kp_query_opts *opts, struct kp_query **out,
+                        struct kp_error *err) KP_MUST;
+const struct kp_schema *kp_query_schema(const struct kp_query *query);
+/* Next batch or END. Valid until the next call. */
+kp_status kp_query_next(struct kp_query *query, const struct kp_batch **out,
+                        struct kp_error *err) KP_MUST;
+/* Remarks that belong to the answer (default time bound, gaps touched, disabled kinds, notes of the
+ * causal verbs). Complete after END; the causal notes are there after the first next. */
+uint32_t kp_query_notes(const struct kp_query *query, const struct kp_str **out);
+void kp_query_stat(const struct kp_query *query, struct kp_query_stat *out);
+void kp_query_close(struct kp_query *query);
+
+/* --- for shells --- */
+
+/* Names that can stand at byte `at` of an unfinished text: calls each(ctx, candidate, what). */
+void kp_query_complete(struct kp_str text, uint32_t at,
+                       void (*each)(void *ctx, struct kp_str name, const char *what), void *ctx);
+/* True when the text can only be an unfinished statement (open bracket, string, trailing pipe). */
+bool kp_query_unfinished(struct kp_str text);
+
+#endif

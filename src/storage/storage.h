@@ -1,0 +1,154 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * The store: one directory, one writer process, any number of readers.
+ *
+ *   append(batch) -> WAL block (columnar micro-batches) -> sealed segment -> manifest record
+ *   snapshot = a set of segments + the WAL blocks not yet sealed; scan(snapshot) -> batches
+ *
+ * Invariants, proved by the tests in tests/fault and numbered in docs/format.md:
+ *   - what kp_store_wait acknowledged survives a crash; nothing that was not appended appears;
+ *   - damage is never returned as data: it is refused, counted, and shown as a row of `gaps`;
+ *   - readers never block the writer and see one consistent state.
+ *
+ * Fed by src/ingest, read by src/causal and src/query. Files in reading order: storage.h io.h
+ * format.h storage.c wal.c block.c segment.c manifest.c recover.c snapshot.c scan.c index.c
+ * verify.c; backends io_uring.c io_threads.c io_sim.c.
+ */
+#ifndef KP_STORAGE_STORAGE_H
+#define KP_STORAGE_STORAGE_H
+
+#include "column/batch.h"
+
+struct kp_io;
+struct kp_store;
+struct kp_snapshot;
+struct kp_scan;
+
+/* --- writing --- */
+
+struct kp_store_opts {
+    const struct kp_io *io;       /* backend; NULL = best available (io_uring, else threads) */
+    bool read_only_ok;            /* open an existing directory only; never create */
+    bool manual;                  /* no thread of its own: caller drives kp_store_tick (simulator) */
+    kp_dur commit_after;          /* group commit after this long; 0 = 5 ms */
+    uint32_t commit_bytes;        /* ... or this many bytes; 0 = 1 MiB */
+    uint64_t segment_bytes_max;   /* seal when the unsealed WAL payload reaches this; 0 = 64 MiB */
+    kp_dur segment_after;         /* ... or is this old; 0 = 10 min */
+    uint64_t memory_bytes_max;    /* buffers, fixed at open; 0 = 64 MiB */
+};
+
+struct kp_store_stat {
+    uint64_t rows_appended, rows_durable, rows_refused;
+    uint64_t commits, commit_bytes;
+    kp_dur sync_max;              /* slowest sync so far */
+    uint64_t segments, segments_bytes, wal_bytes;
+    uint64_t memory_bytes;        /* fixed at open */
+    uint64_t gaps;                /* loss rows written by the store itself */
+};
+
+/* Opens or makes a store for writing and recovers it. One writer per directory: a second open gives
+ * BUSY and names the pid that holds it. *out belongs to the caller until kp_store_close. */
+kp_status kp_store_open(const char *dir, const struct kp_store_opts *opts, struct kp_store **out,
+                        struct kp_error *err) KP_MUST;
+/* Commits, seals when worthwhile, releases the directory. Errors tell what may not be durable. */
+kp_status kp_store_close(struct kp_store *store, struct kp_error *err) KP_MUST;
+
+/* Registry that batches for this store must use for ACTOR columns. Interning only under
+ * kp_store_actor (any thread). */
+struct kp_actors *kp_store_actors(struct kp_store *store);
+kp_actor_id kp_store_actor(struct kp_store *store, const struct kp_actor *actor);
+
+/* The only door into storage: one stored batch of one stream (rows ascending by (ts, seq) as far as
+ * known; late rows are legal). Any thread. Copies what it needs before returning.
+ * *out_ticket (may be NULL) is what kp_store_wait takes. LIMIT: buffers full, nothing was taken;
+ * IO/NO_SPACE: the store is in loss mode, the rows were counted and a gap will be written. */
+kp_status kp_store_append(struct kp_store *store, const struct kp_batch *batch,
+                          uint64_t *out_ticket) KP_MUST;
+/* Returns when everything up to ticket is durable, or why it never will be. */
+kp_status kp_store_wait(struct kp_store *store, uint64_t ticket, struct kp_error *err) KP_MUST;
+/* manual mode: runs commits and seals that are due at `now`; flush forces both. */
+kp_status kp_store_tick(struct kp_store *store, int64_t now_mono, bool flush) KP_MUST;
+void kp_store_stat(struct kp_store *store, struct kp_store_stat *out);
+/* Next event number for a row of this host (any thread): dense, never reused, kept over restarts. */
+uint64_t kp_store_seq(struct kp_store *store, uint32_t count);
+
+/* --- reading --- */
+
+/* A consistent state of a directory, with or without a writer beside it. Checks what it reads;
+ * damaged parts are skipped and listed by kp_snapshot_damage. Reference-counted; any thread. */
+kp_status kp_snapshot_open(const char *dir, const struct kp_io *io, struct kp_snapshot **out,
+                           struct kp_error *err) KP_MUST;
+/* The newest committed state of an open store. */
+kp_status kp_store_snapshot(struct kp_store *store, struct kp_snapshot **out,
+                            struct kp_error *err) KP_MUST;
+void kp_snapshot_close(struct kp_snapshot *snapshot);
+/* Actors of everything this snapshot has handed out so far; batches of its scans point into it. */
+struct kp_actors *kp_snapshot_actors(struct kp_snapshot *snapshot);
+/* Time range of all rows (min > max when empty), rows per stream number (may be NULL), and the
+ * number that orders states of this directory ("as_of"). */
+void kp_snapshot_range(const struct kp_snapshot *snapshot, kp_time *out_min, kp_time *out_max);
+uint64_t kp_snapshot_rows(const struct kp_snapshot *snapshot, const struct kp_stream *stream);
+uint64_t kp_snapshot_as_of(const struct kp_snapshot *snapshot);
+
+/* One damaged place found so far. Strings live as long as the snapshot. */
+struct kp_damage {
+    const char *file;
+    uint64_t offset;
+    uint64_t size;
+    kp_time from, to; /* time range of what is missing; from > to = unknown */
+    int64_t rows;     /* -1 = unknown */
+    const char *what;
+};
+uint32_t kp_snapshot_damage(const struct kp_snapshot *snapshot, const struct kp_damage **out);
+
+/* Keys that prune and filter; a zero-length set means "any". All set keys must hold (AND). */
+#define KP_SCAN_KEYS_MAX 4
+struct kp_scan_key {
+    struct kp_colref column;   /* an attribute or stored column of the stream */
+    const int64_t *numbers;    /* I64-like columns */
+    const struct kp_str *strs; /* STR columns */
+    uint32_t count;            /* a row passes when its value is one of these */
+};
+
+struct kp_scan_req {
+    const struct kp_stream *stream;
+    kp_time from, to;              /* inclusive range of ts */
+    const struct kp_colref *cols;  /* columns to decode, in this order */
+    uint32_t cols_count;
+    struct kp_scan_key keys[KP_SCAN_KEYS_MAX];
+    uint32_t keys_count;
+    bool descending;               /* newest first: batches and rows within them */
+    bool no_prune;                 /* oracle runs: read everything, filter afterwards */
+};
+
+struct kp_scan_stat {
+    uint64_t rows_read, rows_out, bytes_read;
+    uint32_t segments, segments_pruned, pages, pages_pruned, wal_blocks;
+};
+
+/* Starts a scan; answers rows of one stream in order (ts, host, cpu, seq), keys already applied.
+ * The snapshot must outlive the scan; one thread per scan, any number of scans per snapshot. */
+kp_status kp_scan_open(struct kp_snapshot *snapshot, const struct kp_scan_req *req,
+                       struct kp_scan **out, struct kp_error *err) KP_MUST;
+/* Next batch (<= KP_VECTOR_ROWS rows, no selection) or END. Valid until the next call. */
+kp_status kp_scan_next(struct kp_scan *scan, const struct kp_batch **out,
+                       struct kp_error *err) KP_MUST;
+void kp_scan_stat(const struct kp_scan *scan, struct kp_scan_stat *out);
+void kp_scan_close(struct kp_scan *scan);
+
+/* --- looking after files --- */
+
+struct kp_verify_report {
+    uint64_t files, pages, blocks, rows, bytes;
+    uint64_t damaged; /* places */
+};
+/* Re-reads everything and checks every sum and link; each finding goes to `found`. KP_CORRUPT when
+ * there was any. progress may be NULL (done, total bytes). */
+kp_status kp_verify(const char *dir, const struct kp_io *io,
+                    void (*found)(void *ctx, const struct kp_damage *damage),
+                    void (*progress)(void *ctx, uint64_t done, uint64_t total), void *ctx,
+                    struct kp_verify_report *out, struct kp_error *err) KP_MUST;
+/* Describes any one file of a store as text, damaged ones too; never writes. */
+kp_status kp_inspect(const char *path, struct kp_buf *out, struct kp_error *err) KP_MUST;
+
+#endif
