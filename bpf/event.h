@@ -26,13 +26,13 @@ typedef int64_t s64;
 /* 24 bytes, 8-aligned. `lost` is the running count of records this CPU could not deliver, so a loss
  * lies exactly between two records of a CPU whose counts differ. */
 struct kp_record {
-    u64 mono;    /* CLOCK_MONOTONIC ns: the instant the event was complete */
-    u32 tid;     /* thread the event happened in (TASK: the thread it is about) */
-    u32 tgid;    /* its process */
-    u32 lost;    /* records lost on this CPU so far, modulo 2^32 */
+    u64 mono; /* CLOCK_MONOTONIC ns: the instant the event was complete */
+    u32 tid;  /* thread the event happened in (TASK: the thread it is about) */
+    u32 tgid; /* its process */
+    u32 lost; /* records lost on this CPU so far, modulo 2^32 */
     u16 cpu;
-    u8 kind;     /* stream number of the catalogue */
-    u8 version;  /* KP_RECORD_VERSION */
+    u8 kind;    /* stream number of the catalogue */
+    u8 version; /* KP_RECORD_VERSION */
 };
 
 /* How one wire field is declared. */
@@ -52,10 +52,10 @@ struct kp_record {
 #define KP_WIRE_COLUMN(name, type, unit, wire, names, index, doc) KP_WIRE_##wire(name)
 
 /* struct kp_record_<ID>: packed to the catalogue's layout, 8-aligned so that ring slots fit. */
-#define KP_RECORD_STRUCT(ID)                                                                       \
-    struct kp_record_##ID {                                                                        \
-        struct kp_record head;                                                                     \
-        KP_COLUMNS_##ID(KP_WIRE_COLUMN)                                                            \
+#define KP_RECORD_STRUCT(ID)            \
+    struct kp_record_##ID {             \
+        struct kp_record head;          \
+        KP_COLUMNS_##ID(KP_WIRE_COLUMN) \
     } __attribute__((packed, aligned(8)));
 
 #define KP_RECORD_STREAM(ID, name, number, family, dflt, doc) KP_RECORD_STRUCT(ID)

@@ -21,7 +21,8 @@ struct kp_arena {
 };
 
 void kp_arena_init(struct kp_arena *arena, size_t cap_bytes);
-/* Frees everything; the arena is usable again afterwards with the same cap. Zeroed arena is legal. */
+/* Frees everything; the arena is usable again afterwards with the same cap. Zeroed arena is legal.
+ */
 void kp_arena_deinit(struct kp_arena *arena);
 /* 16-byte aligned, not zeroed; NULL when the cap or the machine's memory is exceeded. */
 void *kp_arena_alloc(struct kp_arena *arena, size_t size_bytes);

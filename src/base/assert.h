@@ -8,7 +8,7 @@
 
 _Noreturn void kp_assert_fail(const char *expr, const char *file, int line);
 
-#define kp_assert(expr)                                                                            \
+#define kp_assert(expr) \
     (__builtin_expect(!!(expr), 1) ? (void)0 : kp_assert_fail(#expr, __FILE__, __LINE__))
 
 /* Checks above constant time: on in sanitizer and test builds only. */
@@ -19,7 +19,7 @@ _Noreturn void kp_assert_fail(const char *expr, const char *file, int line);
 #endif
 
 #define KP_ARRAY_LEN(a) (sizeof(a) / sizeof((a)[0]))
-#define KP_MIN(a, b) ((a) < (b) ? (a) : (b))
-#define KP_MAX(a, b) ((a) > (b) ? (a) : (b))
+#define KP_MIN(a, b)    ((a) < (b) ? (a) : (b))
+#define KP_MAX(a, b)    ((a) > (b) ? (a) : (b))
 
 #endif

@@ -10,7 +10,8 @@
 #include <stddef.h>
 #include <string.h>
 
-_Static_assert(__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__, "files are little-endian; port load/store");
+_Static_assert(__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__,
+               "files are little-endian; port load/store");
 
 static inline uint16_t kp_load_u16(const void *p)
 {

@@ -48,7 +48,9 @@ void kp_log(enum kp_log_level level, const char *module, const char *fmt, ...)
     for (char *c = line + prefix; *c != '\0'; c++)
         if (*c == '"' || *c == '\n')
             *c = *c == '"' ? '\'' : ' ';
-    strcat(line, "\"");
+    size_t length = strlen(line);
+    line[length] = '"'; /* vsnprintf left room for it */
+    line[length + 1] = '\0';
     pthread_mutex_lock(&log_lock);
     kp_time now = kp_time_now();
     if (level <= level_max) {

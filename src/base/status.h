@@ -26,11 +26,11 @@ typedef kp_status_code kp_status;
 
 struct kp_error {
     kp_status code;
-    int os_errno;     /* 0 when the kernel had no say */
-    uint32_t line;    /* 1-based place in a query or text file; 0 = none */
-    uint32_t column;  /* 1-based, in bytes */
-    uint32_t width;   /* length of the offending token in bytes; 0 = unknown */
-    uint64_t offset;  /* byte offset in a binary file; valid when line == 0 and code == CORRUPT */
+    int os_errno;    /* 0 when the kernel had no say */
+    uint32_t line;   /* 1-based place in a query or text file; 0 = none */
+    uint32_t column; /* 1-based, in bytes */
+    uint32_t width;  /* length of the offending token in bytes; 0 = unknown */
+    uint64_t offset; /* byte offset in a binary file; valid when line == 0 and code == CORRUPT */
     char text[KP_ERROR_TEXT_MAX]; /* one sentence: what and where */
     char hint[KP_ERROR_TEXT_MAX]; /* what to do; empty = none */
 };
@@ -42,7 +42,8 @@ const char *kp_status_name(kp_status code);
 /* Process exit code of a code, see docs/start.md. */
 int kp_status_exit(kp_status code);
 
-/* Fills *err (when not NULL) with code and a printf-formatted sentence; clears place and hint. Returns code. */
+/* Fills *err (when not NULL) with code and a printf-formatted sentence; clears place and hint.
+ * Returns code. */
 kp_status kp_error_set(struct kp_error *err, kp_status code, const char *fmt, ...)
     __attribute__((format(printf, 3, 4)));
 /* The same with an errno; the errno's text is appended to the sentence. */

@@ -52,7 +52,8 @@ void kp_buf_char(struct kp_buf *buf, char c);
 void kp_buf_str(struct kp_buf *buf, struct kp_str text);
 void kp_buf_text(struct kp_buf *buf, const char *text);
 void kp_buf_printf(struct kp_buf *buf, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
-/* Ensures room for `more` bytes and returns where they go (NULL on failure); size is not changed. */
+/* Ensures room for `more` bytes and returns where they go (NULL on failure); size is not changed.
+ */
 void *kp_buf_reserve(struct kp_buf *buf, size_t more);
 /* NUL-terminates and returns the data ("" when empty or failed); valid until the next append. */
 const char *kp_buf_cstr(struct kp_buf *buf);

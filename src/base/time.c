@@ -22,7 +22,8 @@ int64_t kp_time_monotonic(void)
     return clock_ns(CLOCK_MONOTONIC);
 }
 
-/* Best of several brackets: the narrower the two monotonic reads around the wall read, the better. */
+/* Best of several brackets: the narrower the two monotonic reads around the wall read, the better.
+ */
 void kp_time_anchor(int64_t *out_mono, kp_time *out_real, kp_dur *out_bound)
 {
     int64_t best_width = INT64_MAX;

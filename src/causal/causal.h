@@ -24,26 +24,27 @@
 struct kp_rows;
 
 struct kp_causes_req {
-    struct kp_str txn;      /* transaction id as stored in spans.txn */
-    kp_dur within;          /* lookback for explaining causes before the start; < 0 = default 2 s */
-    kp_dur min;             /* merge away rows shorter than this? never: only hides (MIN); 0 = all */
-    uint32_t pick;          /* 1-based choice among several transactions of this id; 0 = must be one */
-    kp_time at;             /* or the one that covers this instant; KP_TIME_MIN = unused */
-    bool baseline_none;     /* BASELINE none */
-    kp_dur baseline_last;   /* BASELINE LAST d; 0 = default rule */
+    struct kp_str txn;  /* transaction id as stored in spans.txn */
+    kp_dur within;      /* lookback for explaining causes before the start; < 0 = default 2 s */
+    kp_dur min;         /* merge away rows shorter than this? never: only hides (MIN); 0 = all */
+    uint32_t pick;      /* 1-based choice among several transactions of this id; 0 = must be one */
+    kp_time at;         /* or the one that covers this instant; KP_TIME_MIN = unused */
+    bool baseline_none; /* BASELINE none */
+    kp_dur baseline_last; /* BASELINE LAST d; 0 = default rule */
 };
 
 /* CAUSES OF txn: one row per cause, see docs/language.md for the columns. NOT_FOUND names the range
  * searched and the nearest ids. */
 kp_status kp_causes_open(struct kp_snapshot *snapshot, const struct kp_causes_req *req,
-                         struct kp_arena *arena, struct kp_rows **out, struct kp_error *err) KP_MUST;
+                         struct kp_arena *arena, struct kp_rows **out,
+                         struct kp_error *err) KP_MUST;
 /* EVIDENCE OF txn [ROW n]: the events behind each row of CAUSES. row 0 = all rows. */
 kp_status kp_evidence_open(struct kp_snapshot *snapshot, const struct kp_causes_req *req,
                            uint32_t row, struct kp_arena *arena, struct kp_rows **out,
                            struct kp_error *err) KP_MUST;
 
-/* Derived interval tables: each reads the kernel streams of [from, to] and gives rows whose interval
- * meets it, in order of start. keys as in scans: tid (numbers) or cpu; count 0 = all. */
+/* Derived interval tables: each reads the kernel streams of [from, to] and gives rows whose
+ * interval meets it, in order of start. keys as in scans: tid (numbers) or cpu; count 0 = all. */
 struct kp_intervals_req {
     kp_time from, to;
     const int64_t *tids;
@@ -56,8 +57,8 @@ kp_status kp_cpu_state_open(struct kp_snapshot *snapshot, const struct kp_interv
                             struct kp_arena *arena, struct kp_rows **out,
                             struct kp_error *err) KP_MUST;
 /* The `txn` table: one row per transaction (all spans that carry the id, and their traces). */
-kp_status kp_txn_open(struct kp_snapshot *snapshot, kp_time from, kp_time to, struct kp_arena *arena,
-                      struct kp_rows **out, struct kp_error *err) KP_MUST;
+kp_status kp_txn_open(struct kp_snapshot *snapshot, kp_time from, kp_time to,
+                      struct kp_arena *arena, struct kp_rows **out, struct kp_error *err) KP_MUST;
 
 /* Fixed schemas, known before anything is read (binder, completion, docs). */
 const struct kp_schema *kp_causes_schema(void);

@@ -33,10 +33,10 @@ struct kp_vec {
     enum kp_type type;
     uint8_t scale; /* DEC: digits after the point */
     union {
-        int64_t *i64;       /* KP_PHYS_I64 */
-        double *f64;        /* KP_PHYS_F64 */
+        int64_t *i64;        /* KP_PHYS_I64 */
+        double *f64;         /* KP_PHYS_F64 */
         struct kp_str *strs; /* KP_PHYS_STR, NULL when dict-coded */
-        __int128 *i128;     /* KP_PHYS_I128 */
+        __int128 *i128;      /* KP_PHYS_I128 */
     };
     const struct kp_dict *dict; /* STR and ENUM-as-string: dictionary, else NULL */
     uint32_t *codes;            /* with dict */
@@ -44,13 +44,13 @@ struct kp_vec {
 };
 
 struct kp_batch {
-    const struct kp_stream *stream;    /* stored batches; NULL for results */
-    const struct kp_actors *actors;    /* what ACTOR columns point into; NULL without any */
+    const struct kp_stream *stream; /* stored batches; NULL for results */
+    const struct kp_actors *actors; /* what ACTOR columns point into; NULL without any */
     struct kp_vec *cols;
     uint32_t cols_count;
-    uint32_t rows;                     /* length of every vector */
-    const uint16_t *sel;               /* NULL = all rows */
-    uint32_t sel_count;                /* valid with sel */
+    uint32_t rows;       /* length of every vector */
+    const uint16_t *sel; /* NULL = all rows */
+    uint32_t sel_count;  /* valid with sel */
 };
 
 static inline uint32_t kp_batch_count(const struct kp_batch *batch)
@@ -79,9 +79,9 @@ static inline struct kp_str kp_vec_str(const struct kp_vec *vec, uint32_t row)
 struct kp_builder {
     struct kp_batch batch;
     struct kp_vec cols[KP_STORED_MAX];
-    struct kp_buf text;       /* string bytes of this batch */
+    struct kp_buf text; /* string bytes of this batch */
     uint32_t capacity;
-    uint32_t viewed;          /* rows whose strings are pointers; later ones hold offsets */
+    uint32_t viewed; /* rows whose strings are pointers; later ones hold offsets */
 };
 
 /* Room for capacity rows (<= KP_BATCH_ROWS_MAX) of a stream. */
@@ -93,7 +93,8 @@ static inline bool kp_builder_full(const struct kp_builder *builder)
 {
     return builder->batch.rows == builder->capacity;
 }
-/* Starts a row with the common columns; all others are 0 or empty until set. Builder must not be full. */
+/* Starts a row with the common columns; all others are 0 or empty until set. Builder must not be
+ * full. */
 void kp_builder_row(struct kp_builder *builder, kp_time ts, uint64_t seq, uint32_t cpu,
                     kp_actor_id actor);
 /* Sets a column (index into stored) of the row started last. */
@@ -102,7 +103,8 @@ static inline void kp_builder_i64(struct kp_builder *builder, uint32_t column, i
     builder->cols[column].i64[builder->batch.rows - 1] = value;
 }
 kp_status kp_builder_str(struct kp_builder *builder, uint32_t column, struct kp_str value) KP_MUST;
-/* The rows so far as a batch; valid until the next row or reset. Once viewed, reset before adding. */
+/* The rows so far as a batch; valid until the next row or reset. Once viewed, reset before adding.
+ */
 const struct kp_batch *kp_builder_batch(struct kp_builder *builder);
 
 /* --- schemas of results --- */
@@ -111,7 +113,7 @@ struct kp_field {
     struct kp_str name;
     enum kp_type type; /* never ACTOR or ENUM */
     enum kp_unit unit;
-    uint8_t scale;     /* DEC */
+    uint8_t scale; /* DEC */
 };
 
 struct kp_schema {

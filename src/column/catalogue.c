@@ -33,7 +33,7 @@ ENUM_TABLE(CAPTURE_STATE);
 #define names_SYSCALL_NR ((const struct kp_name *)NULL) /* filled from syscalls.inc */
 
 /* Length of a names table: NONE and SYSCALL_NR are pointers, the rest arrays. */
-#define NAMES_LEN(id)                                                                              \
+#define NAMES_LEN(id) \
     (sizeof(names_##id) == sizeof(void *) ? 0 : sizeof(names_##id) / sizeof(struct kp_name))
 
 enum wire_size {
@@ -69,42 +69,42 @@ enum wire_form {
     FORM_ADDR_16 = FORM_ADDR
 };
 
-#define COMMON_COLUMNS                                                                             \
-    {.name = "ts", .type = KP_TYPE_TIME, .unit = KP_UNIT_NS, .doc = "when it was complete, UTC"},  \
-        {.name = "seq",                                                                            \
-         .type = KP_TYPE_I64,                                                                      \
-         .unit = KP_UNIT_ID,                                                                       \
-         .doc = "number of the event on its host: (host, cpu, seq) names it"},                     \
-        {.name = "cpu", .type = KP_TYPE_I64, .unit = KP_UNIT_ID, .doc = "CPU it happened on"},     \
-    {                                                                                              \
-        .name = "actor", .type = KP_TYPE_ACTOR, .doc = "thread it happened in"                     \
+#define COMMON_COLUMNS                                                                            \
+    {.name = "ts", .type = KP_TYPE_TIME, .unit = KP_UNIT_NS, .doc = "when it was complete, UTC"}, \
+        {.name = "seq",                                                                           \
+         .type = KP_TYPE_I64,                                                                     \
+         .unit = KP_UNIT_ID,                                                                      \
+         .doc = "number of the event on its host: (host, cpu, seq) names it"},                    \
+        {.name = "cpu", .type = KP_TYPE_I64, .unit = KP_UNIT_ID, .doc = "CPU it happened on"},    \
+    {                                                                                             \
+        .name = "actor", .type = KP_TYPE_ACTOR, .doc = "thread it happened in"                    \
     }
 
-#define STORED_COLUMN(col_name, col_type, col_unit, wire, col_names, col_index, col_doc)           \
-    {.name = #col_name,                                                                            \
-     .type = KP_TYPE_##col_type,                                                                   \
-     .unit = KP_UNIT_##col_unit,                                                                   \
-     .index = KP_INDEX_##col_index,                                                                \
-     .names = names_##col_names,                                                                   \
-     .names_count = NAMES_LEN(col_names),                                                          \
-     .wire_size = SIZE_##wire,                                                                     \
-     .wire_signed = FORM_##wire == FORM_SIGNED,                                                    \
-     .wire_addr = FORM_##wire == FORM_ADDR,                                                        \
+#define STORED_COLUMN(col_name, col_type, col_unit, wire, col_names, col_index, col_doc) \
+    {.name = #col_name,                                                                  \
+     .type = KP_TYPE_##col_type,                                                         \
+     .unit = KP_UNIT_##col_unit,                                                         \
+     .index = KP_INDEX_##col_index,                                                      \
+     .names = names_##col_names,                                                         \
+     .names_count = NAMES_LEN(col_names),                                                \
+     .wire_size = SIZE_##wire,                                                           \
+     .wire_signed = FORM_##wire == FORM_SIGNED,                                          \
+     .wire_addr = FORM_##wire == FORM_ADDR,                                              \
      .doc = col_doc},
 
-#define STORED_TABLE(ID, sname, number, family, dflt, sdoc)                                        \
+#define STORED_TABLE(ID, sname, number, family, dflt, sdoc) \
     static struct kp_stored_column stored_##ID[] = {COMMON_COLUMNS, KP_COLUMNS_##ID(STORED_COLUMN)};
 KP_STREAMS(STORED_TABLE)
 
 enum { DEFAULT_OFF = 0, DEFAULT_ON = 1 };
 
-#define STREAM_ENTRY(ID, sname, snumber, sfamily, dflt, sdoc)                                      \
-    {.name = #sname,                                                                               \
-     .number = snumber,                                                                            \
-     .family = KP_FAMILY_##sfamily,                                                                \
-     .on_by_default = DEFAULT_##dflt,                                                              \
-     .stored = stored_##ID,                                                                        \
-     .stored_count = sizeof(stored_##ID) / sizeof(stored_##ID[0]),                                 \
+#define STREAM_ENTRY(ID, sname, snumber, sfamily, dflt, sdoc)      \
+    {.name = #sname,                                               \
+     .number = snumber,                                            \
+     .family = KP_FAMILY_##sfamily,                                \
+     .on_by_default = DEFAULT_##dflt,                              \
+     .stored = stored_##ID,                                        \
+     .stored_count = sizeof(stored_##ID) / sizeof(stored_##ID[0]), \
      .doc = sdoc},
 static struct kp_stream streams[] = {KP_STREAMS(STREAM_ENTRY)};
 
@@ -112,7 +112,7 @@ static struct kp_stream streams[] = {KP_STREAMS(STREAM_ENTRY)};
 #define STORED_POINTER(ID, sname, number, family, dflt, doc) stored_##ID,
 static struct kp_stored_column *const stored_tables[] = {KP_STREAMS(STORED_POINTER)};
 
-#define STREAM_COUNT (sizeof(streams) / sizeof(streams[0]))
+#define STREAM_COUNT        (sizeof(streams) / sizeof(streams[0]))
 #define RECORD_HEADER_BYTES 24
 #define QUERY_COLUMNS_MAX   64
 #define QUERY_NAMES_BYTES   8192

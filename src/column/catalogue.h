@@ -17,7 +17,7 @@ enum kp_stream_no {
 #include "column/catalogue.def"
     KP_STREAMS(KP_STREAM_NO)
 #undef KP_STREAM_NO
-    KP_STREAM_MAX = 96
+        KP_STREAM_MAX = 96
 };
 
 enum kp_family { KP_FAMILY_KERNEL, KP_FAMILY_OWN };
@@ -27,9 +27,10 @@ enum kp_index { KP_INDEX_NONE, KP_INDEX_EXACT, KP_INDEX_POSTING };
 enum { KP_COL_TS, KP_COL_SEQ, KP_COL_CPU, KP_COL_ACTOR, KP_COL_FIRST };
 #define KP_STORED_MAX 24 /* stored columns of the widest stream, with room */
 
-/* What of a stored column is wanted. Everything but SELF applies to ACTOR columns only, START to dur. */
+/* What of a stored column is wanted. Everything but SELF applies to ACTOR columns only, START to
+ * dur. */
 enum kp_attr {
-    KP_ATTR_SELF,  /* the stored value (for ACTOR: the kp_actor_id) */
+    KP_ATTR_SELF, /* the stored value (for ACTOR: the kp_actor_id) */
     KP_ATTR_HOST,
     KP_ATTR_TID,
     KP_ATTR_PID,
@@ -51,10 +52,10 @@ struct kp_stored_column {
     enum kp_index index;
     const struct kp_name *names; /* ENUM only; names_count entries sorted by value */
     uint32_t names_count;
-    uint16_t wire_offset;        /* in the kernel record; 0 = not on the wire */
+    uint16_t wire_offset; /* in the kernel record; 0 = not on the wire */
     uint16_t wire_size;
     bool wire_signed;
-    bool wire_addr;              /* raw IP address */
+    bool wire_addr; /* raw IP address */
     const char *doc;
 };
 

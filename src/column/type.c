@@ -18,8 +18,9 @@ enum kp_phys kp_type_phys(enum kp_type type)
 
 const char *kp_type_name(enum kp_type type)
 {
-    static const char *const names[] = {"bool",  "long", "real",    "string", "datetime", "timespan",
-                                        "actor", "enum", "dynamic", "decimal", "null"};
+    static const char *const names[] = {"bool",     "long",     "real",  "string",
+                                        "datetime", "timespan", "actor", "enum",
+                                        "dynamic",  "decimal",  "null"};
     return names[type];
 }
 

@@ -12,7 +12,7 @@
 #include "base/time.h"
 
 enum kp_type {
-    KP_TYPE_BOOL,  /* 0 or 1 */
+    KP_TYPE_BOOL, /* 0 or 1 */
     KP_TYPE_I64,
     KP_TYPE_F64,
     KP_TYPE_STR,

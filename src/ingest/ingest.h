@@ -2,9 +2,9 @@
  *
  * Ingest: every way in ends in kp_store_append.
  *
- *   live kernel   source_ring.c -> order.c (merge by time) -> decode.c (raw record -> row, threads.c
- *                 and cgroups.c give it an actor) -> builders -> kp_store_append      recorder.c
- *   spans         otlp_json.c -> spans.c (transaction id, binding to a thread) -> kp_store_append
+ *   live kernel   source_ring.c -> order.c (merge by time) -> decode.c (raw record -> row,
+ * threads.c and cgroups.c give it an actor) -> builders -> kp_store_append      recorder.c spans
+ * otlp_json.c -> spans.c (transaction id, binding to a thread) -> kp_store_append
  *
  * Files in reading order: ingest.h source.h source_ring.c order.c threads.c cgroups.c decode.c
  * clock.c recorder.c spans.h spans.c otlp_json.c import.c.
@@ -24,13 +24,13 @@ struct kp_recorder;
 #define KP_IRQ_MIN_DEFAULT     (20 * KP_US)
 
 struct kp_recorder_opts {
-    uint64_t kinds;          /* bit n = stream number n on; 0 = catalogue defaults */
-    kp_dur syscall_min;      /* shorter calls are counted only; < 0 = default */
+    uint64_t kinds;     /* bit n = stream number n on; 0 = catalogue defaults */
+    kp_dur syscall_min; /* shorter calls are counted only; < 0 = default */
     kp_dur lock_min;
     kp_dur irq_min;
-    uint32_t ring_bytes;     /* of all rings together; 0 = 32 MiB */
-    kp_dur drain_every;      /* 0 = 5 ms */
-    bool no_realtime;        /* drain without SCHED_FIFO */
+    uint32_t ring_bytes; /* of all rings together; 0 = 32 MiB */
+    kp_dur drain_every;  /* 0 = 5 ms */
+    bool no_realtime;    /* drain without SCHED_FIFO */
 };
 
 /* What each kind is doing, for people and /metrics. */
@@ -42,7 +42,7 @@ struct kp_kind_state {
 
 struct kp_recorder_stat {
     uint64_t records, rows, lost, rejected, bytes;
-    uint64_t lag_ns;         /* age of the newest record when it was drained */
+    uint64_t lag_ns; /* age of the newest record when it was drained */
     uint64_t drains, budget_overruns;
     kp_dur drain_cpu;
 };
@@ -51,8 +51,9 @@ struct kp_recorder_stat {
  * sched_waking, task, cgroup; all; default) into a mask; errors name the word. */
 kp_status kp_kinds_parse(struct kp_str text, uint64_t *out_mask, struct kp_error *err) KP_MUST;
 
-/* Probes, loads and attaches; DENIED (no privileges) and UNSUPPORTED (no BTF, no ring buffer) say what
- * is missing and how to get it. Rows flow into store from a thread of the recorder until stop. */
+/* Probes, loads and attaches; DENIED (no privileges) and UNSUPPORTED (no BTF, no ring buffer) say
+ * what is missing and how to get it. Rows flow into store from a thread of the recorder until stop.
+ */
 kp_status kp_recorder_start(struct kp_store *store, const struct kp_recorder_opts *opts,
                             struct kp_recorder **out, struct kp_error *err) KP_MUST;
 /* Detaches, drains what is left, appends it, frees. Fills *out_stat when not NULL. */
@@ -66,26 +67,28 @@ kp_status kp_recorder_health(struct kp_recorder *recorder, struct kp_error *err)
 /* --- spans --- */
 
 struct kp_span_opts {
-    const char *const *txn_keys; /* attribute names that carry the transaction id, first match wins */
-    uint32_t txn_keys_count;     /* 0 = txn.id, transaction.id, payment.id */
-    size_t body_bytes_max;       /* 0 = 64 MiB */
+    const char *const
+        *txn_keys;           /* attribute names that carry the transaction id, first match wins */
+    uint32_t txn_keys_count; /* 0 = txn.id, transaction.id, payment.id */
+    size_t body_bytes_max;   /* 0 = 64 MiB */
 };
 
 struct kp_otlp_result {
-    uint64_t spans;      /* stored */
+    uint64_t spans; /* stored */
     uint64_t rejected;
-    char message[256];   /* why, when rejected > 0 */
-    uint64_t ticket;     /* kp_store_wait before acknowledging; 0 = nothing stored */
+    char message[256]; /* why, when rejected > 0 */
+    uint64_t ticket;   /* kp_store_wait before acknowledging; 0 = nothing stored */
 };
 
 /* One OTLP/JSON ExportTraceServiceRequest. INVALID: not such a document, nothing was stored. Any
  * thread. */
 kp_status kp_otlp_json(struct kp_store *store, const struct kp_span_opts *opts, struct kp_str body,
                        struct kp_otlp_result *out, struct kp_error *err) KP_MUST;
-/* A file of OTLP JSON documents, one a line (the collector's file exporter). progress may be NULL. */
+/* A file of OTLP JSON documents, one a line (the collector's file exporter). progress may be NULL.
+ */
 kp_status kp_import_otlp_lines(struct kp_store *store, const struct kp_span_opts *opts,
                                const char *path,
-                               void (*progress)(void *ctx, uint64_t done, uint64_t total), void *ctx,
-                               struct kp_otlp_result *out, struct kp_error *err) KP_MUST;
+                               void (*progress)(void *ctx, uint64_t done, uint64_t total),
+                               void *ctx, struct kp_otlp_result *out, struct kp_error *err) KP_MUST;
 
 #endif

@@ -2,7 +2,8 @@
  *
  * A query: text in, result batches out.
  *
- *   text -> tokens (grammar/lex.re) -> tree (grammar/query.y, ast.c) -> names, types, units (bind.c)
+ *   text -> tokens (grammar/lex.re) -> tree (grammar/query.y, ast.c) -> names, types, units
+ * (bind.c)
  *        -> operator chain with time range, keys and columns pushed into the scan (plan.c)
  *        -> batches (op_*.c, expr.c, func.c), pulled by exec.c under row, time and memory limits
  *
@@ -18,9 +19,10 @@
 struct kp_query;
 
 struct kp_query_opts {
-    size_t memory_bytes_max;  /* arena cap; 0 = 256 MiB */
-    kp_dur timeout;           /* 0 = none */
-    kp_dur default_window;    /* time bound of a query without one, back from the newest row; 0 = all */
+    size_t memory_bytes_max; /* arena cap; 0 = 256 MiB */
+    kp_dur timeout;          /* 0 = none */
+    kp_dur
+        default_window; /* time bound of a query without one, back from the newest row; 0 = all */
     const _Atomic bool *cancel; /* checked per batch; NULL = never */
 };
 

@@ -9,11 +9,11 @@
 #include "column/batch.h"
 
 enum kp_format {
-    KP_FORMAT_TABLE,   /* aligned columns for people */
-    KP_FORMAT_JSON,    /* {"columns":[...],"rows":[[...]],"notes":[...]} */
-    KP_FORMAT_NDJSON,  /* one object a row */
-    KP_FORMAT_CSV,     /* RFC 4180, header line */
-    KP_FORMAT_LINE,    /* InfluxDB line protocol */
+    KP_FORMAT_TABLE,    /* aligned columns for people */
+    KP_FORMAT_JSON,     /* {"columns":[...],"rows":[[...]],"notes":[...]} */
+    KP_FORMAT_NDJSON,   /* one object a row */
+    KP_FORMAT_CSV,      /* RFC 4180, header line */
+    KP_FORMAT_LINE,     /* InfluxDB line protocol */
     KP_FORMAT_TIMELINE, /* text drawing of rows with start, dur and a label */
     KP_FORMAT_COUNT
 };

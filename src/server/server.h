@@ -14,9 +14,9 @@
 struct kp_server;
 
 struct kp_server_opts {
-    const char *dir;              /* data directory */
-    const char *listen;           /* "127.0.0.1:7433" */
-    const char *otlp_listen;      /* "127.0.0.1:4318"; NULL = no OTLP door */
+    const char *dir;         /* data directory */
+    const char *listen;      /* "127.0.0.1:7433" */
+    const char *otlp_listen; /* "127.0.0.1:4318"; NULL = no OTLP door */
     struct kp_span_opts spans;
     struct kp_query_opts query;   /* limits of each query */
     struct kp_recorder *recorder; /* for /metrics; may be NULL */

@@ -2,12 +2,12 @@
  *
  * The I/O table: every byte storage reads or writes goes through one of three backends that have
  * the same functions: io_uring (io_uring.c), plain threads and pread/pwrite (io_threads.c), and the
- * simulator's disk with faults (io_sim.c). Data operations are submitted and reaped; name operations
- * are synchronous because they are rare.
+ * simulator's disk with faults (io_sim.c). Data operations are submitted and reaped; name
+ * operations are synchronous because they are rare.
  *
  * A queue belongs to one thread (SINGLE_ISSUER). A request belongs to the caller and must stay in
- * place until it is done. A write or sync that failed or came back short poisons its file: the caller
- * must not use the file for writing again (storage.md's fsync rule; see docs/format.md).
+ * place until it is done. A write or sync that failed or came back short poisons its file: the
+ * caller must not use the file for writing again (storage.md's fsync rule; see docs/format.md).
  */
 #ifndef KP_STORAGE_IO_H
 #define KP_STORAGE_IO_H
@@ -71,7 +71,7 @@ struct kp_io {
 };
 
 /* Backends. The first two are stateless. */
-const struct kp_io *kp_io_uring(void);   /* NULL when the kernel refuses io_uring */
+const struct kp_io *kp_io_uring(void); /* NULL when the kernel refuses io_uring */
 const struct kp_io *kp_io_threads(void);
 const struct kp_io *kp_io_default(void); /* io_uring where it works, else threads */
 

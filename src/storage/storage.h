@@ -27,23 +27,23 @@ struct kp_scan;
 /* --- writing --- */
 
 struct kp_store_opts {
-    const struct kp_io *io;       /* backend; NULL = best available (io_uring, else threads) */
-    bool read_only_ok;            /* open an existing directory only; never create */
-    bool manual;                  /* no thread of its own: caller drives kp_store_tick (simulator) */
-    kp_dur commit_after;          /* group commit after this long; 0 = 5 ms */
-    uint32_t commit_bytes;        /* ... or this many bytes; 0 = 1 MiB */
-    uint64_t segment_bytes_max;   /* seal when the unsealed WAL payload reaches this; 0 = 64 MiB */
-    kp_dur segment_after;         /* ... or is this old; 0 = 10 min */
-    uint64_t memory_bytes_max;    /* buffers, fixed at open; 0 = 64 MiB */
+    const struct kp_io *io;     /* backend; NULL = best available (io_uring, else threads) */
+    bool read_only_ok;          /* open an existing directory only; never create */
+    bool manual;                /* no thread of its own: caller drives kp_store_tick (simulator) */
+    kp_dur commit_after;        /* group commit after this long; 0 = 5 ms */
+    uint32_t commit_bytes;      /* ... or this many bytes; 0 = 1 MiB */
+    uint64_t segment_bytes_max; /* seal when the unsealed WAL payload reaches this; 0 = 64 MiB */
+    kp_dur segment_after;       /* ... or is this old; 0 = 10 min */
+    uint64_t memory_bytes_max;  /* buffers, fixed at open; 0 = 64 MiB */
 };
 
 struct kp_store_stat {
     uint64_t rows_appended, rows_durable, rows_refused;
     uint64_t commits, commit_bytes;
-    kp_dur sync_max;              /* slowest sync so far */
+    kp_dur sync_max; /* slowest sync so far */
     uint64_t segments, segments_bytes, wal_bytes;
-    uint64_t memory_bytes;        /* fixed at open */
-    uint64_t gaps;                /* loss rows written by the store itself */
+    uint64_t memory_bytes; /* fixed at open */
+    uint64_t gaps;         /* loss rows written by the store itself */
 };
 
 /* Opens or makes a store for writing and recovers it. One writer per directory: a second open gives
@@ -69,7 +69,8 @@ kp_status kp_store_wait(struct kp_store *store, uint64_t ticket, struct kp_error
 /* manual mode: runs commits and seals that are due at `now`; flush forces both. */
 kp_status kp_store_tick(struct kp_store *store, int64_t now_mono, bool flush) KP_MUST;
 void kp_store_stat(struct kp_store *store, struct kp_store_stat *out);
-/* Next event number for a row of this host (any thread): dense, never reused, kept over restarts. */
+/* Next event number for a row of this host (any thread): dense, never reused, kept over restarts.
+ */
 uint64_t kp_store_seq(struct kp_store *store, uint32_t count);
 
 /* --- reading --- */
@@ -112,13 +113,13 @@ struct kp_scan_key {
 
 struct kp_scan_req {
     const struct kp_stream *stream;
-    kp_time from, to;              /* inclusive range of ts */
-    const struct kp_colref *cols;  /* columns to decode, in this order */
+    kp_time from, to;             /* inclusive range of ts */
+    const struct kp_colref *cols; /* columns to decode, in this order */
     uint32_t cols_count;
     struct kp_scan_key keys[KP_SCAN_KEYS_MAX];
     uint32_t keys_count;
-    bool descending;               /* newest first: batches and rows within them */
-    bool no_prune;                 /* oracle runs: read everything, filter afterwards */
+    bool descending; /* newest first: batches and rows within them */
+    bool no_prune;   /* oracle runs: read everything, filter afterwards */
 };
 
 struct kp_scan_stat {

@@ -2,11 +2,12 @@
  *
  * What the files of src/storage share. Two halves meet here:
  *   log half      io_*.c wal.c manifest.c store.c recover.c: bytes become durable
- *   page half     block.c segment.c index.c snapshot.c scan.c verify.c inspect.c: bytes become batches
+ *   page half     block.c segment.c index.c snapshot.c scan.c verify.c inspect.c: bytes become
+ * batches
  *
  * A *block* is one stream's rows in self-contained encoded form (its own actor and string tables).
- * The payload of a WAL record is a run of blocks; a page of a segment is a run of blocks too, one per
- * stream of a slice of time. Byte layouts: format.h and docs/format.md.
+ * The payload of a WAL record is a run of blocks; a page of a segment is a run of blocks too, one
+ * per stream of a slice of time. Byte layouts: format.h and docs/format.md.
  */
 #ifndef KP_STORAGE_STORAGE_INT_H
 #define KP_STORAGE_STORAGE_INT_H
@@ -47,11 +48,11 @@ struct kpi_wal; /* writer */
 
 /* One record as read back. payload is a run of blocks, valid until the next call. */
 struct kpi_wal_record {
-    uint64_t sequence;  /* of the record: dense from 1 */
+    uint64_t sequence; /* of the record: dense from 1 */
     const void *payload;
     uint32_t payload_size;
     uint32_t rows;
-    uint64_t seq_next;  /* event numbers handed out up to here */
+    uint64_t seq_next; /* event numbers handed out up to here */
     kp_time ts_min, ts_max;
     const char *file;
     uint64_t offset;
@@ -68,7 +69,7 @@ kp_status kpi_wal_read(const struct kp_io *io, const char *dir, uint64_t after,
 /* ---------- manifest (manifest.c) ---------- */
 
 struct kpi_segment_meta {
-    uint64_t id;             /* dense from 1; file seg/%016x.kps */
+    uint64_t id;                  /* dense from 1; file seg/%016x.kps */
     uint64_t wal_first, wal_last; /* WAL records it replaces */
     kp_time ts_min, ts_max;
     uint64_t rows, bytes;
@@ -98,9 +99,9 @@ struct kpi_block_run {
     size_t size;
 };
 
-/* Merges the blocks of runs into one sealed segment file dir/seg/<id>.kps: written under a temporary
- * name, synced, renamed, directory synced. Fills *out. On failure no file is left behind under the
- * final name. */
+/* Merges the blocks of runs into one sealed segment file dir/seg/<id>.kps: written under a
+ * temporary name, synced, renamed, directory synced. Fills *out. On failure no file is left behind
+ * under the final name. */
 kp_status kpi_segment_write(const struct kp_io *io, const char *dir, uint64_t id,
                             const struct kpi_block_run *runs, uint32_t runs_count,
                             struct kpi_segment_meta *out, struct kp_error *err) KP_MUST;

@@ -17,8 +17,15 @@
 static void time_round_trips(void **state)
 {
     (void)state;
-    static const kp_time cases[] = {0, 1, -1, 1700000000123456789, -1700000000123456789, KP_DAY - 1,
-                                    951782400 * KP_SEC, KP_TIME_MAX, KP_TIME_MIN + KP_SEC};
+    static const kp_time cases[] = {0,
+                                    1,
+                                    -1,
+                                    1700000000123456789,
+                                    -1700000000123456789,
+                                    KP_DAY - 1,
+                                    951782400 * KP_SEC,
+                                    KP_TIME_MAX,
+                                    KP_TIME_MIN + KP_SEC};
     for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
         char text[KP_TIME_TEXT_MAX];
         kp_time back = 42;
@@ -34,9 +41,9 @@ static void time_round_trips(void **state)
 static void time_refuses_junk(void **state)
 {
     (void)state;
-    static const char *const bad[] = {"",           "2023",       "2023-13-01",  "2023-02-29",
-                                      "2023-02-30", "2023-1-1",   "2023-01-01T", "2023-01-01T25:00",
-                                      "2023-01-01T00:00:00x",     "9999-01-01"};
+    static const char *const bad[] = {
+        "",         "2023",        "2023-13-01",       "2023-02-29",           "2023-02-30",
+        "2023-1-1", "2023-01-01T", "2023-01-01T25:00", "2023-01-01T00:00:00x", "9999-01-01"};
     kp_time t;
     for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++)
         assert_false(kp_time_parse(kp_str_from(bad[i]), &t));

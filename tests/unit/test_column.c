@@ -16,12 +16,12 @@ static void wire_layout_matches_the_structs(void **state)
 {
     (void)state;
 #define CHECK_FIELD(name, type, unit, wire, names, index, doc) CHECK_##wire(name)
-#define CHECK_AT(field)                                                                            \
-    {                                                                                              \
-        int at = kp_stream_stored(stream, #field);                                                 \
-        assert_true(at >= KP_COL_FIRST);                                                           \
-        assert_int_equal(stream->stored[at].wire_offset, offsetof(RECORD, field));                 \
-        assert_int_equal(stream->stored[at].wire_size, sizeof(((RECORD *)0)->field));              \
+#define CHECK_AT(field)                                                               \
+    {                                                                                 \
+        int at = kp_stream_stored(stream, #field);                                    \
+        assert_true(at >= KP_COL_FIRST);                                              \
+        assert_int_equal(stream->stored[at].wire_offset, offsetof(RECORD, field));    \
+        assert_int_equal(stream->stored[at].wire_size, sizeof(((RECORD *)0)->field)); \
     }
 #define CHECK_u8        CHECK_AT
 #define CHECK_u16       CHECK_AT
@@ -35,15 +35,15 @@ static void wire_layout_matches_the_structs(void **state)
 #define CHECK_CHARS_256 CHECK_AT
 #define CHECK_ADDR_16   CHECK_AT
 #define CHECK_NOWIRE(field)
-#define CHECK_STREAM(ID, sname, number, family, dflt, doc)                                         \
-    {                                                                                              \
-        typedef struct kp_record_##ID RECORD;                                                      \
-        const struct kp_stream *stream = kp_stream_by_number(number);                              \
-        assert_non_null(stream);                                                                   \
-        assert_string_equal(stream->name, #sname);                                                 \
-        if (stream->record_size != 0)                                                              \
-            assert_int_equal(stream->record_size, sizeof(RECORD));                                 \
-        KP_COLUMNS_##ID(CHECK_FIELD)                                                               \
+#define CHECK_STREAM(ID, sname, number, family, dflt, doc)            \
+    {                                                                 \
+        typedef struct kp_record_##ID RECORD;                         \
+        const struct kp_stream *stream = kp_stream_by_number(number); \
+        assert_non_null(stream);                                      \
+        assert_string_equal(stream->name, #sname);                    \
+        if (stream->record_size != 0)                                 \
+            assert_int_equal(stream->record_size, sizeof(RECORD));    \
+        KP_COLUMNS_##ID(CHECK_FIELD)                                  \
     }
     KP_STREAMS(CHECK_STREAM)
 }
@@ -127,9 +127,9 @@ static void builder_gives_back_what_was_set(void **state)
             kp_builder_row(&builder, i, i + 1, 0, 0);
             kp_builder_i64(&builder, (uint32_t)dur, i * 7);
             int length = snprintf(text, sizeof(text), i % 3 == 0 ? "" : "span %u", i);
-            assert_int_equal(kp_builder_str(&builder, (uint32_t)name,
-                                            (struct kp_str){text, (uint32_t)length}),
-                             KP_OK);
+            assert_int_equal(
+                kp_builder_str(&builder, (uint32_t)name, (struct kp_str){text, (uint32_t)length}),
+                KP_OK);
         }
         assert_true(kp_builder_full(&builder));
         const struct kp_batch *batch = kp_builder_batch(&builder);
