@@ -3,11 +3,11 @@
  * What the files of src/storage share. Two halves meet here:
  *   log half      io_*.c wal.c manifest.c store.c recover.c: bytes become durable
  *   page half     block.c segment.c index.c snapshot.c scan.c verify.c inspect.c: bytes become
- * batches
+ *                 batches
  *
  * A *block* is one stream's rows in self-contained encoded form (its own actor and string tables).
  * The payload of a WAL record is a run of blocks; a page of a segment is a run of blocks too, one
- * per stream of a slice of time. Byte layouts: format.h and docs/format.md.
+ * per stream of a slice of time. Byte layouts: format.h, format_page.h and docs/format.md.
  */
 #ifndef KP_STORAGE_STORAGE_INT_H
 #define KP_STORAGE_STORAGE_INT_H
@@ -90,6 +90,12 @@ kp_status kpi_manifest_read(const struct kp_io *io, const char *dir, struct kpi_
                             void (*damage)(void *ctx, const struct kp_damage *damage), void *ctx,
                             struct kp_error *err) KP_MUST;
 void kpi_manifest_deinit(struct kpi_manifest *manifest);
+
+/* ---------- an open store (store.c), as the reading half sees it ---------- */
+
+/* Directory and backend of an open store; both live as long as it. */
+const char *kpi_store_dir(struct kp_store *store);
+const struct kp_io *kpi_store_io(struct kp_store *store);
 
 /* ---------- segments (segment.c) ---------- */
 

@@ -1,0 +1,69 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * Numbers of the page formats (blocks and segments) that are on disk and must not change. The bytes
+ * are described in docs/format-pages.md. All integers are little-endian.
+ */
+#ifndef KP_STORAGE_FORMAT_PAGE_H
+#define KP_STORAGE_FORMAT_PAGE_H
+
+#include <stdint.h>
+
+#define KPI_VECTOR_ROWS 1024u /* values packed together; a decoder may start at any multiple */
+
+/* --- block --- */
+
+#define KPI_BLOCK_MAGIC      0x4b42504bu /* "KPBK" */
+#define KPI_BLOCK_VERSION    1
+#define KPI_BLOCK_HEADER     64u
+#define KPI_BLOCK_ROWS_MAX   65536u
+#define KPI_BLOCK_ACTORS_MAX 65536u
+#define KPI_BLOCK_ALIGN      8u
+#define KPI_CHUNK_BYTES_MAX  (64u << 20) /* of one column before compression */
+
+enum kpi_block_at {
+    KPI_BLOCK_AT_MAGIC = 0,
+    KPI_BLOCK_AT_VERSION = 4,
+    KPI_BLOCK_AT_STREAM = 5,
+    KPI_BLOCK_AT_COLUMNS = 6,
+    KPI_BLOCK_AT_LEVEL = 7,
+    KPI_BLOCK_AT_SUM = 8, /* XXH3-64 of [16, size), seeded with bytes 0..7 */
+    KPI_BLOCK_AT_SIZE = 16,
+    KPI_BLOCK_AT_ROWS = 20,
+    KPI_BLOCK_AT_TS_MIN = 24,
+    KPI_BLOCK_AT_TS_MAX = 32,
+    KPI_BLOCK_AT_SEQ_MIN = 40,
+    KPI_BLOCK_AT_SEQ_MAX = 48,
+    KPI_BLOCK_AT_DIRECTORY = 56, /* bytes of the directory of chunk sizes */
+    KPI_BLOCK_AT_ACTORS = 60,    /* actors in the local table */
+};
+
+/* First byte of a chunk. */
+enum kpi_chunk {
+    KPI_CHUNK_CONST = 0,
+    KPI_CHUNK_RAW = 1,
+    KPI_CHUNK_PACK = 2,
+    KPI_CHUNK_DELTA = 3,
+    KPI_CHUNK_RLE = 4,
+    KPI_CHUNK_DICT = 5,
+    KPI_CHUNK_PLANES = 6,
+    KPI_CHUNK_DELTA_PLANES = 7,
+    KPI_CHUNK_STR_CONST = 16,
+    KPI_CHUNK_STR_DICT = 17,
+    KPI_CHUNK_STR_RAW = 18,
+    KPI_CHUNK_ACTORS = 32,
+    KPI_CHUNK_ZSTD = 128, /* flag: the rest is varint raw size and a zstd frame */
+};
+
+/* --- segment --- */
+
+#define KPI_SEGMENT_MAGIC      0x314745534b504b00ull /* "\0KPKSEG1" */
+#define KPI_SEGMENT_END_MAGIC  0x31444e454b504b00ull /* "\0KPKEND1" */
+#define KPI_SEGMENT_VERSION    1
+#define KPI_SEGMENT_HEADER     64u
+#define KPI_SEGMENT_TRAILER    64u
+#define KPI_SEGMENT_TAIL       65536u /* first read of an opener */
+#define KPI_SEGMENT_FOOTER_MAX (256u << 20)
+#define KPI_PAGE_ROWS_KERNEL   65536u
+#define KPI_PAGE_ROWS_OWN      8192u
+
+#endif
