@@ -38,7 +38,8 @@ LIB_OBJ  := $(LIB_SRC:%.c=$(OUT)/%.o) $(if $(wildcard grammar/*),$(OUT)/gen/lex.
 LIB      := $(OUT)/libkprobe.a
 TOOL_SRC := $(filter-out tools/kpd.c tools/kpq.c,$(sort $(wildcard tools/*.c)))
 TOOL_OBJ := $(TOOL_SRC:%.c=$(OUT)/%.o)
-DEMO_BIN := $(patsubst demo/%.c,$(BIN)/kp-demo-%,$(filter-out demo/common.c,$(wildcard demo/*.c)))
+DEMO_BIN := $(patsubst demo/%.c,$(BIN)/kp-demo-%,$(filter-out demo/common%,$(wildcard demo/*.c)))
+DEMO_OBJ := $(patsubst %.c,$(OUT)/%.o,$(wildcard demo/common*.c))
 HELP_OBJ := $(patsubst %.c,$(OUT)/%.o,$(wildcard tests/helpers/*.c))
 TEST_SRC := $(sort $(wildcard tests/unit/*.c tests/fault/*.c tests/live/*.c tests/query/*.c tests/cli/*.c))
 TEST_BIN := $(TEST_SRC:%.c=$(OUT)/%)
@@ -146,7 +147,7 @@ $(LIB): $(LIB_OBJ)
 $(BIN)/kpd $(BIN)/kpq: $(BIN)/%: $(OUT)/tools/%.o $(TOOL_OBJ) $(LIB)
 	$(call say,LD,$@)mkdir -p $(@D) && $(CC) $(CFLAGS) -o $@ $^ $(LDLIBS)
 
-$(BIN)/kp-demo-%: $(OUT)/demo/%.o $(OUT)/demo/common.o
+$(BIN)/kp-demo-%: $(OUT)/demo/%.o $(DEMO_OBJ)
 	$(call say,LD,$@)mkdir -p $(@D) && $(CC) $(CFLAGS) -o $@ $^ -lpthread -lm
 
 $(TEST_BIN): %: %.o $(HELP_OBJ) $(TOOL_OBJ) $(LIB)
