@@ -2,18 +2,21 @@
  *
  * Ingest: every way in ends in kp_store_append.
  *
- *   live kernel   source_ring.c -> order.c (merge by time) -> decode.c (raw record -> row,
- * threads.c and cgroups.c give it an actor) -> builders -> kp_store_append      recorder.c spans
- * otlp_json.c -> spans.c (transaction id, binding to a thread) -> kp_store_append
+ *   live kernel  source_ring.c -> order.c (merge by time) -> decode.c (raw record -> row; threads.c
+ *                and cgroups.c give it an actor) -> builders -> kp_store_append     recorder.c
+ *   spans        otlp_json.c -> spans.c (transaction id, binding to a thread) -> kp_store_append
  *
- * Files in reading order: ingest.h source.h source_ring.c order.c threads.c cgroups.c decode.c
- * clock.c recorder.c spans.h spans.c otlp_json.c import.c.
+ * Files in reading order: ingest.h source.h source_ring.c order.c proc.c cgroups.c threads.c
+ * decode.c clock.c recorder.c spans.h spans.c otlp_json.c import.c.
  */
 #ifndef KP_INGEST_INGEST_H
 #define KP_INGEST_INGEST_H
 
 #include "column/batch.h"
 #include "storage/storage.h"
+
+/* Name of this machine in every actor of ours: its host name when the process began. Any thread. */
+const char *kp_host_name(void);
 
 /* --- recording the kernel of this machine --- */
 
@@ -76,8 +79,10 @@ struct kp_span_opts {
 struct kp_otlp_result {
     uint64_t spans; /* stored */
     uint64_t rejected;
-    char message[256]; /* why, when rejected > 0 */
-    uint64_t ticket;   /* kp_store_wait before acknowledging; 0 = nothing stored */
+    uint64_t duplicates; /* sent before by (trace id, span id); not stored again */
+    uint64_t warnings;   /* stored, but repaired: end before start, too many attributes */
+    char message[256];   /* why, when rejected or warnings > 0; else empty */
+    uint64_t ticket;     /* kp_store_wait before acknowledging; 0 = nothing stored */
 };
 
 /* One OTLP/JSON ExportTraceServiceRequest. INVALID: not such a document, nothing was stored. Any
