@@ -12,6 +12,7 @@
 #ifndef KP_STORAGE_STORAGE_INT_H
 #define KP_STORAGE_STORAGE_INT_H
 
+#include "base/arena.h"
 #include "base/hash.h"
 #include "storage/io.h"
 #include "storage/storage.h"
@@ -91,12 +92,6 @@ kp_status kpi_manifest_read(const struct kp_io *io, const char *dir, struct kpi_
                             struct kp_error *err) KP_MUST;
 void kpi_manifest_deinit(struct kpi_manifest *manifest);
 
-/* ---------- an open store (store.c), as the reading half sees it ---------- */
-
-/* Directory and backend of an open store; both live as long as it. */
-const char *kpi_store_dir(struct kp_store *store);
-const struct kp_io *kpi_store_io(struct kp_store *store);
-
 /* ---------- segments (segment.c) ---------- */
 
 /* Source of blocks for a new segment, in WAL order. */
@@ -111,5 +106,10 @@ struct kpi_block_run {
 kp_status kpi_segment_write(const struct kp_io *io, const char *dir, uint64_t id,
                             const struct kpi_block_run *runs, uint32_t runs_count,
                             struct kpi_segment_meta *out, struct kp_error *err) KP_MUST;
+
+/* ---------- the open store, for kp_store_snapshot (store.c) ---------- */
+
+const char *kpi_store_dir(const struct kp_store *store);
+const struct kp_io *kpi_store_io(const struct kp_store *store);
 
 #endif

@@ -1,0 +1,19 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * Turns blocks in WAL order into pages: slices of time, each stream's rows in order within.
+ */
+#ifndef KP_STORAGE_PAGER_H
+#define KP_STORAGE_PAGER_H
+
+#include "storage/storage_int.h"
+
+/* Takes the rows of one stream in one page; the batch is valid during the call. */
+typedef kp_status (*kpi_page_fn)(void *ctx, uint32_t page, const struct kp_batch *batch);
+
+/* Feeds every row of the runs to each, pages ascending and rows of a stream in the order of order.h
+ * over all pages. Kernel streams share pages, every other stream has its own. Memory: about two
+ * pages of rows and whatever blocks overlap in time. CORRUPT when a block does not read. */
+kp_status kpi_pages_make(const struct kpi_block_run *runs, uint32_t runs_count, kpi_page_fn each,
+                         void *ctx) KP_MUST;
+
+#endif
