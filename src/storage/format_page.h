@@ -65,5 +65,42 @@ enum kpi_chunk {
 #define KPI_SEGMENT_FOOTER_MAX (256u << 20)
 #define KPI_PAGE_ROWS_KERNEL   65536u
 #define KPI_PAGE_ROWS_OWN      8192u
+#define KPI_EXACT_MAX          32u                   /* EXACT columns over all streams */
+#define KPI_EXACT_ENTRY        16u                   /* u64 hash, u32 block, u32 row */
+#define KPI_REF_BYTES          72u                   /* fixed part of a block's entry */
+#define KPI_EXACT_SEED         0x6b70657861637431ull /* "kpexact1" */
+
+enum kpi_ref_at {
+    KPI_REF_AT_OFFSET = 0,
+    KPI_REF_AT_SUM = 8,
+    KPI_REF_AT_TS_MIN = 16,
+    KPI_REF_AT_TS_MAX = 24,
+    KPI_REF_AT_SEQ_MIN = 32,
+    KPI_REF_AT_SEQ_MAX = 40,
+    KPI_REF_AT_SIZE = 48,
+    KPI_REF_AT_ROWS = 52,
+    KPI_REF_AT_PAGE = 56,
+    KPI_REF_AT_STREAM = 60,
+    KPI_REF_AT_SETS = 61,
+};
+
+enum kpi_segment_at { /* header */
+                      KPI_SEGMENT_AT_MAGIC = 0,
+                      KPI_SEGMENT_AT_VERSION = 8,
+                      KPI_SEGMENT_AT_FEATURES = 12,
+                      KPI_SEGMENT_AT_ID = 16,
+                      KPI_SEGMENT_AT_SUM = 56, /* XXH3-64 of [0, 56) */
+};
+
+enum kpi_trailer_at {
+    KPI_TRAILER_AT_MAGIC = 0,
+    KPI_TRAILER_AT_VERSION = 8,
+    KPI_TRAILER_AT_FEATURES = 12,
+    KPI_TRAILER_AT_ID = 16,
+    KPI_TRAILER_AT_FOOTER = 24,
+    KPI_TRAILER_AT_FOOTER_SIZE = 32,
+    KPI_TRAILER_AT_FOOTER_HASH = 40, /* XXH3-128 of the footer, seeded with id and place */
+    KPI_TRAILER_AT_SUM = 56,         /* XXH3-64 of [0, 56) */
+};
 
 #endif

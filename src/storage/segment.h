@@ -1,0 +1,105 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * Segments: immutable files of pages with a footer that tells what lies where.
+ *
+ *   header (64)  block  block ...  footer  trailer (64)
+ *
+ * The footer (index.c) holds one entry per block: place, size, rows, ranges, the threads that
+ * occur, and sorted lists from the hash of an EXACT column's value to the block and row it first
+ * occurs in.
+ */
+#ifndef KP_STORAGE_SEGMENT_H
+#define KP_STORAGE_SEGMENT_H
+
+#include "storage/block.h"
+
+/* Thread ids in one ACTOR column of a block, ascending. */
+struct kpi_tid_set {
+    uint8_t column;
+    uint32_t count;
+    const int64_t *tids;
+};
+
+/* One block as the footer describes it. Blocks of a stream are in the order of their rows. */
+struct kpi_block_ref {
+    const struct kp_stream *stream; /* NULL: a stream this program does not know */
+    uint64_t offset;
+    uint64_t sum; /* kpi_place_sum of the block here */
+    kp_time ts_min, ts_max;
+    uint64_t seq_min, seq_max;
+    uint32_t size, rows, page;
+    uint32_t sets_count;
+    const struct kpi_tid_set *sets;
+};
+
+/* Sorted 16-byte entries (hash, block, first row) of one EXACT column. */
+struct kpi_exact {
+    uint8_t stream, column;
+    uint32_t count;
+    const uint8_t *entries;
+};
+
+struct kpi_footer {
+    uint32_t pages;
+    uint32_t blocks_count, exact_count;
+    const struct kpi_block_ref *blocks;
+    const struct kpi_exact *exact;
+    struct kp_arena arena;
+};
+
+/* ---------- index.c: the footer ---------- */
+
+/* Collects what the footer will say. Zero-initialised is valid. */
+struct kpi_footer_builder {
+    struct kp_buf blocks; /* encoded entries */
+    uint32_t blocks_count, pages;
+    struct kp_buf exact[KPI_EXACT_MAX]; /* unsorted entries per EXACT column */
+    struct kpi_exact exact_of[KPI_EXACT_MAX];
+    uint32_t exact_count;
+};
+
+void kpi_footer_builder_deinit(struct kpi_footer_builder *builder);
+/* Adds a block that lies as ref says (sets are computed here from the batch it was made of). */
+kp_status kpi_footer_add(struct kpi_footer_builder *builder, const struct kpi_block_ref *ref,
+                         const struct kp_batch *batch) KP_MUST;
+kp_status kpi_footer_encode(struct kpi_footer_builder *builder, struct kp_buf *out) KP_MUST;
+/* Parses footer bytes; the footer points into them. CORRUPT when they lie. data_end: blocks lie
+ * before it. */
+kp_status kpi_footer_parse(const void *bytes, size_t size, uint64_t data_end,
+                           struct kpi_footer *out) KP_MUST;
+void kpi_footer_deinit(struct kpi_footer *footer);
+/* False when no row of the block has one of these thread ids in this ACTOR column. */
+bool kpi_block_ref_has_tid(const struct kpi_block_ref *ref, uint32_t column, const int64_t *tids,
+                           uint32_t count);
+uint64_t kpi_exact_hash(uint32_t stream, uint32_t column, struct kp_str value);
+/* Marks in `blocks` (blocks_count flags) every block that may hold value. False: there is no index
+ * for this column, nothing was marked. */
+bool kpi_exact_find(const struct kpi_footer *footer, uint32_t stream, uint32_t column,
+                    struct kp_str value, bool *blocks);
+
+/* ---------- segment.c: the file ---------- */
+
+struct kpi_segment {
+    const struct kp_io *io;
+    struct kp_io_file *file;
+    uint64_t id;
+    uint64_t size;
+    struct kp_hash128 footer_hash;
+    struct kpi_footer footer;
+    void *footer_bytes;
+};
+
+/* Binds a block's content to its place: equal content elsewhere has another sum. */
+uint64_t kpi_place_sum(uint64_t block_sum, uint64_t segment_id, uint64_t offset);
+/* dir/seg/<id>.kps; out has room for dir and 32 bytes more. */
+void kpi_segment_path(const char *dir, uint64_t id, struct kp_buf *out);
+/* Opens a file and reads its footer. id 0 = take what the file says (inspect). */
+kp_status kpi_segment_open(const struct kp_io *io, struct kp_io_queue *queue, const char *path,
+                           uint64_t id, struct kpi_segment *out, struct kp_error *err) KP_MUST;
+void kpi_segment_close(struct kpi_segment *segment);
+/* Reads a block into buf (ref->size bytes) and checks it against its entry. */
+kp_status kpi_segment_read(const struct kpi_segment *segment, struct kp_io_queue *queue,
+                           const struct kpi_block_ref *ref, void *buf,
+                           struct kpi_block *out) KP_MUST;
+
+#endif
