@@ -1,0 +1,279 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * The grammar. Rules only call ast.c; words that are keywords in their place come from parse.c and
+ * fall back to names elsewhere. Conflicts: none, and the build fails when there is one.
+ */
+%include {
+#include "query/ast.h"
+}
+%name kpi_parser
+%token_type {struct kpi_token}
+%extra_argument {struct kpi_parse *parse}
+%stack_size 500
+
+%fallback IDENT BY ASC DESC NULLS FIRST LAST FROM TO STEP AND OR IN BETWEEN STROP MATCHES REGEX OF
+    WITHIN AT BASELINE MIN NONE ROW TXN TABLES COLUMNS NOTWORD.
+
+%left OR.
+%left AND.
+%left EQ LT STROP NOTWORD IN BETWEEN MATCHES ASSIGN.
+%left PLUS MINUS.
+%left STAR SLASH.
+%right NEGATIVE.
+
+%stack_overflow {
+    struct kpi_token end = {.text = KP_STR("")};
+    kpi_fail(parse->ctx, KP_LIMIT, end.place, "the query is nested too deeply");
+    kpi_hint(parse->ctx, "split it with let or extend");
+}
+%syntax_error {
+    const char *expected[YYNTOKEN];
+    uint32_t count = 0;
+    YYACTIONTYPE name = yy_find_shift_action(IDENT, yypParser->yytos->stateno);
+    for (int code = 1; code < YYNTOKEN; code++) {
+        YYACTIONTYPE action = yy_find_shift_action((YYCODETYPE)code, yypParser->yytos->stateno);
+        bool as_name = code != IDENT && yyFallback[code] == IDENT && action == name;
+        if (action != YY_ERROR_ACTION && !as_name)
+            expected[count++] = yyTokenName[code];
+    }
+    if (yy_find_shift_action(0, yypParser->yytos->stateno) != YY_ERROR_ACTION)
+        expected[count++] = "$";
+    kpi_parse_unexpected(parse, &TOKEN, expected, count);
+}
+
+%type expr {struct kpi_node *}
+%type primary {struct kpi_node *}
+%type arguments {struct kpi_node *}
+%type list {struct kpi_node *}
+%type pipe {struct kpi_pipe *}
+%type pipes {struct kpi_pipe *}
+%type source {struct kpi_source *}
+%type verb {struct kpi_source *}
+%type stage {struct kpi_stage *}
+%type items {struct kpi_items}
+%type item {struct kpi_item *}
+%type keys {struct kpi_items}
+%type key {struct kpi_item *}
+%type direction {struct kpi_item}
+%type nulls {int}
+%type columns {struct kpi_items}
+%type patterns {struct kpi_items}
+%type pattern {struct kpi_item *}
+
+start ::= statement.
+start ::= statement SEMI.
+
+statement ::= lets pipe(P). { parse->statement->pipe = P; }
+statement ::= lets EXPLAIN pipe(P). { parse->statement->explain = true; parse->statement->pipe = P; }
+statement ::= lets EXPLAIN ANALYZE pipe(P). {
+    parse->statement->explain = parse->statement->analyze = true;
+    parse->statement->pipe = P;
+}
+
+lets ::= .
+lets ::= lets LET IDENT(N) ASSIGN expr(E) SEMI. {
+    parse->statement->lets =
+        kpi_items_add(parse->statement->lets, kpi_item_new(parse->ctx, &N, E));
+}
+
+pipe(A) ::= source(S). { A = kpi_pipe_new(parse->ctx, S); }
+pipe(A) ::= pipe(P) PIPE stage(S). { A = kpi_pipe_add(parse->ctx, P, S); }
+
+/* --- sources --- */
+source(A) ::= IDENT(N). { A = kpi_source_new(parse->ctx, KPI_SOURCE_TABLE, &N, N.text); }
+source(A) ::= PRINT(W) items(I). {
+    A = kpi_source_new(parse->ctx, KPI_SOURCE_PRINT, &W, W.text);
+    if (A != NULL)
+        A->items = I;
+}
+source(A) ::= RANGE(W) IDENT(N) FROM expr(F) TO expr(T) STEP expr(S). {
+    A = kpi_source_new(parse->ctx, KPI_SOURCE_RANGE, &W, N.text);
+    if (A != NULL)
+        A->values = kpi_node_call(parse->ctx, &W, F, T, S);
+}
+source(A) ::= DATATABLE(W) LPAREN columns(C) RPAREN LBRACKET arguments(V) RBRACKET. {
+    A = kpi_source_new(parse->ctx, KPI_SOURCE_DATATABLE, &W, W.text);
+    if (A != NULL) {
+        A->items = C;
+        A->values = V;
+    }
+}
+source(A) ::= UNION(W) pipes(P). {
+    A = kpi_source_new(parse->ctx, KPI_SOURCE_UNION, &W, W.text);
+    if (A != NULL)
+        A->pipes = P;
+}
+source(A) ::= SHOW(W) TABLES. {
+    A = kpi_source_new(parse->ctx, KPI_SOURCE_SHOW_TABLES, &W, W.text);
+}
+source(A) ::= SHOW COLUMNS IDENT(N). {
+    A = kpi_source_new(parse->ctx, KPI_SOURCE_SHOW_COLUMNS, &N, N.text);
+}
+source(A) ::= verb(V). { A = V; }
+
+columns(A) ::= IDENT(N) COLON IDENT(T). {
+    A = kpi_items_add((struct kpi_items){0},
+                      kpi_item_new(parse->ctx, &N, kpi_node_name(parse->ctx, &T)));
+}
+columns(A) ::= columns(C) COMMA IDENT(N) COLON IDENT(T). {
+    A = kpi_items_add(C, kpi_item_new(parse->ctx, &N, kpi_node_name(parse->ctx, &T)));
+}
+
+pipes(A) ::= LPAREN pipe(P) RPAREN. { A = P; }
+pipes(A) ::= IDENT(N). {
+    A = kpi_pipe_new(parse->ctx, kpi_source_new(parse->ctx, KPI_SOURCE_TABLE, &N, N.text));
+}
+pipes(A) ::= pipes(L) COMMA LPAREN pipe(P) RPAREN. { A = kpi_pipe_join(L, P); }
+pipes(A) ::= pipes(L) COMMA IDENT(N). {
+    A = kpi_pipe_join(
+        L, kpi_pipe_new(parse->ctx, kpi_source_new(parse->ctx, KPI_SOURCE_TABLE, &N, N.text)));
+}
+
+/* --- causal verbs: parse.c hands the id over as one STRING --- */
+verb(A) ::= CAUSES(W) OF TXN STRING(N). {
+    A = kpi_source_new(parse->ctx, KPI_SOURCE_CAUSES, &W, N.value.str);
+}
+verb(A) ::= EVIDENCE(W) OF TXN STRING(N). {
+    A = kpi_source_new(parse->ctx, KPI_SOURCE_EVIDENCE, &W, N.value.str);
+}
+verb(A) ::= verb(V) WITHIN expr(E). { A = V; if (A != NULL) A->within = E; }
+verb(A) ::= verb(V) AT expr(E). { A = V; if (A != NULL) A->at = E; }
+verb(A) ::= verb(V) AT ORDINAL(N). { A = V; if (A != NULL) A->pick = kpi_node_value(parse->ctx, &N); }
+verb(A) ::= verb(V) ORDINAL(N). { A = V; if (A != NULL) A->pick = kpi_node_value(parse->ctx, &N); }
+verb(A) ::= verb(V) MIN expr(E). { A = V; if (A != NULL) A->min = E; }
+verb(A) ::= verb(V) BASELINE NONE. { A = V; if (A != NULL) A->baseline_none = true; }
+verb(A) ::= verb(V) BASELINE LAST expr(E). { A = V; if (A != NULL) A->last = E; }
+verb(A) ::= verb(V) ROW expr(E). { A = V; if (A != NULL) A->row = E; }
+
+/* --- operators --- */
+stage(A) ::= WHERE(W) expr(E). {
+    A = kpi_stage_new(parse->ctx, KPI_STAGE_WHERE, &W);
+    if (A != NULL)
+        A->expr = E;
+}
+stage(A) ::= PROJECT(W) items(I). { A = kpi_stage_items(parse->ctx, KPI_STAGE_PROJECT, &W, I); }
+stage(A) ::= EXTEND(W) items(I). { A = kpi_stage_items(parse->ctx, KPI_STAGE_EXTEND, &W, I); }
+stage(A) ::= PROJECT_RENAME(W) items(I). {
+    A = kpi_stage_items(parse->ctx, KPI_STAGE_PROJECT_RENAME, &W, I);
+}
+stage(A) ::= PROJECT_AWAY(W) patterns(I). {
+    A = kpi_stage_items(parse->ctx, KPI_STAGE_PROJECT_AWAY, &W, I);
+}
+stage(A) ::= PROJECT_KEEP(W) patterns(I). {
+    A = kpi_stage_items(parse->ctx, KPI_STAGE_PROJECT_KEEP, &W, I);
+}
+stage(A) ::= PROJECT_REORDER(W) patterns(I). {
+    A = kpi_stage_items(parse->ctx, KPI_STAGE_PROJECT_REORDER, &W, I);
+}
+stage(A) ::= SUMMARIZE(W) items(I). { A = kpi_stage_items(parse->ctx, KPI_STAGE_SUMMARIZE, &W, I); }
+stage(A) ::= SUMMARIZE(W) items(I) BY items(B). {
+    A = kpi_stage_items(parse->ctx, KPI_STAGE_SUMMARIZE, &W, I);
+    if (A != NULL)
+        A->by = B;
+}
+stage(A) ::= SUMMARIZE(W) BY items(B). {
+    A = kpi_stage_new(parse->ctx, KPI_STAGE_SUMMARIZE, &W);
+    if (A != NULL)
+        A->by = B;
+}
+stage(A) ::= DISTINCT(W) items(I). { A = kpi_stage_items(parse->ctx, KPI_STAGE_DISTINCT, &W, I); }
+stage(A) ::= DISTINCT(W) STAR. { A = kpi_stage_new(parse->ctx, KPI_STAGE_DISTINCT, &W); }
+stage(A) ::= COUNT(W). { A = kpi_stage_new(parse->ctx, KPI_STAGE_COUNT, &W); }
+stage(A) ::= SORT(W) BY keys(K). { A = kpi_stage_items(parse->ctx, KPI_STAGE_SORT, &W, K); }
+stage(A) ::= TOP(W) expr(E) BY keys(K). {
+    A = kpi_stage_items(parse->ctx, KPI_STAGE_TOP, &W, K);
+    if (A != NULL)
+        A->expr = E;
+}
+stage(A) ::= TAKE(W) expr(E). {
+    A = kpi_stage_new(parse->ctx, KPI_STAGE_TAKE, &W);
+    if (A != NULL)
+        A->expr = E;
+}
+stage(A) ::= UNION(W) pipes(P). {
+    A = kpi_stage_new(parse->ctx, KPI_STAGE_UNION, &W);
+    if (A != NULL)
+        A->pipes = P;
+}
+stage(A) ::= AS(W) IDENT. { A = kpi_stage_new(parse->ctx, KPI_STAGE_AS, &W); }
+stage(A) ::= SERIALIZE(W). { A = kpi_stage_new(parse->ctx, KPI_STAGE_SERIALIZE, &W); }
+stage(A) ::= GETSCHEMA(W). { A = kpi_stage_new(parse->ctx, KPI_STAGE_GETSCHEMA, &W); }
+
+items(A) ::= item(I). { A = kpi_items_add((struct kpi_items){0}, I); }
+items(A) ::= items(L) COMMA item(I). { A = kpi_items_add(L, I); }
+item(A) ::= expr(E). { A = kpi_item_new(parse->ctx, NULL, E); }
+item(A) ::= IDENT(N) ASSIGN expr(E). { A = kpi_item_new(parse->ctx, &N, E); }
+
+keys(A) ::= key(I). { A = kpi_items_add((struct kpi_items){0}, I); }
+keys(A) ::= keys(L) COMMA key(I). { A = kpi_items_add(L, I); }
+key(A) ::= expr(E) direction(D) nulls(N). {
+    A = kpi_item_new(parse->ctx, NULL, E);
+    if (A != NULL) {
+        A->ascending = D.ascending;
+        A->nulls_first = N < 0 ? D.ascending : N > 0;
+    }
+}
+direction(A) ::= . { A = (struct kpi_item){.ascending = false}; }
+direction(A) ::= ASC. { A = (struct kpi_item){.ascending = true}; }
+direction(A) ::= DESC. { A = (struct kpi_item){.ascending = false}; }
+nulls(A) ::= . { A = -1; }
+nulls(A) ::= NULLS FIRST. { A = 1; }
+nulls(A) ::= NULLS LAST. { A = 0; }
+
+patterns(A) ::= pattern(I). { A = kpi_items_add((struct kpi_items){0}, I); }
+patterns(A) ::= patterns(L) COMMA pattern(I). { A = kpi_items_add(L, I); }
+pattern(A) ::= IDENT(N). { A = kpi_item_new(parse->ctx, &N, NULL); }
+pattern(A) ::= IDENT(N) STAR(S). {
+    A = kpi_item_new(parse->ctx, &N, kpi_node_star(parse->ctx, &S));
+}
+pattern(A) ::= STAR(S). { A = kpi_item_new(parse->ctx, NULL, kpi_node_star(parse->ctx, &S)); }
+pattern(A) ::= LBRACKET STRING(N) RBRACKET. {
+    N.text = N.value.str;
+    A = kpi_item_new(parse->ctx, &N, NULL);
+}
+
+/* --- expressions --- */
+expr(A) ::= primary(P). { A = P; }
+expr(A) ::= expr(L) OR(O) expr(R). { A = kpi_node_logic(parse->ctx, &O, L, R); }
+expr(A) ::= expr(L) AND(O) expr(R). { A = kpi_node_logic(parse->ctx, &O, L, R); }
+expr(A) ::= expr(L) EQ|LT|STROP|NOTWORD|PLUS|MINUS|STAR|SLASH(O) expr(R). {
+    A = kpi_node_call(parse->ctx, &O, L, R, NULL);
+}
+expr(A) ::= expr(L) MATCHES(O) REGEX expr(R). [EQ] {
+    A = kpi_node_call(parse->ctx, &O, L, R, NULL);
+}
+expr(A) ::= expr(L) IN(O) LPAREN list(R) RPAREN. { A = kpi_node_finish(parse->ctx, R, &O, L); }
+expr(A) ::= expr(L) BETWEEN(O) LPAREN expr(F) DOTDOT expr(T) RPAREN. {
+    A = kpi_node_call(parse->ctx, &O, L, F, T);
+}
+expr(A) ::= MINUS(O) expr(E). [NEGATIVE] {
+    O.text = KP_STR("negate");
+    A = kpi_node_call(parse->ctx, &O, E, NULL, NULL);
+}
+expr(A) ::= PLUS expr(E). [NEGATIVE] { A = E; }
+
+primary(A) ::= VALUE|DURATION|STRING(T). { A = kpi_node_value(parse->ctx, &T); }
+primary(A) ::= IDENT(N). { A = kpi_node_name(parse->ctx, &N); }
+primary(A) ::= LBRACKET STRING(N) RBRACKET. {
+    N.text = N.value.str;
+    A = kpi_node_name(parse->ctx, &N);
+}
+primary(A) ::= LPAREN expr(E) RPAREN. { A = E; if (A != NULL) A->parens = true; }
+primary(A) ::= IDENT(N) LPAREN arguments(L) RPAREN. { A = kpi_node_finish(parse->ctx, L, &N, NULL); }
+primary(A) ::= primary(P) DOT(O) IDENT(N). {
+    O.text = KP_STR("member");
+    N.value = (struct kpi_value){.type = KP_TYPE_STR, .str = N.text};
+    A = kpi_node_call(parse->ctx, &O, P, kpi_node_value(parse->ctx, &N), NULL);
+}
+primary(A) ::= primary(P) LBRACKET(O) expr(E) RBRACKET. {
+    O.text = KP_STR("member");
+    A = kpi_node_call(parse->ctx, &O, P, E, NULL);
+}
+
+arguments(A) ::= . { A = NULL; }
+arguments(A) ::= list(L). { A = L; }
+arguments(A) ::= list(L) COMMA. { A = L; }
+list(A) ::= expr(E). { A = kpi_node_append(parse->ctx, NULL, E); }
+list(A) ::= STAR(S). { A = kpi_node_append(parse->ctx, NULL, kpi_node_star(parse->ctx, &S)); }
+list(A) ::= list(L) COMMA expr(E). { A = kpi_node_append(parse->ctx, L, E); }
+list(A) ::= list(L) COMMA STAR(S). { A = kpi_node_append(parse->ctx, L, kpi_node_star(parse->ctx, &S)); }

@@ -1,0 +1,136 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * The tree of a query text, as the grammar builds it: what was written, before any name is known.
+ * Built by grammar/query.y through the functions below (ast.c), read by bind.c. All arena memory.
+ */
+#ifndef KP_QUERY_AST_H
+#define KP_QUERY_AST_H
+
+#include "query/parse.h"
+
+enum kpi_node_kind { KPI_NODE_VALUE, KPI_NODE_NAME, KPI_NODE_CALL, KPI_NODE_STAR };
+
+struct kpi_node {
+    enum kpi_node_kind kind;
+    struct kpi_place place;
+    struct kp_str name; /* column or function; operators are functions named as written */
+    struct kpi_value value;
+    bool quoted_double;
+    bool parens;
+    uint32_t depth;
+    struct kpi_node **args;
+    uint32_t args_count, args_capacity;
+};
+
+/* `name = expr`, `expr desc nulls last`, a bare column pattern: whatever operators list. */
+struct kpi_item {
+    struct kp_str name; /* {NULL,0} when not given */
+    struct kpi_place place;
+    struct kpi_node *expr;
+    bool ascending, nulls_first;
+    struct kpi_item *next;
+};
+
+struct kpi_items {
+    struct kpi_item *first, *last;
+    uint32_t count;
+};
+
+enum kpi_stage_kind {
+    KPI_STAGE_WHERE,
+    KPI_STAGE_PROJECT,
+    KPI_STAGE_PROJECT_AWAY,
+    KPI_STAGE_PROJECT_KEEP,
+    KPI_STAGE_PROJECT_RENAME,
+    KPI_STAGE_PROJECT_REORDER,
+    KPI_STAGE_EXTEND,
+    KPI_STAGE_SUMMARIZE,
+    KPI_STAGE_DISTINCT,
+    KPI_STAGE_COUNT,
+    KPI_STAGE_SORT,
+    KPI_STAGE_TOP,
+    KPI_STAGE_TAKE,
+    KPI_STAGE_UNION,
+    KPI_STAGE_AS,
+    KPI_STAGE_SERIALIZE,
+    KPI_STAGE_GETSCHEMA,
+};
+
+struct kpi_pipe;
+
+struct kpi_stage {
+    enum kpi_stage_kind kind;
+    struct kpi_place place;
+    struct kpi_node *expr; /* where, top, take */
+    struct kpi_items items, by;
+    struct kpi_pipe *pipes; /* union */
+    struct kpi_stage *next;
+};
+
+enum kpi_source_kind {
+    KPI_SOURCE_TABLE,
+    KPI_SOURCE_PRINT,
+    KPI_SOURCE_RANGE,
+    KPI_SOURCE_DATATABLE,
+    KPI_SOURCE_UNION,
+    KPI_SOURCE_CAUSES,
+    KPI_SOURCE_EVIDENCE,
+    KPI_SOURCE_SHOW_TABLES,
+    KPI_SOURCE_SHOW_COLUMNS,
+};
+
+struct kpi_source {
+    enum kpi_source_kind kind;
+    struct kpi_place place;
+    struct kp_str name;     /* table, range column, transaction id */
+    struct kpi_items items; /* print; datatable columns (expr = NAME of the type) */
+    struct kpi_node *values; /* datatable cells; range: from, to, step (a CALL's args) */
+    struct kpi_pipe *pipes;  /* union */
+    struct kpi_node *within, *at, *min, *last, *pick, *row;
+    bool baseline_none;
+};
+
+struct kpi_pipe {
+    struct kpi_source *source;
+    struct kpi_stage *first, *last;
+    uint32_t count;
+    struct kpi_pipe *next; /* in a union */
+};
+
+struct kpi_statement {
+    bool explain, analyze;
+    struct kpi_items lets; /* name = scalar */
+    struct kpi_pipe *pipe;
+};
+
+/* Building. Every function takes NULL parts and gives NULL once the context failed. */
+
+struct kpi_node *kpi_node_value(struct kpi_ctx *ctx, const struct kpi_token *token);
+struct kpi_node *kpi_node_name(struct kpi_ctx *ctx, const struct kpi_token *token);
+struct kpi_node *kpi_node_star(struct kpi_ctx *ctx, const struct kpi_token *token);
+/* A call with up to three arguments; NULL ends them early. */
+struct kpi_node *kpi_node_call(struct kpi_ctx *ctx, const struct kpi_token *name,
+                               struct kpi_node *a, struct kpi_node *b, struct kpi_node *c);
+/* Appends an argument; list may be NULL for a new one. */
+struct kpi_node *kpi_node_append(struct kpi_ctx *ctx, struct kpi_node *list, struct kpi_node *arg);
+/* Makes a list (from kpi_node_append, may be NULL) a call of that name, with `first` before it. */
+struct kpi_node *kpi_node_finish(struct kpi_ctx *ctx, struct kpi_node *list,
+                                 const struct kpi_token *name, struct kpi_node *first);
+/* and/or: chains of one operator become one node. */
+struct kpi_node *kpi_node_logic(struct kpi_ctx *ctx, const struct kpi_token *name,
+                                struct kpi_node *left, struct kpi_node *right);
+struct kpi_item *kpi_item_new(struct kpi_ctx *ctx, const struct kpi_token *name,
+                              struct kpi_node *expr);
+struct kpi_items kpi_items_add(struct kpi_items items, struct kpi_item *item);
+struct kpi_stage *kpi_stage_new(struct kpi_ctx *ctx, enum kpi_stage_kind kind,
+                                const struct kpi_token *word);
+struct kpi_stage *kpi_stage_items(struct kpi_ctx *ctx, enum kpi_stage_kind kind,
+                                  const struct kpi_token *word, struct kpi_items items);
+struct kpi_source *kpi_source_new(struct kpi_ctx *ctx, enum kpi_source_kind kind,
+                                  const struct kpi_token *word, struct kp_str name);
+struct kpi_pipe *kpi_pipe_new(struct kpi_ctx *ctx, struct kpi_source *source);
+struct kpi_pipe *kpi_pipe_add(struct kpi_ctx *ctx, struct kpi_pipe *pipe, struct kpi_stage *stage);
+/* Puts a pipe at the end of a union's list. */
+struct kpi_pipe *kpi_pipe_join(struct kpi_pipe *list, struct kpi_pipe *pipe);
+
+#endif

@@ -1,0 +1,38 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * The tables of functions, one per subject. A new function is one row in one of them.
+ */
+#ifndef KP_QUERY_FUNC_H
+#define KP_QUERY_FUNC_H
+
+#include "query/expr.h"
+
+struct kpi_func_table {
+    const struct kpi_func *funcs;
+    uint32_t count;
+};
+
+extern const struct kpi_func_table kpi_funcs_arith, kpi_funcs_compare, kpi_funcs_text,
+    kpi_funcs_time, kpi_funcs_convert, kpi_funcs_flow, kpi_funcs_json;
+
+/* JSON text (func_json.c): the member of an object or the element of an array. Gives the raw text of
+ * the value, {NULL,0} when it is not there. */
+struct kp_str kpi_json_member(struct kp_str json, struct kp_str key);
+struct kp_str kpi_json_element(struct kp_str json, int64_t index);
+/* A JSON string without quotes and escapes (into scratch), any other value as it is; null is empty. */
+struct kp_str kpi_json_plain(struct kpi_eval *eval, struct kp_str json);
+/* Appends text as a JSON string. */
+void kpi_json_quote(struct kp_str text, struct kp_buf *out);
+
+/* Date parts of an instant (UTC), used by func_time.c and func_convert.c. */
+struct kpi_date {
+    int64_t year;
+    unsigned month, day, hour, minute, second, ns, weekday, yearday;
+};
+struct kpi_date kpi_date_of(kp_time t);
+/* Start of a civil day; months may be out of range and carry over. */
+bool kpi_date_time(int64_t year, int64_t month, int64_t day, kp_time *out);
+/* [-][d.]hh:mm:ss[.fffffffff] */
+void kpi_timespan_text(kp_dur d, struct kp_buf *out);
+
+#endif

@@ -1,0 +1,78 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * The context of a query text: its first error with its place, and its memory.
+ */
+#include "query/query_int.h"
+
+#include <stdarg.h>
+#include <stdio.h>
+
+/* Line and column of a byte: lines end with \n, columns count bytes from 1. */
+static void locate(struct kp_str text, uint32_t at, uint32_t *out_line, uint32_t *out_column)
+{
+    uint32_t line = 1, start = 0;
+    for (uint32_t i = 0; i < at && i < text.len; i++) {
+        if (text.ptr[i] == '\n') {
+            line++;
+            start = i + 1;
+        }
+    }
+    *out_line = line;
+    *out_column = at - start + 1;
+}
+
+kp_status kpi_fail(struct kpi_ctx *ctx, kp_status code, struct kpi_place place, const char *fmt, ...)
+{
+    if (ctx->status != KP_OK)
+        return ctx->status;
+    ctx->status = code;
+    char text[KP_ERROR_TEXT_MAX];
+    va_list args;
+    va_start(args, fmt);
+    vsnprintf(text, sizeof(text), fmt, args);
+    va_end(args);
+    kp_error_set(ctx->err, code, "%s", text);
+    if (ctx->err == NULL)
+        return code;
+    uint32_t line, column;
+    locate(ctx->text, place.at, &line, &column);
+    kp_error_place(ctx->err, line, column, place.len == 0 ? 1 : place.len);
+    return code;
+}
+
+void kpi_hint(struct kpi_ctx *ctx, const char *fmt, ...)
+{
+    if (ctx->err == NULL || ctx->err->hint[0] != '\0')
+        return;
+    va_list args;
+    va_start(args, fmt);
+    vsnprintf(ctx->err->hint, sizeof(ctx->err->hint), fmt, args);
+    va_end(args);
+}
+
+kp_status kpi_fail_memory(struct kpi_ctx *ctx)
+{
+    if (ctx->status == KP_OK)
+        ctx->status = kp_arena_error(ctx->arena, ctx->err);
+    return ctx->status;
+}
+
+void *kpi_new(struct kpi_ctx *ctx, size_t count, size_t item_bytes)
+{
+    if (ctx->status != KP_OK)
+        return NULL;
+    void *at = kp_arena_zalloc(ctx->arena, count == 0 ? 1 : count, item_bytes);
+    if (at == NULL)
+        kpi_fail_memory(ctx);
+    return at;
+}
+
+void kpi_nearest_offer(struct kpi_nearest *nearest, struct kp_str name)
+{
+    uint32_t distance = kp_str_distance(nearest->wanted, name);
+    uint32_t allowed = nearest->wanted.len <= 3 ? 1 : nearest->wanted.len <= 7 ? 2 : 3;
+    if (distance > allowed || (nearest->best.len != 0 && distance >= nearest->distance))
+        return;
+    nearest->best = name;
+    nearest->distance = distance;
+}
