@@ -2,6 +2,15 @@
  *
  * Renderers: result batches in, text out. One table of formats; a new one is one file and one line.
  * Knows columns and types only; terminal facts are passed in.
+ *
+ * How values look. For people (table, vertical, timeline): times in RFC 3339 with nine decimals,
+ * durations with a unit ("388.204 ms"), addresses in hex, control characters escaped, so that
+ * recorded text cannot drive the terminal. For machines (json, ndjson, csv, line): times in the same
+ * RFC 3339 form, durations as integer nanoseconds, integers in full, decimals as text in JSON;
+ * line protocol carries times as integer nanoseconds.
+ *
+ * Files in reading order: render.h render_int.h render.c value.c utf8.c table.c vertical.c json.c
+ * csv.c line.c timeline.c error.c term.c. Fed by src/query, shown by tools and src/server.
  */
 #ifndef KP_RENDER_RENDER_H
 #define KP_RENDER_RENDER_H
@@ -10,11 +19,12 @@
 
 enum kp_format {
     KP_FORMAT_TABLE,    /* aligned columns for people */
+    KP_FORMAT_VERTICAL, /* one line a column, for wide rows */
     KP_FORMAT_JSON,     /* {"columns":[...],"rows":[[...]],"notes":[...]} */
     KP_FORMAT_NDJSON,   /* one object a row */
-    KP_FORMAT_CSV,      /* RFC 4180, header line */
+    KP_FORMAT_CSV,      /* RFC 4180, header line; null = nothing, empty text = "" */
     KP_FORMAT_LINE,     /* InfluxDB line protocol */
-    KP_FORMAT_TIMELINE, /* text drawing of rows with start, dur and a label */
+    KP_FORMAT_TIMELINE, /* text drawing of rows with start (or ts), dur and a label */
     KP_FORMAT_COUNT
 };
 
@@ -29,26 +39,39 @@ struct kp_render; /* one rendering in progress */
 /* Where text goes; returns false when the reader is gone (closed pipe): rendering stops quietly. */
 typedef bool (*kp_write_fn)(void *ctx, const char *text, size_t size);
 
-/* name for line protocol's measurement ("causes"); schema must outlive the rendering. */
+/* name for line protocol's measurement ("causes"); schema must outlive the rendering.
+ * INVALID: this format cannot show this schema (timeline without start and dur). */
 kp_status kp_render_open(enum kp_format format, const struct kp_schema *schema, const char *name,
                          const struct kp_term *term, kp_write_fn write, void *ctx,
                          struct kp_render **out) KP_MUST;
+/* END: the reader is gone, nothing more need be asked for. */
 kp_status kp_render_batch(struct kp_render *render, const struct kp_batch *batch) KP_MUST;
 /* Ends the document; notes are shown where the format has a place for them. */
 kp_status kp_render_end(struct kp_render *render, const struct kp_str *notes,
                         uint32_t notes_count) KP_MUST;
+/* Ends a document that is incomplete: the rows so far, and the error where the format has a place. */
+kp_status kp_render_fail(struct kp_render *render, const struct kp_error *err) KP_MUST;
 void kp_render_close(struct kp_render *render);
 
 /* Format by name ("table", "json", ...); false when unknown. */
 bool kp_format_parse(struct kp_str name, enum kp_format *out);
 const char *kp_format_name(enum kp_format format);
+/* MIME type of a format; whether notes have a place in it. */
+const char *kp_format_mime(enum kp_format format);
+bool kp_format_has_notes(enum kp_format format);
 /* Text of one value as all human formats print it (no padding); exact = machine form. */
 void kp_value_text(const struct kp_field *field, const struct kp_vec *vec, uint32_t row, bool exact,
                    struct kp_buf *out);
-/* Decides colour once: NO_COLOR, TERM, whether fd is a terminal. */
+/* Decides colour once: NO_COLOR, TERM, whether fd is a terminal. The locale must be set before. */
 struct kp_term kp_term_detect(int fd);
 /* Prints an error as people read it: the message, the query line with a caret, the hint. */
 void kp_render_error(const struct kp_error *err, struct kp_str query_text, const char *program,
                      const struct kp_term *term, struct kp_buf *out);
+/* The same for programs: {"code":"invalid","message":...,"line":1,"column":8,"width":3,"hint":...}. */
+void kp_render_error_json(const struct kp_error *err, struct kp_buf *out);
+/* A JSON string literal of text; invalid UTF-8 becomes U+FFFD. */
+void kp_json_str(struct kp_buf *out, struct kp_str text);
+/* A count for people: 1204331 -> "1,204,331". */
+void kp_text_count(struct kp_buf *out, int64_t value);
 
 #endif

@@ -1,0 +1,141 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * The life of a rendering and the table of formats. Text collects in one buffer that goes to the
+ * reader in pieces of FLUSH_BYTES; a reader that left turns the rest into no work, not into an
+ * error.
+ */
+#include "render/render_int.h"
+
+#include <stdlib.h>
+
+#include "base/assert.h"
+
+#define FLUSH_BYTES (64 * 1024)
+
+static const struct kpi_format *const formats[KP_FORMAT_COUNT] = {
+    [KP_FORMAT_TABLE] = &kpi_format_table,       [KP_FORMAT_VERTICAL] = &kpi_format_vertical,
+    [KP_FORMAT_JSON] = &kpi_format_json,         [KP_FORMAT_NDJSON] = &kpi_format_ndjson,
+    [KP_FORMAT_CSV] = &kpi_format_csv,           [KP_FORMAT_LINE] = &kpi_format_line,
+    [KP_FORMAT_TIMELINE] = &kpi_format_timeline,
+};
+
+bool kp_format_parse(struct kp_str name, enum kp_format *out)
+{
+    for (int i = 0; i < KP_FORMAT_COUNT; i++) {
+        if (kp_str_equal(name, kp_str_from(formats[i]->name))) {
+            *out = (enum kp_format)i;
+            return true;
+        }
+    }
+    return false;
+}
+
+const char *kp_format_name(enum kp_format format)
+{
+    return formats[format]->name;
+}
+
+const char *kp_format_mime(enum kp_format format)
+{
+    return formats[format]->mime;
+}
+
+bool kp_format_has_notes(enum kp_format format)
+{
+    return formats[format]->has_notes;
+}
+
+static kp_status render_status(const struct kp_render *render)
+{
+    if (render->out.failed)
+        return KP_NO_MEMORY;
+    return render->gone ? KP_END : KP_OK;
+}
+
+kp_status kp_render_open(enum kp_format format, const struct kp_schema *schema, const char *name,
+                         const struct kp_term *term, kp_write_fn write, void *ctx,
+                         struct kp_render **out)
+{
+    kp_assert((unsigned)format < KP_FORMAT_COUNT);
+    struct kp_render *render = calloc(1, sizeof(*render));
+    if (render == NULL)
+        return KP_NO_MEMORY;
+    kp_arena_init(&render->arena, 0);
+    render->format = formats[format];
+    render->schema = schema;
+    render->name = name;
+    render->term = *term;
+    render->write = write;
+    render->ctx = ctx;
+    kp_status status = render->format->begin(render);
+    if (status != KP_OK) {
+        kp_render_close(render);
+        return status;
+    }
+    *out = render;
+    return KP_OK;
+}
+
+void kpi_render_flush(struct kp_render *render, bool force)
+{
+    if (render->out.size == 0 || (!force && render->out.size < FLUSH_BYTES))
+        return;
+    if (!render->gone && !render->out.failed)
+        render->gone = !render->write(render->ctx, render->out.data, render->out.size);
+    render->out.size = 0;
+}
+
+kp_status kp_render_batch(struct kp_render *render, const struct kp_batch *batch)
+{
+    kp_assert(batch->cols_count == render->schema->count);
+    if (!render->gone) {
+        render->format->batch(render, batch);
+        render->rows += kp_batch_count(batch);
+        kpi_render_flush(render, false);
+    }
+    return render_status(render);
+}
+
+static kp_status render_finish(struct kp_render *render)
+{
+    if (!render->gone)
+        render->format->end(render);
+    kpi_render_flush(render, true);
+    kp_status status = render_status(render);
+    return status == KP_END ? KP_OK : status;
+}
+
+kp_status kp_render_end(struct kp_render *render, const struct kp_str *notes, uint32_t notes_count)
+{
+    render->notes = notes;
+    render->notes_count = notes_count;
+    return render_finish(render);
+}
+
+kp_status kp_render_fail(struct kp_render *render, const struct kp_error *err)
+{
+    render->failure = err;
+    return render_finish(render);
+}
+
+void kp_render_close(struct kp_render *render)
+{
+    if (render == NULL)
+        return;
+    if (render->format->deinit != NULL && render->state != NULL)
+        render->format->deinit(render);
+    kp_buf_deinit(&render->out);
+    kp_arena_deinit(&render->arena);
+    free(render);
+}
+
+void kpi_render_notes(struct kp_render *render)
+{
+    for (uint32_t i = 0; i < render->notes_count; i++) {
+        kp_buf_text(&render->out, render->term.color ? "\033[2mnote:\033[0m " : "note: ");
+        kpi_text_escape(&render->out, render->notes[i]);
+        kp_buf_char(&render->out, '\n');
+    }
+    if (render->failure != NULL)
+        kp_buf_text(&render->out, "(incomplete: the query ended with an error)\n");
+}

@@ -1,0 +1,231 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * A drawing of intervals in text: one row each, bars on a common axis that spans the earliest start
+ * to the latest end, offsets relative to that start with ns exactness.
+ *
+ *   axis: 802.113 ms from 2026-11-23T03:47:00.000000000Z, one column = 12.533 ms
+ *     settle write            |  ######################      |  +12,000,417 ns  388.204 ms
+ *   * runqueue <- batch(4721) |      ############            |  +61,220,008 ns  202.113 ms
+ *
+ * Needs `start` (or `ts`, taken as the end) and `dur`. Rows are kept until the end, ROWS_MAX of
+ * them.
+ */
+#include <inttypes.h>
+
+#include "base/assert.h"
+#include "render/render_int.h"
+
+#define ROWS_MAX     4096
+#define LABEL_MAX    44
+#define WIDTH_PIPE   110 /* drawing width where there is no terminal */
+#define BAR_MIN      16
+#define SIDE_COLUMNS 34 /* the two numbers right of the bar */
+
+/* Columns that make a label, in this order, as far as they are there and not empty. */
+static const char *const label_names[] = {"kind", "subkind", "state", "service", "name", "comm"};
+
+struct bar {
+    kp_time start;
+    kp_dur dur;
+    struct kp_str label; /* arena */
+    bool root;
+};
+
+struct timeline {
+    int start, ts, dur, root;
+    int label[sizeof(label_names) / sizeof(label_names[0])];
+    int pid, culprit_comm, culprit_pid;
+    struct bar *bars;
+    uint32_t bars_count;
+    uint64_t skipped; /* rows beyond ROWS_MAX or without an interval */
+    struct kp_buf label_text;
+};
+
+static int find_typed(const struct kp_schema *schema, const char *name, enum kp_type type)
+{
+    int at = kp_schema_find(schema, kp_str_from(name));
+    return at >= 0 && schema->fields[at].type == type ? at : -1;
+}
+
+static kp_status timeline_begin(struct kp_render *render)
+{
+    const struct kp_schema *schema = render->schema;
+    struct timeline *line = kp_arena_zalloc(&render->arena, 1, sizeof(*line));
+    if (line == NULL)
+        return KP_NO_MEMORY;
+    line->start = find_typed(schema, "start", KP_TYPE_TIME);
+    line->ts = find_typed(schema, "ts", KP_TYPE_TIME);
+    line->dur = find_typed(schema, "dur", KP_TYPE_DUR);
+    line->root = find_typed(schema, "root", KP_TYPE_BOOL);
+    line->pid = find_typed(schema, "pid", KP_TYPE_I64);
+    line->culprit_comm = find_typed(schema, "culprit_comm", KP_TYPE_STR);
+    line->culprit_pid = find_typed(schema, "culprit_pid", KP_TYPE_I64);
+    for (size_t i = 0; i < KP_ARRAY_LEN(label_names); i++)
+        line->label[i] = find_typed(schema, label_names[i], KP_TYPE_STR);
+    if (line->dur < 0 || (line->start < 0 && line->ts < 0))
+        return KP_INVALID;
+    line->bars = kp_arena_zalloc(&render->arena, ROWS_MAX, sizeof(*line->bars));
+    if (line->bars == NULL)
+        return KP_NO_MEMORY;
+    render->state = line;
+    return KP_OK;
+}
+
+static bool shown(const struct kp_batch *batch, int column, uint32_t row)
+{
+    return column >= 0 && !kp_vec_null(&batch->cols[column], row);
+}
+
+static void add_who(struct timeline *line, const struct kp_batch *batch, uint32_t row, int comm,
+                    int pid)
+{
+    kpi_text_escape(&line->label_text, kp_vec_str(&batch->cols[comm], row));
+    if (shown(batch, pid, row) && batch->cols[pid].i64[row] > 0)
+        kp_buf_printf(&line->label_text, "(%" PRId64 ")", batch->cols[pid].i64[row]);
+}
+
+static struct kp_str make_label(struct kp_render *render, const struct kp_batch *batch,
+                                uint32_t row)
+{
+    struct timeline *line = render->state;
+    kp_buf_clear(&line->label_text);
+    for (size_t i = 0; i < KP_ARRAY_LEN(label_names); i++) {
+        int column = line->label[i];
+        if (!shown(batch, column, row) || kp_vec_str(&batch->cols[column], row).len == 0)
+            continue;
+        if (line->label_text.size > 0)
+            kp_buf_char(&line->label_text, ' ');
+        bool comm = strcmp(label_names[i], "comm") == 0;
+        add_who(line, batch, row, column, comm ? line->pid : -1);
+    }
+    if (shown(batch, line->culprit_comm, row) &&
+        kp_vec_str(&batch->cols[line->culprit_comm], row).len > 0) {
+        kp_buf_text(&line->label_text, " <- ");
+        add_who(line, batch, row, line->culprit_comm, line->culprit_pid);
+    }
+    return kp_arena_str(&render->arena,
+                        (struct kp_str){line->label_text.data, (uint32_t)line->label_text.size});
+}
+
+static void timeline_batch(struct kp_render *render, const struct kp_batch *batch)
+{
+    struct timeline *line = render->state;
+    for (uint32_t i = 0; i < kp_batch_count(batch); i++) {
+        uint32_t row = kp_batch_row(batch, i);
+        int from = line->start >= 0 ? line->start : line->ts;
+        if (line->bars_count == ROWS_MAX || !shown(batch, from, row) ||
+            !shown(batch, line->dur, row)) {
+            line->skipped++;
+            continue;
+        }
+        struct bar *bar = &line->bars[line->bars_count++];
+        bar->dur = KP_MAX(batch->cols[line->dur].i64[row], 0);
+        bar->start = batch->cols[from].i64[row] - (line->start >= 0 ? 0 : bar->dur);
+        bar->root = shown(batch, line->root, row) && batch->cols[line->root].i64[row] != 0;
+        bar->label = make_label(render, batch, row);
+    }
+}
+
+/* --- drawing --- */
+
+struct axis {
+    kp_time from;
+    kp_dur length;
+    uint32_t columns; /* of the bar area */
+    uint32_t label;   /* of the label area */
+};
+
+static struct axis find_axis(const struct kp_render *render)
+{
+    const struct timeline *line = render->state;
+    struct axis axis = {.from = line->bars[0].start, .label = 4};
+    kp_time to = line->bars[0].start;
+    for (uint32_t i = 0; i < line->bars_count; i++) {
+        const struct bar *bar = &line->bars[i];
+        axis.from = KP_MIN(axis.from, bar->start);
+        to = KP_MAX(to, bar->start + bar->dur);
+        axis.label = KP_MAX(axis.label, kpi_text_width(bar->label));
+    }
+    axis.label = KP_MIN(axis.label, LABEL_MAX);
+    axis.length = KP_MAX(to - axis.from, 1);
+    uint32_t width = render->term.width > 0 ? render->term.width : WIDTH_PIPE;
+    uint32_t taken = axis.label + SIDE_COLUMNS + 6;
+    axis.columns = width > taken + BAR_MIN ? width - taken : BAR_MIN;
+    return axis;
+}
+
+static uint32_t column_of(const struct axis *axis, kp_time at)
+{
+    __int128 offset = (__int128)(at - axis->from) * axis->columns;
+    return (uint32_t)(offset / axis->length);
+}
+
+static void draw_bar(struct kp_render *render, const struct axis *axis, const struct bar *bar)
+{
+    uint32_t from = KP_MIN(column_of(axis, bar->start), axis->columns - 1);
+    uint32_t to = KP_MAX(column_of(axis, bar->start + bar->dur), from + 1);
+    const char *block = render->term.utf8 ? "\xE2\x96\x88" : "#";
+    const char *thin = render->term.utf8 ? "\xE2\x96\x8F" : ":"; /* shorter than one column */
+    bool tiny = (__int128)bar->dur * axis->columns < axis->length;
+    if (render->term.color)
+        kp_buf_text(&render->out, bar->root ? "\033[1;31m" : "\033[36m");
+    for (uint32_t i = 0; i < axis->columns; i++)
+        kp_buf_text(&render->out, i < from || i >= to ? " " : tiny ? thin : block);
+    if (render->term.color)
+        kp_buf_text(&render->out, "\033[0m");
+}
+
+static void draw_row(struct kp_render *render, const struct axis *axis, const struct bar *bar)
+{
+    struct kp_buf offset = {0};
+    char dur[KP_DUR_TEXT_MAX];
+    kp_dur_format(bar->dur, dur);
+    kp_buf_char(&offset, '+');
+    kp_text_count(&offset, bar->start - axis->from);
+    kp_buf_text(&offset, " ns");
+    kp_buf_text(&render->out, bar->root ? "* " : "  ");
+    kpi_text_pad(&render->out, bar->label, axis->label, false, render->term.utf8);
+    kp_buf_text(&render->out, " |");
+    draw_bar(render, axis, bar);
+    kp_buf_text(&render->out, "| ");
+    kpi_text_pad(&render->out, (struct kp_str){offset.data, (uint32_t)offset.size}, 20, true, true);
+    kp_buf_char(&render->out, ' ');
+    kpi_text_pad(&render->out, kp_str_from(dur), 12, true, true);
+    kp_buf_char(&render->out, '\n');
+    kp_buf_deinit(&offset);
+}
+
+static void draw_axis(struct kp_render *render, const struct axis *axis)
+{
+    char from[KP_TIME_TEXT_MAX], length[KP_DUR_TEXT_MAX], column[KP_DUR_TEXT_MAX];
+    kp_time_format(axis->from, from);
+    kp_dur_format(axis->length, length);
+    kp_dur_format(axis->length / axis->columns, column);
+    kp_buf_printf(&render->out, "axis: %s from %s, one column = %s\n", length, from, column);
+}
+
+static void timeline_end(struct kp_render *render)
+{
+    struct timeline *line = render->state;
+    kpi_render_notes(render);
+    if (line->bars_count == 0) {
+        kp_buf_text(&render->out, "(no rows)\n");
+        return;
+    }
+    struct axis axis = find_axis(render);
+    draw_axis(render, &axis);
+    for (uint32_t i = 0; i < line->bars_count; i++)
+        draw_row(render, &axis, &line->bars[i]);
+    if (line->skipped > 0)
+        kp_buf_printf(&render->out, "(%" PRIu64 " more rows are not drawn)\n", line->skipped);
+}
+
+static void timeline_deinit(struct kp_render *render)
+{
+    struct timeline *line = render->state;
+    kp_buf_deinit(&line->label_text);
+}
+
+const struct kpi_format kpi_format_timeline = {
+    "timeline",     "text/plain; charset=utf-8", true, timeline_begin, timeline_batch, timeline_end,
+    timeline_deinit};

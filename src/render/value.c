@@ -1,0 +1,116 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * One value as text, in the human and in the machine form. Floating point is printed with the
+ * fewest digits that read back to the same number; decimals and integers are exact.
+ */
+#include <inttypes.h>
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "render/render_int.h"
+
+bool kpi_type_right(enum kp_type type)
+{
+    return type == KP_TYPE_I64 || type == KP_TYPE_F64 || type == KP_TYPE_DUR || type == KP_TYPE_DEC;
+}
+
+static void text_f64(struct kp_buf *out, double value, bool exact)
+{
+    char text[40];
+    if (!exact && isfinite(value)) {
+        snprintf(text, sizeof(text), "%.6g", value);
+    } else {
+        for (int digits = 15; digits <= 17; digits++) {
+            snprintf(text, sizeof(text), "%.*g", digits, value);
+            if (strtod(text, NULL) == value)
+                break;
+        }
+    }
+    kp_buf_text(out, text);
+}
+
+static void text_dec(struct kp_buf *out, __int128 value, uint32_t scale)
+{
+    unsigned __int128 left = value < 0 ? -(unsigned __int128)value : (unsigned __int128)value;
+    char digits[300];
+    uint32_t at = sizeof(digits);
+    for (uint32_t i = 0; i < scale || i == 0 || left != 0; i++) {
+        if (i == scale && scale > 0)
+            digits[--at] = '.';
+        digits[--at] = (char)('0' + (int)(left % 10));
+        left /= 10;
+    }
+    if (digits[at] == '.' || (scale > 0 && sizeof(digits) - at == scale)) {
+        if (digits[at] != '.')
+            digits[--at] = '.';
+        digits[--at] = '0';
+    }
+    if (value < 0)
+        digits[--at] = '-';
+    kp_buf_add(out, digits + at, sizeof(digits) - at);
+}
+
+static void text_time(struct kp_buf *out, kp_time value)
+{
+    char text[KP_TIME_TEXT_MAX];
+    kp_time_format(value, text);
+    kp_buf_text(out, text);
+}
+
+static void text_dur(struct kp_buf *out, kp_dur value, bool exact)
+{
+    char text[KP_DUR_TEXT_MAX];
+    if (exact) {
+        kp_buf_printf(out, "%" PRId64, value);
+        return;
+    }
+    kp_dur_format(value, text);
+    kp_buf_text(out, text);
+}
+
+static void text_i64(struct kp_buf *out, int64_t value, enum kp_unit unit, bool exact)
+{
+    if (unit == KP_UNIT_HEX && !exact)
+        kp_buf_printf(out, "0x%" PRIx64, (uint64_t)value);
+    else
+        kp_buf_printf(out, "%" PRId64, value);
+}
+
+void kp_value_text(const struct kp_field *field, const struct kp_vec *vec, uint32_t row, bool exact,
+                   struct kp_buf *out)
+{
+    if (vec->type == KP_TYPE_NULL || kp_vec_null(vec, row))
+        return;
+    switch (field->type) {
+    case KP_TYPE_BOOL:
+        kp_buf_text(out, vec->i64[row] != 0 ? "true" : "false");
+        break;
+    case KP_TYPE_F64:
+        text_f64(out, vec->f64[row], exact);
+        break;
+    case KP_TYPE_TIME:
+        text_time(out, vec->i64[row]);
+        break;
+    case KP_TYPE_DUR:
+        text_dur(out, vec->i64[row], exact);
+        break;
+    case KP_TYPE_DEC:
+        text_dec(out, vec->i128[row], vec->scale);
+        break;
+    case KP_TYPE_STR:
+    case KP_TYPE_DYN:
+        if (exact)
+            kp_buf_str(out, kp_vec_str(vec, row));
+        else
+            kpi_text_escape(out, kp_vec_str(vec, row));
+        break;
+    case KP_TYPE_NULL:
+        break;
+    case KP_TYPE_I64:
+    case KP_TYPE_ACTOR:
+    case KP_TYPE_ENUM:
+        text_i64(out, vec->i64[row], field->unit, exact);
+        break;
+    }
+}
