@@ -129,6 +129,26 @@ void kp_render_close(struct kp_render *render)
     free(render);
 }
 
+static bool word_char(char c)
+{
+    return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '_';
+}
+
+void kp_render_name(struct kp_str query_text, char out[KP_RENDER_NAME_MAX])
+{
+    uint32_t at = 0, length = 0;
+    while (at < query_text.len && !word_char(query_text.ptr[at]))
+        at++;
+    for (; at < query_text.len && word_char(query_text.ptr[at]); at++) {
+        char c = query_text.ptr[at];
+        if (length + 1 < KP_RENDER_NAME_MAX)
+            out[length++] = (char)(c >= 'A' && c <= 'Z' ? c + 32 : c);
+    }
+    out[length] = '\0';
+    if (length == 0)
+        memcpy(out, "rows", sizeof("rows"));
+}
+
 void kpi_render_notes(struct kp_render *render)
 {
     for (uint32_t i = 0; i < render->notes_count; i++) {

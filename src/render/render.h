@@ -71,6 +71,9 @@ void kp_render_error(const struct kp_error *err, struct kp_str query_text, const
 void kp_render_error_json(const struct kp_error *err, struct kp_buf *out);
 /* A JSON string literal of text; invalid UTF-8 becomes U+FFFD. */
 void kp_json_str(struct kp_buf *out, struct kp_str text);
+/* Name of an answer, from the first word of its statement, lower-case ("causes"): the measurement. */
+#define KP_RENDER_NAME_MAX 32
+void kp_render_name(struct kp_str query_text, char out[KP_RENDER_NAME_MAX]);
 /* A count for people: 1204331 -> "1,204,331". */
 void kp_text_count(struct kp_buf *out, int64_t value);
 

@@ -1,0 +1,27 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * The HTTP side of kpq: one statement to a kpd, its answer streamed to a sink. The only libcurl
+ * user.
+ */
+#ifndef KP_TOOLS_CLIENT_H
+#define KP_TOOLS_CLIENT_H
+
+#include "session.h"
+
+struct kpi_ask {
+    const char *url; /* http://HOST:PORT or unix:PATH of a kpd.sock */
+    struct kp_str query;
+    enum kp_format format;
+    struct kp_term term;
+    kp_dur timeout; /* 0 = none */
+    const _Atomic bool *cancel;
+    kp_write_fn write;
+    void *ctx;
+};
+
+/* Asks and waits. CONNECT: nobody there. Errors of the query come back with their place and hint.
+ */
+kp_status kpi_client_query(const struct kpi_ask *ask, struct kpi_answer *out,
+                           struct kp_error *err) KP_MUST;
+
+#endif

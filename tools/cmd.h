@@ -1,0 +1,16 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * The subcommands of kpq. Each gets its own words (argv[0] is the subcommand) and returns the exit
+ * code of the process.
+ */
+#ifndef KP_TOOLS_CMD_H
+#define KP_TOOLS_CMD_H
+
+int kp_cmd_query(int argc, char **argv);
+int kp_cmd_record(int argc, char **argv);
+int kp_cmd_import(int argc, char **argv);
+int kp_cmd_verify(int argc, char **argv);
+int kp_cmd_inspect(int argc, char **argv);
+int kp_cmd_demo(int argc, char **argv);
+
+#endif

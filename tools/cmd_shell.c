@@ -1,0 +1,270 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * The shell: a statement ends with ";" or with a line that completes it. Ctrl-C cancels what runs
+ * or clears what is typed and never leaves; Ctrl-D leaves. Backslash commands are about the shell
+ * itself.
+ */
+#include <ctype.h>
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "base/assert.h"
+#include "column/catalogue.h"
+#include "lineedit.h"
+#include "query/query.h"
+#include "shell.h"
+
+struct shell {
+    struct kpi_session *session;
+    struct kpi_lineedit *edit;
+    struct kp_buf statement; /* lines so far */
+    bool leave;
+};
+
+/* --- backslash commands --- */
+
+static void print_columns(const struct kp_stream *stream)
+{
+    printf("%s: %s\n\n", stream->name, stream->doc);
+    for (uint32_t i = 0; i < stream->columns_count; i++) {
+        const struct kp_query_column *column = &stream->columns[i];
+        printf("  %-16s %-9s %-8s %s\n", column->name, kp_type_name(column->type),
+               column->unit == KP_UNIT_NONE ? "" : kp_unit_name(column->unit),
+               column->doc != NULL ? column->doc : "");
+    }
+}
+
+static void command_describe(struct shell *shell, const char *word)
+{
+    (void)shell;
+    uint32_t count;
+    const struct kp_stream *streams = kp_streams(&count);
+    if (word[0] != '\0') {
+        const struct kp_stream *stream = kp_stream_by_name(kp_str_from(word));
+        if (stream == NULL)
+            fprintf(stderr, "kpq: there is no table '%s'; \\d lists them\n", word);
+        else
+            print_columns(stream);
+        return;
+    }
+    for (uint32_t i = 0; i < count; i++)
+        printf("  %-16s %s\n", streams[i].name, streams[i].doc);
+    printf("\n  made from these: thread_state, cpu_state, txn, events\n"
+           "  \\d TABLE shows its columns\n");
+}
+
+static void command_format(struct shell *shell, const char *word)
+{
+    if (word[0] == '\0')
+        printf("format is %s\n", kp_format_name(shell->session->format));
+    else if (!kp_format_parse(kp_str_from(word), &shell->session->format))
+        fprintf(stderr,
+                "kpq: unknown format '%s': table, vertical, json, ndjson, csv, line or "
+                "timeline\n",
+                word);
+}
+
+static void command_expand(struct shell *shell, const char *word)
+{
+    (void)word;
+    bool on = shell->session->format != KP_FORMAT_VERTICAL;
+    shell->session->format = on ? KP_FORMAT_VERTICAL : KP_FORMAT_TABLE;
+    printf("one line a column is %s\n", on ? "on" : "off");
+}
+
+static void command_timing(struct shell *shell, const char *word)
+{
+    (void)word;
+    shell->session->timing = !shell->session->timing;
+    printf("timing is %s\n", shell->session->timing ? "on" : "off");
+}
+
+static void command_quit(struct shell *shell, const char *word)
+{
+    (void)word;
+    shell->leave = true;
+}
+
+static void command_help(struct shell *shell, const char *word);
+
+static const struct {
+    const char *name;
+    const char *arg;
+    void (*run)(struct shell *shell, const char *word);
+    const char *what;
+} commands[] = {
+    {"\\d", "[TABLE]", command_describe, "the tables, or the columns of one"},
+    {"\\format", "[NAME]", command_format, "how answers look: table json csv timeline ..."},
+    {"\\x", "", command_expand, "one line a column, on and off"},
+    {"\\timing", "", command_timing, "the line below an answer, on and off"},
+    {"\\?", "", command_help, "this"},
+    {"\\q", "", command_quit, "leave (so does Ctrl-D)"},
+};
+
+static void command_help(struct shell *shell, const char *word)
+{
+    (void)shell, (void)word;
+    for (size_t i = 0; i < KP_ARRAY_LEN(commands); i++)
+        printf("  %-8s %-8s %s\n", commands[i].name, commands[i].arg, commands[i].what);
+    printf("\n  CAUSES OF txn 98721 WITHIN 2s        why a payment was slow\n"
+           "  sched_switch | where comm == 'nginx' | take 5\n"
+           "  syscall | summarize n = count(), sum(dur) by comm | sort by n desc\n\n"
+           "  A statement ends with ; or a complete line. Tab completes, Ctrl-C cancels.\n");
+}
+
+static void run_command(struct shell *shell, const char *line)
+{
+    char name[32] = "", word[64] = "";
+    sscanf(line, "%31s %63s", name, word);
+    size_t end = strlen(word);
+    if (end > 0 && word[end - 1] == ';')
+        word[end - 1] = '\0';
+    for (size_t i = 0; i < KP_ARRAY_LEN(commands); i++) {
+        if (strcmp(name, commands[i].name) == 0) {
+            commands[i].run(shell, word);
+            return;
+        }
+    }
+    fprintf(stderr, "kpq: unknown command '%s'; \\? lists them\n", name);
+}
+
+/* --- completion --- */
+
+static void complete_command(struct kp_str text,
+                             void (*each)(void *each_ctx, struct kp_str name, const char *what),
+                             void *each_ctx)
+{
+    uint32_t count;
+    const struct kp_stream *streams = kp_streams(&count);
+    if (text.len > 3 && memcmp(text.ptr, "\\d ", 3) == 0) {
+        for (uint32_t i = 0; i < count; i++)
+            each(each_ctx, kp_str_from(streams[i].name), streams[i].doc);
+    } else if (text.len > 8 && memcmp(text.ptr, "\\format ", 8) == 0) {
+        for (int i = 0; i < KP_FORMAT_COUNT; i++)
+            each(each_ctx, kp_str_from(kp_format_name((enum kp_format)i)), "");
+    } else {
+        for (size_t i = 0; i < KP_ARRAY_LEN(commands); i++)
+            each(each_ctx, kp_str_from(commands[i].name), commands[i].what);
+    }
+}
+
+static void complete(void *ctx, struct kp_str text, uint32_t at,
+                     void (*each)(void *each_ctx, struct kp_str name, const char *what),
+                     void *each_ctx)
+{
+    (void)ctx;
+    if (text.len > 0 && text.ptr[0] == '\\')
+        complete_command(text, each, each_ctx);
+    else
+        kp_query_complete(text, at, each, each_ctx);
+}
+
+/* --- the loop --- */
+
+/* $XDG_STATE_HOME/kprobe/history, its folders made; false = there is no place for one. */
+static bool history_path(char *out, size_t out_size)
+{
+    const char *state = getenv("XDG_STATE_HOME"), *home = getenv("HOME");
+    char dir[512];
+    if (state != NULL && state[0] == '/')
+        snprintf(dir, sizeof(dir), "%s", state);
+    else if (home != NULL && home[0] == '/')
+        snprintf(dir, sizeof(dir), "%s/.local/state", home);
+    else
+        return false;
+    strncat(dir, "/kprobe", sizeof(dir) - strlen(dir) - 1);
+    for (char *slash = strchr(dir + 1, '/'); slash != NULL; slash = strchr(slash + 1, '/')) {
+        *slash = '\0';
+        mkdir(dir, 0700);
+        *slash = '/';
+    }
+    if (mkdir(dir, 0700) != 0 && errno != EEXIST)
+        return false;
+    int length = snprintf(out, out_size, "%s/history", dir);
+    return length > 0 && (size_t)length < out_size;
+}
+
+static bool blank(struct kp_str text)
+{
+    for (uint32_t i = 0; i < text.len; i++)
+        if (!isspace((unsigned char)text.ptr[i]))
+            return false;
+    return true;
+}
+
+/* A statement is whole when it ends with ";" or when nothing in it asks for more. */
+static bool whole(struct kp_str text)
+{
+    uint32_t end = text.len;
+    while (end > 0 && isspace((unsigned char)text.ptr[end - 1]))
+        end--;
+    return (end > 0 && text.ptr[end - 1] == ';') || !kp_query_unfinished(text);
+}
+
+static void take_line(struct shell *shell, struct kp_str line)
+{
+    struct kp_buf *statement = &shell->statement;
+    if (statement->size == 0 && line.len > 0 && line.ptr[0] == '\\') {
+        kpi_lineedit_remember(shell->edit, line);
+        run_command(shell, line.ptr);
+        return;
+    }
+    if (statement->size == 0 && blank(line))
+        return;
+    kp_buf_str(statement, line);
+    kp_buf_char(statement, '\n');
+    struct kp_str text = {kp_buf_cstr(statement), (uint32_t)statement->size};
+    if (!blank(line) && !whole(text))
+        return; /* an empty line ends any statement */
+    text.len--;
+    kpi_lineedit_remember(shell->edit, text);
+    atomic_store(&kpi_cancel, false);
+    kpi_session_run(shell->session, text);
+    atomic_store(&kpi_cancel, false);
+    kp_buf_clear(statement);
+}
+
+static void loop(struct shell *shell)
+{
+    struct kp_buf line = {0};
+    while (!shell->leave) {
+        struct kp_str before = {kp_buf_cstr(&shell->statement), (uint32_t)shell->statement.size};
+        const char *prompt = before.len == 0 ? "kpq> " : "...> ";
+        kp_status status = kpi_lineedit_read(shell->edit, prompt, before, &line);
+        if (status == KP_CANCELLED) {
+            printf("^C\n");
+            kp_buf_clear(&shell->statement);
+            atomic_store(&kpi_cancel, false);
+        } else if (status != KP_OK) {
+            printf("\n");
+            break;
+        } else {
+            shell->session->term = kp_term_detect(STDOUT_FILENO); /* it may have been resized */
+            take_line(shell, (struct kp_str){kp_buf_cstr(&line), (uint32_t)line.size});
+        }
+        fflush(stdout);
+    }
+    kp_buf_deinit(&line);
+}
+
+int kpi_shell(struct kpi_session *session)
+{
+    struct shell shell = {.session = session};
+    struct kp_error err = {0};
+    char path[600];
+    session->interactive = true;
+    kp_status status = kpi_lineedit_open(history_path(path, sizeof(path)) ? path : NULL, complete,
+                                         NULL, &shell.edit);
+    if (status != KP_OK) {
+        kp_error_set(&err, status, "cannot open the line editor");
+        return kpi_fail(&err, (struct kp_str){NULL, 0});
+    }
+    printf("kprobe %s on %s   \\? for help, Ctrl-D to leave\n", KP_BUILD_VERSION, session->target);
+    loop(&shell);
+    kpi_lineedit_close(shell.edit);
+    kp_buf_deinit(&shell.statement);
+    return 0;
+}

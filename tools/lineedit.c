@@ -1,0 +1,241 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * libedit in its own terms (el_*), not through the readline disguise: the disguise hides the
+ * difference between Ctrl-C and the end of input. A statement of several lines is one history
+ * entry; its lines are joined by spaces unless a comment makes the line ends matter.
+ */
+#include "lineedit.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <histedit.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "base/assert.h"
+
+#define HISTORY_MAX    2000
+#define CANDIDATES_MAX 256
+#define NAME_MAX_BYTES 64
+
+struct kpi_lineedit {
+    EditLine *el;
+    History *history;
+    char *path;
+    const char *prompt;
+    struct kp_str before;
+    kpi_complete_fn complete;
+    void *ctx;
+};
+
+struct candidates {
+    struct kp_str word; /* what is typed of the name */
+    char names[CANDIDATES_MAX][NAME_MAX_BYTES];
+    uint32_t count;
+};
+
+static char *give_prompt(EditLine *el)
+{
+    struct kpi_lineedit *edit = NULL;
+    static char text[32];
+    el_get(el, EL_CLIENTDATA, &edit);
+    snprintf(text, sizeof(text), "%s", edit->prompt);
+    return text;
+}
+
+/* --- completion --- */
+
+static void add_candidate(void *ctx, struct kp_str name, const char *what)
+{
+    struct candidates *found = ctx;
+    (void)what;
+    if (found->count == CANDIDATES_MAX || name.len < found->word.len || name.len >= NAME_MAX_BYTES)
+        return;
+    if (!kp_str_equal_nocase((struct kp_str){name.ptr, found->word.len}, found->word))
+        return;
+    for (uint32_t i = 0; i < found->count; i++)
+        if (kp_str_equal(kp_str_from(found->names[i]), name))
+            return;
+    memcpy(found->names[found->count], name.ptr, name.len);
+    found->names[found->count++][name.len] = '\0';
+}
+
+static bool word_char(char c)
+{
+    return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '_' ||
+           c == '\\';
+}
+
+/* Bytes that all candidates share, ignoring case. */
+static uint32_t common_length(const struct candidates *found)
+{
+    struct kp_str first = kp_str_from(found->names[0]);
+    uint32_t length = first.len;
+    for (uint32_t i = 1; i < found->count; i++) {
+        struct kp_str name = kp_str_from(found->names[i]);
+        length = KP_MIN(length, name.len);
+        while (length > 0 && !kp_str_equal_nocase((struct kp_str){first.ptr, length},
+                                                  (struct kp_str){name.ptr, length}))
+            length--;
+    }
+    return length;
+}
+
+static void list_candidates(const struct candidates *found)
+{
+    uint32_t width = 0, column = 0;
+    for (uint32_t i = 0; i < found->count; i++)
+        width = KP_MAX(width, (uint32_t)strlen(found->names[i]));
+    uint32_t per_line = KP_MAX(78 / (width + 2), 1u);
+    printf("\n");
+    for (uint32_t i = 0; i < found->count; i++) {
+        printf("%-*s", (int)width + 2, found->names[i]);
+        if (++column == per_line || i + 1 == found->count) {
+            printf("\n");
+            column = 0;
+        }
+    }
+    fflush(stdout);
+}
+
+static void find_candidates(struct kpi_lineedit *edit, const LineInfo *line,
+                            struct candidates *found)
+{
+    struct kp_buf text = {0};
+    const char *word = line->cursor;
+    while (word > line->buffer && word_char(word[-1]))
+        word--;
+    found->word = (struct kp_str){word, (uint32_t)(line->cursor - word)};
+    kp_buf_str(&text, edit->before);
+    kp_buf_add(&text, line->buffer, (size_t)(line->cursor - line->buffer));
+    if (!text.failed)
+        edit->complete(edit->ctx, (struct kp_str){kp_buf_cstr(&text), (uint32_t)text.size},
+                       (uint32_t)text.size, add_candidate, found);
+    kp_buf_deinit(&text);
+}
+
+static unsigned char on_tab(EditLine *el, int key)
+{
+    struct kpi_lineedit *edit = NULL;
+    struct candidates found = {.count = 0};
+    (void)key;
+    el_get(el, EL_CLIENTDATA, &edit);
+    find_candidates(edit, el_line(el), &found);
+    if (found.count == 0)
+        return CC_REFRESH_BEEP;
+    uint32_t typed = found.word.len, common = common_length(&found);
+    if (common <= typed && found.count > 1) {
+        list_candidates(&found);
+        return CC_REDISPLAY;
+    }
+    char insert[NAME_MAX_BYTES + 2];
+    snprintf(insert, sizeof(insert), "%.*s%s", (int)common, found.names[0],
+             found.count == 1 ? " " : "");
+    el_deletestr(el, (int)typed);
+    el_insertstr(el, insert);
+    return CC_REFRESH;
+}
+
+/* --- life --- */
+
+static void load_history(struct kpi_lineedit *edit, const char *path)
+{
+    HistEvent event;
+    edit->history = history_init();
+    if (edit->history == NULL)
+        return;
+    history(edit->history, &event, H_SETSIZE, HISTORY_MAX);
+    history(edit->history, &event, H_SETUNIQUE, 1);
+    el_set(edit->el, EL_HIST, history, edit->history);
+    if (path == NULL)
+        return;
+    int fd = open(path, O_WRONLY | O_CREAT | O_CLOEXEC, 0600);
+    if (fd < 0)
+        return;
+    fchmod(fd, 0600);
+    close(fd);
+    edit->path = strdup(path);
+    history(edit->history, &event, H_LOAD, path);
+}
+
+kp_status kpi_lineedit_open(const char *history_path, kpi_complete_fn complete, void *ctx,
+                            struct kpi_lineedit **out)
+{
+    struct kpi_lineedit *edit = calloc(1, sizeof(*edit));
+    if (edit == NULL)
+        return KP_NO_MEMORY;
+    edit->complete = complete;
+    edit->ctx = ctx;
+    edit->prompt = "";
+    edit->el = el_init("kpq", stdin, stdout, stderr);
+    if (edit->el == NULL) {
+        free(edit);
+        return KP_NO_MEMORY;
+    }
+    el_set(edit->el, EL_CLIENTDATA, edit);
+    el_set(edit->el, EL_PROMPT, give_prompt);
+    el_set(edit->el, EL_EDITOR, "emacs");
+    el_set(edit->el, EL_ADDFN, "kp-complete", "complete a name", on_tab);
+    el_set(edit->el, EL_BIND, "^I", "kp-complete", NULL);
+    el_set(edit->el, EL_BIND, "^R", "em-inc-search-prev", NULL);
+    el_set(edit->el, EL_BIND, "\\e[3~", "ed-delete-next-char", NULL);
+    el_set(edit->el, EL_BIND, "\\e[H", "ed-move-to-beg", NULL);
+    el_set(edit->el, EL_BIND, "\\e[F", "ed-move-to-end", NULL);
+    load_history(edit, history_path);
+    el_source(edit->el, NULL); /* the user's own ~/.editrc */
+    *out = edit;
+    return KP_OK;
+}
+
+void kpi_lineedit_close(struct kpi_lineedit *edit)
+{
+    if (edit == NULL)
+        return;
+    if (edit->history != NULL)
+        history_end(edit->history);
+    el_end(edit->el);
+    free(edit->path);
+    free(edit);
+}
+
+kp_status kpi_lineedit_read(struct kpi_lineedit *edit, const char *prompt, struct kp_str before,
+                            struct kp_buf *out)
+{
+    int length = 0;
+    edit->prompt = prompt;
+    edit->before = before;
+    kp_buf_clear(out);
+    errno = 0;
+    const char *line = el_gets(edit->el, &length);
+    if (line == NULL || length <= 0) {
+        bool interrupted = errno == EINTR;
+        if (interrupted) {
+            el_set(edit->el, EL_PREP_TERM, 0); /* leave the half-typed line and its mode behind */
+            el_reset(edit->el);
+        }
+        return interrupted ? KP_CANCELLED : KP_END;
+    }
+    while (length > 0 && (line[length - 1] == '\n' || line[length - 1] == '\r'))
+        length--;
+    kp_buf_add(out, line, (size_t)length);
+    return out->failed ? KP_NO_MEMORY : KP_OK;
+}
+
+void kpi_lineedit_remember(struct kpi_lineedit *edit, struct kp_str statement)
+{
+    struct kp_buf entry = {0};
+    HistEvent event;
+    bool comment = memmem(statement.ptr, statement.len, "//", 2) != NULL;
+    kp_buf_str(&entry, statement);
+    for (size_t i = 0; i < entry.size && !comment; i++)
+        if (entry.data[i] == '\n')
+            entry.data[i] = ' ';
+    if (edit->history != NULL && !entry.failed && entry.size > 0) {
+        history(edit->history, &event, H_ENTER, kp_buf_cstr(&entry));
+        if (edit->path != NULL)
+            history(edit->history, &event, H_SAVE, edit->path);
+    }
+    kp_buf_deinit(&entry);
+}

@@ -1,0 +1,326 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * A directory is read in this process through a snapshot, also beside a running kpd; a URL is asked
+ * over HTTP. Both end in the same text, exit codes and messages.
+ */
+#include "session.h"
+
+#include <errno.h>
+#include <signal.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "base/assert.h"
+#include "client.h"
+#include "query/query.h"
+#include "sink.h"
+
+_Atomic bool kpi_cancel;
+static bool cancel_hard;
+
+static void on_sigint(int signal_no)
+{
+    (void)signal_no;
+    if (atomic_exchange(&kpi_cancel, true) && cancel_hard)
+        _exit(kp_status_exit(KP_CANCELLED));
+}
+
+void kpi_cancel_on_sigint(bool hard)
+{
+    struct sigaction action = {.sa_handler = on_sigint};
+    sigemptyset(&action.sa_mask);
+    cancel_hard = hard;
+    sigaction(SIGINT, &action, NULL); /* no SA_RESTART: a read at the prompt must end too */
+}
+
+int kpi_fail(const struct kp_error *err, struct kp_str query_text)
+{
+    struct kp_buf text = {0};
+    struct kp_term term = kp_term_detect(STDERR_FILENO);
+    fflush(stdout);
+    kp_render_error(err, query_text, "kpq", &term, &text);
+    fputs(kp_buf_cstr(&text), stderr);
+    kp_buf_deinit(&text);
+    return kp_status_exit(err->code);
+}
+
+static kp_status check_directory(const char *dir, struct kp_error *err)
+{
+    struct stat info;
+    if (stat(dir, &info) != 0) {
+        kp_error_os(err, errno == EACCES ? KP_DENIED : KP_CONNECT, errno,
+                    "cannot open data directory '%s'", dir);
+        kp_error_hint(err, "kpq record --data DIR makes one; a server is http://HOST:PORT");
+        return err->code;
+    }
+    if (!S_ISDIR(info.st_mode)) {
+        kp_error_set(err, KP_USAGE, "'%s' is a file, not a data directory", dir);
+        kp_error_hint(err, "kpq inspect FILE describes a file, kpq import FILE takes in spans");
+        return KP_USAGE;
+    }
+    return KP_OK;
+}
+
+static kp_status parse_format(const char *name, enum kp_format *out, struct kp_error *err)
+{
+    if (kp_format_parse(kp_str_from(name), out))
+        return KP_OK;
+    kp_error_set(err, KP_USAGE, "unknown format '%s'", name);
+    kp_error_hint(err, "table, vertical, json, ndjson, csv, line or timeline");
+    return KP_USAGE;
+}
+
+kp_status kpi_session_init(struct kpi_session *session, const struct kpi_opts *opts,
+                           struct kp_error *err)
+{
+    *session = (struct kpi_session){.target = opts->args[0], .timing = true};
+    const char *format = opts->value[KPI_OPT_FORMAT];
+    session->remote =
+        strstr(session->target, "://") != NULL || strncmp(session->target, "unix:", 5) == 0;
+    session->term = kp_term_detect(STDOUT_FILENO);
+    kp_status status = parse_format(format != NULL ? format : "table", &session->format, err);
+    if (status == KP_OK)
+        status = kpi_opts_dur(opts, KPI_OPT_TIMEOUT, 0, &session->timeout, err);
+    if (status == KP_OK)
+        status = kpi_opts_bytes(opts, KPI_OPT_MEMORY, &session->memory, err);
+    if (status == KP_OK && !session->remote)
+        status = check_directory(session->target, err);
+    return status;
+}
+
+/* --- one statement --- */
+
+static void show_notes(const struct kp_str *notes, uint32_t count)
+{
+    for (uint32_t i = 0; i < count; i++)
+        fprintf(stderr, "kpq: note: %.*s\n", (int)notes[i].len, notes[i].ptr);
+}
+
+static kp_status pull_rows(struct kp_query *query, struct kp_render *render, struct kp_error *err)
+{
+    for (;;) {
+        const struct kp_batch *batch = NULL;
+        kp_status status = kp_query_next(query, &batch, err);
+        if (status == KP_END)
+            return KP_OK;
+        if (status != KP_OK)
+            return status;
+        status = kp_render_batch(render, batch);
+        if (status == KP_END)
+            return KP_END; /* the reader is gone: no more work */
+        if (status != KP_OK)
+            return kp_error_set(err, status, "no memory for the answer");
+    }
+}
+
+static kp_status show_query(struct kpi_session *session, struct kp_query *query, const char *name,
+                            struct kpi_sink *sink, struct kp_error *err)
+{
+    struct kp_render *render = NULL;
+    kp_status status = kp_render_open(session->format, kp_query_schema(query), name, &session->term,
+                                      kpi_sink_write, sink, &render);
+    if (status == KP_INVALID)
+        return kp_error_set(err, KP_INVALID, "format %s needs the columns start and dur",
+                            kp_format_name(session->format));
+    if (status != KP_OK)
+        return kp_error_set(err, status, "no memory for the answer");
+    status = pull_rows(query, render, err);
+    const struct kp_str *notes = NULL;
+    uint32_t notes_count = kp_query_notes(query, &notes);
+    kp_status end = KP_OK;
+    if (status == KP_OK)
+        end = kp_render_end(render, notes, notes_count);
+    else if (status != KP_END)
+        end = kp_render_fail(render, err);
+    if (!kp_format_has_notes(session->format))
+        show_notes(notes, notes_count);
+    if (end != KP_OK && status == KP_OK)
+        status = kp_error_set(err, end, "no memory for the answer");
+    kp_render_close(render);
+    return status == KP_END ? KP_OK : status;
+}
+
+static void fill_answer(struct kp_snapshot *snapshot, struct kp_query *query,
+                        struct kpi_answer *answer)
+{
+    struct kp_query_stat stat;
+    kp_query_stat(query, &stat);
+    answer->rows = stat.rows_out;
+    answer->rows_read = stat.rows_read;
+    const struct kp_damage *damage = NULL;
+    answer->damaged = kp_snapshot_damage(snapshot, &damage);
+    if (answer->damaged > 0)
+        snprintf(answer->damage, sizeof(answer->damage), "%s at byte %llu: %s", damage[0].file,
+                 (unsigned long long)damage[0].offset, damage[0].what);
+    kp_time min, max;
+    kp_snapshot_range(snapshot, &min, &max);
+    answer->empty_store = min > max;
+}
+
+static kp_status run_local(struct kpi_session *session, struct kp_str statement,
+                           struct kpi_sink *sink, struct kpi_answer *answer, struct kp_error *err)
+{
+    struct kp_snapshot *snapshot = NULL;
+    struct kp_query *query = NULL;
+    char name[KP_RENDER_NAME_MAX];
+    kp_render_name(statement, name);
+    kp_status status = kp_snapshot_open(session->target, NULL, &snapshot, err);
+    if (status != KP_OK)
+        return status;
+    struct kp_query_opts opts = {
+        .memory_bytes_max = session->memory, .timeout = session->timeout, .cancel = &kpi_cancel};
+    status = kp_query_open(snapshot, statement, &opts, &query, err);
+    if (status == KP_OK) {
+        status = show_query(session, query, name, sink, err);
+        fill_answer(snapshot, query, answer);
+        kp_query_close(query);
+    }
+    kp_snapshot_close(snapshot);
+    return status;
+}
+
+static kp_status run_remote(struct kpi_session *session, struct kp_str statement,
+                            struct kpi_sink *sink, struct kpi_answer *answer, struct kp_error *err)
+{
+    struct kpi_ask ask = {.url = session->target,
+                          .query = statement,
+                          .format = session->format,
+                          .term = session->term,
+                          .timeout = session->timeout,
+                          .cancel = &kpi_cancel,
+                          .write = kpi_sink_write,
+                          .ctx = sink};
+    return kpi_client_query(&ask, answer, err);
+}
+
+/* --- what surrounds an answer --- */
+
+static void show_timing(const struct kpi_answer *answer)
+{
+    struct kp_buf text = {0};
+    char elapsed[KP_DUR_TEXT_MAX];
+    kp_dur_format(answer->elapsed, elapsed);
+    kp_buf_char(&text, '(');
+    kp_text_count(&text, (int64_t)answer->rows);
+    kp_buf_printf(&text, answer->rows == 1 ? " row in %s, " : " rows in %s, ", elapsed);
+    kp_text_count(&text, (int64_t)answer->rows_read);
+    kp_buf_text(&text, " read)\n");
+    fputs(kp_buf_cstr(&text), stdout);
+    fflush(stdout);
+    kp_buf_deinit(&text);
+}
+
+/* Places of an error in a statement become places in the whole text. */
+static void place_in_text(struct kp_error *err, struct kp_str text, struct kp_str statement)
+{
+    uint32_t lines = 0, column = 0;
+    for (const char *at = text.ptr; at < statement.ptr; at++) {
+        column = *at == '\n' ? 0 : column + 1;
+        lines += *at == '\n';
+    }
+    if (err->line == 1)
+        err->column += column;
+    if (err->line > 0)
+        err->line += lines;
+}
+
+static int show_end(struct kpi_session *session, const struct kpi_answer *answer)
+{
+    if (session->interactive && session->timing)
+        show_timing(answer);
+    if (answer->empty_store)
+        fprintf(stderr, "kpq: note: '%s' holds no rows yet\n", session->target);
+    if (answer->damaged == 0)
+        return 0;
+    struct kp_error err;
+    kp_error_set(&err, KP_CORRUPT,
+                 "%llu damaged place%s skipped; the answer lacks what was there (%s)",
+                 (unsigned long long)answer->damaged, answer->damaged == 1 ? " was" : "s were",
+                 answer->damage);
+    kp_error_hint(&err, "kpq verify %s lists every one", session->target);
+    return kpi_fail(&err, (struct kp_str){NULL, 0});
+}
+
+static int run_statement(struct kpi_session *session, struct kp_str text, struct kp_str statement)
+{
+    struct kpi_sink sink;
+    struct kpi_answer answer = {0};
+    struct kp_error err = {0}, written = {0};
+    int64_t begin = kp_time_monotonic();
+    kpi_sink_begin(&sink, session->interactive);
+    kp_status status = session->remote ? run_remote(session, statement, &sink, &answer, &err)
+                                       : run_local(session, statement, &sink, &answer, &err);
+    answer.elapsed = kp_time_monotonic() - begin;
+    kp_status sunk = kpi_sink_end(&sink, &written);
+    if (status != KP_OK) {
+        err.code = status;
+        place_in_text(&err, text, statement);
+        return kpi_fail(&err, text);
+    }
+    if (sunk != KP_OK)
+        return kpi_fail(&written, text);
+    return show_end(session, &answer);
+}
+
+int kpi_session_run(struct kpi_session *session, struct kp_str text)
+{
+    struct kp_str statement;
+    uint32_t at = 0;
+    int worst = 0;
+    while (kpi_statement_next(text, &at, &statement)) {
+        int code = run_statement(session, text, statement);
+        if (code != 0 && code != kp_status_exit(KP_CORRUPT))
+            return code;
+        worst = KP_MAX(worst, code);
+    }
+    return worst;
+}
+
+/* --- statements of a text --- */
+
+/* The byte after a string or comment that starts at `at`, or at itself when none does. */
+static uint32_t skip_quoted(struct kp_str text, uint32_t at)
+{
+    char c = text.ptr[at];
+    if (c == '/' && at + 1 < text.len && text.ptr[at + 1] == '/') {
+        while (at < text.len && text.ptr[at] != '\n')
+            at++;
+        return at;
+    }
+    if (c != '\'' && c != '"')
+        return at;
+    for (at++; at < text.len && text.ptr[at] != c && text.ptr[at] != '\n'; at++)
+        if (text.ptr[at] == '\\' && at + 1 < text.len)
+            at++;
+    return at < text.len ? at + 1 : at;
+}
+
+static bool is_space(char c)
+{
+    return c == ' ' || c == '\t' || c == '\n' || c == '\r';
+}
+
+bool kpi_statement_next(struct kp_str text, uint32_t *at, struct kp_str *out)
+{
+    while (*at < text.len) {
+        uint32_t from = *at, end = *at;
+        bool content = false;
+        while (end < text.len && text.ptr[end] != ';') {
+            uint32_t next = skip_quoted(text, end);
+            bool comment = next > end && text.ptr[end] == '/';
+            content |= !comment && !is_space(text.ptr[end]);
+            end = next > end ? next : end + 1;
+        }
+        *at = end < text.len ? end + 1 : end;
+        while (from < end && is_space(text.ptr[from]))
+            from++;
+        while (end > from && is_space(text.ptr[end - 1]))
+            end--;
+        if (content) {
+            *out = (struct kp_str){text.ptr + from, end - from};
+            return true;
+        }
+    }
+    return false;
+}

@@ -1,0 +1,52 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * One target (a data directory or the URL of a kpd) and how its answers are shown: statements in,
+ * text out, exit code back. Used by `kpq DIR -c ...` and by the shell.
+ */
+#ifndef KP_TOOLS_SESSION_H
+#define KP_TOOLS_SESSION_H
+
+#include <stdatomic.h>
+
+#include "base/status.h"
+#include "opts.h"
+#include "render/render.h"
+
+struct kpi_session {
+    const char *target;
+    bool remote;
+    bool interactive; /* the shell: pager, timing line, notes stay on stdout */
+    bool timing;
+    enum kp_format format;
+    kp_dur timeout;      /* 0 = none */
+    uint64_t memory;     /* bytes of one query */
+    struct kp_term term; /* of stdout */
+};
+
+/* What an answer cost, and what was wrong with the data it came from. */
+struct kpi_answer {
+    uint64_t rows, rows_read;
+    kp_dur elapsed;
+    uint64_t damaged; /* places skipped */
+    char damage[256]; /* the first of them */
+    bool empty_store;
+};
+
+/* Set by Ctrl-C; a running query ends with CANCELLED. */
+extern _Atomic bool kpi_cancel;
+/* Makes Ctrl-C set kpi_cancel. hard: a second one ends the process (130) where the first is stuck.
+ */
+void kpi_cancel_on_sigint(bool hard);
+
+kp_status kpi_session_init(struct kpi_session *session, const struct kpi_opts *opts,
+                           struct kp_error *err) KP_MUST;
+/* Runs the statements of a text in order up to the first failure; returns the exit code. Errors and
+ * remarks go to stderr. */
+int kpi_session_run(struct kpi_session *session, struct kp_str text);
+/* The next statement of text from *at on, without the ";" and surrounding space; false = no more.
+ */
+bool kpi_statement_next(struct kp_str text, uint32_t *at, struct kp_str *out);
+/* Prints an error of this program to stderr and returns its exit code. */
+int kpi_fail(const struct kp_error *err, struct kp_str query_text);
+
+#endif

@@ -1,0 +1,80 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * The text is held back until it is taller than the screen; only then a pager is started. A reader
+ * that closed the pipe is a normal end; any other failed write is an error.
+ */
+#include "sink.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <sys/ioctl.h>
+#include <unistd.h>
+
+void kpi_sink_begin(struct kpi_sink *sink, bool paging)
+{
+    struct winsize size;
+    *sink = (struct kpi_sink){0};
+    if (!paging || !isatty(STDIN_FILENO) || !isatty(STDOUT_FILENO))
+        return;
+    if (ioctl(STDOUT_FILENO, TIOCGWINSZ, &size) == 0 && size.ws_row > 2)
+        sink->screen_lines = size.ws_row - 2u;
+}
+
+static bool write_to(struct kpi_sink *sink, FILE *file, const char *text, size_t size)
+{
+    errno = 0;
+    if (fwrite(text, 1, size, file) == size)
+        return true;
+    if (errno != EPIPE && sink->os_errno == 0)
+        sink->os_errno = errno;
+    return false;
+}
+
+static FILE *start_pager(void)
+{
+    const char *command = getenv("PAGER");
+    fflush(stdout);
+    return popen(command != NULL && command[0] != '\0' ? command : "less -SRFX", "w");
+}
+
+bool kpi_sink_write(void *ctx, const char *text, size_t size)
+{
+    struct kpi_sink *sink = ctx;
+    if (sink->screen_lines == 0)
+        return write_to(sink, stdout, text, size);
+    if (sink->pager != NULL)
+        return write_to(sink, sink->pager, text, size);
+    kp_buf_add(&sink->held, text, size);
+    for (size_t i = 0; i < size; i++)
+        sink->lines += text[i] == '\n';
+    if (sink->lines <= sink->screen_lines)
+        return !sink->held.failed;
+    sink->pager = start_pager();
+    if (sink->pager == NULL)
+        sink->screen_lines = 0;
+    bool shown = write_to(sink, sink->pager != NULL ? sink->pager : stdout, sink->held.data,
+                          sink->held.size);
+    sink->held.size = 0;
+    return shown;
+}
+
+kp_status kpi_sink_end(struct kpi_sink *sink, struct kp_error *err)
+{
+    if (sink->held.size > 0)
+        write_to(sink, stdout, sink->held.data, sink->held.size);
+    if (sink->pager != NULL)
+        pclose(sink->pager);
+    errno = 0;
+    if (fflush(stdout) != 0 && errno != EPIPE && sink->os_errno == 0)
+        sink->os_errno = errno;
+    bool failed = sink->held.failed;
+    int os_errno = sink->os_errno;
+    kp_buf_deinit(&sink->held);
+    *sink = (struct kpi_sink){0};
+    if (failed)
+        return kp_error_set(err, KP_NO_MEMORY, "no memory to hold the answer");
+    if (os_errno != 0)
+        return kp_error_os(err, kp_status_from_errno(os_errno), os_errno,
+                           "cannot write the answer");
+    return KP_OK;
+}
