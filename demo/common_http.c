@@ -148,7 +148,7 @@ static int exchange(int64_t port, const char *head, const char *body, size_t siz
     r = r == 0 ? read_msg(fd, out, deadline) : r;
     close(fd);
     int status = 0;
-    if (r == 0 && sscanf(out->head, "HTTP/1.1 %d", &status) != 1) {
+    if (r == 0 && sscanf(out->head, "HTTP/1.%*1d %d", &status) != 1) {
         r = -EPROTO;
     }
     return r == 0 ? status : r;
