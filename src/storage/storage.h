@@ -35,6 +35,9 @@ struct kp_store_opts {
     uint64_t segment_bytes_max; /* seal when the unsealed WAL payload reaches this; 0 = 64 MiB */
     kp_dur segment_after;       /* ... or is this old; 0 = 10 min */
     uint64_t memory_bytes_max;  /* buffers, fixed at open; 0 = 64 MiB */
+    uint64_t wal_file_bytes;    /* size of one log file; 0 = 64 MiB */
+    uint64_t wal_bytes_max;     /* all log files; beyond it append gives LIMIT; 0 = 1 GiB */
+    uint64_t id_seed;           /* 0 = random store id; else made from this (simulator) */
 };
 
 struct kp_store_stat {

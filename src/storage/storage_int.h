@@ -61,7 +61,8 @@ struct kpi_wal_record {
 
 /* Reads records with sequence > after in order, checking sums and the hash chain. `each` returns
  * false to stop. Damaged places go to `damage` (never silently skipped); a torn tail is not damage.
- * *out_last = last good sequence. */
+ * *out_last = last good sequence. BUSY: a writer recycled files underneath; read the manifest again and
+ * start over. */
 kp_status kpi_wal_read(const struct kp_io *io, const char *dir, uint64_t after,
                        bool (*each)(void *ctx, const struct kpi_wal_record *record),
                        void (*damage)(void *ctx, const struct kp_damage *damage), void *ctx,
@@ -84,6 +85,8 @@ struct kpi_manifest {
     uint64_t sealed_through; /* WAL sequence up to which segments hold everything */
     uint64_t version;        /* grows with every record: the "as_of" of sealed state */
     uint8_t store_id[16];
+    uint64_t seq_next;          /* event numbers handed out up to here when last sealed */
+    struct kp_hash128 wal_hash; /* header hash of WAL record sealed_through */
 };
 
 /* Reads the newest valid state of a directory's manifest (malloc'd; free with deinit). */
