@@ -16,7 +16,8 @@ const struct kpi_opt kpi_opt_table[KPI_OPT_COUNT] = {
 #undef KPI_OPT
 };
 
-enum kpi_opt_id kpi_opts_find(unsigned command, struct kp_str name, struct kp_error *err)
+enum kpi_opt_id kpi_opts_find(unsigned command, const char *prefix, struct kp_str name,
+                              struct kp_error *err)
 {
     const char *nearest = NULL;
     uint32_t best = 3;
@@ -33,7 +34,7 @@ enum kpi_opt_id kpi_opts_find(unsigned command, struct kp_str name, struct kp_er
         }
     }
     if (nearest != NULL)
-        kp_error_hint(err, "did you mean %s?", nearest);
+        kp_error_hint(err, "did you mean %s%s?", prefix, nearest);
     else
         kp_error_hint(err, "--help lists what there is");
     return KPI_OPT_COUNT;
@@ -79,7 +80,7 @@ static kp_status parse_long(struct cursor *cursor, struct kpi_opts *opts, struct
     struct kp_str name = {word,
                           (uint32_t)(equals != NULL ? (size_t)(equals - word) : strlen(word))};
     kp_error_set(err, KP_USAGE, "unknown flag --%.*s", (int)name.len, name.ptr);
-    enum kpi_opt_id id = kpi_opts_find(opts->command, name, err);
+    enum kpi_opt_id id = kpi_opts_find(opts->command, "--", name, err);
     if (id == KPI_OPT_COUNT)
         return KP_USAGE;
     return take_value(cursor, id, equals != NULL ? equals + 1 : NULL, opts, err);

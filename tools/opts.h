@@ -52,9 +52,10 @@ extern const struct kpi_opt kpi_opt_table[KPI_OPT_COUNT];
  * argv. */
 kp_status kpi_opts_parse(int argc, char **argv, unsigned command, struct kpi_opts *out,
                          struct kp_error *err) KP_MUST;
-/* The flag of a command by its long name, or KPI_OPT_COUNT; fills the hint of err with the nearest.
- */
-enum kpi_opt_id kpi_opts_find(unsigned command, struct kp_str name, struct kp_error *err);
+/* The flag of a command by its long name, or KPI_OPT_COUNT; then the hint of err names the nearest,
+ * with prefix ("--" or "") before it. */
+enum kpi_opt_id kpi_opts_find(unsigned command, const char *prefix, struct kp_str name,
+                              struct kp_error *err);
 /* The flags of a command, for --help. */
 void kpi_opts_list(FILE *out, unsigned command);
 /* True when --help or --version was asked for and answered. */

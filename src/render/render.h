@@ -5,8 +5,8 @@
  *
  * How values look. For people (table, vertical, timeline): times in RFC 3339 with nine decimals,
  * durations with a unit ("388.204 ms"), addresses in hex, control characters escaped, so that
- * recorded text cannot drive the terminal. For machines (json, ndjson, csv, line): times in the same
- * RFC 3339 form, durations as integer nanoseconds, integers in full, decimals as text in JSON;
+ * recorded text cannot drive the terminal. For machines (json, ndjson, csv, line): times in the
+ * same RFC 3339 form, durations as integer nanoseconds, integers in full, decimals as text in JSON;
  * line protocol carries times as integer nanoseconds.
  *
  * Files in reading order: render.h render_int.h render.c value.c utf8.c table.c vertical.c json.c
@@ -49,7 +49,8 @@ kp_status kp_render_batch(struct kp_render *render, const struct kp_batch *batch
 /* Ends the document; notes are shown where the format has a place for them. */
 kp_status kp_render_end(struct kp_render *render, const struct kp_str *notes,
                         uint32_t notes_count) KP_MUST;
-/* Ends a document that is incomplete: the rows so far, and the error where the format has a place. */
+/* Ends a document that is incomplete: the rows so far, and the error where the format has a place.
+ */
 kp_status kp_render_fail(struct kp_render *render, const struct kp_error *err) KP_MUST;
 void kp_render_close(struct kp_render *render);
 
@@ -67,11 +68,13 @@ struct kp_term kp_term_detect(int fd);
 /* Prints an error as people read it: the message, the query line with a caret, the hint. */
 void kp_render_error(const struct kp_error *err, struct kp_str query_text, const char *program,
                      const struct kp_term *term, struct kp_buf *out);
-/* The same for programs: {"code":"invalid","message":...,"line":1,"column":8,"width":3,"hint":...}. */
+/* The same for programs: {"code":"invalid","message":...,"line":1,"column":8,"width":3,"hint":...}.
+ */
 void kp_render_error_json(const struct kp_error *err, struct kp_buf *out);
 /* A JSON string literal of text; invalid UTF-8 becomes U+FFFD. */
 void kp_json_str(struct kp_buf *out, struct kp_str text);
-/* Name of an answer, from the first word of its statement, lower-case ("causes"): the measurement. */
+/* Name of an answer, from the first word of its statement, lower-case ("causes"): the measurement.
+ */
 #define KP_RENDER_NAME_MAX 32
 void kp_render_name(struct kp_str query_text, char out[KP_RENDER_NAME_MAX]);
 /* A count for people: 1204331 -> "1,204,331". */

@@ -27,10 +27,10 @@ struct kp_render {
     kp_write_fn write;
     void *ctx;
     struct kp_arena arena;
-    struct kp_buf out;  /* text not yet written */
-    bool gone;          /* the reader left */
-    uint64_t rows;      /* rendered so far */
-    void *state;        /* of the format */
+    struct kp_buf out;          /* text not yet written */
+    bool gone;                  /* the reader left */
+    uint64_t rows;              /* rendered so far */
+    void *state;                /* of the format */
     const struct kp_str *notes; /* set for end() */
     uint32_t notes_count;
     const struct kp_error *failure; /* set for end() of an incomplete document, else NULL */

@@ -229,6 +229,8 @@ static void add_lines(struct kp_render *render, uint32_t from, uint32_t to)
                      last_in_block(table, c, from, to));
             first = false;
         }
+        while (render->out.size > 0 && render->out.data[render->out.size - 1] == ' ')
+            render->out.size--;
         kp_buf_text(&render->out, mark ? "\033[0m\n" : "\n");
         kpi_render_flush(render, false);
     }

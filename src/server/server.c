@@ -1,0 +1,73 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * Starts and stops the doors: the API on TCP, the same API on a unix socket in the data directory,
+ * OTLP on a port of its own. Stopping lets running requests finish within a grace period.
+ */
+#include "server/server_int.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+static kp_status start_doors(struct kp_server *server, struct kp_error *err)
+{
+    size_t body = server->opts.spans.body_bytes_max;
+    struct kpi_http_opts api = {.name = "api",
+                                .listen = server->opts.listen,
+                                .body_bytes_max = KPI_QUERY_BYTES_MAX,
+                                .handler = kpi_api_handle,
+                                .refuse = kpi_answer_error,
+                                .ctx = server,
+                                .stat = &server->http,
+                                .draining = &server->draining};
+    struct kpi_http_opts local = api, otlp = api;
+    local.name = "local";
+    local.listen = NULL;
+    local.unix_dir = server->opts.dir;
+    otlp.name = "otlp";
+    otlp.listen = server->opts.otlp_listen;
+    otlp.body_bytes_max = body != 0 ? body : KPI_BODY_BYTES_DEFAULT;
+    otlp.handler = kpi_otlp_handle;
+    otlp.refuse = kpi_otlp_error;
+    kp_status status = kpi_http_start(&local, &server->local, err);
+    if (status == KP_OK && api.listen != NULL)
+        status = kpi_http_start(&api, &server->api, err);
+    if (status == KP_OK && otlp.listen != NULL)
+        status = kpi_http_start(&otlp, &server->otlp, err);
+    return status;
+}
+
+kp_status kp_server_start(struct kp_store *store, const struct kp_server_opts *opts,
+                          struct kp_server **out, struct kp_error *err)
+{
+    struct kp_server *server = calloc(1, sizeof(*server));
+    if (server == NULL)
+        return kp_error_set(err, KP_NO_MEMORY, "no memory for the server");
+    server->store = store;
+    server->opts = *opts;
+    server->started = kp_time_monotonic();
+    kp_status status = start_doors(server, err);
+    if (status != KP_OK) {
+        kp_server_stop(server, 0);
+        return status;
+    }
+    *out = server;
+    return KP_OK;
+}
+
+void kp_server_stop(struct kp_server *server, kp_dur grace)
+{
+    if (server == NULL)
+        return;
+    int64_t deadline = kp_time_monotonic() + grace;
+    atomic_store(&server->draining, true);
+    kpi_http_stop(server->otlp, deadline); /* intake first */
+    kpi_http_stop(server->api, deadline);
+    kpi_http_stop(server->local, deadline);
+    free(server);
+}
+
+uint16_t kp_server_port(const struct kp_server *server, bool otlp)
+{
+    const struct kpi_http *http = otlp ? server->otlp : server->api;
+    return http == NULL ? 0 : kpi_http_port(http);
+}

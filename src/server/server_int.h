@@ -1,0 +1,113 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * What the doors share: a request as the handlers see it, an answer as they give it, and the
+ * counters of the whole server. Handlers know nothing of the HTTP library; http.c knows nothing of
+ * kprobe.
+ */
+#ifndef KP_SERVER_SERVER_INT_H
+#define KP_SERVER_SERVER_INT_H
+
+#include <pthread.h>
+#include <stdatomic.h>
+
+#include "server/server.h"
+
+/* --- limits --- */
+#define KPI_HEADER_BYTES_MAX    (64 * 1024)          /* of one request; more is 431 */
+#define KPI_CONNECTIONS_MAX     64                   /* of one listener */
+#define KPI_IDLE_SECONDS        30                   /* without a byte moving */
+#define KPI_BODY_BYTES_DEFAULT  (64u * 1024 * 1024)  /* OTLP, also after inflation; more is 413 */
+#define KPI_QUERY_BYTES_MAX     (1024u * 1024)       /* body of /api/query */
+#define KPI_BODIES_BYTES_MAX    (256u * 1024 * 1024) /* of all requests together; more is 503 */
+#define KPI_RETRY_AFTER_SECONDS "1"
+
+struct kpi_request {
+    const char *method;
+    const char *path;
+    struct kp_str body;
+    void *connection;     /* of http.c, for the look-ups below */
+    _Atomic bool *cancel; /* becomes true when the client is gone or the server must end */
+};
+
+/* A header or a parameter of the URL; {NULL,0} when it is not there. Valid during the request. */
+struct kp_str kpi_request_header(const struct kpi_request *request, const char *name);
+struct kp_str kpi_request_param(const struct kpi_request *request, const char *name);
+
+struct kpi_answer;
+/* Body in pieces: appends to out (which is empty) and returns true, or false after the last piece.
+ * Trailers may be added until it returned false. broken: the answer must not look complete. */
+struct kpi_stream {
+    bool (*more)(void *ctx, struct kp_buf *out, struct kpi_answer *answer);
+    void (*close)(void *ctx);
+    void *ctx;
+};
+
+struct kpi_answer {
+    unsigned status;    /* HTTP */
+    const char *type;   /* MIME */
+    bool retry;         /* Retry-After goes with it */
+    const char *allow;  /* for 405, else NULL */
+    struct kp_buf body; /* the whole body, when stream.more is NULL */
+    struct kpi_stream stream;
+    void *response; /* of http.c while streaming, for trailers */
+};
+
+/* Adds X-Kprobe-... to the trailers of a streaming answer. */
+void kpi_answer_trailer(struct kpi_answer *answer, const char *name, struct kp_str value);
+/* Makes the body {"error":{...}} and the status that fits. */
+void kpi_answer_error(struct kpi_answer *answer, const struct kp_error *err);
+
+typedef void (*kpi_handler)(void *ctx, const struct kpi_request *request,
+                            struct kpi_answer *answer);
+
+/* --- http.c: one listener --- */
+
+struct kpi_http;
+struct kpi_http_stat {
+    _Atomic uint64_t requests, refused, body_bytes, disconnects;
+    _Atomic uint64_t bodies_now; /* bytes of request bodies in memory, over all listeners */
+};
+
+struct kpi_http_opts {
+    const char *name;     /* in logs: "api", "otlp" */
+    const char *listen;   /* ADDR:PORT, or */
+    const char *unix_dir; /* directory of the unix socket kpd.sock */
+    size_t body_bytes_max;
+    kpi_handler handler;
+    void (*refuse)(struct kpi_answer *answer, const struct kp_error *err); /* its error shape */
+    void *ctx;
+    struct kpi_http_stat *stat;
+    const _Atomic bool *draining;
+};
+
+kp_status kpi_http_start(const struct kpi_http_opts *opts, struct kpi_http **out,
+                         struct kp_error *err) KP_MUST;
+uint16_t kpi_http_port(const struct kpi_http *http);
+/* Stops accepting, waits until `deadline` (monotonic) for running requests, cancels what is left.
+ */
+void kpi_http_stop(struct kpi_http *http, int64_t deadline);
+
+/* --- the handlers --- */
+
+struct kp_server {
+    struct kp_store *store;
+    struct kp_server_opts opts;
+    struct kpi_http *api, *local, *otlp;
+    struct kpi_http_stat http;
+    _Atomic bool draining;
+    int64_t started;
+    _Atomic uint64_t queries, query_errors, query_rows;
+    _Atomic uint64_t otlp_spans, otlp_rejected, otlp_errors;
+};
+
+void kpi_api_handle(void *ctx, const struct kpi_request *request, struct kpi_answer *answer);
+void kpi_otlp_handle(void *ctx, const struct kpi_request *request, struct kpi_answer *answer);
+/* The error as google.rpc.Status. */
+void kpi_otlp_error(struct kpi_answer *answer, const struct kp_error *err);
+/* The Prometheus text of this server. */
+void kpi_metrics_text(struct kp_server *server, struct kp_buf *out);
+/* Inflates a gzip body into out, at most `most` bytes: LIMIT beyond, INVALID for broken data. */
+kp_status kpi_gunzip(struct kp_str body, size_t most, struct kp_buf *out,
+                     struct kp_error *err) KP_MUST;
+
+#endif
