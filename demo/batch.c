@@ -23,12 +23,10 @@
 static const char *set_policy(const char *policy)
 {
     struct sched_param param = {.sched_priority = 1};
-    if (strcmp(policy, "fifo") == 0 && sched_setscheduler(0, SCHED_FIFO, &param) == 0) {
+    if (strcmp(policy, "fifo") == 0 && sched_setscheduler(0, SCHED_FIFO, &param) == 0)
         return "fifo";
-    }
-    if (strcmp(policy, "other") != 0 && setpriority(PRIO_PROCESS, 0, -20) == 0) {
+    if (strcmp(policy, "other") != 0 && setpriority(PRIO_PROCESS, 0, -20) == 0)
         return "nice";
-    }
     return "other";
 }
 
@@ -43,9 +41,8 @@ static void run(int64_t ms)
 {
     int64_t start = kpi_now_mono(), cpu = cpu_time();
     uint64_t hash = 1;
-    while (kpi_now_mono() - start < ms * KPI_MS) {
+    while (kpi_now_mono() - start < ms * KPI_MS)
         hash = kpi_work(20000, hash);
-    }
     printf("ran %lld %lld\n", (long long)(kpi_now_mono() - start), (long long)(cpu_time() - cpu));
     fflush(stdout);
 }
@@ -61,11 +58,10 @@ int main(int argc, char **argv)
     kpi_unblock_stop();
     while (fgets(line, sizeof(line), stdin) != NULL) {
         long long ms;
-        if (sscanf(line, "run %lld", &ms) == 1 && ms > 0) {
+        if (sscanf(line, "run %lld", &ms) == 1 && ms > 0)
             run(ms);
-        } else {
+        else
             fprintf(stderr, "batch-job: not understood: %s", line);
-        }
     }
     return 0;
 }

@@ -75,9 +75,8 @@ static void pin(int64_t cpu)
     cpu_set_t set;
     CPU_ZERO(&set);
     CPU_SET((size_t)cpu, &set);
-    if (sched_setaffinity(0, sizeof(set), &set) != 0) {
+    if (sched_setaffinity(0, sizeof(set), &set) != 0)
         kpi_die("cannot pin to the CPU");
-    }
 }
 
 static sigset_t stop_set(void)
@@ -105,9 +104,8 @@ void kpi_start(struct kpi_options *options, const char *service, int argc, char 
     parse_options(options, argc, argv);
     prctl(PR_SET_NAME, service);
     block_signals();
-    if (options->cpu >= 0) {
+    if (options->cpu >= 0)
         pin(options->cpu);
-    }
 }
 
 void kpi_wait_stop(void)
@@ -147,16 +145,14 @@ void kpi_thread(const char *name, void *(*run)(void *), void *arg)
 {
     pthread_t thread;
     struct start *start = malloc(sizeof(*start));
-    if (start == NULL) {
+    if (start == NULL)
         kpi_die("no memory for a thread");
-    }
     snprintf(start->name, sizeof(start->name), "%s", name);
     start->run = run;
     start->arg = arg;
     errno = pthread_create(&thread, NULL, thread_main, start);
-    if (errno != 0) {
+    if (errno != 0)
         kpi_die("cannot start a thread");
-    }
     pthread_detach(thread);
 }
 
@@ -192,12 +188,10 @@ void kpi_random_hex(char *out, size_t digits)
 {
     static const char hex[] = "0123456789abcdef";
     unsigned char bytes[32];
-    if (getrandom(bytes, sizeof(bytes), 0) != (ssize_t)sizeof(bytes)) {
+    if (getrandom(bytes, sizeof(bytes), 0) != (ssize_t)sizeof(bytes))
         kpi_die("no random numbers");
-    }
-    for (size_t i = 0; i < digits && i < sizeof(bytes); i++) {
+    for (size_t i = 0; i < digits && i < sizeof(bytes); i++)
         out[i] = hex[bytes[i] & 15];
-    }
     out[0] = hex[1 + bytes[0] % 15];
     out[digits] = '\0';
 }

@@ -31,9 +31,8 @@ static int wait_ready(int fd, short events, int64_t deadline)
     struct timespec limit;
     if (deadline >= 0) {
         int64_t left = deadline - kpi_now_mono();
-        if (left <= 0) {
+        if (left <= 0)
             return -ETIMEDOUT;
-        }
         limit = (struct timespec){left / (1000 * KPI_MS), left % (1000 * KPI_MS)};
     }
     int n = ppoll(&p, 1, deadline >= 0 ? &limit : NULL, NULL);
@@ -46,14 +45,12 @@ static int send_all(int fd, const char *data, size_t size, int64_t deadline)
         ssize_t n = send(fd, data, size, MSG_NOSIGNAL | MSG_DONTWAIT);
         if (n < 0 && errno == EAGAIN) {
             int r = wait_ready(fd, POLLOUT, deadline);
-            if (r != 0) {
+            if (r != 0)
                 return r;
-            }
             continue;
         }
-        if (n < 0) {
+        if (n < 0)
             return -errno;
-        }
         data += n;
         size -= (size_t)n;
     }
@@ -97,9 +94,8 @@ static int read_msg(int fd, struct kpi_msg *msg, int64_t deadline)
     while (head == 0 || used < head + want) {
         int r = wait_ready(fd, POLLIN, deadline);
         ssize_t n = r != 0 ? 0 : recv(fd, raw + used, sizeof(raw) - 1 - used, 0);
-        if (r != 0 || n <= 0) {
+        if (r != 0 || n <= 0)
             return r != 0 ? r : n == 0 ? -ECONNRESET : -errno;
-        }
         used += (size_t)n;
         raw[used] = '\0';
         char *end = head == 0 ? strstr(raw, "\r\n\r\n") : NULL;
@@ -108,9 +104,8 @@ static int read_msg(int fd, struct kpi_msg *msg, int64_t deadline)
             end[2] = '\0';
             want = (size_t)number_header(raw, "content-length");
         }
-        if (head > sizeof(msg->head) || want >= sizeof(msg->body) || used == sizeof(raw) - 1) {
+        if (head > sizeof(msg->head) || want >= sizeof(msg->body) || used == sizeof(raw) - 1)
             return -EMSGSIZE;
-        }
     }
     memcpy(msg->head, raw, head - 1);
     memcpy(msg->body, raw + head, want);
@@ -140,17 +135,15 @@ static int exchange(int64_t port, const char *head, const char *body, size_t siz
 {
     int64_t deadline = limit_ms < 0 ? -1 : kpi_now_mono() + limit_ms * KPI_MS;
     int fd = connect_to(port);
-    if (fd < 0) {
+    if (fd < 0)
         return fd;
-    }
     int r = send_all(fd, head, strlen(head), deadline);
     r = r == 0 ? send_all(fd, body, size, deadline) : r;
     r = r == 0 ? read_msg(fd, out, deadline) : r;
     close(fd);
     int status = 0;
-    if (r == 0 && sscanf(out->head, "HTTP/1.%*1d %d", &status) != 1) {
+    if (r == 0 && sscanf(out->head, "HTTP/1.%*1d %d", &status) != 1)
         r = -EPROTO;
-    }
     return r == 0 ? status : r;
 }
 
@@ -201,9 +194,8 @@ static void serve_one(const struct server *server, int fd)
     struct kpi_msg request;
     struct kpi_payment payment;
     char answer[KPI_BODY_MAX] = "";
-    if (read_msg(fd, &request, kpi_now_mono() + 5000 * KPI_MS) != 0) {
+    if (read_msg(fd, &request, kpi_now_mono() + 5000 * KPI_MS) != 0)
         return;
-    }
     int status =
         read_payment(&request, &payment) ? server->handle(&payment, &request, answer) : 400;
     char text[KPI_BODY_MAX + 128];
@@ -237,13 +229,10 @@ void kpi_serve(const char *service, kpi_handle_fn handle)
     server.handle = handle;
     server.fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
     if (server.fd < 0 || bind(server.fd, (struct sockaddr *)&addr, sizeof(addr)) != 0 ||
-        listen(server.fd, 64) != 0 ||
-        getsockname(server.fd, (struct sockaddr *)&addr, &size) != 0) {
+        listen(server.fd, 64) != 0 || getsockname(server.fd, (struct sockaddr *)&addr, &size) != 0)
         kpi_die("cannot listen");
-    }
-    for (int i = 0; i < KPI_WORKERS; i++) {
+    for (int i = 0; i < KPI_WORKERS; i++)
         kpi_thread(service, worker, &server);
-    }
     printf("ready %u\n", ntohs(addr.sin_port));
     fflush(stdout);
 }

@@ -38,11 +38,10 @@ static void put_text(FILE *out, const char *text)
     fputc('"', out);
     for (; *text != '\0'; text++) {
         unsigned char c = (unsigned char)*text;
-        if (c == '"' || c == '\\' || c < 0x20) {
+        if (c == '"' || c == '\\' || c < 0x20)
             fprintf(out, "\\u%04x", c);
-        } else {
+        else
             fputc(c, out);
-        }
     }
     fputc('"', out);
 }
@@ -86,9 +85,8 @@ static char *document(const struct kpi_span *spans, uint32_t count, size_t *out_
 {
     char *text = NULL;
     FILE *out = open_memstream(&text, out_size);
-    if (out == NULL) {
+    if (out == NULL)
         return NULL;
-    }
     put_str_attr(out, "{\"resourceSpans\":[{\"resource\":{\"attributes\":[", "service.name",
                  queue.service);
     put_str_attr(out, ",", "host.name", queue.host);
@@ -128,12 +126,10 @@ static bool deliver(const struct kpi_span *spans, uint32_t count)
     for (int i = 0; json != NULL && i < ATTEMPTS_MAX && !sent; i++) {
         int status = kpi_post_json(queue.port, "/v1/traces", json, size, 2000);
         sent = status == 200;
-        if (!sent && !may_retry(status)) {
+        if (!sent && !may_retry(status))
             break;
-        }
-        if (!sent) {
+        if (!sent)
             sleep_ms(INT64_C(100) << i);
-        }
     }
     free(json);
     return sent;
@@ -144,9 +140,8 @@ static uint32_t take(struct kpi_span *out, bool *out_stop)
 {
     pthread_mutex_lock(&queue.mutex);
     uint32_t count = queue.count < BATCH_MAX ? queue.count : BATCH_MAX;
-    for (uint32_t i = 0; i < count; i++) {
+    for (uint32_t i = 0; i < count; i++)
         out[i] = queue.spans[(queue.first + i) % QUEUE_MAX];
-    }
     queue.first = (queue.first + count) % QUEUE_MAX;
     queue.count -= count;
     *out_stop = queue.stopping && (count < BATCH_MAX || kpi_now_mono() > queue.deadline);
@@ -166,9 +161,8 @@ static void *exporter(void *arg)
             queue.lost += count;
             pthread_mutex_unlock(&queue.mutex);
         }
-        if (count < BATCH_MAX && !stop) {
+        if (count < BATCH_MAX && !stop)
             sleep_ms(200);
-        }
     }
     pthread_mutex_lock(&queue.mutex);
     queue.stopped = true;
@@ -181,9 +175,8 @@ void kpi_export_start(const struct kpi_options *options)
     snprintf(queue.service, sizeof(queue.service), "%s", options->service);
     gethostname(queue.host, sizeof(queue.host) - 1);
     queue.port = options->otlp_port;
-    if (queue.port != 0) {
+    if (queue.port != 0)
         kpi_thread("otlp-export", exporter, NULL);
-    }
 }
 
 void kpi_export_stop(void)

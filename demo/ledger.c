@@ -43,9 +43,8 @@ int main(int argc, char **argv)
     kpi_start(&options, "ledger", argc, argv);
     file = open(options.file == NULL ? "ledger.txt" : options.file,
                 O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0600);
-    if (file < 0) {
+    if (file < 0)
         kpi_die("cannot open the ledger");
-    }
     kpi_export_start(&options);
     kpi_serve(options.service, handle);
     kpi_wait_stop();

@@ -22,9 +22,8 @@ int main(int argc, char **argv)
     uint64_t hash = 1;
     for (;;) {
         int64_t until = kpi_now_mono() + options.duty * KPI_MS / 10;
-        while (kpi_now_mono() < until) {
+        while (kpi_now_mono() < until)
             hash = kpi_work(20000, hash);
-        }
         struct timespec t = {0, (100 - options.duty) * KPI_MS / 10};
         nanosleep(&t, NULL);
     }

@@ -44,9 +44,8 @@ static int write_ledger(const struct kpi_payment *payment)
 static void hold(const struct kpi_payment *payment)
 {
     struct timespec t = {payment->hold_ms / 1000, payment->hold_ms % 1000 * KPI_MS};
-    if (payment->hold_ms > 0) {
+    if (payment->hold_ms > 0)
         nanosleep(&t, NULL);
-    }
 }
 
 static int handle(const struct kpi_payment *payment, const struct kpi_msg *request, char *answer)

@@ -18,14 +18,11 @@ uint32_t kpi_demo_cpus(uint32_t out[KPI_DEMO_CPUS_MAX])
     cpu_set_t set;
     uint32_t count = 0;
     CPU_ZERO(&set);
-    if (sched_getaffinity(0, sizeof(set), &set) != 0) {
+    if (sched_getaffinity(0, sizeof(set), &set) != 0)
         return 0;
-    }
-    for (uint32_t cpu = 0; cpu < CPU_SETSIZE && count < KPI_DEMO_CPUS_MAX; cpu++) {
-        if (CPU_ISSET(cpu, &set)) {
+    for (uint32_t cpu = 0; cpu < CPU_SETSIZE && count < KPI_DEMO_CPUS_MAX; cpu++)
+        if (CPU_ISSET(cpu, &set))
             out[count++] = cpu;
-        }
-    }
     return count;
 }
 

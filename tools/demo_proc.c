@@ -43,12 +43,10 @@ kp_status kpi_demo_sleep(kp_dur dur)
     int64_t end = kp_time_monotonic() + dur;
     for (;;) {
         int64_t left = end - kp_time_monotonic();
-        if (cancelled) {
+        if (cancelled)
             return KP_CANCELLED;
-        }
-        if (left <= 0) {
+        if (left <= 0)
             return KP_OK;
-        }
         struct timespec t = {left / KP_SEC, left % KP_SEC};
         nanosleep(&t, NULL);
     }
@@ -58,14 +56,12 @@ kp_status kpi_demo_program(const char *name, char out[KPI_DEMO_PATH_MAX], struct
 {
     char self[KPI_DEMO_PATH_MAX];
     ssize_t n = readlink("/proc/self/exe", self, sizeof(self) - 1);
-    if (n <= 0) {
+    if (n <= 0)
         return kp_error_os(err, KP_IO, errno, "cannot find the folder of this program");
-    }
     self[n] = '\0';
     *strrchr(self, '/') = '\0';
-    if (snprintf(out, KPI_DEMO_PATH_MAX, "%s/%s", self, name) >= KPI_DEMO_PATH_MAX) {
+    if (snprintf(out, KPI_DEMO_PATH_MAX, "%s/%s", self, name) >= KPI_DEMO_PATH_MAX)
         return kp_error_set(err, KP_LIMIT, "the path of %s is too long", name);
-    }
     if (access(out, X_OK) != 0) {
         kp_status status = kp_error_os(err, KP_NOT_FOUND, errno, "cannot run %s", out);
         kp_error_hint(err, "build it with: make all");
@@ -79,9 +75,8 @@ static _Noreturn void become(const char *const *argv, int in, int out, const cha
                              pid_t parent)
 {
     prctl(PR_SET_PDEATHSIG, SIGTERM);
-    if (getppid() != parent) {
+    if (getppid() != parent)
         _exit(0);
-    }
     int file = log == NULL ? -1 : open(log, O_WRONLY | O_CREAT | O_APPEND, 0600);
     dup2(in, STDIN_FILENO);
     dup2(out, STDOUT_FILENO);
@@ -98,9 +93,8 @@ kp_status kpi_proc_start(struct kpi_proc *proc, const char *name, const char *co
                          const char *log, struct kp_error *err)
 {
     int to[2], from[2];
-    if (pipe2(to, O_CLOEXEC) != 0) {
+    if (pipe2(to, O_CLOEXEC) != 0)
         return kp_error_os(err, KP_IO, errno, "cannot make a pipe to %s", name);
-    }
     if (pipe2(from, O_CLOEXEC) != 0) {
         close(to[0]);
         close(to[1]);
@@ -108,9 +102,8 @@ kp_status kpi_proc_start(struct kpi_proc *proc, const char *name, const char *co
     }
     pid_t parent = getpid();
     pid_t pid = fork();
-    if (pid == 0) {
+    if (pid == 0)
         become(argv, to[0], from[1], log, parent);
-    }
     int fork_errno = errno;
     close(to[0]);
     close(from[1]);
@@ -135,9 +128,8 @@ kp_status kpi_proc_send(struct kpi_proc *proc, const char *line, struct kp_error
 static bool take_line(struct kpi_proc *proc, char *out, size_t size)
 {
     char *end = memchr(proc->text, '\n', proc->text_size);
-    if (end == NULL) {
+    if (end == NULL)
         return false;
-    }
     size_t len = (size_t)(end - proc->text);
     snprintf(out, size, "%.*s", (int)len, proc->text);
     proc->text_size -= len + 1;
@@ -152,21 +144,17 @@ kp_status kpi_proc_line(struct kpi_proc *proc, kp_dur limit, char *out, size_t s
     while (!take_line(proc, out, size)) {
         struct pollfd p = {.fd = proc->out, .events = POLLIN};
         int64_t left = end - kp_time_monotonic();
-        if (left <= 0 || proc->text_size == sizeof(proc->text)) {
+        if (left <= 0 || proc->text_size == sizeof(proc->text))
             return kp_error_set(err, KP_LIMIT, "%s did not answer in time", proc->name);
-        }
         int ready = poll(&p, 1, (int)(left / KP_MS) + 1);
-        if (cancelled) {
+        if (cancelled)
             return kp_error_set(err, KP_CANCELLED, "cancelled");
-        }
-        if (ready <= 0) {
+        if (ready <= 0)
             continue;
-        }
         ssize_t n =
             read(proc->out, proc->text + proc->text_size, sizeof(proc->text) - proc->text_size);
-        if (n <= 0) {
+        if (n <= 0)
             return kp_error_set(err, KP_CONNECT, "%s has ended", proc->name);
-        }
         proc->text_size += (size_t)n;
     }
     return KP_OK;
@@ -179,9 +167,8 @@ static int exit_code(int status)
 
 static void forget(struct kpi_proc *proc)
 {
-    if (proc->in >= 0) {
+    if (proc->in >= 0)
         close(proc->in);
-    }
     close(proc->out);
     *proc = (struct kpi_proc){0};
 }
@@ -189,9 +176,8 @@ static void forget(struct kpi_proc *proc)
 bool kpi_proc_running(struct kpi_proc *proc, int *out_exit)
 {
     int status = 0;
-    if (proc->name == NULL || waitpid(proc->pid, &status, WNOHANG) == 0) {
+    if (proc->name == NULL || waitpid(proc->pid, &status, WNOHANG) == 0)
         return proc->name != NULL;
-    }
     *out_exit = exit_code(status);
     forget(proc);
     return false;
@@ -200,9 +186,8 @@ bool kpi_proc_running(struct kpi_proc *proc, int *out_exit)
 int kpi_proc_stop(struct kpi_proc *proc, kp_dur limit)
 {
     int code = 0;
-    if (proc->name == NULL) {
+    if (proc->name == NULL)
         return 0;
-    }
     if (proc->in >= 0) {
         close(proc->in);
         proc->in = -1;
@@ -210,9 +195,8 @@ int kpi_proc_stop(struct kpi_proc *proc, kp_dur limit)
     kill(proc->pid, SIGTERM);
     int64_t end = kp_time_monotonic() + limit;
     while (kpi_proc_running(proc, &code)) {
-        if (kp_time_monotonic() > end) {
+        if (kp_time_monotonic() > end)
             kill(proc->pid, SIGKILL);
-        }
         struct timespec t = {0, 5 * KP_MS};
         nanosleep(&t, NULL);
     }

@@ -31,12 +31,10 @@ kp_status kpi_demo_make_dir(char out[KPI_DEMO_PATH_MAX], struct kp_error *err)
     const char *tmp = getenv("TMPDIR");
     char path[KPI_DEMO_PATH_MAX];
     if (snprintf(path, sizeof(path), "%s/kprobe-demo-XXXXXX", tmp == NULL ? "/tmp" : tmp) >=
-        (int)sizeof(path)) {
+        (int)sizeof(path))
         return kp_error_set(err, KP_LIMIT, "TMPDIR is too long");
-    }
-    if (mkdtemp(path) == NULL) {
+    if (mkdtemp(path) == NULL)
         return kp_error_os(err, kp_status_from_errno(errno), errno, "cannot make %s", path);
-    }
     memcpy(out, path, sizeof(path));
     return KP_OK;
 }
@@ -71,12 +69,10 @@ static kp_status free_port(uint16_t *out, struct kp_error *err)
     bool ok = fd >= 0 && bind(fd, (struct sockaddr *)&addr, sizeof(addr)) == 0 &&
               getsockname(fd, (struct sockaddr *)&addr, &size) == 0;
     int bind_errno = errno;
-    if (fd >= 0) {
+    if (fd >= 0)
         close(fd);
-    }
-    if (!ok) {
+    if (!ok)
         return kp_error_os(err, KP_CONNECT, bind_errno, "no free port on 127.0.0.1");
-    }
     *out = ntohs(addr.sin_port);
     return KP_OK;
 }
@@ -90,15 +86,13 @@ static bool is_ready(uint16_t port)
     char answer[64] = "";
     int status = 0;
     int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
-    if (fd < 0) {
+    if (fd < 0)
         return false;
-    }
     setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &limit, sizeof(limit));
     if (connect(fd, (struct sockaddr *)&addr, sizeof(addr)) == 0 &&
         send(fd, request, sizeof(request) - 1, MSG_NOSIGNAL) > 0 &&
-        recv(fd, answer, sizeof(answer) - 1, 0) > 0) {
+        recv(fd, answer, sizeof(answer) - 1, 0) > 0)
         (void)sscanf(answer, "HTTP/%*s %d", &status);
-    }
     close(fd);
     return status == 200;
 }
@@ -111,13 +105,11 @@ static void last_words(const char *log, char *out, size_t size)
     snprintf(out, size, "no message");
     while (file != NULL && fgets(line, sizeof(line), file) != NULL) {
         line[strcspn(line, "\n")] = '\0';
-        if (line[0] != '\0') {
+        if (line[0] != '\0')
             snprintf(out, size, "%s", line);
-        }
     }
-    if (file != NULL) {
+    if (file != NULL)
         fclose(file);
-    }
 }
 
 /* kpd ended by itself: DENIED and UNSUPPORTED are facts about this machine, the rest are faults. */
@@ -137,15 +129,12 @@ static kp_status wait_ready(struct kpi_proc *kpd, uint16_t port, const char *log
     int64_t end = kp_time_monotonic() + READY_LIMIT;
     int code;
     while (kp_time_monotonic() < end) {
-        if (!kpi_proc_running(kpd, &code)) {
+        if (!kpi_proc_running(kpd, &code))
             return explain_exit(code, log, err);
-        }
-        if (is_ready(port)) {
+        if (is_ready(port))
             return KP_OK;
-        }
-        if (kpi_demo_sleep(20 * KP_MS) != KP_OK) {
+        if (kpi_demo_sleep(20 * KP_MS) != KP_OK)
             return kp_error_set(err, KP_CANCELLED, "cancelled");
-        }
     }
     char words[KP_ERROR_TEXT_MAX - 64];
     last_words(log, words, sizeof(words));
@@ -160,9 +149,8 @@ static kp_status start_kpd(struct kpi_proc *kpd, const char *dir, const char *lo
     kp_status status = kpi_demo_program("kpd", path, err);
     status = status == KP_OK ? free_port(&port, err) : status;
     status = status == KP_OK ? free_port(&otlp, err) : status;
-    if (status != KP_OK) {
+    if (status != KP_OK)
         return status;
-    }
     snprintf(listen, sizeof(listen), "127.0.0.1:%u", port);
     snprintf(otlp_listen, sizeof(otlp_listen), "127.0.0.1:%u", otlp);
     const char *argv[] = {
@@ -170,9 +158,8 @@ static kp_status start_kpd(struct kpi_proc *kpd, const char *dir, const char *lo
         otlp_listen, NULL};
     status = kpi_proc_start(kpd, "kpd", argv, log, err);
     status = status == KP_OK ? wait_ready(kpd, port, log, err) : status;
-    if (status == KP_OK) {
+    if (status == KP_OK)
         *out_otlp = otlp;
-    }
     return status;
 }
 
@@ -181,9 +168,8 @@ static kp_status start_kpd(struct kpi_proc *kpd, const char *dir, const char *lo
 static void show_progress(const struct kpi_demo_plan *plan, uint32_t done)
 {
     bool terminal = isatty(STDERR_FILENO) != 0;
-    if (plan->quiet || (!terminal && done % 50 != 0)) {
+    if (plan->quiet || (!terminal && done % 50 != 0))
         return;
-    }
     fprintf(stderr, "%spayment %u of %u%s", terminal ? "\r" : "", done, plan->payments,
             terminal && done < plan->payments ? "" : "\n");
 }
@@ -230,9 +216,8 @@ static kp_status run_stack(const struct kpi_demo_plan *plan, const char *work, u
 {
     struct kpi_demo_stack stack;
     kp_status status = kpi_stack_start(&stack, plan, work, otlp, err);
-    if (status != KP_OK) {
+    if (status != KP_OK)
         return status;
-    }
     result->batch_pid = stack.batch.pid;
     memcpy(result->batch_policy, stack.batch_policy, sizeof(result->batch_policy));
     status = pay_normal(&stack, plan, &result->normal_median, err);
@@ -262,12 +247,10 @@ kp_status kpi_demo_record(const struct kpi_demo_plan *plan, const char *work,
         fprintf(stderr, "kpd records the kernel (ready after %lld ms)\n",
                 (long long)(result->capture_start / KP_MS));
     }
-    if (status == KP_OK) {
+    if (status == KP_OK)
         status = run_stack(plan, work, otlp, result, err);
-    }
     int code = kpi_proc_stop(&kpd, KPD_STOP_LIMIT);
-    if (status == KP_OK && code != 0) {
+    if (status == KP_OK && code != 0)
         status = explain_exit(code, log, err);
-    }
     return status;
 }

@@ -50,27 +50,20 @@ static void add_number(struct arguments *args, const char *name, int64_t value)
 
 static void add_service(struct arguments *args, const struct service *service)
 {
-    if (service->otlp_port != 0) {
+    if (service->otlp_port != 0)
         add_number(args, "--otlp", service->otlp_port);
-    }
-    if (service->next_port != 0) {
+    if (service->next_port != 0)
         add_number(args, "--next", service->next_port);
-    }
-    if (service->limit_ms != 0) {
+    if (service->limit_ms != 0)
         add_number(args, "--limit-ms", service->limit_ms);
-    }
-    if (service->cpu >= 0) {
+    if (service->cpu >= 0)
         add_number(args, "--cpu", service->cpu);
-    }
-    if (service->duty != 0) {
+    if (service->duty != 0)
         add_number(args, "--duty", service->duty);
-    }
-    if (service->policy != NULL) {
+    if (service->policy != NULL)
         add(args, "--policy", service->policy);
-    }
-    if (service->file != NULL) {
+    if (service->file != NULL)
         add(args, "--file", service->file);
-    }
 }
 
 /* Starts it and reads its first line, "ready WORD". */
@@ -80,22 +73,18 @@ static kp_status start(struct kpi_proc *proc, const struct service *service, con
     struct arguments args = {.count = 1};
     char path[KPI_DEMO_PATH_MAX], log[KPI_DEMO_PATH_MAX + 16], line[64];
     kp_status status = kpi_demo_program(service->program, path, err);
-    if (status != KP_OK) {
+    if (status != KP_OK)
         return status;
-    }
     args.argv[0] = path;
     add_service(&args, service);
     snprintf(log, sizeof(log), "%s/stack.log", dir);
     status = kpi_proc_start(proc, service->program, args.argv, log, err);
-    if (status == KP_OK) {
+    if (status == KP_OK)
         status = kpi_proc_line(proc, READY_LIMIT, line, sizeof(line), err);
-    }
-    if (status == KP_OK && strncmp(line, "ready ", 6) != 0) {
+    if (status == KP_OK && strncmp(line, "ready ", 6) != 0)
         status = kp_error_set(err, KP_CONNECT, "%s said: %s", service->program, line);
-    }
-    if (status == KP_OK) {
+    if (status == KP_OK)
         snprintf(out_word, size, "%.15s", line + 6);
-    }
     return status;
 }
 
@@ -104,9 +93,8 @@ static kp_status start_listening(struct kpi_proc *proc, const struct service *se
 {
     char word[16];
     kp_status status = start(proc, service, dir, word, sizeof(word), err);
-    if (status == KP_OK) {
+    if (status == KP_OK)
         *out_port = (uint16_t)strtoul(word, NULL, 10);
-    }
     return status;
 }
 
@@ -168,25 +156,24 @@ kp_status kpi_stack_start(struct kpi_demo_stack *stack, const struct kpi_demo_pl
 {
     *stack = (struct kpi_demo_stack){0};
     kp_status status = start_services(stack, plan, dir, otlp_port, err);
-    if (status == KP_OK) {
+    if (status == KP_OK)
         status = start_others(stack, plan, dir, err);
-    }
-    if (status != KP_OK) {
+    if (status != KP_OK)
         kpi_stack_stop(stack);
-    }
     return status;
 }
 
 void kpi_stack_stop(struct kpi_demo_stack *stack)
 {
-    for (uint32_t i = 0; i < KPI_DEMO_LOADS; i++) {
-        (void)kpi_proc_stop(&stack->load[i], STOP_LIMIT);
-    }
-    (void)kpi_proc_stop(&stack->batch, STOP_LIMIT);
-    (void)kpi_proc_stop(&stack->client, STOP_LIMIT);
-    (void)kpi_proc_stop(&stack->handler, STOP_LIMIT);
-    (void)kpi_proc_stop(&stack->settlement, STOP_LIMIT);
-    (void)kpi_proc_stop(&stack->ledger, STOP_LIMIT);
+    /* after Ctrl-C nobody wants the last spans */
+    kp_dur limit = kpi_demo_cancelled() ? 100 * KP_MS : STOP_LIMIT;
+    for (uint32_t i = 0; i < KPI_DEMO_LOADS; i++)
+        (void)kpi_proc_stop(&stack->load[i], limit);
+    (void)kpi_proc_stop(&stack->batch, limit);
+    (void)kpi_proc_stop(&stack->client, limit);
+    (void)kpi_proc_stop(&stack->handler, limit);
+    (void)kpi_proc_stop(&stack->settlement, limit);
+    (void)kpi_proc_stop(&stack->ledger, limit);
 }
 
 /* --- payments --- */
@@ -205,12 +192,10 @@ static kp_status read_payment(struct kpi_demo_stack *stack, struct kpi_paid *out
     char line[96];
     long long wall;
     kp_status status = kpi_proc_line(&stack->client, PAYMENT_LIMIT, line, sizeof(line), err);
-    if (status != KP_OK) {
+    if (status != KP_OK)
         return status;
-    }
-    if (sscanf(line, "paid %*s %15s %d %lld", out->state, &out->http_status, &wall) != 3) {
+    if (sscanf(line, "paid %*s %15s %d %lld", out->state, &out->http_status, &wall) != 3)
         return kp_error_set(err, KP_CONNECT, "the client said: %s", line);
-    }
     out->wall = wall;
     return KP_OK;
 }
@@ -264,13 +249,11 @@ static uint32_t read_waits(pid_t pid, struct thread_wait *out, uint32_t count)
     while (dir != NULL && count < THREADS_MAX && (entry = readdir(dir)) != NULL) {
         pid_t tid = (pid_t)strtol(entry->d_name, NULL, 10);
         if (tid > 0 && read_wait(pid, tid, &out[count]) &&
-            strcmp(out[count].comm, "otlp-export") != 0) {
+            strcmp(out[count].comm, "otlp-export") != 0)
             count++;
-        }
     }
-    if (dir != NULL) {
+    if (dir != NULL)
         closedir(dir);
-    }
     return count;
 }
 
@@ -287,9 +270,8 @@ static void subtract_waits(const struct thread_wait *before, uint32_t before_cou
     *out = (struct kpi_waited){0};
     for (uint32_t i = 0; i < after_count; i++) {
         kp_dur waited = after[i].waited;
-        for (uint32_t k = 0; k < before_count; k++) {
+        for (uint32_t k = 0; k < before_count; k++)
             waited -= before[k].tid == after[i].tid ? before[k].waited : 0;
-        }
         out->sum += waited;
         if (waited > out->longest) {
             out->longest = waited;
@@ -307,12 +289,10 @@ static uint32_t count_booked(const char *dir)
     uint32_t count = 0;
     snprintf(path, sizeof(path), "%s/ledger.txt", dir);
     FILE *file = fopen(path, "re");
-    while (file != NULL && fgets(line, sizeof(line), file) != NULL) {
+    while (file != NULL && fgets(line, sizeof(line), file) != NULL)
         count += strncmp(line, KPI_DEMO_TXN " ", sizeof(KPI_DEMO_TXN)) == 0;
-    }
-    if (file != NULL) {
+    if (file != NULL)
         fclose(file);
-    }
     return count;
 }
 
@@ -321,9 +301,8 @@ static uint32_t count_booked(const char *dir)
 static kp_status wait_booked(const char *dir, uint32_t legs)
 {
     kp_status status = KP_OK;
-    for (int i = 0; i < 500 && status == KP_OK && count_booked(dir) < legs; i++) {
+    for (int i = 0; i < 500 && status == KP_OK && count_booked(dir) < legs; i++)
         status = kpi_demo_sleep(20 * KP_MS);
-    }
     return status == KP_OK ? kpi_demo_sleep(50 * KP_MS) : status;
 }
 
@@ -332,9 +311,8 @@ static kp_status run_batch(struct kpi_demo_stack *stack, const struct kpi_demo_p
 {
     char line[32];
     kp_status status = kpi_demo_sleep(plan->batch_after);
-    if (status != KP_OK) {
+    if (status != KP_OK)
         return kp_error_set(err, status, "cancelled");
-    }
     snprintf(line, sizeof(line), "run %u\n", plan->batch_ms);
     return kpi_proc_send(&stack->batch, line, err);
 }
@@ -344,12 +322,10 @@ static kp_status read_batch(struct kpi_demo_stack *stack, kp_dur *out, struct kp
     char line[64];
     long long wall, cpu;
     kp_status status = kpi_proc_line(&stack->batch, PAYMENT_LIMIT, line, sizeof(line), err);
-    if (status == KP_OK && sscanf(line, "ran %lld %lld", &wall, &cpu) != 2) {
+    if (status == KP_OK && sscanf(line, "ran %lld %lld", &wall, &cpu) != 2)
         status = kp_error_set(err, KP_CONNECT, "the batch job said: %s", line);
-    }
-    if (status == KP_OK) {
+    if (status == KP_OK)
         *out = cpu;
-    }
     return status;
 }
 
@@ -362,16 +338,13 @@ kp_status kpi_stack_pay_last(struct kpi_demo_stack *stack, const struct kpi_demo
     kp_dur batch = 0;
     kp_status status = send_payment(stack, KPI_DEMO_TXN, KPI_DEMO_AMOUNT, plan->last_legs,
                                     plan->last_hold_ms, err);
-    if (status == KP_OK && plan->batch) {
+    if (status == KP_OK && plan->batch)
         status = run_batch(stack, plan, err);
-    }
     status = status == KP_OK ? read_payment(stack, out, err) : status;
-    if (status == KP_OK && plan->batch) {
+    if (status == KP_OK && plan->batch)
         status = read_batch(stack, &batch, err);
-    }
-    if (status == KP_OK && (status = wait_booked(dir, plan->last_legs)) != KP_OK) {
+    if (status == KP_OK && (status = wait_booked(dir, plan->last_legs)) != KP_OK)
         status = kp_error_set(err, status, "cancelled");
-    }
     if (status == KP_OK) {
         uint32_t after_count = read_stack_waits(stack, after);
         subtract_waits(before, before_count, after, after_count, out_waited);

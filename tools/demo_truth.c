@@ -68,12 +68,10 @@ kp_status kpi_demo_truth_write(const char *dir, const struct kpi_demo_result *re
     char path[KPI_DEMO_PATH_MAX + 8];
     snprintf(path, sizeof(path), "%s/truth", dir);
     FILE *file = fopen(path, "we");
-    if (file == NULL) {
+    if (file == NULL)
         return kp_error_os(err, KP_IO, errno, "cannot write %s", path);
-    }
-    for (size_t i = 0; i < KP_ARRAY_LEN(fields); i++) {
+    for (size_t i = 0; i < KP_ARRAY_LEN(fields); i++)
         write_field(file, i, result);
-    }
     bool failed = ferror(file) != 0;
     return fclose(file) != 0 || failed ? kp_error_os(err, KP_IO, errno, "cannot write %s", path)
                                        : KP_OK;
@@ -102,15 +100,12 @@ kp_status kpi_demo_truth_read(const char *dir, struct kpi_demo_result *result, s
     char path[KPI_DEMO_PATH_MAX + 8], name[24], value[24];
     snprintf(path, sizeof(path), "%s/truth", dir);
     FILE *file = fopen(path, "re");
-    if (file == NULL) {
+    if (file == NULL)
         return kp_error_os(err, KP_IO, errno, "cannot read %s", path);
-    }
     while (fscanf(file, "%23s %23s", name, value) == 2) {
-        for (size_t i = 0; i < KP_ARRAY_LEN(fields); i++) {
-            if (strcmp(fields[i].name, name) == 0) {
+        for (size_t i = 0; i < KP_ARRAY_LEN(fields); i++)
+            if (strcmp(fields[i].name, name) == 0)
                 read_field(i, value, result);
-            }
-        }
     }
     fclose(file);
     return KP_OK;
