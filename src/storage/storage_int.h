@@ -55,6 +55,7 @@ struct kpi_wal_record {
     uint32_t rows;
     uint64_t seq_next; /* event numbers handed out up to here */
     kp_time ts_min, ts_max;
+    struct kp_hash128 hash; /* of its header: names it in the chain */
     const char *file;
     uint64_t offset;
 };

@@ -413,6 +413,16 @@ kp_dur kpi_wal_sync_max(const struct kpi_wal *wal)
     return wal->sync_max;
 }
 
+void kpi_wal_finish(struct kpi_wal *wal, struct kp_io_queue *queue)
+{
+    if (wal->file == NULL)
+        return;
+    /* makes the last table entry durable; without it the last record would look like a torn tail
+     * should it be damaged later, so a failure here loses nothing that was acknowledged */
+    int64_t result = kp_io_once(wal->opts.io, queue, KP_IO_SYNC, wal->file, NULL, 0, 0);
+    file_end(wal, result != 0);
+}
+
 /* ---------- life ---------- */
 
 kp_status kpi_wal_open(const struct kpi_wal_opts *opts, const struct kpi_wal_end *end,

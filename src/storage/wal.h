@@ -87,6 +87,9 @@ uint64_t kpi_wal_sequence(const struct kpi_wal *wal);
 struct kp_hash128 kpi_wal_hash(const struct kpi_wal *wal);
 kp_dur kpi_wal_sync_max(const struct kpi_wal *wal);
 
+/* Ends the current file; the next commit begins another. */
+void kpi_wal_finish(struct kpi_wal *wal, struct kp_io_queue *queue);
+
 /* Any thread, each with its own queue: gives back the files that hold nothing behind `through`. */
 void kpi_wal_release(struct kpi_wal *wal, uint64_t through);
 /* ... and makes a spare file when there is none, so that a commit need not. */

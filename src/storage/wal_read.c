@@ -10,6 +10,7 @@
  * never acknowledged. A record in the chain that cannot be read was acknowledged: that is damage.
  * Only the newest record may be torn, and only when the table has no copy of its header.
  */
+#include "storage/manifest.h"
 #include "storage/wal.h"
 
 #include <errno.h>
@@ -487,6 +488,7 @@ static bool record_give(struct survey *s, const struct place *place)
                                     .seq_next = header->seq_next,
                                     .ts_min = header->ts_min,
                                     .ts_max = header->ts_max,
+                                    .hash = header->hash,
                                     .file = name,
                                     .offset = (uint64_t)header->block * KPI_BLOCK};
     return s->scan->each == NULL || s->scan->each(s->scan->ctx, &record);
@@ -601,4 +603,29 @@ kp_status kpi_wal_scan(const struct kpi_wal_scan *scan, struct kpi_wal_end *out,
     }
     survey_deinit(&s);
     return result == 0 ? KP_OK : survey_status(result, scan->dir, err);
+}
+
+kp_status kpi_wal_read(const struct kp_io *io, const char *dir, uint64_t after,
+                       bool (*each)(void *ctx, const struct kpi_wal_record *record),
+                       void (*damage)(void *ctx, const struct kp_damage *damage), void *ctx,
+                       uint64_t *out_last, struct kp_error *err)
+{
+    uint8_t store_id[KPI_ID_SIZE];
+    kp_status status = kpi_manifest_store_id(io, dir, store_id, err);
+    if (status != KP_OK)
+        return status;
+    struct kpi_wal_scan scan = {.io = io,
+                                .dir = dir,
+                                .store_id = store_id,
+                                .after = after,
+                                .each = each,
+                                .damage = damage,
+                                .ctx = ctx};
+    struct kpi_wal_end end;
+    status = kpi_wal_scan(&scan, &end, err);
+    if (status != KP_OK)
+        return status;
+    *out_last = end.sequence;
+    kpi_wal_end_deinit(&end);
+    return KP_OK;
 }

@@ -1,0 +1,194 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * From the log to segments, beside ingest: the records behind sealed_through are read back from the
+ * log (they are checked once more on the way), handed to kpi_segment_write as one run of blocks, and
+ * the manifest record makes the segment part of the store. Only then are log files given back.
+ *
+ * A step that fails leaves the log as it is and is tried again a second later under a new segment
+ * id: after a failed manifest write nobody knows whether the old id is taken.
+ */
+#include "storage/store_int.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/assert.h"
+
+#define SEAL_RETRY KP_SEC
+
+struct sealing {
+    struct kp_store *store;
+    uint64_t to; /* last sequence that may be taken */
+    uint64_t used;
+    uint64_t first, last;
+    struct kp_hash128 last_hash;
+    uint64_t seq_next;
+    kp_time ts_last;
+    struct kp_buf gaps; /* rows for damage met on the way */
+    uint32_t gap_rows;
+    kp_status status;
+};
+
+bool kpi_seal_due(const struct kp_store *store, int64_t now)
+{
+    if (store->unsealed == 0 || store->sealing || now < store->seal_retry)
+        return false;
+    return store->seal_forced || store->unsealed >= store->opts.segment_bytes_max ||
+           now - store->unsealed_since >= store->opts.segment_after;
+}
+
+static bool take_record(void *ctx, const struct kpi_wal_record *record)
+{
+    struct sealing *s = ctx;
+    if (record->sequence > s->to || record->payload_size > s->store->seal_size - s->used)
+        return false;
+    memcpy(s->store->seal_memory + s->used, record->payload, record->payload_size);
+    s->used += record->payload_size;
+    s->last = record->sequence;
+    s->last_hash = record->hash;
+    s->seq_next = record->seq_next;
+    s->ts_last = KP_MAX(s->ts_last, record->ts_max);
+    return true;
+}
+
+/* Damage that recovery did not see came later: it is written down before the segment that passes
+ * over it. */
+static void take_damage(void *ctx, const struct kp_damage *damage)
+{
+    struct sealing *s = ctx;
+    uint64_t note = kpi_damage_note(damage);
+    if (damage->rows == 0 || kpi_notes_has(&s->store->notes, note))
+        return;
+    kp_status status = kpi_gap_damage(s->store, damage, s->ts_last, &s->gaps);
+    if (status == KP_OK && !kpi_notes_add(&s->store->notes, note))
+        status = KP_NO_MEMORY;
+    if (status != KP_OK)
+        s->status = status;
+    s->gap_rows++;
+}
+
+static kp_status records_take(struct sealing *s)
+{
+    struct kp_store *store = s->store;
+    struct kpi_wal_scan scan = {.io = store->io,
+                                .dir = store->dir,
+                                .store_id = store->store_id,
+                                .after = store->sealed_through, /* changed by this thread only */
+                                .each = take_record,
+                                .damage = take_damage,
+                                .ctx = s};
+    struct kpi_wal_end end;
+    kp_status status = kpi_wal_scan(&scan, &end, NULL);
+    if (status != KP_OK)
+        return status;
+    kpi_wal_end_deinit(&end);
+    return s->status;
+}
+
+static kp_status segment_make(struct sealing *s)
+{
+    struct kp_store *store = s->store;
+    struct kpi_block_run run = {store->seal_memory, (size_t)s->used};
+    struct kpi_segment_meta meta = {0};
+    uint64_t id = store->segment_next++;
+    kp_status status = kpi_segment_write(store->io, store->dir, id, &run, 1, &meta, NULL);
+    if (status != KP_OK)
+        return status;
+    meta.id = id;
+    meta.wal_first = store->sealed_through + 1;
+    meta.wal_last = s->last;
+    return kpi_manifest_add(store->manifest, store->seal_queue, &meta, s->seq_next, s->last_hash,
+                            NULL);
+}
+
+/* Hands the rows about damage to the committer; the seal is done again once they are durable. */
+static void gaps_commit(struct sealing *s, int64_t now)
+{
+    struct kp_store *store = s->store;
+    if (kpi_fill_add(store, &s->gaps, s->gap_rows, s->ts_last, s->ts_last, now)) {
+        store->fills[store->filling].gap_rows += s->gap_rows;
+        store->ticket_wanted = UINT64_MAX; /* no ticket of its own: whatever fills is due now */
+        pthread_cond_signal(&store->commit_work);
+    }
+}
+
+static void seal_done(struct sealing *s, int64_t now)
+{
+    struct kp_store *store = s->store;
+    const struct kpi_manifest *state = kpi_manifest_state(store->manifest);
+    store->sealed_through = s->last;
+    store->unsealed -= KP_MIN(s->used, store->unsealed);
+    store->unsealed_since = now;
+    store->stat.segments = state->count;
+    store->stat.segments_bytes += state->segments[state->count - 1].bytes;
+    kpi_wal_release(store->wal, s->last);
+    if (store->durable == s->last) {
+        store->unsealed = 0;
+        store->seal_forced = false;
+    }
+}
+
+void kpi_seal_run(struct kp_store *store, int64_t now)
+{
+    struct sealing s = {
+        .store = store, .to = store->durable, .last = store->sealed_through};
+    s.first = store->sealed_through + 1;
+    store->sealing = true;
+    pthread_mutex_unlock(&store->lock);
+    kp_status status = records_take(&s);
+    bool sealed = false;
+    if (status == KP_OK && s.gap_rows == 0 && s.used > 0) {
+        status = segment_make(&s);
+        sealed = status == KP_OK;
+    }
+    pthread_mutex_lock(&store->lock);
+    store->sealing = false;
+    store->seal_status = status;
+    if (status == KP_OK && s.gap_rows > 0)
+        gaps_commit(&s, now);
+    if (sealed)
+        seal_done(&s, now);
+    else
+        store->seal_retry = now + SEAL_RETRY;
+    kp_buf_deinit(&s.gaps);
+    pthread_cond_broadcast(&store->changed);
+}
+
+static int64_t next_seal(const struct kp_store *store)
+{
+    if (store->unsealed == 0)
+        return INT64_MAX;
+    return KP_MAX(store->seal_retry, store->unsealed_since + store->opts.segment_after);
+}
+
+static void spare_keep(struct kp_store *store)
+{
+    pthread_mutex_unlock(&store->lock);
+    /* best effort: without a spare the next commit that needs one makes it, and reports */
+    kp_status status = kpi_wal_spare(store->wal, store->seal_queue);
+    (void)status;
+    pthread_mutex_lock(&store->lock);
+}
+
+void *kpi_seal_main(void *arg)
+{
+    struct kp_store *store = arg;
+    kp_status status = store->io->queue_open(store->io, 8, &store->seal_queue);
+    pthread_mutex_lock(&store->lock);
+    store->seal_started = status == KP_OK;
+    store->stop = store->stop || status != KP_OK;
+    pthread_cond_broadcast(&store->changed);
+    if (!store->stop)
+        spare_keep(store);
+    while (!store->stop) {
+        int64_t now = kp_time_monotonic();
+        if (kpi_seal_due(store, now)) {
+            kpi_seal_run(store, now);
+            spare_keep(store);
+        } else {
+            kpi_wait_until(&store->seal_work, &store->lock, next_seal(store));
+        }
+    }
+    pthread_mutex_unlock(&store->lock);
+    return NULL; /* the queue stays for the last seal, see kp_store_close */
+}

@@ -1,0 +1,476 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * The door: append encodes a batch, copies it into the buffer that fills, and gives a ticket;
+ * commit.c and seal.c do the rest. Order of events in the store is the order of tickets.
+ *
+ * Everything that can grow is fixed at open: two buffers for the log, one for sealing. When they are
+ * full append says LIMIT and takes nothing; the caller decides whether to wait or to count a loss.
+ */
+#include "storage/store_int.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+#include "base/assert.h"
+
+#define FILL_MAX        (8u << 20)
+#define FILL_MIN        (16u << 10)
+#define CLOSE_SEAL_MIN  (64u << 10) /* fewer bytes stay in the log at close */
+
+/* ---------- small parts ---------- */
+
+void kpi_wait_until(pthread_cond_t *cond, pthread_mutex_t *lock, int64_t until)
+{
+    if (until == INT64_MAX) {
+        pthread_cond_wait(cond, lock);
+        return;
+    }
+    struct timespec ts = {.tv_sec = until / KP_SEC, .tv_nsec = until % KP_SEC};
+    pthread_cond_timedwait(cond, lock, &ts);
+}
+
+bool kpi_notes_has(const struct kpi_notes *notes, uint64_t note)
+{
+    for (uint32_t i = 0; i < notes->count; i++)
+        if (notes->items[i] == note)
+            return true;
+    return false;
+}
+
+bool kpi_notes_add(struct kpi_notes *notes, uint64_t note)
+{
+    if (notes->count == notes->capacity) {
+        uint32_t capacity = notes->capacity == 0 ? 16 : notes->capacity * 2;
+        uint64_t *items = realloc(notes->items, capacity * sizeof(*items));
+        if (items == NULL)
+            return false;
+        notes->items = items;
+        notes->capacity = capacity;
+    }
+    notes->items[notes->count++] = note;
+    return true;
+}
+
+const char *kpi_store_dir(const struct kp_store *store)
+{
+    return store->dir;
+}
+
+const struct kp_io *kpi_store_io(const struct kp_store *store)
+{
+    return store->io;
+}
+
+/* ---------- append ---------- */
+
+static void batch_times(const struct kp_batch *batch, kp_time *out_min, kp_time *out_max)
+{
+    kp_time min = KP_TIME_MAX, max = KP_TIME_MIN;
+    const int64_t *ts = batch->cols[KP_COL_TS].i64;
+    for (uint32_t i = 0; i < kp_batch_count(batch); i++) {
+        min = KP_MIN(min, ts[kp_batch_row(batch, i)]);
+        max = KP_MAX(max, ts[kp_batch_row(batch, i)]);
+    }
+    *out_min = min;
+    *out_max = max;
+}
+
+bool kpi_fill_add(struct kp_store *store, const struct kp_buf *blocks, uint32_t rows, kp_time from,
+                  kp_time to, int64_t now)
+{
+    struct kpi_fill *fill = &store->fills[store->filling];
+    size_t room = store->fill_size - sizeof(struct kpi_wal_header) - fill->payload;
+    if (blocks->size > room)
+        return false;
+    memcpy(fill->bytes + sizeof(struct kpi_wal_header) + fill->payload, blocks->data, blocks->size);
+    if (fill->rows == 0) {
+        fill->opened = now;
+        fill->ts_min = from;
+        fill->ts_max = to;
+    }
+    fill->payload += (uint32_t)blocks->size;
+    fill->rows += rows;
+    fill->ts_min = KP_MIN(fill->ts_min, from);
+    fill->ts_max = KP_MAX(fill->ts_max, to);
+    return true;
+}
+
+static void loss_count(struct kp_store *store, uint32_t rows, kp_time from, kp_time to)
+{
+    store->loss_from = store->loss_rows == 0 ? from : KP_MIN(store->loss_from, from);
+    store->loss_to = store->loss_rows == 0 ? to : KP_MAX(store->loss_to, to);
+    store->loss_rows += rows;
+    store->stat.rows_refused += rows;
+}
+
+/* Takes the encoded batch, under the lock. */
+static kp_status batch_take(struct kp_store *store, const struct kp_batch *batch, uint64_t *ticket)
+{
+    kp_time from, to;
+    uint32_t rows = kp_batch_count(batch);
+    batch_times(batch, &from, &to);
+    if (store->loss_mode) {
+        loss_count(store, rows, from, to);
+        return store->loss_why == KP_NO_SPACE ? KP_NO_SPACE : KP_IO;
+    }
+    if (kpi_wal_bytes(store->wal) >= store->opts.wal_bytes_max)
+        return KP_LIMIT;
+    int64_t now = store->opts.manual ? 0 : kp_time_monotonic();
+    struct kpi_fill *fill = &store->fills[store->filling];
+    bool first = fill->rows == 0;
+    bool small = fill->payload < store->opts.commit_bytes;
+    if (!kpi_fill_add(store, &store->encoded, rows, from, to, now)) {
+        pthread_cond_signal(&store->commit_work);
+        return KP_LIMIT;
+    }
+    *ticket = store->ticket_next++;
+    if (fill->ticket_first == 0)
+        fill->ticket_first = *ticket;
+    fill->ticket_last = *ticket;
+    store->stat.rows_appended += rows;
+    if (first || (small && fill->payload >= store->opts.commit_bytes))
+        pthread_cond_signal(&store->commit_work);
+    return KP_OK;
+}
+
+kp_status kp_store_append(struct kp_store *store, const struct kp_batch *batch,
+                          uint64_t *out_ticket)
+{
+    kp_assert(batch->stream != NULL && batch->cols_count == batch->stream->stored_count);
+    uint64_t ticket = 0;
+    pthread_mutex_lock(&store->encode_lock);
+    kp_buf_clear(&store->encoded);
+    kp_status status = KP_OK;
+    if (kp_batch_count(batch) != 0)
+        status = kpi_block_encode(batch, KPI_LEVEL_HOT, &store->encoded);
+    if (status == KP_OK && store->encoded.failed)
+        status = KP_NO_MEMORY;
+    if (status == KP_OK && store->encoded.size > store->fill_size - sizeof(struct kpi_wal_header))
+        status = KP_INVALID;
+    if (status == KP_OK && kp_batch_count(batch) != 0) {
+        pthread_mutex_lock(&store->lock);
+        status = batch_take(store, batch, &ticket);
+        pthread_mutex_unlock(&store->lock);
+    }
+    pthread_mutex_unlock(&store->encode_lock);
+    if (status == KP_OK && out_ticket != NULL)
+        *out_ticket = ticket;
+    return status;
+}
+
+/* ---------- waiting ---------- */
+
+static const struct kpi_lost *lost_find(const struct kp_store *store, uint64_t ticket)
+{
+    for (uint32_t i = 0; i < store->lost_count; i++)
+        if (ticket >= store->lost[i].first && ticket <= store->lost[i].last)
+            return &store->lost[i];
+    return NULL;
+}
+
+/* "Everything up to ticket": a loss before it counts too, while it is in the list. */
+static kp_status ticket_status(const struct kp_store *store, uint64_t ticket, struct kp_error *err)
+{
+    const struct kpi_lost *lost = lost_find(store, ticket);
+    if (lost == NULL)
+        return KP_OK;
+    return kp_error_set(err, lost->why == KP_NO_SPACE ? KP_NO_SPACE : KP_IO,
+                        "the rows could not be written to %s and are lost: %s", store->dir,
+                        kp_status_text(lost->why));
+}
+
+kp_status kp_store_wait(struct kp_store *store, uint64_t ticket, struct kp_error *err)
+{
+    pthread_mutex_lock(&store->lock);
+    kp_assert(ticket < store->ticket_next);
+    if (store->opts.manual && store->ticket_settled < ticket) {
+        store->ticket_wanted = KP_MAX(store->ticket_wanted, ticket);
+        kpi_commit_run(store, store->fills[store->filling].opened);
+    }
+    while (store->ticket_settled < ticket) {
+        if (store->ticket_wanted < ticket) {
+            store->ticket_wanted = ticket;
+            pthread_cond_signal(&store->commit_work);
+        }
+        pthread_cond_wait(&store->changed, &store->lock);
+    }
+    kp_status status = ticket_status(store, ticket, err);
+    pthread_mutex_unlock(&store->lock);
+    return status;
+}
+
+/* ---------- tick ---------- */
+
+static void tick_manual(struct kp_store *store, int64_t now, bool flush)
+{
+    struct kpi_fill *fill = &store->fills[store->filling];
+    if (fill->rows > 0 && fill->opened == 0)
+        fill->opened = now; /* append has no clock in manual mode */
+    if (kpi_commit_due(store, now) || (flush && (fill->rows > 0 || store->loss_rows > 0)))
+        kpi_commit_run(store, now);
+    store->seal_forced = flush && store->unsealed > 0;
+    if (flush)
+        store->seal_retry = 0;
+    while (kpi_seal_due(store, now)) {
+        uint64_t before = store->sealed_through;
+        kpi_seal_run(store, now);
+        if (store->fills[store->filling].gap_rows > 0) /* damage met: written down, then again */
+            kpi_commit_run(store, now), store->seal_retry = 0;
+        else if (store->sealed_through == before)
+            break;
+    }
+    store->seal_forced = false;
+}
+
+static void flush_threaded(struct kp_store *store)
+{
+    uint64_t ticket = store->ticket_next - 1;
+    while (store->ticket_settled < ticket) {
+        store->ticket_wanted = KP_MAX(store->ticket_wanted, ticket);
+        pthread_cond_signal(&store->commit_work);
+        pthread_cond_wait(&store->changed, &store->lock);
+    }
+    store->seal_retry = 0;
+    store->seal_status = KP_OK;
+    store->seal_forced = store->unsealed > 0;
+    pthread_cond_signal(&store->seal_work);
+    while (store->seal_forced && store->seal_status == KP_OK)
+        pthread_cond_wait(&store->changed, &store->lock);
+    store->seal_forced = false;
+}
+
+kp_status kp_store_tick(struct kp_store *store, int64_t now_mono, bool flush)
+{
+    pthread_mutex_lock(&store->lock);
+    if (store->opts.manual)
+        tick_manual(store, now_mono, flush);
+    else if (flush)
+        flush_threaded(store);
+    kp_status status = store->loss_mode ? store->loss_why : store->seal_status;
+    pthread_mutex_unlock(&store->lock);
+    return status;
+}
+
+/* ---------- numbers and actors ---------- */
+
+void kp_store_stat(struct kp_store *store, struct kp_store_stat *out)
+{
+    pthread_mutex_lock(&store->lock);
+    *out = store->stat;
+    out->wal_bytes = kpi_wal_bytes(store->wal);
+    pthread_mutex_unlock(&store->lock);
+}
+
+uint64_t kp_store_seq(struct kp_store *store, uint32_t count)
+{
+    return atomic_fetch_add(&store->seq_next, count);
+}
+
+struct kp_actors *kp_store_actors(struct kp_store *store)
+{
+    return store->actors;
+}
+
+kp_actor_id kp_store_actor(struct kp_store *store, const struct kp_actor *actor)
+{
+    pthread_mutex_lock(&store->actors_lock);
+    kp_actor_id id = kp_actors_intern(store->actors, actor);
+    pthread_mutex_unlock(&store->actors_lock);
+    return id;
+}
+
+/* ---------- open ---------- */
+
+static void opts_fill(struct kp_store_opts *o)
+{
+    static const uint64_t mib = 1u << 20;
+    o->io = o->io != NULL ? o->io : kp_io_default();
+    o->commit_after = o->commit_after > 0 ? o->commit_after : 5 * KP_MS;
+    o->commit_bytes = o->commit_bytes != 0 ? o->commit_bytes : 1u << 20;
+    o->segment_bytes_max = o->segment_bytes_max != 0 ? o->segment_bytes_max : 64 * mib;
+    o->segment_after = o->segment_after > 0 ? o->segment_after : 10 * KP_MIN_NS;
+    o->memory_bytes_max = o->memory_bytes_max != 0 ? o->memory_bytes_max : 64 * mib;
+    o->wal_file_bytes = o->wal_file_bytes != 0 ? o->wal_file_bytes : 64 * mib;
+    o->wal_file_bytes = kpi_round_up(KP_MAX(o->wal_file_bytes, KPI_WAL_FILE_MIN), KPI_BLOCK);
+    o->wal_bytes_max = o->wal_bytes_max != 0 ? o->wal_bytes_max : 1024 * mib;
+    o->wal_bytes_max = KP_MAX(o->wal_bytes_max, 4 * o->wal_file_bytes);
+}
+
+/* Two buffers for the log, the rest for sealing; a sealing takes at least one whole record. */
+static kp_status memory_fix(struct kp_store *store, struct kp_error *err)
+{
+    struct kp_store_opts *o = &store->opts;
+    uint64_t record = kpi_wal_payload_max(o->wal_file_bytes) + sizeof(struct kpi_wal_header);
+    uint64_t fill = KP_MIN(KP_MIN((uint64_t)FILL_MAX, o->memory_bytes_max / 8), record);
+    store->fill_size = (uint32_t)(KP_MAX(fill, (uint64_t)FILL_MIN) / KPI_BLOCK * KPI_BLOCK);
+    uint64_t buffers = 2 * (uint64_t)store->fill_size;
+    if (buffers + store->fill_size > o->memory_bytes_max)
+        return kp_error_set(err, KP_INVALID, "a store needs at least %llu bytes of memory",
+                            (unsigned long long)(buffers + store->fill_size));
+    o->commit_bytes = KP_MIN(o->commit_bytes, store->fill_size / 2);
+    o->segment_bytes_max = KP_MIN(o->segment_bytes_max, o->memory_bytes_max - buffers);
+    store->seal_size = KP_MAX(o->segment_bytes_max, store->fill_size);
+    store->memory = aligned_alloc(KPI_BLOCK, buffers);
+    store->seal_memory = malloc(store->seal_size);
+    if (store->memory == NULL || store->seal_memory == NULL)
+        return kp_error_set(err, KP_NO_MEMORY, "no memory for the buffers of the store");
+    store->fills[0].bytes = store->memory;
+    store->fills[1].bytes = store->memory + store->fill_size;
+    store->stat.memory_bytes = buffers + store->seal_size;
+    return KP_OK;
+}
+
+static void cond_init(pthread_cond_t *cond)
+{
+    pthread_condattr_t attr;
+    pthread_condattr_init(&attr);
+    pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
+    pthread_cond_init(cond, &attr);
+    pthread_condattr_destroy(&attr);
+}
+
+static struct kp_store *store_new(const char *dir, const struct kp_store_opts *opts)
+{
+    struct kp_store *store = calloc(1, sizeof(*store));
+    if (store == NULL)
+        return NULL;
+    pthread_mutex_init(&store->lock, NULL);
+    pthread_mutex_init(&store->encode_lock, NULL);
+    pthread_mutex_init(&store->actors_lock, NULL);
+    cond_init(&store->commit_work);
+    cond_init(&store->seal_work);
+    cond_init(&store->changed);
+    store->ticket_next = 1;
+    if (opts != NULL)
+        store->opts = *opts;
+    opts_fill(&store->opts);
+    store->io = store->opts.io;
+    store->dir = strdup(dir);
+    return store;
+}
+
+static void store_free(struct kp_store *store)
+{
+    if (store->seal_queue != NULL)
+        store->io->queue_close(store->seal_queue);
+    if (store->commit_queue != NULL)
+        store->io->queue_close(store->commit_queue);
+    kpi_wal_close(store->wal);
+    kpi_manifest_close(store->manifest);
+    if (store->dir_lock != NULL)
+        store->io->close(store->io, store->dir_lock);
+    kp_actors_deinit(store->actors);
+    kp_buf_deinit(&store->encoded);
+    free(store->notes.items);
+    free(store->memory);
+    free(store->seal_memory);
+    free(store->dir);
+    pthread_cond_destroy(&store->changed);
+    pthread_cond_destroy(&store->seal_work);
+    pthread_cond_destroy(&store->commit_work);
+    pthread_mutex_destroy(&store->actors_lock);
+    pthread_mutex_destroy(&store->encode_lock);
+    pthread_mutex_destroy(&store->lock);
+    free(store);
+}
+
+static void threads_stop(struct kp_store *store, bool commit_made, bool seal_made)
+{
+    pthread_mutex_lock(&store->lock);
+    store->stop = true;
+    pthread_cond_broadcast(&store->commit_work);
+    pthread_cond_broadcast(&store->seal_work);
+    pthread_mutex_unlock(&store->lock);
+    if (seal_made)
+        pthread_join(store->seal_thread, NULL);
+    if (commit_made)
+        pthread_join(store->commit_thread, NULL);
+}
+
+static kp_status threads_start(struct kp_store *store, struct kp_error *err)
+{
+    if (store->opts.manual) {
+        kp_status status = store->io->queue_open(store->io, 8, &store->commit_queue);
+        if (status == KP_OK)
+            status = store->io->queue_open(store->io, 8, &store->seal_queue);
+        return status == KP_OK ? KP_OK : kp_error_set(err, status, "no I/O queues for the store");
+    }
+    bool commit = pthread_create(&store->commit_thread, NULL, kpi_commit_main, store) == 0;
+    bool seal = commit && pthread_create(&store->seal_thread, NULL, kpi_seal_main, store) == 0;
+    pthread_mutex_lock(&store->lock);
+    while (seal && !store->stop && !(store->commit_started && store->seal_started))
+        pthread_cond_wait(&store->changed, &store->lock);
+    bool works = seal && !store->stop;
+    pthread_mutex_unlock(&store->lock);
+    if (works)
+        return KP_OK;
+    threads_stop(store, commit, seal);
+    return kp_error_set(err, KP_NO_MEMORY, "the store's threads could not be started");
+}
+
+kp_status kp_store_open(const char *dir, const struct kp_store_opts *opts, struct kp_store **out,
+                        struct kp_error *err)
+{
+    struct kp_store *store = store_new(dir, opts);
+    if (store == NULL || store->dir == NULL) {
+        if (store != NULL)
+            store_free(store);
+        return kp_error_set(err, KP_NO_MEMORY, "no memory for a store");
+    }
+    kp_status status = memory_fix(store, err);
+    if (status == KP_OK && kp_actors_init(&store->actors) != KP_OK)
+        status = kp_error_set(err, KP_NO_MEMORY, "no memory for a store");
+    if (status == KP_OK)
+        status = kpi_recover(store, err);
+    if (status == KP_OK)
+        status = threads_start(store, err);
+    if (status != KP_OK) {
+        store_free(store);
+        return status;
+    }
+    *out = store;
+    return KP_OK;
+}
+
+/* ---------- close ---------- */
+
+static kp_status close_status(const struct kp_store *store, struct kp_error *err)
+{
+    if (store->loss_rows == 0)
+        return KP_OK;
+    kp_status code = store->loss_why == KP_NO_SPACE ? KP_NO_SPACE : KP_IO;
+    kp_error_set(err, code, "%llu rows could not be written to %s and are lost: %s",
+                 (unsigned long long)store->loss_rows, store->dir,
+                 kp_status_text(store->loss_why));
+    kp_error_hint(err, "free some space or replace the disk; what was acknowledged before is safe");
+    return code;
+}
+
+kp_status kp_store_close(struct kp_store *store, struct kp_error *err)
+{
+    if (store == NULL)
+        return KP_OK;
+    if (!store->opts.manual) {
+        threads_stop(store, true, true);
+        if (store->seal_queue != NULL)
+            store->io->queue_close(store->seal_queue);
+        store->seal_queue = NULL;
+        /* the ring of a thread that is gone cannot be used: one of our own for the last seal */
+        if (store->io->queue_open(store->io, 8, &store->seal_queue) != KP_OK)
+            store->seal_queue = NULL;
+    }
+    pthread_mutex_lock(&store->lock);
+    if (store->opts.manual && (store->fills[store->filling].rows > 0 || store->loss_rows > 0))
+        kpi_commit_run(store, 0);
+    /* what a seal cannot take now the log keeps: not an error */
+    if (store->seal_queue != NULL && store->unsealed >= CLOSE_SEAL_MIN)
+        kpi_seal_run(store, 0);
+    kp_status status = close_status(store, err);
+    pthread_mutex_unlock(&store->lock);
+    if (store->commit_queue != NULL)
+        kpi_wal_finish(store->wal, store->commit_queue);
+    store_free(store);
+    return status;
+}

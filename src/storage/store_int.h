@@ -1,0 +1,129 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * The open store, shared by store.c (the door), commit.c (RAM to log), seal.c (log to segments) and
+ * recover.c (what a restart finds).
+ *
+ * Two threads: the committer owns the log's queue, the sealer the manifest's. In manual mode both
+ * queues belong to the caller's thread and kp_store_tick does their work.
+ *
+ * `lock` guards everything below it; encoding and I/O happen outside of it.
+ */
+#ifndef KP_STORAGE_STORE_INT_H
+#define KP_STORAGE_STORE_INT_H
+
+#include <pthread.h>
+#include <stdatomic.h>
+
+#include "storage/manifest.h"
+#include "storage/wal.h"
+
+/* Rows that wait for a commit, already encoded behind room for the record's header. */
+struct kpi_fill {
+    uint8_t *bytes;
+    uint32_t payload;
+    uint32_t rows;
+    uint32_t gap_rows;  /* of these, written by the store itself */
+    uint64_t gap_count; /* losses that they tell of */
+    kp_time ts_min, ts_max;
+    uint64_t ticket_first, ticket_last; /* 0 = none */
+    int64_t opened; /* mono time of the first row */
+};
+
+/* Tickets that were accepted and then lost. Kept merged, newest last. */
+#define KPI_LOST_MAX 32u
+struct kpi_lost {
+    uint64_t first, last;
+    kp_status why;
+};
+
+struct kpi_notes {
+    uint64_t *items;
+    uint32_t count, capacity;
+};
+
+struct kp_store {
+    char *dir;
+    const struct kp_io *io;
+    struct kp_store_opts opts; /* defaults filled in */
+    struct kp_io_file *dir_lock;
+    uint8_t store_id[KPI_ID_SIZE];
+    struct kpi_wal *wal;
+    struct kpi_manifest_log *manifest; /* the sealer's */
+    struct kp_io_queue *commit_queue, *seal_queue;
+    pthread_t commit_thread, seal_thread;
+    bool commit_started, seal_started;
+    uint8_t *memory;      /* the two fills */
+    uint32_t fill_size;   /* of one, with header */
+    uint8_t *seal_memory; /* the log's payload on its way to a segment */
+    uint64_t seal_size;
+    struct kpi_notes notes; /* damage already written down; recovery's, then the sealer's */
+    uint64_t segment_next;  /* id; the sealer's */
+
+    _Atomic uint64_t seq_next;
+    pthread_mutex_t actors_lock;
+    struct kp_actors *actors;
+    pthread_mutex_t encode_lock;
+    struct kp_buf encoded;
+
+    pthread_mutex_t lock;
+    pthread_cond_t commit_work, seal_work, changed;
+    struct kpi_fill fills[2];
+    unsigned filling; /* index */
+    bool committing;  /* the other one is being written */
+    bool stop;
+    uint64_t ticket_next;    /* the next one to be given */
+    uint64_t ticket_wanted;  /* someone waits for it */
+    uint64_t ticket_settled; /* up to here: durable or lost */
+    struct kpi_lost lost[KPI_LOST_MAX];
+    uint32_t lost_count;
+    bool loss_mode;
+    kp_status loss_why;
+    uint64_t loss_rows; /* lost and not yet written down */
+    kp_time loss_from, loss_to;
+    int64_t loss_retry; /* mono time */
+    uint64_t durable;   /* sequence of the last durable record */
+    struct kp_hash128 durable_hash;
+    uint64_t unsealed;     /* payload bytes behind sealed_through */
+    int64_t unsealed_since;
+    uint64_t sealed_through;
+    bool seal_forced, sealing;
+    int64_t seal_retry; /* mono time before which nothing is sealed: the last try failed */
+    kp_status seal_status;
+    struct kp_store_stat stat;
+};
+
+/* recover.c: fills store from its directory, or makes one. Called without threads. */
+kp_status kpi_recover(struct kp_store *store, struct kp_error *err) KP_MUST;
+
+/* commit.c */
+bool kpi_commit_due(const struct kp_store *store, int64_t now);
+/* Commits what is filling. Called and returns with the lock held; it is given up meanwhile. */
+void kpi_commit_run(struct kp_store *store, int64_t now);
+void *kpi_commit_main(void *arg);
+/* One row of `gaps` as an encoded block. from > to = unknown; then ts is `at`. */
+kp_status kpi_gap_encode(struct kp_store *store, kp_time from, kp_time to, kp_time at,
+                         int64_t count, int64_t reason, const char *detail,
+                         struct kp_buf *out) KP_MUST;
+/* The same for one damaged place. */
+kp_status kpi_gap_damage(struct kp_store *store, const struct kp_damage *damage, kp_time at,
+                         struct kp_buf *out) KP_MUST;
+#define KPI_GAP_STORE_ERROR 4
+#define KPI_GAP_DAMAGED     5
+
+/* store.c: takes encoded blocks into the filling buffer, under the lock. False: no room. */
+bool kpi_fill_add(struct kp_store *store, const struct kp_buf *blocks, uint32_t rows, kp_time from,
+                  kp_time to, int64_t now);
+
+/* seal.c */
+bool kpi_seal_due(const struct kp_store *store, int64_t now);
+/* Seals once. Called and returns with the lock held; it is given up meanwhile. */
+void kpi_seal_run(struct kp_store *store, int64_t now);
+void *kpi_seal_main(void *arg);
+
+bool kpi_notes_add(struct kpi_notes *notes, uint64_t note);
+bool kpi_notes_has(const struct kpi_notes *notes, uint64_t note);
+
+/* Waits for a condition until mono time `until` (INT64_MAX = no limit). */
+void kpi_wait_until(pthread_cond_t *cond, pthread_mutex_t *lock, int64_t until);
+
+#endif
