@@ -3,10 +3,10 @@
  * From RAM to the log: one buffer is being written while the other fills. A commit starts when the
  * oldest row has waited commit_after, when commit_bytes are there, or when someone waits.
  *
- * Loss mode: when a record could be written neither to its file nor to a new one, its rows are lost;
- * rows that come are counted, not kept. Every second a fresh file is tried with a record that tells
- * of the loss; when that is durable the store takes rows again. So a loss is always on the disk
- * before anything that came after it.
+ * Loss mode: when a record could be written neither to its file nor to a new one, its rows are
+ * lost; rows that come are counted, not kept. Every second a fresh file is tried with a record that
+ * tells of the loss; when that is durable the store takes rows again. So a loss is always on the
+ * disk before anything that came after it.
  */
 #include "storage/store_int.h"
 
@@ -47,8 +47,8 @@ kp_status kpi_gap_encode(struct kp_store *store, kp_time from, kp_time to, kp_ti
     kp_builder_i64(&builder, (uint32_t)kp_stream_stored(stream, "dur"), dur);
     kp_builder_i64(&builder, (uint32_t)kp_stream_stored(stream, "count"), count);
     kp_builder_i64(&builder, (uint32_t)kp_stream_stored(stream, "reason"), reason);
-    status = kp_builder_str(&builder, (uint32_t)kp_stream_stored(stream, "detail"),
-                            kp_str_from(detail));
+    status =
+        kp_builder_str(&builder, (uint32_t)kp_stream_stored(stream, "detail"), kp_str_from(detail));
     if (status == KP_OK)
         status = kpi_block_encode(kp_builder_batch(&builder), KPI_LEVEL_HOT, out);
     kp_builder_deinit(&builder);
@@ -76,11 +76,10 @@ static void loss_tell(struct kp_store *store, int64_t now)
     char detail[96];
     snprintf(detail, sizeof(detail), "the log could not be written: %s",
              kp_status_text(store->loss_why));
-    kp_status status = kpi_gap_encode(store, store->loss_from, store->loss_to, store->loss_to,
-                                      (int64_t)store->loss_rows, KPI_GAP_STORE_ERROR, detail,
-                                      &block);
-    if (status == KP_OK &&
-        kpi_fill_add(store, &block, 1, store->loss_from, store->loss_to, now)) {
+    kp_status status =
+        kpi_gap_encode(store, store->loss_from, store->loss_to, store->loss_to,
+                       (int64_t)store->loss_rows, KPI_GAP_STORE_ERROR, detail, &block);
+    if (status == KP_OK && kpi_fill_add(store, &block, 1, store->loss_from, store->loss_to, now)) {
         fill->gap_rows++;
         fill->gap_count = store->loss_rows;
     }
@@ -91,7 +90,8 @@ static void loss_tell(struct kp_store *store, int64_t now)
 
 static void lost_add(struct kp_store *store, uint64_t first, uint64_t last, kp_status why)
 {
-    if (store->lost_count == KPI_LOST_MAX) { /* the two oldest become one: never a false "durable" */
+    if (store->lost_count ==
+        KPI_LOST_MAX) { /* the two oldest become one: never a false "durable" */
         store->lost[0].last = store->lost[1].last;
         memmove(&store->lost[1], &store->lost[2], (KPI_LOST_MAX - 2) * sizeof(store->lost[0]));
         store->lost_count--;
@@ -127,12 +127,14 @@ static void commit_done(struct kp_store *store, const struct kpi_fill *fill, int
     store->stat.commit_bytes += fill->payload;
     store->stat.rows_durable += fill->rows - fill->gap_rows;
     store->stat.gaps += fill->gap_rows;
-    if (store->unsealed == 0)
+    bool first = store->unsealed == 0;
+    if (first)
         store->unsealed_since = now;
     store->unsealed += fill->payload;
     store->loss_rows -= fill->gap_count;
     store->loss_mode = false;
-    if (kpi_seal_due(store, now))
+    /* the sealer sleeps until unsealed rows are old: the first of them sets that clock */
+    if (first || kpi_seal_due(store, now) || kpi_wal_low(store->wal))
         pthread_cond_signal(&store->seal_work);
 }
 

@@ -6,9 +6,9 @@
  *
  *   DIR/lock                the writer's pid; held with flock
  *   DIR/super               two superblocks, written in turn: which manifest file counts
- *   DIR/manifest.XXXXXXXX   append-only records: which segments exist, up to where the log is sealed
- *   DIR/wal/ID.kpw          log files; an ID is used once, a file many times
- *   DIR/seg/ID.kps          segments
+ *   DIR/manifest.XXXXXXXX   append-only records: which segments exist, up to where the log is
+ * sealed DIR/wal/ID.kpw          log files; an ID is used once, a file many times DIR/seg/ID.kps
+ * segments
  *
  * Every hash is seeded with the store's id and covers the place it stands at, so that a block of
  * another store, file or offset does not verify.
@@ -60,8 +60,8 @@ struct kpi_wal_header {
     int64_t ts_min, ts_max;
     uint32_t rows;
     uint32_t reserved;
-    uint64_t note;           /* damage that this record reports (kpi_damage_note), 0 = none */
-    struct kp_hash128 prev;  /* `hash` of record `durable` */
+    uint64_t note;          /* damage that this record reports (kpi_damage_note), 0 = none */
+    struct kp_hash128 prev; /* `hash` of record `durable` */
     struct kp_hash128 payload_hash;
     struct kp_hash128 hash; /* over the bytes before */
 };
@@ -90,7 +90,8 @@ _Static_assert(sizeof(struct kpi_super) == 72, "superblock is 72 bytes");
 
 enum kpi_manifest_type { KPI_MANIFEST_BASE = 1, KPI_MANIFEST_SEGMENT = 2 };
 
-/* Start of a manifest record, on a sector border; the payload follows, zeros up to the next border. */
+/* Start of a manifest record, on a sector border; the payload follows, zeros up to the next border.
+ */
 struct kpi_manifest_header {
     struct kp_hash128 hash; /* over everything behind it up to the end of the payload */
     uint32_t magic;
@@ -105,7 +106,8 @@ struct kpi_manifest_header {
 };
 _Static_assert(sizeof(struct kpi_manifest_header) == 72, "manifest header is 72 bytes");
 
-/* First record of every manifest file: the whole state but the segments, which follow as records. */
+/* First record of every manifest file: the whole state but the segments, which follow as records.
+ */
 struct kpi_manifest_base {
     uint8_t store_id[KPI_ID_SIZE];
     uint64_t sealed_through;

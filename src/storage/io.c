@@ -168,7 +168,7 @@ int kpi_posix_lock(const struct kp_io *io, const char *dir, struct kp_io_file **
     if (flock(fd, LOCK_EX | LOCK_NB) != 0) {
         int error = errno;
         ssize_t got = pread(fd, text, sizeof(text) - 1, 0);
-        *out_pid = got > 0 ? atoi(text) : 0;
+        *out_pid = got > 0 ? (int)strtol(text, NULL, 10) : 0;
         close(fd);
         return error == EWOULDBLOCK ? -EBUSY : -error;
     }

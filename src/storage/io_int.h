@@ -11,7 +11,8 @@ struct kp_io_file {
     int fd;
     bool writable;
     /* io_uring: the queue that has this file in its registered table, and where. A writable file is
-     * used by one thread at a time, so these have one owner; read-only files are never registered. */
+     * used by one thread at a time, so these have one owner; read-only files are never registered.
+     */
     struct kp_io_queue *queue;
     unsigned slot;
 };
@@ -31,10 +32,10 @@ int kpi_posix_list(const struct kp_io *io, const char *path,
                    void (*each)(void *ctx, const char *name), void *ctx);
 int kpi_posix_lock(const struct kp_io *io, const char *dir, struct kp_io_file **out, int *out_pid);
 
-#define KPI_POSIX_NAMES                                                                            \
-    .open = kpi_posix_open, .close = kpi_posix_close, .size = kpi_posix_size,                      \
-    .truncate = kpi_posix_truncate, .rename = kpi_posix_rename, .unlink = kpi_posix_unlink,        \
-    .mkdir = kpi_posix_mkdir, .sync_dir = kpi_posix_sync_dir, .list = kpi_posix_list,              \
+#define KPI_POSIX_NAMES                                                                     \
+    .open = kpi_posix_open, .close = kpi_posix_close, .size = kpi_posix_size,               \
+    .truncate = kpi_posix_truncate, .rename = kpi_posix_rename, .unlink = kpi_posix_unlink, \
+    .mkdir = kpi_posix_mkdir, .sync_dir = kpi_posix_sync_dir, .list = kpi_posix_list,       \
     .lock = kpi_posix_lock
 
 #endif

@@ -133,6 +133,12 @@ static void sector_keep(struct inode *inode, size_t sector, size_t bytes)
     memcpy(inode->durable.bytes + at, inode->seen.bytes + at, end - at);
 }
 
+static void path_copy(char out[PATH_SIZE], const char *path)
+{
+    kp_assert(strlen(path) < PATH_SIZE);
+    memcpy(out, path, strlen(path) + 1);
+}
+
 static struct entry *table_find(const struct table *table, const char *path)
 {
     for (uint32_t i = 0; i < table->count; i++)
@@ -148,7 +154,7 @@ static void table_set(struct table *table, const char *path, uint32_t inode)
         table->entries =
             grown(table->entries, table->count, &table->capacity, sizeof(*table->entries));
         entry = &table->entries[table->count++];
-        strcpy(entry->path, path);
+        path_copy(entry->path, path);
     }
     entry->inode = inode;
 }
@@ -205,8 +211,8 @@ static void change_make(struct kp_sim *sim, enum change_kind kind, const char *f
     memset(change, 0, sizeof(*change));
     change->kind = kind;
     change->entry.inode = inode;
-    strcpy(change->entry.path, path);
-    strcpy(change->from, from);
+    path_copy(change->entry.path, path);
+    path_copy(change->from, from);
     change_apply(&sim->seen, change);
 }
 
@@ -321,8 +327,7 @@ static int64_t request_run(struct kp_sim *sim, const struct kp_io_req *req)
     struct inode *inode = sim->inodes[req->file->inode];
     if (req->op == KP_IO_READ)
         return run_read(sim, inode, req);
-    int64_t result =
-        req->op == KP_IO_WRITE ? run_write(sim, inode, req) : run_sync(sim, inode);
+    int64_t result = req->op == KP_IO_WRITE ? run_write(sim, inode, req) : run_sync(sim, inode);
     op_done(sim);
     return result;
 }
@@ -540,7 +545,7 @@ static int sim_lock(const struct kp_io *io, const char *dir, struct kp_io_file *
     }
     if (strlen(dir) >= PATH_SIZE)
         return -ENAMETOOLONG;
-    strcpy(sim->locked, dir);
+    path_copy(sim->locked, dir);
     return file_new(sim, IS_DIR, out);
 }
 

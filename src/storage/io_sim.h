@@ -6,7 +6,8 @@
  * A file has the bytes the running system sees and the bytes that are on the platter; sync copies
  * the dirty sectors (512 bytes) from one to the other. A directory has its entries and a log of
  * changes since it was last synced. A crash keeps what was synced and, by policy, any subset of the
- * rest. A sync that fails marks its sectors clean without having written all of them, as Linux does.
+ * rest. A sync that fails marks its sectors clean without having written all of them, as Linux
+ * does.
  *
  * For tests; not thread-safe. Paths start with "/".
  */
@@ -48,10 +49,10 @@ struct kp_sim_fault {
 };
 
 enum kp_sim_crash {
-    KP_SIM_DROP,  /* nothing that was not synced */
-    KP_SIM_KEEP,  /* everything */
-    KP_SIM_SOME,  /* any subset of sectors and, per directory, the first few of its changes */
-    KP_SIM_TEAR,  /* the same with sectors torn at any byte */
+    KP_SIM_DROP, /* nothing that was not synced */
+    KP_SIM_KEEP, /* everything */
+    KP_SIM_SOME, /* any subset of sectors and, per directory, the first few of its changes */
+    KP_SIM_TEAR, /* the same with sectors torn at any byte */
 };
 
 kp_status kp_sim_open(uint64_t seed, struct kp_sim **out) KP_MUST;
@@ -75,8 +76,8 @@ void kp_sim_watch(struct kp_sim *sim, void (*after)(void *ctx, struct kp_sim *si
 /* The power goes; files opened before are dead. The disk can be used again at once. */
 void kp_sim_crash(struct kp_sim *sim, enum kp_sim_crash policy);
 
-/* What a read sees of a file, to look at or to damage; NULL when there is none. Valid until the next
- * operation. */
+/* What a read sees of a file, to look at or to damage; NULL when there is none. Valid until the
+ * next operation. */
 uint8_t *kp_sim_file(struct kp_sim *sim, const char *path, size_t *out_size);
 /* Hash over all names and bytes. */
 uint64_t kp_sim_hash(const struct kp_sim *sim);

@@ -4,8 +4,8 @@
  *
  * One ring per queue, owned by one thread (SINGLE_ISSUER), completions run when that thread asks
  * for them (DEFER_TASKRUN): no interrupts into the capture's drain loop. Both flags came with Linux
- * 6.1; older kernels get a plain ring. Writes never link to syncs: the caller checks the length of a
- * write before it syncs, because a short write would let a linked sync pass over a hole.
+ * 6.1; older kernels get a plain ring. Writes never link to syncs: the caller checks the length of
+ * a write before it syncs, because a short write would let a linked sync pass over a hole.
  *
  * Writable files are put into the ring's table on first use (a file has one writing thread);
  * read-only files are shared by scans of many threads and stay plain descriptors.
@@ -194,7 +194,8 @@ static const struct kp_io uring_table = {
 static pthread_once_t probe_once = PTHREAD_ONCE_INIT;
 static bool probe_works;
 
-/* Containers may forbid io_uring by seccomp, hosts by sysctl: the only sure probe is to make one. */
+/* Containers may forbid io_uring by seccomp, hosts by sysctl: the only sure probe is to make one.
+ */
 static void probe(void)
 {
     struct io_uring ring;

@@ -29,7 +29,7 @@ struct kpi_manifest_log {
     const char *dir;
     uint64_t seed;
     struct kpi_manifest state;
-    uint32_t capacity;      /* of state.segments */
+    uint32_t capacity;       /* of state.segments */
     struct kp_io_file *file; /* NULL: poisoned or not begun */
     uint64_t file_no;
     uint64_t length;
@@ -66,8 +66,8 @@ static kp_status manifest_error(struct kp_error *err, int64_t result, const char
                                 const char *dir)
 {
     int error = result < 0 ? (int)-result : EIO; /* a short result is an I/O error too */
-    return kp_error_os(err, kp_status_from_errno(error), error, "cannot %s the manifest in %s", what,
-                       dir);
+    return kp_error_os(err, kp_status_from_errno(error), error, "cannot %s the manifest in %s",
+                       what, dir);
 }
 
 /* ---------- reading ---------- */

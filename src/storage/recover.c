@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * What a start finds: lock, manifest, then the log behind what is sealed. Recovery only reads, until
- * it knows everything; then it writes, in an order that makes a crash in the middle harmless:
+ * What a start finds: lock, manifest, then the log behind what is sealed. Recovery only reads,
+ * until it knows everything; then it writes, in an order that makes a crash in the middle harmless:
  *
  *   1. a row of `gaps` for each damaged place, each in a log record that carries the place's note,
  *      so that the next recovery knows it is written down;
@@ -20,8 +20,8 @@
 
 #include "base/assert.h"
 
-#define PATH_SIZE   4096u
-#define DAMAGE_MAX  4096u /* places remembered; more than that is told as one */
+#define PATH_SIZE  4096u
+#define DAMAGE_MAX 4096u /* places remembered; more than that is told as one */
 
 struct place {
     struct kp_damage damage;
@@ -67,7 +67,7 @@ static void parent_path(const char *dir, char *out)
         out[--length] = '\0';
     char *slash = strrchr(out, '/');
     if (slash == NULL)
-        strcpy(out, ".");
+        snprintf(out, PATH_SIZE, ".");
     else
         slash[slash == out] = '\0';
 }
@@ -209,8 +209,7 @@ static bool data_exists(const struct recovery *r)
 static kp_status state_read(struct recovery *r, struct kp_error *err)
 {
     struct kp_store *store = r->store;
-    kp_status status =
-        kpi_manifest_read(store->io, store->dir, &r->manifest, damage_keep, r, err);
+    kp_status status = kpi_manifest_read(store->io, store->dir, &r->manifest, damage_keep, r, err);
     r->manifest_damaged = r->places_count > 0;
     r->fresh = status == KP_NOT_FOUND && !store->opts.read_only_ok;
     if (status != KP_OK && !r->fresh)
@@ -307,9 +306,9 @@ static kp_status gaps_write(struct recovery *r, struct kp_error *err)
     kpi_wal_finish(store->wal, r->queue);
     store->durable = kpi_wal_sequence(store->wal);
     store->durable_hash = kpi_wal_hash(store->wal);
-    return status == KP_OK ? KP_OK
-                           : kp_error_set(err, status, "cannot write what was found damaged in %s",
-                                          store->dir);
+    return status == KP_OK
+               ? KP_OK
+               : kp_error_set(err, status, "cannot write what was found damaged in %s", store->dir);
 }
 
 /* ---------- cleaning up ---------- */
@@ -391,13 +390,13 @@ static kp_status recover_write(struct recovery *r, struct kp_error *err)
     /* a new store needs its manifest before its first record; any other keeps the damaged one until
      * the damage is written down */
     if (status == KP_OK && r->fresh)
-        status = kpi_manifest_open(store->io, r->queue, store->dir, &r->manifest, &store->manifest,
-                                   err);
+        status =
+            kpi_manifest_open(store->io, r->queue, store->dir, &r->manifest, &store->manifest, err);
     if (status == KP_OK)
         status = gaps_write(r, err);
     if (status == KP_OK && !r->fresh)
-        status = kpi_manifest_open(store->io, r->queue, store->dir, &r->manifest, &store->manifest,
-                                   err);
+        status =
+            kpi_manifest_open(store->io, r->queue, store->dir, &r->manifest, &store->manifest, err);
     if (status != KP_OK)
         return status;
     leftovers_remove(r, LEFT_MANIFEST);

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
  * From the log to segments, beside ingest: the records behind sealed_through are read back from the
- * log (they are checked once more on the way), handed to kpi_segment_write as one run of blocks, and
- * the manifest record makes the segment part of the store. Only then are log files given back.
+ * log (they are checked once more on the way), handed to kpi_segment_write as one run of blocks,
+ * and the manifest record makes the segment part of the store. Only then are log files given back.
  *
  * A step that fails leaves the log as it is and is tried again a second later under a new segment
  * id: after a failed manifest write nobody knows whether the old id is taken.
@@ -130,8 +130,7 @@ static void seal_done(struct sealing *s, int64_t now)
 
 void kpi_seal_run(struct kp_store *store, int64_t now)
 {
-    struct sealing s = {
-        .store = store, .to = store->durable, .last = store->sealed_through};
+    struct sealing s = {.store = store, .to = store->durable, .last = store->sealed_through};
     s.first = store->sealed_through + 1;
     store->sealing = true;
     pthread_mutex_unlock(&store->lock);
@@ -161,13 +160,26 @@ static int64_t next_seal(const struct kp_store *store)
     return KP_MAX(store->seal_retry, store->unsealed_since + store->opts.segment_after);
 }
 
-static void spare_keep(struct kp_store *store)
+/* Best effort: without a spare the next commit that needs one makes it, and reports. */
+static void spare_make(struct kp_store *store, int64_t now)
 {
     pthread_mutex_unlock(&store->lock);
-    /* best effort: without a spare the next commit that needs one makes it, and reports */
     kp_status status = kpi_wal_spare(store->wal, store->seal_queue);
-    (void)status;
     pthread_mutex_lock(&store->lock);
+    store->spare_retry = status == KP_OK ? 0 : now + SEAL_RETRY;
+}
+
+static void seal_loop(struct kp_store *store)
+{
+    while (!store->stop) {
+        int64_t now = kp_time_monotonic();
+        if (kpi_seal_due(store, now))
+            kpi_seal_run(store, now);
+        else if (kpi_wal_low(store->wal) && now >= store->spare_retry)
+            spare_make(store, now);
+        else
+            kpi_wait_until(&store->seal_work, &store->lock, next_seal(store));
+    }
 }
 
 void *kpi_seal_main(void *arg)
@@ -178,17 +190,10 @@ void *kpi_seal_main(void *arg)
     store->seal_started = status == KP_OK;
     store->stop = store->stop || status != KP_OK;
     pthread_cond_broadcast(&store->changed);
-    if (!store->stop)
-        spare_keep(store);
-    while (!store->stop) {
-        int64_t now = kp_time_monotonic();
-        if (kpi_seal_due(store, now)) {
-            kpi_seal_run(store, now);
-            spare_keep(store);
-        } else {
-            kpi_wait_until(&store->seal_work, &store->lock, next_seal(store));
-        }
-    }
+    seal_loop(store);
     pthread_mutex_unlock(&store->lock);
-    return NULL; /* the queue stays for the last seal, see kp_store_close */
+    if (store->seal_queue != NULL)
+        store->io->queue_close(store->seal_queue);
+    store->seal_queue = NULL;
+    return NULL;
 }

@@ -3,8 +3,9 @@
  * The door: append encodes a batch, copies it into the buffer that fills, and gives a ticket;
  * commit.c and seal.c do the rest. Order of events in the store is the order of tickets.
  *
- * Everything that can grow is fixed at open: two buffers for the log, one for sealing. When they are
- * full append says LIMIT and takes nothing; the caller decides whether to wait or to count a loss.
+ * Everything that can grow is fixed at open: two buffers for the log, one for sealing. When they
+ * are full append says LIMIT and takes nothing; the caller decides whether to wait or to count a
+ * loss.
  */
 #include "storage/store_int.h"
 
@@ -15,9 +16,9 @@
 
 #include "base/assert.h"
 
-#define FILL_MAX        (8u << 20)
-#define FILL_MIN        (16u << 10)
-#define CLOSE_SEAL_MIN  (64u << 10) /* fewer bytes stay in the log at close */
+#define FILL_MAX       (8u << 20)
+#define FILL_MIN       (16u << 10)
+#define CLOSE_SEAL_MIN (64u << 10) /* fewer bytes stay in the log at close */
 
 /* ---------- small parts ---------- */
 
@@ -442,8 +443,7 @@ static kp_status close_status(const struct kp_store *store, struct kp_error *err
         return KP_OK;
     kp_status code = store->loss_why == KP_NO_SPACE ? KP_NO_SPACE : KP_IO;
     kp_error_set(err, code, "%llu rows could not be written to %s and are lost: %s",
-                 (unsigned long long)store->loss_rows, store->dir,
-                 kp_status_text(store->loss_why));
+                 (unsigned long long)store->loss_rows, store->dir, kp_status_text(store->loss_why));
     kp_error_hint(err, "free some space or replace the disk; what was acknowledged before is safe");
     return code;
 }
@@ -454,9 +454,6 @@ kp_status kp_store_close(struct kp_store *store, struct kp_error *err)
         return KP_OK;
     if (!store->opts.manual) {
         threads_stop(store, true, true);
-        if (store->seal_queue != NULL)
-            store->io->queue_close(store->seal_queue);
-        store->seal_queue = NULL;
         /* the ring of a thread that is gone cannot be used: one of our own for the last seal */
         if (store->io->queue_open(store->io, 8, &store->seal_queue) != KP_OK)
             store->seal_queue = NULL;

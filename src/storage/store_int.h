@@ -26,7 +26,7 @@ struct kpi_fill {
     uint64_t gap_count; /* losses that they tell of */
     kp_time ts_min, ts_max;
     uint64_t ticket_first, ticket_last; /* 0 = none */
-    int64_t opened; /* mono time of the first row */
+    int64_t opened;                     /* mono time of the first row */
 };
 
 /* Tickets that were accepted and then lost. Kept merged, newest last. */
@@ -83,11 +83,12 @@ struct kp_store {
     int64_t loss_retry; /* mono time */
     uint64_t durable;   /* sequence of the last durable record */
     struct kp_hash128 durable_hash;
-    uint64_t unsealed;     /* payload bytes behind sealed_through */
+    uint64_t unsealed; /* payload bytes behind sealed_through */
     int64_t unsealed_since;
     uint64_t sealed_through;
     bool seal_forced, sealing;
     int64_t seal_retry; /* mono time before which nothing is sealed: the last try failed */
+    int64_t spare_retry;
     kp_status seal_status;
     struct kp_store_stat stat;
 };

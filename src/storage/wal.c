@@ -1,12 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * The log's writer. A commit is: write the record, check the length, sync, then copy its header into
- * the table at the file's start. The copy says "this record was durable": recovery tells by it a
- * torn tail (no copy) from damage (a copy, but no record). It needs no sync of its own, because it
- * claims nothing that is not true when it is written.
+ * The log's writer. A commit is: write the record, check the length, sync, then copy its header
+ * into the table at the file's start. The copy says "this record was durable": recovery tells by it
+ * a torn tail (no copy) from damage (a copy, but no record). It needs no sync of its own, because
+ * it claims nothing that is not true when it is written.
  *
- * Files are written with zeros and synced before they get a name, and recycled afterwards, because a
- * sync into allocated and written blocks needs no journal commit (half the time, see
+ * Files are written with zeros and synced before they get a name, and recycled afterwards, because
+ * a sync into allocated and written blocks needs no journal commit (half the time, see
  * docs/decisions). A file is never continued after a restart: a torn tail stays where it is.
  */
 #include "storage/wal.h"
@@ -19,16 +19,16 @@
 
 #include "base/assert.h"
 
-#define SPARES_MAX  2u /* released files beyond this many are removed */
-#define ZERO_BYTES  (256u << 10)
-#define PATH_SIZE   4096u
+#define SPARES_MAX 2u /* released files beyond this many are removed */
+#define ZERO_BYTES (256u << 10)
+#define PATH_SIZE  4096u
 
 enum file_state { FILE_BUSY, FILE_SPARE };
 
 struct log_file {
-    uint64_t id;      /* of its name; spares made ahead have a number of their own */
-    bool named;       /* false: spare-ID.tmp, never used */
-    bool poisoned;    /* failed once: removed, not recycled */
+    uint64_t id;   /* of its name; spares made ahead have a number of their own */
+    bool named;    /* false: spare-ID.tmp, never used */
+    bool poisoned; /* failed once: removed, not recycled */
     enum file_state state;
     uint64_t last; /* highest sequence in it */
 };
@@ -49,6 +49,7 @@ struct kpi_wal {
     pthread_mutex_t lock;
     struct log_file *files;
     uint32_t files_count, files_capacity;
+    bool half_used; /* the current file is */
     uint64_t next_id, next_spare;
 };
 
@@ -171,8 +172,7 @@ static void file_header_fill(const struct kpi_wal *wal, struct kpi_wal_file_head
     memcpy(header->store_id, wal->opts.store_id, KPI_ID_SIZE);
     header->file_bytes = wal->opts.file_bytes;
     header->table_blocks = kpi_wal_table_blocks(wal->opts.file_bytes);
-    header->hash =
-        kp_hash128(header, offsetof(struct kpi_wal_file_header, hash), wal->seed);
+    header->hash = kp_hash128(header, offsetof(struct kpi_wal_file_header, hash), wal->seed);
 }
 
 static int file_prewrite(const struct kpi_wal *wal, struct kp_io_queue *queue,
@@ -195,8 +195,7 @@ static int file_prewrite(const struct kpi_wal *wal, struct kp_io_queue *queue,
             result = done < 0 ? done : -ENOSPC; /* a short write of zeros means a full disk */
     }
     free(zeros);
-    return result != 0 ? (int)result
-                       : (int)kp_io_once(io, queue, KP_IO_SYNC, file, NULL, 0, 0);
+    return result != 0 ? (int)result : (int)kp_io_once(io, queue, KP_IO_SYNC, file, NULL, 0, 0);
 }
 
 /* A new, written and synced file under a spare's name. */
@@ -222,13 +221,16 @@ static int spare_make(struct kpi_wal *wal, struct kp_io_queue *queue, struct log
     return result;
 }
 
-kp_status kpi_wal_spare(struct kpi_wal *wal, struct kp_io_queue *queue)
+bool kpi_wal_low(struct kpi_wal *wal)
 {
     pthread_mutex_lock(&wal->lock);
-    bool enough = spares_count(wal) > 0;
+    bool low = wal->half_used && spares_count(wal) == 0;
     pthread_mutex_unlock(&wal->lock);
-    if (enough)
-        return KP_OK;
+    return low;
+}
+
+kp_status kpi_wal_spare(struct kpi_wal *wal, struct kp_io_queue *queue)
+{
     struct log_file spare;
     int result = spare_make(wal, queue, &spare);
     if (result != 0)
@@ -264,6 +266,7 @@ static int file_begin(struct kpi_wal *wal, const struct log_file *spare)
     pthread_mutex_lock(&wal->lock);
     bool added = files_add(wal, &file);
     wal->file_id = file.id;
+    wal->half_used = false;
     pthread_mutex_unlock(&wal->lock);
     wal->block = 1 + kpi_wal_table_blocks(wal->opts.file_bytes);
     wal->record = 0;
@@ -335,6 +338,7 @@ static int record_write(struct kpi_wal *wal, struct kp_io_queue *queue,
     struct log_file *file = files_find(wal, wal->file_id);
     if (file != NULL)
         file->last = wal->sequence + 1; /* counts from here on, whatever reaches the disk */
+    wal->half_used = offset > wal->opts.file_bytes / 2;
     pthread_mutex_unlock(&wal->lock);
     int64_t done = kp_io_once(io, queue, KP_IO_WRITE, wal->file, entry->bytes, size, offset);
     if (done != (int64_t)size)

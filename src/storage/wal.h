@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * The write-ahead log: writer (wal.c) and the full form of the reader (wal_read.c); the plain reader
- * is kpi_wal_read in storage_int.h.
+ * The write-ahead log: writer (wal.c) and the full form of the reader (wal_read.c); the plain
+ * reader is kpi_wal_read in storage_int.h.
  *
  * Invariants: one record is being written at a time; a record is acknowledged only after a sync
  * that came after its whole write; a file that failed once is not written again; a log file is
@@ -33,8 +33,8 @@ struct kpi_wal_end {
     uint64_t sequence;      /* of the last good record (or `after`) */
     struct kp_hash128 hash; /* its header hash */
     uint64_t seq_next;
-    kp_time ts_max;         /* highest seen, KP_TIME_MIN = none */
-    uint64_t payload_bytes; /* of records > after */
+    kp_time ts_max;             /* highest seen, KP_TIME_MIN = none */
+    uint64_t payload_bytes;     /* of records > after */
     struct kpi_wal_file *files; /* ascending id */
     uint32_t files_count;
 };
@@ -68,8 +68,8 @@ kp_status kpi_wal_open(const struct kpi_wal_opts *opts, const struct kpi_wal_end
                        struct kpi_wal **out) KP_MUST;
 void kpi_wal_close(struct kpi_wal *wal);
 
-/* One record. bytes: KPI_BLOCK-aligned, sizeof(struct kpi_wal_header) of room, the payload, and room
- * to round the whole up to KPI_BLOCK. */
+/* One record. bytes: KPI_BLOCK-aligned, sizeof(struct kpi_wal_header) of room, the payload, and
+ * room to round the whole up to KPI_BLOCK. */
 struct kpi_wal_entry {
     uint8_t *bytes;
     uint32_t payload_size;
@@ -92,7 +92,8 @@ void kpi_wal_finish(struct kpi_wal *wal, struct kp_io_queue *queue);
 
 /* Any thread, each with its own queue: gives back the files that hold nothing behind `through`. */
 void kpi_wal_release(struct kpi_wal *wal, uint64_t through);
-/* ... and makes a spare file when there is none, so that a commit need not. */
+/* ... and makes a spare file, so that a commit need not; low = it is time for that. */
+bool kpi_wal_low(struct kpi_wal *wal);
 kp_status kpi_wal_spare(struct kpi_wal *wal, struct kp_io_queue *queue) KP_MUST;
 /* Bytes of the files that hold records not yet released. */
 uint64_t kpi_wal_bytes(struct kpi_wal *wal);

@@ -43,7 +43,7 @@ struct survey {
     uint32_t chain_count;
     uint64_t damaged;
     kp_time ts_before; /* highest of the records handed out so far */
-    bool failed;     /* out of memory */
+    bool failed;       /* out of memory */
     /* the open file */
     struct kp_io_file *file;
     uint64_t file_id, file_size;
@@ -373,8 +373,7 @@ static bool payload_read(struct survey *s, const struct kpi_wal_header *header)
     uint64_t offset = (uint64_t)header->block * KPI_BLOCK;
     if (file_read(s, s->record, size, offset) != size)
         return false;
-    struct kp_hash128 hash =
-        kp_hash128(s->record + sizeof(*header), header->payload_size, s->seed);
+    struct kp_hash128 hash = kp_hash128(s->record + sizeof(*header), header->payload_size, s->seed);
     return kpi_hash_equal(hash, header->payload_hash);
 }
 
@@ -546,8 +545,8 @@ static void survey_deinit(struct survey *s)
     s->scan->io->queue_close(s->queue);
 }
 
-/* A file without a known record may be used again, unless something is missing: then it is kept until
- * segments hold everything. */
+/* A file without a known record may be used again, unless something is missing: then it is kept
+ * until segments hold everything. */
 static void end_files(struct survey *s, struct kpi_wal_end *end)
 {
     for (uint32_t i = 0; i < s->files_count; i++)
