@@ -756,8 +756,10 @@ uint8_t *kp_sim_file(struct kp_sim *sim, const char *path, size_t *out_size)
     const struct entry *entry = table_find(&sim->seen, path);
     if (entry == NULL || entry->inode == IS_DIR)
         return NULL;
-    *out_size = sim->inodes[entry->inode]->seen.size;
-    return sim->inodes[entry->inode]->seen.bytes;
+    static uint8_t nothing;
+    const struct image *image = &sim->inodes[entry->inode]->seen;
+    *out_size = image->size;
+    return image->size == 0 ? &nothing : image->bytes;
 }
 
 uint64_t kp_sim_hash(const struct kp_sim *sim)
