@@ -39,7 +39,7 @@ static __always_inline void task_describe(struct kp_record_TASK *rec, struct tas
     rec->exit_code = 0;
     rec->prio = (s16)BPF_CORE_READ(task, prio);
     rec->kthread = (BPF_CORE_READ(task, flags) & PF_KTHREAD) != 0;
-    bpf_core_read_str(rec->name, sizeof(rec->name), task->comm);
+    bpf_core_read_str(rec->name, sizeof(rec->name), &task->comm);
     __builtin_memset(rec->exe, 0, sizeof(rec->exe));
 }
 
