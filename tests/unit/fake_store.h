@@ -26,7 +26,7 @@ struct kp_store {
     uint32_t count, capacity;
     uint64_t seq;
     uint64_t ticket;
-    kp_status fail;     /* answer of the next fail_count appends */
+    kp_status fail; /* answer of the next fail_count appends */
     uint32_t fail_count;
     uint32_t appends;
 };

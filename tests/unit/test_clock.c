@@ -33,12 +33,12 @@ static void anchors_come_with_time_and_with_steps(void **state)
         kp_dur step;
     } cases[] = {
         {KP_SEC, KP_SEC, false, 0},
-        {2 * KP_SEC, 2 * KP_SEC + KP_MS, false, KP_MS},          /* a millisecond is no step */
-        {3 * KP_SEC, 3 * KP_SEC + KP_MS + 1, true, KP_MS + 1},   /* more is */
-        {4 * KP_SEC, 4 * KP_SEC + KP_MS + 1, false, 0},          /* measured from the last anchor */
-        {5 * KP_SEC, KP_SEC, true, -4 * KP_SEC - KP_MS - 1},     /* set back */
+        {2 * KP_SEC, 2 * KP_SEC + KP_MS, false, KP_MS},        /* a millisecond is no step */
+        {3 * KP_SEC, 3 * KP_SEC + KP_MS + 1, true, KP_MS + 1}, /* more is */
+        {4 * KP_SEC, 4 * KP_SEC + KP_MS + 1, false, 0},        /* measured from the last anchor */
+        {5 * KP_SEC, KP_SEC, true, -4 * KP_SEC - KP_MS - 1},   /* set back */
         {15 * KP_SEC - 1, 11 * KP_SEC, false, 1},
-        {15 * KP_SEC, 11 * KP_SEC, true, 0},                     /* ten seconds after the last */
+        {15 * KP_SEC, 11 * KP_SEC, true, 0}, /* ten seconds after the last */
     };
     struct kpi_clock clock;
     struct kpi_anchor first = {0};

@@ -44,12 +44,8 @@ static int tear_down(void **state)
 static void task(struct bed *bed, int64_t mono, uint32_t tid, int64_t start, int op,
                  const char *comm)
 {
-    struct kpi_task record = {.mono = mono,
-                              .tid = tid,
-                              .pid = 100,
-                              .start = start,
-                              .op = op,
-                              .comm = kp_str_from(comm)};
+    struct kpi_task record = {
+        .mono = mono, .tid = tid, .pid = 100, .start = start, .op = op, .comm = kp_str_from(comm)};
     kpi_threads_task(bed->threads, &record);
 }
 
