@@ -32,6 +32,7 @@
 #define SLOW_EVERY     10 /* turns of the house between full looks at quotas and the source */
 #define QUOTAS_MAX     4096
 #define CPUS_MAX       4096
+#define WATCHED_MAX    1024 /* processes whose every system call is recorded */
 
 /* Events that were refused or came late, summed up until they make one row of gaps. */
 struct note {
@@ -72,6 +73,8 @@ struct kp_recorder {
     pthread_mutex_t lock; /* of what follows */
     pthread_cond_t wake;
     bool stopping, heal;
+    uint32_t watched[WATCHED_MAX]; /* pids */
+    uint32_t watched_count;
     struct kp_error health;
     _Atomic uint64_t rejected_total;
 };
@@ -119,7 +122,7 @@ kp_status kp_recorder_start(struct kp_store *store, const struct kp_recorder_opt
 
 static void recorder_free(struct kp_recorder *recorder)
 {
-    kpi_threads_publish(NULL);
+    kpi_threads_publish(NULL, NULL, NULL);
     kp_source_close(recorder->source);
     kpi_decoder_deinit(recorder->decoder);
     kpi_order_deinit(recorder->order);
@@ -254,6 +257,20 @@ static void say_cgroups(struct kp_recorder *recorder)
         kpi_rows_cgroup(recorder->rows, kpi_cgroups_at(recorder->cgroups, i));
 }
 
+/* A process that works on transactions: its short system calls count too. */
+static void on_watch(void *ctx, uint32_t pid)
+{
+    struct kp_recorder *recorder = ctx;
+    bool known = false;
+    pthread_mutex_lock(&recorder->lock);
+    for (uint32_t i = 0; !known && i < recorder->watched_count; i++)
+        known = recorder->watched[i] == pid;
+    if (!known && recorder->watched_count < WATCHED_MAX &&
+        kp_source_bind(recorder->source, pid, true) == KP_OK)
+        recorder->watched[recorder->watched_count++] = pid;
+    pthread_mutex_unlock(&recorder->lock);
+}
+
 static kp_status start_parts(struct kp_recorder *recorder, struct kp_error *err)
 {
     kp_status status = make_parts(recorder);
@@ -264,7 +281,7 @@ static kp_status start_parts(struct kp_recorder *recorder, struct kp_error *err)
     if (status != KP_OK)
         return status;
     scan(recorder);
-    kpi_threads_publish(recorder->threads);
+    kpi_threads_publish(recorder->threads, on_watch, recorder);
     kp_actor_id self = KP_ACTOR_UNKNOWN;
     kpi_threads_bind(recorder->store, (uint32_t)getpid(), 0, KP_TIME_MAX, &self);
     status = kpi_rows_init(recorder->store, self, recorder->clock.offset, &recorder->rows);
@@ -564,6 +581,23 @@ static void keep_tables(struct kp_recorder *recorder)
         rescan_cgroups(recorder);
 }
 
+static void keep_watched(struct kp_recorder *recorder)
+{
+    pthread_mutex_lock(&recorder->lock);
+    for (uint32_t i = 0; i < recorder->watched_count;) {
+        uint32_t pid = recorder->watched[i];
+        if (kpi_proc_has_thread(pid, pid)) {
+            i++;
+            continue;
+        }
+        /* a pid that cannot be unbound costs a few records more, nothing else */
+        kp_status status = kp_source_bind(recorder->source, pid, false);
+        (void)status;
+        recorder->watched[i] = recorder->watched[--recorder->watched_count];
+    }
+    pthread_mutex_unlock(&recorder->lock);
+}
+
 static void heal_threads(struct kp_recorder *recorder)
 {
     uint32_t pending;
@@ -635,8 +669,10 @@ static void *house_main(void *arg)
         keep_clock(recorder);
         keep_quotas(recorder, slow);
         keep_tables(recorder);
-        if (slow)
+        if (slow) {
             account_source(recorder, kp_time_monotonic());
+            keep_watched(recorder);
+        }
         next = KP_MAX(next + HOUSE_EVERY, kp_time_monotonic());
     } while (house_sleep(recorder, next));
     return NULL;

@@ -434,14 +434,14 @@ static kp_status append_rows(struct sink *sink)
     return status;
 }
 
-static kp_status set_strings(struct sink *sink, const struct kpi_span *span)
+static kp_status set_strings(struct sink *sink, const struct kpi_span *span, struct kp_str txn)
 {
     const struct span_columns *col = &sink->col;
     const struct {
         uint32_t column;
         struct kp_str value;
     } texts[] = {
-        {col->txn, find_txn(sink->opts, span)},
+        {col->txn, txn},
         {col->service, attr_text(span->resource, KP_STR("service.name"))},
         {col->name, span->name},
         {col->status_msg, span->status_msg},
@@ -467,6 +467,9 @@ static kp_status add_row(struct sink *sink, const struct kpi_span *span)
     bool backwards = span->end < span->start;
     /* never finished (no end time): the row stands at its start */
     kp_time ts = span->end > 0 ? span->end : span->start;
+    struct kp_str txn = find_txn(sink->opts, span);
+    if (txn.len > 0 && link != LINK_NONE && sink->place.host.len == 0)
+        kpi_threads_watch(sink->store, kp_actors_get(kp_store_actors(sink->store), actor)->pid);
     uint64_t seq = kp_store_seq(sink->store, 1);
     window->seq_next = seq + 1;
     kp_builder_row(&sink->builder, ts, seq, 0, actor);
@@ -480,7 +483,7 @@ static kp_status add_row(struct sink *sink, const struct kpi_span *span)
                                     ? "a span ends before it begins; kept with duration 0"
                                     : "a span has more than 1000 attributes; the rest is cut");
     }
-    return set_strings(sink, span);
+    return set_strings(sink, span, txn);
 }
 
 static kp_status store_all(struct sink *sink, const struct kpi_span *spans, uint32_t count)

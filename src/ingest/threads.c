@@ -53,6 +53,8 @@ struct kpi_threads {
 
 static pthread_mutex_t published_lock = PTHREAD_MUTEX_INITIALIZER;
 static struct kpi_threads *published;
+static kpi_watch_fn published_watch;
+static void *published_ctx;
 
 static bool table_grow(struct kpi_threads *threads);
 
@@ -366,10 +368,20 @@ void kpi_threads_heal(struct kpi_threads *threads)
 
 /* --- spans --- */
 
-void kpi_threads_publish(struct kpi_threads *threads)
+void kpi_threads_publish(struct kpi_threads *threads, kpi_watch_fn watch, void *ctx)
 {
     pthread_mutex_lock(&published_lock);
     published = threads;
+    published_watch = watch;
+    published_ctx = ctx;
+    pthread_mutex_unlock(&published_lock);
+}
+
+void kpi_threads_watch(struct kp_store *store, uint32_t pid)
+{
+    pthread_mutex_lock(&published_lock);
+    if (published != NULL && published->store == store && published_watch != NULL)
+        published_watch(published_ctx, pid);
     pthread_mutex_unlock(&published_lock);
 }
 

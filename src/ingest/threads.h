@@ -57,8 +57,12 @@ uint32_t kpi_threads_count(const struct kpi_threads *threads);
 /* Looks pending threads up in /proc; takes the lock for short moments. Not the decoder's thread. */
 void kpi_threads_heal(struct kpi_threads *threads);
 
-/* Makes this table the one spans of the same store are bound with; NULL ends that. */
-void kpi_threads_publish(struct kpi_threads *threads);
+/* Makes this table the one spans of the same store are bound with; NULL ends that. watch is called
+ * for every process a transaction was seen in, under a lock of this module. */
+typedef void (*kpi_watch_fn)(void *ctx, uint32_t pid);
+void kpi_threads_publish(struct kpi_threads *threads, kpi_watch_fn watch, void *ctx);
+/* Tells the recorder of store, if there is one, that process pid works on transactions. */
+void kpi_threads_watch(struct kp_store *store, uint32_t pid);
 /* The actor that kernel events of thread tid carry (published table first, then /proc). False: no
  * such thread, not of process pid (0 = any), or it began after `not_after`. Any thread. */
 bool kpi_threads_bind(struct kp_store *store, uint32_t tid, uint32_t pid, kp_time not_after,

@@ -196,7 +196,7 @@ static void spans_get_the_actor_of_kernel_events(void **state)
     assert_true(kpi_threads_bind(bed->store, self, self, KP_TIME_MAX, &bound)); /* /proc alone */
     assert_int_not_equal(kp_actors_get(bed->store->actors, bound)->start, KP_ACTOR_START_UNKNOWN);
     task(bed, 10, 7, 5, SCAN, "worker");
-    kpi_threads_publish(bed->threads);
+    kpi_threads_publish(bed->threads, NULL, NULL);
     assert_true(kpi_threads_bind(bed->store, 7, 100, KP_TIME_MAX, &bound));
     assert_int_equal(bound, kpi_threads_actor(bed->threads, 7, 100, 20));
     assert_false(kpi_threads_bind(bed->store, 7, 101, KP_TIME_MAX, &bound)); /* other process */
@@ -204,7 +204,7 @@ static void spans_get_the_actor_of_kernel_events(void **state)
     assert_true(kpi_threads_bind(bed->store, self, 0, KP_TIME_MAX, &bound)); /* joins the table */
     assert_int_equal(bound, kpi_threads_actor(bed->threads, self, self, 30));
     assert_false(kpi_threads_bind(bed->store, (1u << 30), 0, KP_TIME_MAX, &other));
-    kpi_threads_publish(NULL);
+    kpi_threads_publish(NULL, NULL, NULL);
 }
 
 static void names_are_repaired(void **state)
