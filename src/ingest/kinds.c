@@ -78,10 +78,10 @@ static void hint_nearest(struct kp_str word, struct kp_error *err)
 kp_status kp_kinds_parse(struct kp_str text, uint64_t *out_mask, struct kp_error *err)
 {
     uint64_t mask = text.len == 0 || text.ptr[0] == '-' ? kinds_all(true) : 0;
-    for (uint32_t at = 0, end; at < text.len; at = end + 1) {
+    for (uint32_t at = 0, end; text.len > 0 && at <= text.len; at = end + 1) {
         for (end = at; end < text.len && text.ptr[end] != ','; end++)
             ;
-        bool minus = text.ptr[at] == '-';
+        bool minus = at < text.len && text.ptr[at] == '-';
         struct kp_str word = {text.ptr + at + minus, end - at - minus};
         uint64_t kinds;
         if (!word_kinds(word, &kinds)) {
