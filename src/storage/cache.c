@@ -1,0 +1,323 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * Pages in memory. A causal walk scans the same few pages hundreds of times, for one thread after
+ * the other; decoding a column once and keeping it turns each of those scans into a walk over
+ * memory. Least recently used pages go when the cache is over its size and nobody holds them.
+ */
+#include "storage/snapshot.h"
+
+#include <stdlib.h>
+
+#include "base/assert.h"
+#include "storage/order.h"
+
+kp_status kpi_page_new(struct kpi_page **out)
+{
+    struct kpi_page *page = calloc(1, sizeof(*page));
+    if (page == NULL)
+        return KP_NO_MEMORY;
+    if (pthread_mutex_init(&page->lock, NULL) != 0) {
+        free(page);
+        return KP_NO_MEMORY;
+    }
+    kp_arena_init(&page->arena, 0);
+    *out = page;
+    return KP_OK;
+}
+
+void kpi_page_free(struct kpi_page *page)
+{
+    if (page == NULL)
+        return;
+    pthread_mutex_destroy(&page->lock);
+    kp_arena_deinit(&page->arena);
+    if (!page->from_log)
+        free(page->bytes);
+    free(page);
+}
+
+/* ---------- the cache; callers hold the snapshot's lock ---------- */
+
+static struct kpi_page **slot_of(struct kp_snapshot *snapshot, uint32_t segment, uint32_t number)
+{
+    uint64_t hash = kp_hash_mix((uint64_t)segment << 32 | number);
+    return &snapshot->slots[hash % KPI_CACHE_SLOTS];
+}
+
+static void list_remove(struct kp_snapshot *snapshot, struct kpi_page *page)
+{
+    *(page->newer != NULL ? &page->newer->older : &snapshot->newest) = page->older;
+    *(page->older != NULL ? &page->older->newer : &snapshot->oldest) = page->newer;
+    page->newer = page->older = NULL;
+}
+
+static void list_add(struct kp_snapshot *snapshot, struct kpi_page *page)
+{
+    page->older = snapshot->newest;
+    *(page->older != NULL ? &page->older->newer : &snapshot->oldest) = page;
+    snapshot->newest = page;
+}
+
+static void cache_drop(struct kp_snapshot *snapshot, struct kpi_page *page)
+{
+    struct kpi_page **link = slot_of(snapshot, page->segment, page->number);
+    while (*link != page)
+        link = &(*link)->chain;
+    *link = page->chain;
+    list_remove(snapshot, page);
+    snapshot->cache_bytes -= page->cost;
+    kpi_page_free(page);
+}
+
+static void cache_trim(struct kp_snapshot *snapshot)
+{
+    struct kpi_page *page = snapshot->oldest;
+    while (page != NULL && snapshot->cache_bytes > KPI_CACHE_BYTES) {
+        struct kpi_page *newer = page->newer;
+        if (page->refs == 0)
+            cache_drop(snapshot, page);
+        page = newer;
+    }
+}
+
+static struct kpi_page *cache_find(struct kp_snapshot *snapshot, uint32_t segment, uint32_t number)
+{
+    struct kpi_page *page = *slot_of(snapshot, segment, number);
+    while (page != NULL && (page->segment != segment || page->number != number))
+        page = page->chain;
+    if (page == NULL)
+        return NULL;
+    page->refs++;
+    list_remove(snapshot, page);
+    list_add(snapshot, page);
+    return page;
+}
+
+static void cache_add(struct kp_snapshot *snapshot, struct kpi_page *page)
+{
+    struct kpi_page **slot = slot_of(snapshot, page->segment, page->number);
+    page->chain = *slot;
+    *slot = page;
+    page->refs = 1;
+    list_add(snapshot, page);
+    page->cost = sizeof(*page) + page->block.info.size;
+    snapshot->cache_bytes += page->cost;
+    cache_trim(snapshot);
+}
+
+/* ---------- getting pages ---------- */
+
+struct kpi_page *kpi_page_cached(struct kp_snapshot *snapshot, uint32_t segment, uint32_t number)
+{
+    pthread_mutex_lock(&snapshot->lock);
+    struct kpi_page *page = cache_find(snapshot, segment, number);
+    pthread_mutex_unlock(&snapshot->lock);
+    return page;
+}
+
+void kpi_page_release(struct kp_snapshot *snapshot, struct kpi_page *page)
+{
+    if (page->from_log)
+        return;
+    pthread_mutex_lock(&snapshot->lock);
+    kp_assert(page->refs > 0);
+    page->refs--;
+    cache_trim(snapshot);
+    pthread_mutex_unlock(&snapshot->lock);
+}
+
+static void damage_ref(struct kp_snapshot *snapshot, const char *file,
+                       const struct kpi_block_ref *ref, kp_status status)
+{
+    struct kp_damage damage = {.file = file,
+                               .offset = ref->offset,
+                               .size = ref->size,
+                               .from = ref->ts_min,
+                               .to = ref->ts_max,
+                               .rows = ref->rows,
+                               .what = status == KP_VERSION ? "block was written by a newer program"
+                                       : status == KP_CORRUPT ? "block does not match its sum"
+                                                              : "block could not be read"};
+    kpi_snapshot_add_damage(snapshot, &damage);
+}
+
+static kp_status page_load(const struct kpi_snapshot_segment *from, struct kp_io_queue *queue,
+                           uint32_t number, struct kpi_page *page)
+{
+    const struct kpi_block_ref *ref = &from->segment.footer.blocks[number];
+    page->bytes = malloc(ref->size);
+    if (page->bytes == NULL)
+        return KP_NO_MEMORY;
+    page->file = from->path;
+    page->offset = ref->offset;
+    page->number = number;
+    return kpi_segment_read(&from->segment, queue, ref, page->bytes, &page->block);
+}
+
+kp_status kpi_page_read(struct kp_snapshot *snapshot, struct kp_io_queue *queue, uint32_t segment,
+                        uint32_t number, struct kpi_page **out)
+{
+    const struct kpi_snapshot_segment *from = &snapshot->segments[segment];
+    struct kpi_page *page;
+    kp_status status = kpi_page_new(&page);
+    if (status != KP_OK)
+        return status;
+    page->segment = segment;
+    status = page_load(from, queue, number, page);
+    if (status != KP_OK) {
+        kpi_page_free(page);
+        if (status == KP_NO_MEMORY)
+            return status;
+        damage_ref(snapshot, from->path, &from->segment.footer.blocks[number], status);
+        return KP_CORRUPT;
+    }
+    pthread_mutex_lock(&snapshot->lock);
+    struct kpi_page *other = cache_find(snapshot, segment, number);
+    if (other == NULL)
+        cache_add(snapshot, page);
+    pthread_mutex_unlock(&snapshot->lock);
+    if (other != NULL) /* another scan was faster */
+        kpi_page_free(page);
+    *out = other != NULL ? other : page;
+    return KP_OK;
+}
+
+/* ---------- columns; callers hold the page's lock ---------- */
+
+static kp_status page_actors(struct kp_snapshot *snapshot, struct kpi_page *page)
+{
+    struct kp_arena scratch = {0};
+    struct kp_actor *table;
+    uint32_t actors = page->block.actors;
+    kp_actor_id *ids = kp_arena_zalloc(&page->arena, (size_t)actors + 1, sizeof(*ids));
+    kp_status status =
+        ids == NULL ? KP_NO_MEMORY : kpi_block_actors(&page->block, &scratch, &table);
+    if (status == KP_OK) {
+        pthread_mutex_lock(&snapshot->lock);
+        for (uint32_t i = 1; i <= actors && status == KP_OK; i++) {
+            ids[i] = kp_actors_intern(snapshot->actors, &table[i]);
+            if (ids[i] == KP_ACTOR_UNKNOWN)
+                status = KP_NO_MEMORY;
+        }
+        pthread_mutex_unlock(&snapshot->lock);
+    }
+    kp_arena_deinit(&scratch);
+    if (status == KP_OK)
+        page->ids = ids;
+    return status;
+}
+
+static void page_cost(struct kp_snapshot *snapshot, struct kpi_page *page, size_t before)
+{
+    if (page->from_log)
+        return;
+    pthread_mutex_lock(&snapshot->lock);
+    page->cost += page->arena.used_bytes - before;
+    snapshot->cache_bytes += page->arena.used_bytes - before;
+    pthread_mutex_unlock(&snapshot->lock);
+}
+
+static void page_damage(struct kp_snapshot *snapshot, struct kpi_page *page)
+{
+    struct kp_damage damage = {.file = page->file,
+                               .offset = page->offset,
+                               .size = page->block.info.size,
+                               .from = page->block.info.ts_min,
+                               .to = page->block.info.ts_max,
+                               .rows = page->block.info.rows,
+                               .what = "a column of the block does not decode"};
+    page->bad = true;
+    kpi_snapshot_add_damage(snapshot, &damage);
+}
+
+static kp_status column_decode(struct kp_snapshot *snapshot, struct kpi_page *page, uint32_t column)
+{
+    size_t before = page->arena.used_bytes;
+    kp_status status = kpi_block_column(&page->block, column, &page->arena, &page->cols[column]);
+    bool is_actor = page->block.info.stream->stored[column].type == KP_TYPE_ACTOR;
+    if (status == KP_OK && is_actor && page->ids == NULL)
+        status = page_actors(snapshot, page);
+    page_cost(snapshot, page, before);
+    if (status == KP_OK)
+        page->decoded |= 1u << column;
+    else if (status == KP_CORRUPT)
+        page_damage(snapshot, page);
+    return status;
+}
+
+kp_status kpi_page_column(struct kp_snapshot *snapshot, struct kpi_page *page, uint32_t column,
+                          const struct kp_vec **out)
+{
+    pthread_mutex_lock(&page->lock);
+    kp_status status = page->bad ? KP_CORRUPT : KP_OK;
+    if (status == KP_OK && (page->decoded >> column & 1) == 0)
+        status = column_decode(snapshot, page, column);
+    pthread_mutex_unlock(&page->lock);
+    if (status == KP_OK)
+        *out = &page->cols[column];
+    return status;
+}
+
+/* ---------- order of log blocks ---------- */
+
+struct sorter {
+    const struct kp_actors *actors;
+    const kp_actor_id *ids;
+    const int64_t *ts, *seq, *cpu, *actor;
+};
+
+static struct kpi_row_key sorter_key(const struct sorter *sorter, uint32_t row)
+{
+    return (struct kpi_row_key){.ts = sorter->ts[row],
+                                .seq = (uint64_t)sorter->seq[row],
+                                .cpu = (uint32_t)sorter->cpu[row],
+                                .actor = sorter->ids[sorter->actor[row]]};
+}
+
+static int compare_rows(const void *a, const void *b, void *ctx)
+{
+    uint32_t x = *(const uint32_t *)a, y = *(const uint32_t *)b;
+    struct kpi_row_key key_x = sorter_key(ctx, x), key_y = sorter_key(ctx, y);
+    int order = kpi_row_compare(((const struct sorter *)ctx)->actors, &key_x, &key_y);
+    return order != 0 ? order : x < y ? -1 : x > y;
+}
+
+static kp_status order_make(struct kpi_page *page, struct sorter *sorter)
+{
+    uint32_t rows = page->block.info.rows, at = 1;
+    for (; at < rows; at++)
+        if (compare_rows(&(uint32_t){at - 1}, &(uint32_t){at}, sorter) > 0)
+            break;
+    if (at >= rows)
+        return KP_OK;
+    uint32_t *order = kp_arena_alloc(&page->arena, rows * sizeof(*order));
+    if (order == NULL)
+        return KP_NO_MEMORY;
+    for (uint32_t i = 0; i < rows; i++)
+        order[i] = i;
+    qsort_r(order, rows, sizeof(*order), compare_rows, sorter);
+    page->order = order;
+    return KP_OK;
+}
+
+kp_status kpi_page_sort(struct kp_snapshot *snapshot, struct kpi_page *page)
+{
+    static const uint32_t columns[] = {KP_COL_TS, KP_COL_SEQ, KP_COL_CPU, KP_COL_ACTOR};
+    const struct kp_vec *vecs[KP_ARRAY_LEN(columns)];
+    for (size_t i = 0; i < KP_ARRAY_LEN(columns); i++) {
+        kp_status status = kpi_page_column(snapshot, page, columns[i], &vecs[i]);
+        if (status != KP_OK)
+            return status;
+    }
+    struct sorter sorter = {.actors = snapshot->actors,
+                            .ids = page->ids,
+                            .ts = vecs[0]->i64,
+                            .seq = vecs[1]->i64,
+                            .cpu = vecs[2]->i64,
+                            .actor = vecs[3]->i64};
+    pthread_mutex_lock(&page->lock);
+    kp_status status = page->sorted ? KP_OK : order_make(page, &sorter);
+    page->sorted = status == KP_OK;
+    pthread_mutex_unlock(&page->lock);
+    return status;
+}

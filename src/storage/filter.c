@@ -1,0 +1,254 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * Filtering works on what a block stores once: a key on an actor's attribute is answered per entry
+ * of the block's actor table and a key on a dictionary column per dictionary value; rows then only
+ * look up a byte. Time comes first, because most pages of a scan are cut by it or not at all.
+ */
+#include "storage/filter.h"
+
+#include <stdlib.h>
+
+#include "base/assert.h"
+
+/* ---------- preparing ---------- */
+
+static int compare_numbers(const void *a, const void *b)
+{
+    int64_t x = *(const int64_t *)a, y = *(const int64_t *)b;
+    return x < y ? -1 : x > y;
+}
+
+static bool attr_is_text(enum kp_attr attr)
+{
+    return attr == KP_ATTR_HOST || attr == KP_ATTR_COMM || attr == KP_ATTR_CGROUP ||
+           attr == KP_ATTR_KIND;
+}
+
+static bool key_is_text(const struct kp_stored_column *stored, enum kp_attr attr)
+{
+    if (attr == KP_ATTR_SELF)
+        return kp_type_phys(stored->type) == KP_PHYS_STR;
+    return attr_is_text(attr);
+}
+
+static bool attr_fits(const struct kp_stream *stream, struct kp_colref ref)
+{
+    if (ref.stored >= stream->stored_count || ref.attr > KP_ATTR_KIND)
+        return false;
+    if (ref.attr == KP_ATTR_SELF || ref.attr == KP_ATTR_KIND)
+        return true;
+    if (ref.attr == KP_ATTR_START)
+        return strcmp(stream->stored[ref.stored].name, "dur") == 0;
+    return stream->stored[ref.stored].type == KP_TYPE_ACTOR;
+}
+
+static kp_status key_init(struct kpi_filter *filter, const struct kp_scan_key *from,
+                          struct kp_arena *arena, struct kp_error *err)
+{
+    const struct kp_stream *stream = filter->stream;
+    if (!attr_fits(stream, from->column))
+        return kp_error_set(err, KP_INVALID, "a scan key names no column of %s", stream->name);
+    const struct kp_stored_column *stored = &stream->stored[from->column.stored];
+    bool is_text = key_is_text(stored, from->column.attr);
+    if (is_text ? from->strs == NULL : from->numbers == NULL)
+        return kp_error_set(err, KP_INVALID, "the scan key on %s of %s has values of another type",
+                            stored->name, stream->name);
+    struct kpi_filter_key key = {
+        .column = from->column, .type = stored->type, .strs = from->strs, .count = from->count};
+    if (!is_text) {
+        int64_t *sorted = kp_arena_alloc(arena, from->count * sizeof(*sorted));
+        if (sorted == NULL)
+            return kp_arena_error(arena, err);
+        memcpy(sorted, from->numbers, from->count * sizeof(*sorted));
+        qsort(sorted, from->count, sizeof(*sorted), compare_numbers);
+        key.numbers = sorted;
+    }
+    filter->keys[filter->keys_count++] = key;
+    return KP_OK;
+}
+
+static bool str_passes(const struct kpi_filter_key *key, struct kp_str value)
+{
+    for (uint32_t i = 0; i < key->count; i++)
+        if (kp_str_equal(key->strs[i], value))
+            return true;
+    return false;
+}
+
+kp_status kpi_filter_init(struct kpi_filter *filter, const struct kp_scan_req *req,
+                          struct kp_arena *arena, struct kp_error *err)
+{
+    *filter = (struct kpi_filter){.stream = req->stream, .from = req->from, .to = req->to};
+    if (req->keys_count > KP_SCAN_KEYS_MAX)
+        return kp_error_set(err, KP_INVALID, "a scan takes at most %d keys", KP_SCAN_KEYS_MAX);
+    for (uint32_t i = 0; i < req->keys_count; i++) {
+        if (req->keys[i].count == 0)
+            continue;
+        kp_status status = key_init(filter, &req->keys[i], arena, err);
+        if (status != KP_OK)
+            return status;
+        const struct kpi_filter_key *key = &filter->keys[filter->keys_count - 1];
+        if (key->column.attr == KP_ATTR_KIND && !str_passes(key, kp_str_from(req->stream->name)))
+            filter->nothing = true;
+    }
+    for (uint32_t i = 0; i < req->cols_count; i++)
+        if (!attr_fits(req->stream, req->cols[i]))
+            return kp_error_set(err, KP_INVALID, "a scan asks for no column of %s",
+                                req->stream->name);
+    return KP_OK;
+}
+
+bool kpi_filter_may_pass(const struct kpi_filter *filter, const struct kpi_block_ref *ref)
+{
+    if (ref->ts_max < filter->from || ref->ts_min > filter->to)
+        return false;
+    for (uint32_t i = 0; i < filter->keys_count; i++) {
+        const struct kpi_filter_key *key = &filter->keys[i];
+        if (key->column.attr == KP_ATTR_TID &&
+            !kpi_block_ref_has_tid(ref, key->column.stored, key->numbers, key->count))
+            return false;
+    }
+    return true;
+}
+
+/* ---------- rows ---------- */
+
+static bool number_passes(const struct kpi_filter_key *key, int64_t value)
+{
+    if (key->count == 1)
+        return key->numbers[0] == value;
+    return bsearch(&value, key->numbers, key->count, sizeof(value), compare_numbers) != NULL;
+}
+
+struct kp_str kpi_actor_text(const struct kp_actor *actor, enum kp_attr attr)
+{
+    return attr == KP_ATTR_HOST ? actor->host : attr == KP_ATTR_COMM ? actor->comm : actor->cgroup;
+}
+
+static bool actor_passes(const struct kpi_filter_key *key, const struct kp_actors *actors,
+                         kp_actor_id id)
+{
+    const struct kp_actor *actor = kp_actors_get(actors, id);
+    switch (key->column.attr) {
+    case KP_ATTR_SELF:
+        return number_passes(key, id);
+    case KP_ATTR_TID:
+        return number_passes(key, actor->tid);
+    case KP_ATTR_PID:
+        return number_passes(key, actor->pid);
+    default:
+        return str_passes(key, kpi_actor_text(actor, key->column.attr));
+    }
+}
+
+/* Keeps the rows whose code passes. */
+static uint32_t keep_codes64(const int64_t *codes, const bool *passes, uint32_t *rows,
+                             uint32_t count)
+{
+    uint32_t kept = 0;
+    for (uint32_t i = 0; i < count; i++) {
+        rows[kept] = rows[i];
+        kept += passes[codes[rows[i]]];
+    }
+    return kept;
+}
+
+static kp_status keep_actors(const struct kpi_filter_key *key, struct kp_snapshot *snapshot,
+                             const struct kpi_page *page, const struct kp_vec *vec, uint32_t *rows,
+                             uint32_t *count)
+{
+    bool *passes = malloc((size_t)page->block.actors + 1);
+    if (passes == NULL)
+        return KP_NO_MEMORY;
+    for (uint32_t i = 0; i <= page->block.actors; i++)
+        passes[i] = actor_passes(key, snapshot->actors, page->ids[i]);
+    *count = keep_codes64(vec->i64, passes, rows, *count);
+    free(passes);
+    return KP_OK;
+}
+
+static kp_status keep_strs(const struct kpi_filter_key *key, const struct kp_vec *vec,
+                           uint32_t *rows, uint32_t *count)
+{
+    uint32_t kept = 0;
+    if (vec->dict == NULL) {
+        for (uint32_t i = 0; i < *count; i++) {
+            rows[kept] = rows[i];
+            kept += str_passes(key, vec->strs[rows[i]]);
+        }
+        *count = kept;
+        return KP_OK;
+    }
+    bool *passes = malloc(vec->dict->count);
+    if (passes == NULL)
+        return KP_NO_MEMORY;
+    for (uint32_t i = 0; i < vec->dict->count; i++)
+        passes[i] = str_passes(key, vec->dict->values[i]);
+    for (uint32_t i = 0; i < *count; i++) {
+        rows[kept] = rows[i];
+        kept += passes[vec->codes[rows[i]]];
+    }
+    *count = kept;
+    free(passes);
+    return KP_OK;
+}
+
+static void keep_numbers(const struct kpi_filter_key *key, const int64_t *values, const int64_t *ts,
+                         uint32_t *rows, uint32_t *count)
+{
+    uint32_t kept = 0;
+    for (uint32_t i = 0; i < *count; i++) {
+        int64_t value = values[rows[i]];
+        if (key->column.attr == KP_ATTR_START)
+            value = kpi_start_of(ts[rows[i]], value);
+        rows[kept] = rows[i];
+        kept += number_passes(key, value);
+    }
+    *count = kept;
+}
+
+static kp_status keep_key(const struct kpi_filter_key *key, struct kp_snapshot *snapshot,
+                          struct kpi_page *page, const int64_t *ts, uint32_t *rows, uint32_t *count)
+{
+    const struct kp_vec *vec;
+    if (key->column.attr == KP_ATTR_KIND)
+        return KP_OK; /* decided once for the whole scan */
+    kp_status status = kpi_page_column(snapshot, page, key->column.stored, &vec);
+    if (status != KP_OK)
+        return status;
+    if (key->type == KP_TYPE_ACTOR)
+        return keep_actors(key, snapshot, page, vec, rows, count);
+    if (kp_type_phys(key->type) == KP_PHYS_STR)
+        return keep_strs(key, vec, rows, count);
+    keep_numbers(key, vec->i64, ts, rows, count);
+    return KP_OK;
+}
+
+static uint32_t keep_times(const struct kpi_filter *filter, const struct kpi_page *page,
+                           const int64_t *ts, uint32_t *rows)
+{
+    uint32_t kept = 0;
+    for (uint32_t i = 0; i < page->block.info.rows; i++) {
+        uint32_t row = page->order == NULL ? i : page->order[i];
+        rows[kept] = row;
+        kept += ts[row] >= filter->from && ts[row] <= filter->to;
+    }
+    return kept;
+}
+
+kp_status kpi_filter_page(const struct kpi_filter *filter, struct kp_snapshot *snapshot,
+                          struct kpi_page *page, uint32_t *rows, uint32_t *out_count)
+{
+    const struct kp_vec *ts;
+    kp_status status = kpi_page_column(snapshot, page, KP_COL_TS, &ts);
+    if (status != KP_OK)
+        return status;
+    uint32_t count = keep_times(filter, page, ts->i64, rows);
+    for (uint32_t i = 0; i < filter->keys_count && count > 0; i++) {
+        status = keep_key(&filter->keys[i], snapshot, page, ts->i64, rows, &count);
+        if (status != KP_OK)
+            return status;
+    }
+    *out_count = count;
+    return KP_OK;
+}

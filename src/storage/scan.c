@@ -1,0 +1,593 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * Scans: pages that may hold wanted rows are sorted by where they begin in time and entered when
+ * the answer gets there. Rows of entered pages are merged by the row order; as long as one page has
+ * the floor alone, its rows are taken in runs without comparing.
+ *
+ *   units:   [ done ][ active: merged ][ waiting, by begin ]
+ *
+ * Invariant: a row is given out only when every waiting unit begins after it.
+ */
+#include <stdlib.h>
+
+#include "base/assert.h"
+#include "storage/filter.h"
+#include "storage/order.h"
+
+#define FROM_LOG UINT32_MAX
+
+/* One page's part in a scan. */
+struct unit {
+    uint32_t segment;      /* or FROM_LOG */
+    uint32_t number;       /* block of the segment, or log page */
+    kp_time first, last;   /* times; first is where the scan meets it */
+    struct kpi_page *page; /* while active */
+    const int64_t *ts;
+    const int64_t *cpu, *seq, *actor; /* when pages overlap */
+    uint32_t *rows;                   /* that pass, in the order of the scan */
+    uint32_t rows_count, at;
+};
+
+struct kp_scan {
+    struct kp_snapshot *snapshot;
+    struct kp_io_queue *queue; /* opened when a file must be read */
+    struct kpi_filter filter;
+    struct kp_colref *cols;
+    uint32_t cols_count;
+    bool descending, no_prune;
+    struct unit *units;
+    uint32_t units_count, units_capacity;
+    uint32_t next; /* first waiting unit */
+    struct unit **active;
+    uint32_t active_count, active_capacity;
+    struct kp_batch batch;
+    struct kp_arena arena;
+    struct kp_scan_stat stat;
+};
+
+/* ---------- which pages ---------- */
+
+static kp_status scan_queue(struct kp_scan *scan)
+{
+    if (scan->queue != NULL)
+        return KP_OK;
+    return scan->snapshot->io->queue_open(scan->snapshot->io, 4, &scan->queue);
+}
+
+static kp_status unit_add(struct kp_scan *scan, uint32_t segment, uint32_t number, kp_time ts_min,
+                          kp_time ts_max)
+{
+    if (scan->units_count == scan->units_capacity) {
+        uint32_t capacity = scan->units_capacity == 0 ? 64 : scan->units_capacity * 2;
+        struct unit *more = realloc(scan->units, capacity * sizeof(*more));
+        if (more == NULL)
+            return KP_NO_MEMORY;
+        scan->units = more;
+        scan->units_capacity = capacity;
+    }
+    scan->units[scan->units_count++] = (struct unit){.segment = segment,
+                                                     .number = number,
+                                                     .first = scan->descending ? ts_max : ts_min,
+                                                     .last = scan->descending ? ts_min : ts_max};
+    return KP_OK;
+}
+
+/* Blocks that an EXACT key leaves; NULL when no key has an index here. */
+static bool *exact_blocks(const struct kp_scan *scan, const struct kpi_footer *footer)
+{
+    bool *wanted = NULL;
+    for (uint32_t k = 0; k < scan->filter.keys_count && wanted == NULL; k++) {
+        const struct kpi_filter_key *key = &scan->filter.keys[k];
+        if (key->strs == NULL || key->column.attr != KP_ATTR_SELF)
+            continue;
+        wanted = calloc(footer->blocks_count + 1, sizeof(*wanted));
+        for (uint32_t i = 0; i < key->count && wanted != NULL; i++) {
+            if (kpi_exact_find(footer, scan->filter.stream->number, key->column.stored,
+                               key->strs[i], wanted))
+                continue;
+            free(wanted);
+            wanted = NULL;
+        }
+    }
+    return wanted;
+}
+
+static kp_status segment_units(struct kp_scan *scan, uint32_t number,
+                               const struct kpi_segment *segment)
+{
+    const struct kpi_footer *footer = &segment->footer;
+    bool *wanted = scan->no_prune ? NULL : exact_blocks(scan, footer);
+    kp_status status = KP_OK;
+    for (uint32_t b = 0; b < footer->blocks_count && status == KP_OK; b++) {
+        const struct kpi_block_ref *ref = &footer->blocks[b];
+        if (ref->stream != scan->filter.stream)
+            continue;
+        bool pass = scan->no_prune ||
+                    ((wanted == NULL || wanted[b]) && kpi_filter_may_pass(&scan->filter, ref));
+        if (!pass) {
+            scan->stat.pages_pruned++;
+            continue;
+        }
+        scan->stat.pages++;
+        status = unit_add(scan, number, b, ref->ts_min, ref->ts_max);
+    }
+    free(wanted);
+    return status;
+}
+
+static bool segment_pruned(const struct kp_scan *scan, const struct kpi_segment_meta *meta)
+{
+    return !scan->no_prune && (meta->rows_by_stream[scan->filter.stream->number] == 0 ||
+                               meta->ts_max < scan->filter.from || meta->ts_min > scan->filter.to);
+}
+
+static kp_status segments_units(struct kp_scan *scan)
+{
+    for (uint32_t i = 0; i < scan->snapshot->segments_count; i++) {
+        if (segment_pruned(scan, &scan->snapshot->segments[i].meta)) {
+            scan->stat.segments_pruned++;
+            continue;
+        }
+        scan->stat.segments++;
+        kp_status status = scan_queue(scan);
+        if (status != KP_OK)
+            return status;
+        const struct kpi_segment *segment = kpi_snapshot_segment(scan->snapshot, i, scan->queue);
+        if (segment != NULL)
+            status = segment_units(scan, i, segment);
+        if (status != KP_OK)
+            return status;
+    }
+    return KP_OK;
+}
+
+static kp_status log_units(struct kp_scan *scan)
+{
+    for (uint32_t i = 0; i < scan->snapshot->log_count; i++) {
+        const struct kpi_block_info *info = &scan->snapshot->log_pages[i]->block.info;
+        if (info->stream != scan->filter.stream ||
+            (!scan->no_prune &&
+             (info->ts_max < scan->filter.from || info->ts_min > scan->filter.to)))
+            continue;
+        scan->stat.wal_blocks++;
+        kp_status status = unit_add(scan, FROM_LOG, i, info->ts_min, info->ts_max);
+        if (status != KP_OK)
+            return status;
+    }
+    return KP_OK;
+}
+
+static int compare_units(const void *a, const void *b)
+{
+    const struct unit *x = a, *y = b;
+    if (x->first != y->first)
+        return x->first < y->first ? -1 : 1;
+    if (x->segment != y->segment)
+        return x->segment < y->segment ? -1 : 1;
+    return x->number < y->number ? -1 : x->number > y->number;
+}
+
+static int compare_units_down(const void *a, const void *b)
+{
+    return compare_units(b, a);
+}
+
+/* ---------- opening ---------- */
+
+static enum kp_type colref_type(const struct kp_stream *stream, struct kp_colref ref)
+{
+    switch (ref.attr) {
+    case KP_ATTR_SELF:
+        return stream->stored[ref.stored].type;
+    case KP_ATTR_TID:
+    case KP_ATTR_PID:
+        return KP_TYPE_I64;
+    case KP_ATTR_START:
+        return KP_TYPE_TIME;
+    default:
+        return KP_TYPE_STR;
+    }
+}
+
+static kp_status batch_init(struct kp_scan *scan, const struct kp_scan_req *req)
+{
+    struct kp_vec *cols = kp_arena_zalloc(&scan->arena, req->cols_count, sizeof(*cols));
+    scan->cols = kp_arena_alloc(&scan->arena, req->cols_count * sizeof(*scan->cols));
+    if (cols == NULL || scan->cols == NULL)
+        return KP_NO_MEMORY;
+    scan->cols_count = req->cols_count;
+    for (uint32_t i = 0; i < req->cols_count; i++) {
+        scan->cols[i] = req->cols[i];
+        cols[i].type = colref_type(req->stream, req->cols[i]);
+        bool is_str = kp_type_phys(cols[i].type) == KP_PHYS_STR;
+        cols[i].i64 = kp_arena_alloc(
+            &scan->arena, KP_VECTOR_ROWS * (is_str ? sizeof(struct kp_str) : sizeof(int64_t)));
+        if (cols[i].i64 == NULL)
+            return KP_NO_MEMORY;
+    }
+    scan->batch = (struct kp_batch){
+        .actors = scan->snapshot->actors, .cols = cols, .cols_count = req->cols_count};
+    return KP_OK;
+}
+
+static kp_status scan_plan(struct kp_scan *scan)
+{
+    if (scan->filter.nothing || scan->filter.from > scan->filter.to)
+        return KP_OK;
+    kp_status status = segments_units(scan);
+    if (status == KP_OK)
+        status = log_units(scan);
+    if (status == KP_OK && scan->units_count > 0)
+        qsort(scan->units, scan->units_count, sizeof(*scan->units),
+              scan->descending ? compare_units_down : compare_units);
+    return status;
+}
+
+kp_status kp_scan_open(struct kp_snapshot *snapshot, const struct kp_scan_req *req,
+                       struct kp_scan **out, struct kp_error *err)
+{
+    struct kp_scan *scan = calloc(1, sizeof(*scan));
+    if (scan == NULL)
+        return kp_error_set(err, KP_NO_MEMORY, "cannot scan %s: out of memory", req->stream->name);
+    scan->snapshot = snapshot;
+    scan->descending = req->descending;
+    scan->no_prune = req->no_prune;
+    kp_arena_init(&scan->arena, 0);
+    kp_status status = kpi_filter_init(&scan->filter, req, &scan->arena, err);
+    if (status != KP_OK) {
+        kp_scan_close(scan);
+        return status;
+    }
+    status = batch_init(scan, req);
+    if (status == KP_OK)
+        status = scan_plan(scan);
+    if (status != KP_OK) {
+        kp_scan_close(scan);
+        return kp_error_set(err, status, "cannot scan %s: %s", req->stream->name,
+                            kp_status_text(status));
+    }
+    *out = scan;
+    return KP_OK;
+}
+
+static void unit_leave(struct kp_scan *scan, struct unit *unit)
+{
+    if (unit->page != NULL)
+        kpi_page_release(scan->snapshot, unit->page);
+    free(unit->rows);
+    unit->page = NULL;
+    unit->rows = NULL;
+}
+
+void kp_scan_close(struct kp_scan *scan)
+{
+    if (scan == NULL)
+        return;
+    for (uint32_t i = 0; i < scan->active_count; i++)
+        unit_leave(scan, scan->active[i]);
+    if (scan->queue != NULL)
+        scan->snapshot->io->queue_close(scan->queue);
+    free(scan->active);
+    free(scan->units);
+    kp_arena_deinit(&scan->arena);
+    free(scan);
+}
+
+void kp_scan_stat(const struct kp_scan *scan, struct kp_scan_stat *out)
+{
+    *out = scan->stat;
+}
+
+/* ---------- entering pages ---------- */
+
+static kp_status unit_page(struct kp_scan *scan, struct unit *unit)
+{
+    if (unit->segment == FROM_LOG) {
+        unit->page = scan->snapshot->log_pages[unit->number];
+        return kpi_page_sort(scan->snapshot, unit->page);
+    }
+    unit->page = kpi_page_cached(scan->snapshot, unit->segment, unit->number);
+    if (unit->page != NULL)
+        return KP_OK;
+    kp_status status = scan_queue(scan);
+    if (status == KP_OK)
+        status =
+            kpi_page_read(scan->snapshot, scan->queue, unit->segment, unit->number, &unit->page);
+    if (status == KP_OK)
+        scan->stat.bytes_read += unit->page->block.info.size;
+    return status;
+}
+
+static void rows_reverse(uint32_t *rows, uint32_t count)
+{
+    for (uint32_t i = 0; i < count / 2; i++) {
+        uint32_t row = rows[i];
+        rows[i] = rows[count - 1 - i];
+        rows[count - 1 - i] = row;
+    }
+}
+
+static kp_status unit_filter(struct kp_scan *scan, struct unit *unit)
+{
+    uint32_t rows = unit->page->block.info.rows;
+    const struct kp_vec *ts;
+    unit->rows = malloc((size_t)rows * sizeof(*unit->rows));
+    if (unit->rows == NULL)
+        return KP_NO_MEMORY;
+    kp_status status =
+        kpi_filter_page(&scan->filter, scan->snapshot, unit->page, unit->rows, &unit->rows_count);
+    if (status == KP_OK)
+        status = kpi_page_column(scan->snapshot, unit->page, KP_COL_TS, &ts);
+    if (status != KP_OK)
+        return status;
+    scan->stat.rows_read += rows;
+    unit->ts = ts->i64;
+    if (scan->descending)
+        rows_reverse(unit->rows, unit->rows_count);
+    return KP_OK;
+}
+
+/* All columns the answer takes from the page, so that nothing can fail while rows are given out. */
+static kp_status unit_columns(struct kp_scan *scan, struct unit *unit)
+{
+    const struct kp_vec *vec;
+    kp_status status = KP_OK;
+    for (uint32_t i = 0; i < scan->cols_count && status == KP_OK; i++)
+        if (scan->cols[i].attr != KP_ATTR_KIND)
+            status = kpi_page_column(scan->snapshot, unit->page, scan->cols[i].stored, &vec);
+    return status;
+}
+
+/* Columns that decide between rows of equal time; only overlapping pages need them. */
+static kp_status unit_ties(struct kp_scan *scan, struct unit *unit)
+{
+    const struct kp_vec *cpu, *seq, *actor;
+    if (unit->cpu != NULL)
+        return KP_OK;
+    kp_status status = kpi_page_column(scan->snapshot, unit->page, KP_COL_SEQ, &seq);
+    if (status == KP_OK)
+        status = kpi_page_column(scan->snapshot, unit->page, KP_COL_ACTOR, &actor);
+    if (status == KP_OK)
+        status = kpi_page_column(scan->snapshot, unit->page, KP_COL_CPU, &cpu);
+    if (status != KP_OK)
+        return status;
+    unit->seq = seq->i64;
+    unit->actor = actor->i64;
+    unit->cpu = cpu->i64;
+    return KP_OK;
+}
+
+static kp_status active_reserve(struct kp_scan *scan)
+{
+    if (scan->active_count < scan->active_capacity)
+        return KP_OK;
+    uint32_t capacity = scan->active_capacity == 0 ? 8 : scan->active_capacity * 2;
+    struct unit **more = realloc(scan->active, capacity * sizeof(*more));
+    if (more == NULL)
+        return KP_NO_MEMORY;
+    scan->active = more;
+    scan->active_capacity = capacity;
+    return KP_OK;
+}
+
+static kp_status unit_prepare(struct kp_scan *scan, struct unit *unit)
+{
+    kp_status status = unit_page(scan, unit);
+    if (status == KP_OK)
+        status = unit_filter(scan, unit);
+    if (status == KP_OK && unit->rows_count > 0)
+        status = unit_columns(scan, unit);
+    return status;
+}
+
+static bool unit_live(const struct unit *unit)
+{
+    return unit->at < unit->rows_count;
+}
+
+/* With several pages active all of them need what decides ties. Damage found only now ends a page.
+ */
+static kp_status active_ties(struct kp_scan *scan)
+{
+    uint32_t live = 0;
+    for (uint32_t i = 0; i < scan->active_count; i++)
+        live += unit_live(scan->active[i]);
+    for (uint32_t i = 0; live > 1 && i < scan->active_count; i++) {
+        if (!unit_live(scan->active[i]))
+            continue;
+        kp_status status = unit_ties(scan, scan->active[i]);
+        if (status == KP_CORRUPT)
+            scan->active[i]->at = scan->active[i]->rows_count;
+        else if (status != KP_OK)
+            return status;
+    }
+    return KP_OK;
+}
+
+/* Enters the next waiting unit. CORRUPT from pages means: reported as damage, passed over. */
+static kp_status unit_enter(struct kp_scan *scan)
+{
+    struct unit *unit = &scan->units[scan->next++];
+    kp_status status = active_reserve(scan);
+    if (status == KP_OK)
+        status = unit_prepare(scan, unit);
+    if (status == KP_OK && unit->rows_count > 0) {
+        scan->active[scan->active_count++] = unit;
+        return active_ties(scan);
+    }
+    unit_leave(scan, unit);
+    return status == KP_CORRUPT ? KP_OK : status;
+}
+
+/* ---------- merging ---------- */
+
+static struct kpi_row_key unit_key(const struct unit *unit)
+{
+    uint32_t row = unit->rows[unit->at];
+    struct kpi_row_key key = {.ts = unit->ts[row]};
+    if (unit->cpu == NULL)
+        return key;
+    key.cpu = (uint32_t)unit->cpu[row];
+    key.seq = (uint64_t)unit->seq[row];
+    key.actor = unit->page->ids[unit->actor[row]];
+    return key;
+}
+
+/* True when a's next row comes before b's in this scan. */
+static bool unit_before(const struct kp_scan *scan, const struct unit *a, const struct unit *b)
+{
+    struct kpi_row_key x = unit_key(a), y = unit_key(b);
+    int order = kpi_row_compare(scan->snapshot->actors, &x, &y);
+    if (order == 0)
+        order = compare_units(a, b);
+    return scan->descending ? order > 0 : order < 0;
+}
+
+static struct unit *first_active(const struct kp_scan *scan, const struct unit *except)
+{
+    struct unit *best = NULL;
+    for (uint32_t i = 0; i < scan->active_count; i++) {
+        struct unit *unit = scan->active[i];
+        if (unit == except || !unit_live(unit))
+            continue;
+        if (best == NULL || unit_before(scan, unit, best))
+            best = unit;
+    }
+    return best;
+}
+
+static bool reached(const struct kp_scan *scan, kp_time ts, kp_time mark)
+{
+    return scan->descending ? ts <= mark : ts >= mark;
+}
+
+/* The active unit with the next row, once every unit that begins before it has been entered. NULL
+ * at the end. */
+static kp_status next_unit(struct kp_scan *scan, struct unit **out)
+{
+    for (;;) {
+        struct unit *unit = first_active(scan, NULL);
+        bool waiting = scan->next < scan->units_count;
+        if (!waiting || (unit != NULL && !reached(scan, unit->ts[unit->rows[unit->at]],
+                                                  scan->units[scan->next].first))) {
+            *out = unit;
+            return KP_OK;
+        }
+        kp_status status = unit_enter(scan);
+        if (status != KP_OK)
+            return status;
+    }
+}
+
+/* How many rows the unit may give before another active or waiting unit has a say; at least one. */
+static uint32_t run_length(const struct kp_scan *scan, struct unit *unit, uint32_t room)
+{
+    const struct unit *rival = first_active(scan, unit);
+    bool waiting = scan->next < scan->units_count;
+    kp_time mark = waiting ? scan->units[scan->next].first : 0;
+    uint32_t begin = unit->at, end = begin + KP_MIN(room, unit->rows_count - begin);
+    uint32_t at = begin;
+    do {
+        at++;
+        unit->at = at;
+    } while (at < end && (rival == NULL || unit_before(scan, unit, rival)) &&
+             !(waiting && reached(scan, unit->ts[unit->rows[at]], mark)));
+    unit->at = begin;
+    return at - begin;
+}
+
+/* ---------- giving out ---------- */
+
+static void give_actor(const struct kp_scan *scan, const struct unit *unit, enum kp_attr attr,
+                       const struct kp_vec *from, const uint32_t *rows, uint32_t count,
+                       struct kp_vec *to, uint32_t at)
+{
+    const struct kp_actors *actors = scan->snapshot->actors;
+    for (uint32_t i = 0; i < count; i++, at++) {
+        kp_actor_id id = unit->page->ids[from->i64[rows[i]]];
+        if (attr == KP_ATTR_SELF) {
+            to->i64[at] = id;
+            continue;
+        }
+        const struct kp_actor *actor = kp_actors_get(actors, id);
+        if (attr == KP_ATTR_TID)
+            to->i64[at] = actor->tid;
+        else if (attr == KP_ATTR_PID)
+            to->i64[at] = actor->pid;
+        else
+            to->strs[at] = kpi_actor_text(actor, attr);
+    }
+}
+
+static void give_numbers(const struct unit *unit, enum kp_attr attr, const struct kp_vec *from,
+                         const uint32_t *rows, uint32_t count, int64_t *to)
+{
+    for (uint32_t i = 0; i < count; i++) {
+        int64_t value = from->i64[rows[i]];
+        to[i] = attr == KP_ATTR_START ? kpi_start_of(unit->ts[rows[i]], value) : value;
+    }
+}
+
+static void give_column(struct kp_scan *scan, const struct unit *unit, uint32_t column,
+                        const uint32_t *rows, uint32_t count)
+{
+    struct kp_colref ref = scan->cols[column];
+    struct kp_vec *to = &scan->batch.cols[column];
+    const struct kp_vec *from = &unit->page->cols[ref.stored];
+    uint32_t at = scan->batch.rows;
+    if (ref.attr == KP_ATTR_KIND) {
+        for (uint32_t i = 0; i < count; i++)
+            to->strs[at + i] = kp_str_from(scan->filter.stream->name);
+    } else if (from->type == KP_TYPE_ACTOR) {
+        give_actor(scan, unit, ref.attr, from, rows, count, to, at);
+    } else if (kp_type_phys(from->type) == KP_PHYS_STR) {
+        for (uint32_t i = 0; i < count; i++)
+            to->strs[at + i] = kp_vec_str(from, rows[i]);
+    } else {
+        give_numbers(unit, ref.attr, from, rows, count, to->i64 + at);
+    }
+}
+
+static void give_rows(struct kp_scan *scan, struct unit *unit, uint32_t count)
+{
+    const uint32_t *rows = unit->rows + unit->at;
+    for (uint32_t c = 0; c < scan->cols_count; c++)
+        give_column(scan, unit, c, rows, count);
+    scan->batch.rows += count;
+    scan->stat.rows_out += count;
+    unit->at += count;
+}
+
+static void active_remove(struct kp_scan *scan, uint32_t number)
+{
+    unit_leave(scan, scan->active[number]);
+    scan->active[number] = scan->active[--scan->active_count];
+}
+
+/* Pages whose rows were all given out by the call before: their strings were valid until now. */
+static void leave_finished(struct kp_scan *scan)
+{
+    for (uint32_t i = scan->active_count; i-- > 0;)
+        if (!unit_live(scan->active[i]))
+            active_remove(scan, i);
+}
+
+kp_status kp_scan_next(struct kp_scan *scan, const struct kp_batch **out, struct kp_error *err)
+{
+    leave_finished(scan);
+    scan->batch.rows = 0;
+    while (scan->batch.rows < KP_VECTOR_ROWS) {
+        struct unit *unit = NULL;
+        kp_status status = next_unit(scan, &unit);
+        if (status != KP_OK)
+            return kp_error_set(err, status, "cannot scan %s: %s", scan->filter.stream->name,
+                                kp_status_text(status));
+        if (unit == NULL)
+            break;
+        give_rows(scan, unit, run_length(scan, unit, KP_VECTOR_ROWS - scan->batch.rows));
+    }
+    if (scan->batch.rows == 0)
+        return KP_END;
+    *out = &scan->batch;
+    return KP_OK;
+}

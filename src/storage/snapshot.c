@@ -1,0 +1,349 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * Snapshots: one consistent state of a directory. The manifest is read first, then the log after
+ * what the manifest calls sealed. A writer beside may seal and recycle in between; the log reader
+ * notices (BUSY), or the manifest has moved on when something was amiss, and the work starts over.
+ * Log blocks are copied into memory because their files are recycled; segments are immutable.
+ */
+#include "storage/snapshot.h"
+
+#include <stdlib.h>
+
+#include "base/assert.h"
+
+#define OPEN_TRIES 16
+
+/* ---------- damage ---------- */
+
+static const char *keep_text(struct kp_snapshot *snapshot, const char *text)
+{
+    struct kp_str copy = kp_arena_str(&snapshot->arena, kp_str_from(text == NULL ? "" : text));
+    return copy.ptr == NULL ? "" : copy.ptr;
+}
+
+static bool damage_known(const struct kp_snapshot *snapshot, const struct kp_damage *damage)
+{
+    for (uint32_t i = 0; i < snapshot->damage_count; i++)
+        if (snapshot->damage[i].offset == damage->offset &&
+            strcmp(snapshot->damage[i].file, damage->file) == 0)
+            return true;
+    return false;
+}
+
+static void damage_add(struct kp_snapshot *snapshot, const struct kp_damage *damage)
+{
+    if (damage_known(snapshot, damage))
+        return;
+    if (snapshot->damage_count == snapshot->damage_capacity) {
+        uint32_t capacity = snapshot->damage_capacity == 0 ? 16 : snapshot->damage_capacity * 2;
+        struct kp_damage *more = kp_arena_zalloc(&snapshot->arena, capacity, sizeof(*more));
+        if (more == NULL)
+            return; /* out of memory: the rows stay missing, and so does their listing */
+        if (snapshot->damage_count > 0)
+            memcpy(more, snapshot->damage, snapshot->damage_count * sizeof(*more));
+        snapshot->damage = more;
+        snapshot->damage_capacity = capacity;
+    }
+    struct kp_damage *kept = &snapshot->damage[snapshot->damage_count];
+    *kept = *damage;
+    kept->file = keep_text(snapshot, damage->file);
+    kept->what = keep_text(snapshot, damage->what);
+    snapshot->damage_count++;
+}
+
+void kpi_snapshot_add_damage(struct kp_snapshot *snapshot, const struct kp_damage *damage)
+{
+    pthread_mutex_lock(&snapshot->lock);
+    damage_add(snapshot, damage);
+    pthread_mutex_unlock(&snapshot->lock);
+}
+
+uint32_t kp_snapshot_damage(const struct kp_snapshot *snapshot, const struct kp_damage **out)
+{
+    pthread_mutex_t *lock = (pthread_mutex_t *)(uintptr_t)&snapshot->lock;
+    pthread_mutex_lock(lock);
+    *out = snapshot->damage;
+    uint32_t count = snapshot->damage_count;
+    pthread_mutex_unlock(lock);
+    return count;
+}
+
+/* ---------- loading; nobody else sees the snapshot yet ---------- */
+
+struct loader {
+    struct kp_snapshot *snapshot;
+    kp_status status; /* of the callbacks */
+};
+
+static void loader_damage(void *ctx, const struct kp_damage *damage)
+{
+    damage_add(((struct loader *)ctx)->snapshot, damage);
+}
+
+static kp_status log_page_add(struct kp_snapshot *snapshot, struct kpi_page *page)
+{
+    if (snapshot->log_count == snapshot->log_capacity) {
+        uint32_t capacity = snapshot->log_capacity == 0 ? 64 : snapshot->log_capacity * 2;
+        struct kpi_page **more = realloc(snapshot->log_pages, capacity * sizeof(*more));
+        if (more == NULL)
+            return KP_NO_MEMORY;
+        snapshot->log_pages = more;
+        snapshot->log_capacity = capacity;
+    }
+    snapshot->log_pages[snapshot->log_count++] = page;
+    return KP_OK;
+}
+
+/* A record whose own sum holds but whose blocks do not read: a newer writer, or a fault of ours. */
+static void record_damage(struct kp_snapshot *snapshot, const struct kpi_wal_record *record,
+                          size_t at)
+{
+    struct kp_damage damage = {.file = record->file,
+                               .offset = record->offset + at,
+                               .size = record->payload_size - at,
+                               .from = record->ts_min,
+                               .to = record->ts_max,
+                               .rows = -1,
+                               .what = "a block of the log record does not read"};
+    damage_add(snapshot, &damage);
+}
+
+static kp_status record_blocks(struct kp_snapshot *snapshot, const struct kpi_wal_record *record)
+{
+    uint8_t *payload = kp_arena_alloc(&snapshot->arena, record->payload_size);
+    if (payload == NULL)
+        return KP_NO_MEMORY;
+    memcpy(payload, record->payload, record->payload_size);
+    const char *file = keep_text(snapshot, record->file);
+    for (size_t at = 0; at < record->payload_size;) {
+        struct kpi_block block;
+        if (kpi_block_open(payload + at, record->payload_size - at, &block) != KP_OK) {
+            record_damage(snapshot, record, at);
+            break;
+        }
+        struct kpi_page *page;
+        kp_status status = kpi_page_new(&page);
+        if (status != KP_OK)
+            return status;
+        page->block = block;
+        page->bytes = payload + at;
+        page->from_log = true;
+        page->file = file;
+        page->offset = record->offset + at;
+        status = log_page_add(snapshot, page);
+        if (status != KP_OK) {
+            kpi_page_free(page);
+            return status;
+        }
+        at += block.info.size;
+    }
+    return KP_OK;
+}
+
+static bool loader_record(void *ctx, const struct kpi_wal_record *record)
+{
+    struct loader *loader = ctx;
+    loader->status = record_blocks(loader->snapshot, record);
+    return loader->status == KP_OK;
+}
+
+static kp_status segments_take(struct kp_snapshot *snapshot, const char *dir,
+                               const struct kpi_manifest *manifest)
+{
+    snapshot->segments =
+        kp_arena_zalloc(&snapshot->arena, manifest->count, sizeof(*snapshot->segments));
+    if (snapshot->segments == NULL)
+        return KP_NO_MEMORY;
+    for (uint32_t i = 0; i < manifest->count; i++) {
+        struct kp_buf path = {0};
+        kpi_segment_path(dir, manifest->segments[i].id, &path);
+        snapshot->segments[i].meta = manifest->segments[i];
+        snapshot->segments[i].path = keep_text(snapshot, kp_buf_cstr(&path));
+        kp_buf_deinit(&path);
+    }
+    snapshot->segments_count = manifest->count;
+    return KP_OK;
+}
+
+/* True when the directory has moved on since `version`. */
+static bool manifest_moved(const struct kp_io *io, const char *dir, uint64_t version)
+{
+    struct kpi_manifest now;
+    if (kpi_manifest_read(io, dir, &now, NULL, NULL, NULL) != KP_OK)
+        return false;
+    bool moved = now.version != version;
+    kpi_manifest_deinit(&now);
+    return moved;
+}
+
+static kp_status snapshot_load(struct kp_snapshot *snapshot, const char *dir, struct kp_error *err)
+{
+    struct loader loader = {.snapshot = snapshot};
+    struct kpi_manifest manifest;
+    kp_status status = kpi_manifest_read(snapshot->io, dir, &manifest, loader_damage, &loader, err);
+    if (status != KP_OK)
+        return status;
+    uint64_t last = 0;
+    status = segments_take(snapshot, dir, &manifest);
+    if (status == KP_OK)
+        status = kpi_wal_read(snapshot->io, dir, manifest.sealed_through, loader_record,
+                              loader_damage, &loader, &last, err);
+    if (status == KP_OK)
+        status = loader.status;
+    if (status == KP_OK && snapshot->damage_count > 0 &&
+        manifest_moved(snapshot->io, dir, manifest.version))
+        status = KP_BUSY;
+    snapshot->as_of = KP_MAX(last, manifest.sealed_through);
+    kpi_manifest_deinit(&manifest);
+    return status;
+}
+
+static void snapshot_free(struct kp_snapshot *snapshot)
+{
+    for (uint32_t i = 0; i < snapshot->segments_count; i++)
+        if (snapshot->segments[i].state == KPI_SEGMENT_OPEN)
+            kpi_segment_close(&snapshot->segments[i].segment);
+    for (uint32_t i = 0; i < snapshot->log_count; i++)
+        kpi_page_free(snapshot->log_pages[i]);
+    for (struct kpi_page *page = snapshot->newest; page != NULL;) {
+        struct kpi_page *older = page->older;
+        kpi_page_free(page);
+        page = older;
+    }
+    free(snapshot->log_pages);
+    kp_actors_deinit(snapshot->actors);
+    kp_arena_deinit(&snapshot->arena);
+    pthread_mutex_destroy(&snapshot->lock);
+    free(snapshot);
+}
+
+static kp_status snapshot_new(const struct kp_io *io, struct kp_snapshot **out)
+{
+    struct kp_snapshot *snapshot = calloc(1, sizeof(*snapshot));
+    if (snapshot == NULL)
+        return KP_NO_MEMORY;
+    if (pthread_mutex_init(&snapshot->lock, NULL) != 0) {
+        free(snapshot);
+        return KP_NO_MEMORY;
+    }
+    snapshot->io = io;
+    kp_arena_init(&snapshot->arena, 0);
+    if (kp_actors_init(&snapshot->actors) != KP_OK) {
+        snapshot_free(snapshot);
+        return KP_NO_MEMORY;
+    }
+    *out = snapshot;
+    return KP_OK;
+}
+
+kp_status kp_snapshot_open(const char *dir, const struct kp_io *io, struct kp_snapshot **out,
+                           struct kp_error *err)
+{
+    if (io == NULL)
+        io = kp_io_default();
+    for (int attempt = 0; attempt < OPEN_TRIES; attempt++) {
+        struct kp_snapshot *snapshot;
+        kp_status status = snapshot_new(io, &snapshot);
+        if (status != KP_OK)
+            return kp_error_set(err, status, "cannot open %s: out of memory", dir);
+        status = snapshot_load(snapshot, dir, err);
+        if (status == KP_OK) {
+            *out = snapshot;
+            return KP_OK;
+        }
+        snapshot_free(snapshot);
+        if (status == KP_NO_MEMORY)
+            return kp_error_set(err, status, "cannot open %s: out of memory", dir);
+        if (status != KP_BUSY)
+            return status;
+    }
+    kp_error_set(err, KP_BUSY, "%s changes faster than it can be read", dir);
+    kp_error_hint(err, "try again; larger segments (segment_bytes_max) make seals rarer");
+    return KP_BUSY;
+}
+
+kp_status kp_store_snapshot(struct kp_store *store, struct kp_snapshot **out, struct kp_error *err)
+{
+    return kp_snapshot_open(kpi_store_dir(store), kpi_store_io(store), out, err);
+}
+
+void kp_snapshot_close(struct kp_snapshot *snapshot)
+{
+    if (snapshot != NULL)
+        snapshot_free(snapshot);
+}
+
+/* ---------- what it holds ---------- */
+
+struct kp_actors *kp_snapshot_actors(struct kp_snapshot *snapshot)
+{
+    return snapshot->actors;
+}
+
+void kp_snapshot_range(const struct kp_snapshot *snapshot, kp_time *out_min, kp_time *out_max)
+{
+    kp_time min = KP_TIME_MAX, max = KP_TIME_MIN;
+    for (uint32_t i = 0; i < snapshot->segments_count; i++) {
+        min = KP_MIN(min, snapshot->segments[i].meta.ts_min);
+        max = KP_MAX(max, snapshot->segments[i].meta.ts_max);
+    }
+    for (uint32_t i = 0; i < snapshot->log_count; i++) {
+        min = KP_MIN(min, snapshot->log_pages[i]->block.info.ts_min);
+        max = KP_MAX(max, snapshot->log_pages[i]->block.info.ts_max);
+    }
+    *out_min = min;
+    *out_max = max;
+}
+
+uint64_t kp_snapshot_rows(const struct kp_snapshot *snapshot, const struct kp_stream *stream)
+{
+    uint64_t rows = 0;
+    for (uint32_t i = 0; i < snapshot->segments_count; i++)
+        rows += snapshot->segments[i].meta.rows_by_stream[stream->number];
+    for (uint32_t i = 0; i < snapshot->log_count; i++)
+        if (snapshot->log_pages[i]->block.info.stream == stream)
+            rows += snapshot->log_pages[i]->block.info.rows;
+    return rows;
+}
+
+uint64_t kp_snapshot_as_of(const struct kp_snapshot *snapshot)
+{
+    return snapshot->as_of;
+}
+
+static kp_status segment_open(struct kp_snapshot *snapshot, struct kpi_snapshot_segment *from,
+                              struct kp_io_queue *queue)
+{
+    kp_status status =
+        kpi_segment_open(snapshot->io, queue, from->path, from->meta.id, &from->segment, NULL);
+    if (status != KP_OK)
+        return status;
+    if (from->segment.footer_hash.lo == from->meta.footer_hash.lo &&
+        from->segment.footer_hash.hi == from->meta.footer_hash.hi)
+        return KP_OK;
+    kpi_segment_close(&from->segment);
+    return KP_CORRUPT;
+}
+
+const struct kpi_segment *kpi_snapshot_segment(struct kp_snapshot *snapshot, uint32_t number,
+                                               struct kp_io_queue *queue)
+{
+    struct kpi_snapshot_segment *from = &snapshot->segments[number];
+    pthread_mutex_lock(&snapshot->lock);
+    if (from->state == KPI_SEGMENT_UNOPENED) {
+        kp_status status = segment_open(snapshot, from, queue);
+        from->state = status == KP_OK ? KPI_SEGMENT_OPEN : KPI_SEGMENT_FAILED;
+        struct kp_damage damage = {.file = from->path,
+                                   .size = from->meta.bytes,
+                                   .from = from->meta.ts_min,
+                                   .to = from->meta.ts_max,
+                                   .rows = (int64_t)from->meta.rows,
+                                   .what = "segment does not open: missing, cut off, or not the "
+                                           "file the manifest names"};
+        if (status != KP_OK)
+            damage_add(snapshot, &damage);
+    }
+    bool usable = from->state == KPI_SEGMENT_OPEN;
+    pthread_mutex_unlock(&snapshot->lock);
+    return usable ? &from->segment : NULL;
+}

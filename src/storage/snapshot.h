@@ -1,0 +1,91 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * Inside of a snapshot, as scans see it: segments opened on first use, log blocks held in memory,
+ * and pages: blocks in memory whose columns are decoded on first use and kept in a bounded cache.
+ *
+ * Locks: snapshot->lock guards the registry, segments, damage and the cache; page->lock guards the
+ * columns of one page. A page lock may be held when the snapshot lock is taken, never the reverse.
+ */
+#ifndef KP_STORAGE_SNAPSHOT_H
+#define KP_STORAGE_SNAPSHOT_H
+
+#include <pthread.h>
+
+#include "storage/segment.h"
+
+#define KPI_CACHE_BYTES ((size_t)64 << 20)
+
+/* A block in memory, shared by the scans of a snapshot. */
+struct kpi_page {
+    pthread_mutex_t lock;
+    struct kpi_block block;
+    void *bytes; /* of the block; owned when from a segment */
+    bool from_log;
+    struct kp_arena arena;
+    struct kp_vec cols[KP_STORED_MAX]; /* ACTOR columns as local numbers */
+    uint32_t decoded;                  /* bit per column; written under lock */
+    kp_actor_id *ids;                  /* local number -> registry */
+    uint32_t *order;  /* rows in order when they do not lie so; NULL: as they lie */
+    bool sorted;      /* order was looked at (log blocks; segments are in order) */
+    const char *file; /* for damage */
+    uint64_t offset;
+    bool bad; /* damage was found inside and reported */
+    /* of the cache, under the snapshot's lock */
+    uint32_t refs;
+    uint32_t segment, number;
+    size_t cost;
+    struct kpi_page *newer, *older, *chain;
+};
+
+enum kpi_segment_state { KPI_SEGMENT_UNOPENED, KPI_SEGMENT_OPEN, KPI_SEGMENT_FAILED };
+
+struct kpi_snapshot_segment {
+    struct kpi_segment_meta meta;
+    enum kpi_segment_state state;
+    struct kpi_segment segment;
+    const char *path;
+};
+
+#define KPI_CACHE_SLOTS 1024u
+
+struct kp_snapshot {
+    const struct kp_io *io;
+    pthread_mutex_t lock;
+    uint64_t as_of;
+    struct kp_arena arena; /* paths, damage, log bytes */
+    struct kp_actors *actors;
+    struct kpi_snapshot_segment *segments;
+    uint32_t segments_count;
+    struct kpi_page **log_pages; /* blocks not yet sealed, in log order */
+    uint32_t log_count, log_capacity;
+    struct kp_damage *damage; /* grows by copying; old arrays stay valid in the arena */
+    uint32_t damage_count, damage_capacity;
+    struct kpi_page *slots[KPI_CACHE_SLOTS];
+    struct kpi_page *newest, *oldest; /* cached pages by last use */
+    size_t cache_bytes;
+};
+
+/* The opened segment, or NULL when it does not open (reported as damage). queue: the caller's. */
+const struct kpi_segment *kpi_snapshot_segment(struct kp_snapshot *snapshot, uint32_t number,
+                                               struct kp_io_queue *queue);
+/* Adds a finding unless it is known. Strings are copied. */
+void kpi_snapshot_add_damage(struct kp_snapshot *snapshot, const struct kp_damage *damage);
+
+/* ---------- pages (cache.c) ---------- */
+
+kp_status kpi_page_new(struct kpi_page **out) KP_MUST;
+void kpi_page_free(struct kpi_page *page);
+/* Block `number` of an open segment: from the cache (no queue needed) or NULL. Release it. */
+struct kpi_page *kpi_page_cached(struct kp_snapshot *snapshot, uint32_t segment, uint32_t number);
+/* The same, read from the file. CORRUPT: it cannot be had, and that was reported as damage. */
+kp_status kpi_page_read(struct kp_snapshot *snapshot, struct kp_io_queue *queue, uint32_t segment,
+                        uint32_t number, struct kpi_page **out) KP_MUST;
+void kpi_page_release(struct kp_snapshot *snapshot, struct kpi_page *page);
+/* Decodes a column (and for ACTOR columns page->ids) unless it is there. CORRUPT was reported. The
+ * column stays as it is until the page is released. */
+kp_status kpi_page_column(struct kp_snapshot *snapshot, struct kpi_page *page, uint32_t column,
+                          const struct kp_vec **out) KP_MUST;
+/* Makes page->order right for a log block. */
+kp_status kpi_page_sort(struct kp_snapshot *snapshot, struct kpi_page *page) KP_MUST;
+
+#endif
