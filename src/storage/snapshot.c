@@ -108,7 +108,8 @@ static void record_damage(struct kp_snapshot *snapshot, const struct kpi_wal_rec
     damage_add(snapshot, &damage);
 }
 
-static kp_status record_blocks(struct kp_snapshot *snapshot, const struct kpi_wal_record *record)
+kp_status kpi_snapshot_take_record(struct kp_snapshot *snapshot,
+                                   const struct kpi_wal_record *record)
 {
     uint8_t *payload = kp_arena_alloc(&snapshot->arena, record->payload_size);
     if (payload == NULL)
@@ -143,12 +144,12 @@ static kp_status record_blocks(struct kp_snapshot *snapshot, const struct kpi_wa
 static bool loader_record(void *ctx, const struct kpi_wal_record *record)
 {
     struct loader *loader = ctx;
-    loader->status = record_blocks(loader->snapshot, record);
+    loader->status = kpi_snapshot_take_record(loader->snapshot, record);
     return loader->status == KP_OK;
 }
 
-static kp_status segments_take(struct kp_snapshot *snapshot, const char *dir,
-                               const struct kpi_manifest *manifest)
+kp_status kpi_snapshot_take_segments(struct kp_snapshot *snapshot, const char *dir,
+                                     const struct kpi_manifest *manifest)
 {
     snapshot->segments =
         kp_arena_zalloc(&snapshot->arena, manifest->count, sizeof(*snapshot->segments));
@@ -184,7 +185,7 @@ static kp_status snapshot_load(struct kp_snapshot *snapshot, const char *dir, st
     if (status != KP_OK)
         return status;
     uint64_t last = 0;
-    status = segments_take(snapshot, dir, &manifest);
+    status = kpi_snapshot_take_segments(snapshot, dir, &manifest);
     if (status == KP_OK)
         status = kpi_wal_read(snapshot->io, dir, manifest.sealed_through, loader_record,
                               loader_damage, &loader, &last, err);
@@ -217,7 +218,7 @@ static void snapshot_free(struct kp_snapshot *snapshot)
     free(snapshot);
 }
 
-static kp_status snapshot_new(const struct kp_io *io, struct kp_snapshot **out)
+kp_status kpi_snapshot_new(const struct kp_io *io, struct kp_snapshot **out)
 {
     struct kp_snapshot *snapshot = calloc(1, sizeof(*snapshot));
     if (snapshot == NULL)
@@ -243,7 +244,7 @@ kp_status kp_snapshot_open(const char *dir, const struct kp_io *io, struct kp_sn
         io = kp_io_default();
     for (int attempt = 0; attempt < OPEN_TRIES; attempt++) {
         struct kp_snapshot *snapshot;
-        kp_status status = snapshot_new(io, &snapshot);
+        kp_status status = kpi_snapshot_new(io, &snapshot);
         if (status != KP_OK)
             return kp_error_set(err, status, "cannot open %s: out of memory", dir);
         status = snapshot_load(snapshot, dir, err);

@@ -71,6 +71,17 @@ const struct kpi_segment *kpi_snapshot_segment(struct kp_snapshot *snapshot, uin
 /* Adds a finding unless it is known. Strings are copied. */
 void kpi_snapshot_add_damage(struct kp_snapshot *snapshot, const struct kp_damage *damage);
 
+/* ---------- making one (kp_snapshot_open is these in order; tests make theirs of parts) ----------
+ */
+
+kp_status kpi_snapshot_new(const struct kp_io *io, struct kp_snapshot **out) KP_MUST;
+/* The segments of a manifest, not opened yet. */
+kp_status kpi_snapshot_take_segments(struct kp_snapshot *snapshot, const char *dir,
+                                     const struct kpi_manifest *manifest) KP_MUST;
+/* Copies the blocks of a log record. */
+kp_status kpi_snapshot_take_record(struct kp_snapshot *snapshot,
+                                   const struct kpi_wal_record *record) KP_MUST;
+
 /* ---------- pages (cache.c) ---------- */
 
 kp_status kpi_page_new(struct kpi_page **out) KP_MUST;
