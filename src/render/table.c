@@ -25,7 +25,8 @@ struct cell {
 };
 
 struct column {
-    uint32_t width;   /* as shown; grows only */
+    uint32_t width;   /* as shown */
+    uint32_t natural; /* of the widest cell */
     bool empty, same; /* in this chunk */
     bool hidden;
 };
@@ -121,6 +122,17 @@ static uint32_t total_width(const struct kp_render *render)
     return total;
 }
 
+/* Before folding: full widths again, as far as one table's line can hold them. */
+static void uncut_columns(struct kp_render *render)
+{
+    struct table *table = render->state;
+    uint32_t most = render->term.width;
+    if (most > table->columns[0].width + GAP + CUT_WIDTH)
+        most -= table->columns[0].width + GAP;
+    for (uint32_t c = 1; c < render->schema->count; c++)
+        table->columns[c].width = KP_MIN(table->columns[c].natural, most);
+}
+
 static void cut_columns(struct kp_render *render)
 {
     struct table *table = render->state;
@@ -150,8 +162,13 @@ static bool make_fit(struct kp_render *render)
         return true;
     for (uint32_t c = 1; c < render->schema->count && table->rows > 1; c++)
         table->columns[c].hidden |= table->columns[c].same && (int)c != table->root;
+    for (uint32_t c = 0; c < render->schema->count; c++)
+        table->columns[c].natural = table->columns[c].width;
     cut_columns(render);
-    return total_width(render) <= limit;
+    if (total_width(render) <= limit)
+        return true;
+    uncut_columns(render);
+    return false;
 }
 
 /* --- printing --- */

@@ -1,0 +1,162 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Drives the shell of kpq through a pseudo-terminal. Used by shell.sh: shell.py KPQ DIR.
+
+Each step types something and waits for text on the screen; a step that waits too long fails with
+everything seen so far.
+"""
+import os
+import pty
+import re
+import select
+import signal
+import sys
+import tempfile
+import time
+
+KPQ, DATA = sys.argv[1], sys.argv[2]
+ESCAPES = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]|\x1b[()][A-Z0-9]|\x1b[=>]|\r")
+
+
+class Shell:
+    def __init__(self, state):
+        self.seen = ""
+        self.pid, self.fd = pty.fork()
+        if self.pid == 0:
+            env = dict(os.environ, XDG_STATE_HOME=state, TERM="xterm", LC_ALL="C.UTF-8",
+                       PAGER="cat", HOME=state)
+            env.pop("NO_COLOR", None)
+            os.execve(KPQ, [KPQ, DATA], env)
+
+    def read(self, seconds):
+        ready, _, _ = select.select([self.fd], [], [], seconds)
+        if not ready:
+            return False
+        try:
+            data = os.read(self.fd, 65536)
+        except OSError:
+            return False
+        self.seen += ESCAPES.sub("", data.decode("utf-8", "replace"))
+        return bool(data)
+
+    def expect(self, text, seconds=20):
+        """Waits for text after everything expected so far, and returns what stood before it."""
+        end = time.time() + seconds
+        while text not in self.seen:
+            if time.time() > end:
+                self.fail(f"no {text!r}")
+            self.read(0.2)
+        before, self.seen = self.seen.split(text, 1)
+        return before
+
+    def type(self, text):
+        os.write(self.fd, text.encode())
+
+    def fail(self, why):
+        print(f"FAILED: {why}; on the screen:\n{self.seen}")
+        os.kill(self.pid, signal.SIGKILL)
+        sys.exit(1)
+
+    def leave(self):
+        self.type("\x04")
+        end = time.time() + 20
+        while time.time() < end:
+            self.read(0.1)
+            pid, status = os.waitpid(self.pid, os.WNOHANG)
+            if pid:
+                return os.waitstatus_to_exitcode(status)
+        self.fail("Ctrl-D did not leave")
+
+
+def check(good, what):
+    print(("ok      " if good else "FAILED  ") + what)
+    if not good:
+        sys.exit(1)
+
+
+with tempfile.TemporaryDirectory() as state:
+    shell = Shell(state)
+    shell.expect("kpq> ")
+
+    shell.type("clock | take 1\n")
+    shell.expect("row")
+    shell.expect("read)")
+    shell.expect("kpq> ")
+    check(True, "a complete line runs at once, with a timing line")
+
+    shell.type("clock |\n")
+    shell.expect("...> ")
+    shell.type("take 1;\n")
+    shell.expect("read)")
+    shell.expect("kpq> ")
+    check(True, "an unfinished statement goes on in the next line")
+
+    shell.type("clock | whe\x03")
+    shell.expect("^C")
+    shell.expect("kpq> ")
+    check(True, "Ctrl-C clears the line and stays")
+
+    shell.type("clock |\n")
+    shell.expect("...> ")
+    shell.type("\x03")
+    shell.expect("kpq> ")
+    shell.type("clock | take 1\n")
+    shell.expect("read)")
+    shell.expect("kpq> ")
+    check(True, "Ctrl-C drops the lines so far")
+
+    shell.type("clock | wherre x\n")
+    before = shell.expect("kpq> ")
+    check("kpq: " in before and "^" in before, "a mistake is shown with a caret")
+
+    shell.type("\x1b[A")
+    shell.expect("clock | wherre x")
+    shell.type("\x1b[A\x1b[A\n")
+    shell.expect("take 1;")
+    shell.expect("read)")
+    shell.expect("kpq> ")
+    check(True, "a statement of two lines is one history entry")
+
+    shell.type("sched_sw\t")
+    shell.expect("sched_switch")
+    check(True, "Tab completes a table")
+    shell.type("\x03")
+    shell.expect("kpq> ")
+
+    shell.type("\\d clock\n")
+    shell.expect("bound")
+    shell.expect("kpq> ")
+    shell.type("\\form\t")
+    shell.expect("\\format")
+    shell.type("csv\n")
+    shell.expect("kpq> ")
+    shell.type("clock | take 1 | project cpu\n")
+    shell.expect("cpu\n")
+    shell.expect("kpq> ")
+    shell.type("\\format table\n")
+    shell.expect("kpq> ")
+    shell.type("\\x\n")
+    shell.expect("on")
+    shell.expect("kpq> ")
+    shell.type("\\timing\n")
+    shell.expect("timing is off")
+    shell.expect("kpq> ")
+    shell.type("\\nix\n")
+    shell.expect("unknown command")
+    shell.expect("kpq> ")
+    check(True, "backslash commands")
+
+    check(shell.leave() == 0, "Ctrl-D leaves with 0")
+    path = os.path.join(state, "kprobe", "history")
+    check(os.stat(path).st_mode & 0o777 == 0o600, "the history is nobody else's to read")
+
+    with open(path) as history:
+        kept = history.read().replace("\\040", " ")
+    check("clock | take 1;" in kept, "a statement of two lines is one line of the history file")
+
+    again = Shell(state)
+    again.expect("kpq> ")
+    again.type("\x1b[A")
+    again.expect("\\nix")
+    again.type("\x03")
+    again.expect("kpq> ")
+    check(again.leave() == 0, "the history is there the next day")
