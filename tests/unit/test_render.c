@@ -1,0 +1,311 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * Every format on the same rows, with the values that are hard to print: nulls, empty text, quotes,
+ * control characters, wide characters, the largest integers; and tables on narrow terminals.
+ */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <cmocka.h>
+
+#include <locale.h>
+#include <stdlib.h>
+
+#include "base/assert.h"
+#include "render/render.h"
+
+#define ROWS 3
+
+static const struct kp_field fields[] = {
+    {KP_STR("ts"), KP_TYPE_TIME, KP_UNIT_NONE, 0},   {KP_STR("dur"), KP_TYPE_DUR, KP_UNIT_NS, 0},
+    {KP_STR("root"), KP_TYPE_BOOL, KP_UNIT_NONE, 0}, {KP_STR("comm"), KP_TYPE_STR, KP_UNIT_NONE, 0},
+    {KP_STR("pid"), KP_TYPE_I64, KP_UNIT_ID, 0},     {KP_STR("addr"), KP_TYPE_I64, KP_UNIT_HEX, 0},
+    {KP_STR("ratio"), KP_TYPE_F64, KP_UNIT_NONE, 0},
+};
+static const struct kp_schema schema = {fields, KP_ARRAY_LEN(fields)};
+
+static int64_t ts[ROWS] = {1700000000000000000, 1700000000000000001, 1700000000500000000};
+static int64_t dur[ROWS] = {388204117, 52, 1000};
+static int64_t root[ROWS] = {1, 0, 0};
+static int64_t pid[ROWS] = {4721, INT64_MAX, INT64_MIN};
+static int64_t addr[ROWS] = {0x1000, -1, 0};
+static double ratio[ROWS] = {0.1, 1e300, 3};
+static struct kp_str comm[ROWS] = {KP_STR("a,\"b\" c"), KP_STR(""),
+                                   KP_STR("\x1b[31m\xE7\xAC\xAC\n")};
+static uint64_t pid_nulls[1] = {1 << 2}, ratio_nulls[1] = {1 << 2}, comm_nulls[1] = {0};
+
+static struct kp_vec cols[] = {
+    {.type = KP_TYPE_TIME, .i64 = ts},
+    {.type = KP_TYPE_DUR, .i64 = dur},
+    {.type = KP_TYPE_BOOL, .i64 = root},
+    {.type = KP_TYPE_STR, .strs = comm, .nulls = comm_nulls},
+    {.type = KP_TYPE_I64, .i64 = pid, .nulls = pid_nulls},
+    {.type = KP_TYPE_I64, .i64 = addr},
+    {.type = KP_TYPE_F64, .f64 = ratio, .nulls = ratio_nulls},
+};
+static const struct kp_batch batch = {.cols = cols, .cols_count = KP_ARRAY_LEN(cols), .rows = ROWS};
+
+static bool keep(void *ctx, const char *text, size_t size)
+{
+    kp_buf_add(ctx, text, size);
+    return true;
+}
+
+/* The document of `format` on the rows above, given `times` times; the caller frees it. */
+static char *render_times(enum kp_format format, struct kp_term term, int times)
+{
+    static const struct kp_str notes[] = {KP_STR("a note")};
+    struct kp_buf out = {0};
+    struct kp_render *render = NULL;
+    assert_int_equal(kp_render_open(format, &schema, "causes", &term, keep, &out, &render), KP_OK);
+    for (int i = 0; i < times; i++)
+        assert_int_equal(kp_render_batch(render, &batch), KP_OK);
+    assert_int_equal(kp_render_end(render, notes, 1), KP_OK);
+    kp_render_close(render);
+    char *text = strdup(kp_buf_cstr(&out));
+    kp_buf_deinit(&out);
+    return text;
+}
+
+static void expect(enum kp_format format, const char *wanted)
+{
+    char *text = render_times(format, (struct kp_term){.utf8 = true}, 1);
+    assert_string_equal(text, wanted);
+    free(text);
+}
+
+static void csv_quotes_as_rfc_4180(void **state)
+{
+    (void)state;
+    expect(KP_FORMAT_CSV,
+           "ts,dur,root,comm,pid,addr,ratio\r\n"
+           "2023-11-14T22:13:20.000000000Z,388204117,true,\"a,\"\"b\"\" c\",4721,4096,0.1\r\n"
+           "2023-11-14T22:13:20.000000001Z,52,false,\"\",9223372036854775807,-1,1e+300\r\n"
+           "2023-11-14T22:13:20.500000000Z,1000,false,\"\x1b[31m\xE7\xAC\xAC\n\",,0,\r\n");
+}
+
+static void ndjson_escapes_and_keeps_integers(void **state)
+{
+    (void)state;
+    expect(KP_FORMAT_NDJSON,
+           "{\"ts\":\"2023-11-14T22:13:20.000000000Z\",\"dur\":388204117,\"root\":true,"
+           "\"comm\":\"a,\\\"b\\\" c\",\"pid\":4721,\"addr\":4096,\"ratio\":0.1}\n"
+           "{\"ts\":\"2023-11-14T22:13:20.000000001Z\",\"dur\":52,\"root\":false,\"comm\":\"\","
+           "\"pid\":9223372036854775807,\"addr\":-1,\"ratio\":1e+300}\n"
+           "{\"ts\":\"2023-11-14T22:13:20.500000000Z\",\"dur\":1000,\"root\":false,"
+           "\"comm\":\"\\u001b[31m\xE7\xAC\xAC\\n\",\"pid\":null,\"addr\":0,\"ratio\":null}\n");
+}
+
+static void line_protocol_escapes_tags_and_fields(void **state)
+{
+    (void)state;
+    expect(KP_FORMAT_LINE,
+           "causes,comm=a\\,\"b\"\\ c dur_ns=388204117i,root=true,pid=4721i,addr=4096i,ratio=0.1 "
+           "1700000000000000000\n"
+           "causes dur_ns=52i,root=false,pid=9223372036854775807i,addr=-1i,ratio=1e+300 "
+           "1700000000000000001\n"
+           "causes,comm=\x1b[31m\xE7\xAC\xAC\\n dur_ns=1000i,root=false,addr=0i "
+           "1700000000500000000\n"
+           "# note: a note\n");
+}
+
+static void table_aligns_and_disarms(void **state)
+{
+    (void)state;
+    char *text = render_times(KP_FORMAT_TABLE, (struct kp_term){0}, 1);
+    char *lines[8] = {NULL};
+    size_t count = 0;
+    for (char *line = strtok(text, "\n"); line != NULL && count < 8; line = strtok(NULL, "\n"))
+        lines[count++] = line;
+    assert_int_equal(count, 6);
+    assert_string_equal(lines[0], "note: a note");
+    /* numbers end where their header ends, text begins where it begins */
+    assert_ptr_equal(strstr(lines[3], "388.204 ms") + 10 - lines[3],
+                     strstr(lines[1], "dur") + 3 - lines[1]);
+    assert_ptr_equal(strstr(lines[3], "a,\"b\"") - lines[3], strstr(lines[1], "comm") - lines[1]);
+    assert_ptr_equal(strstr(lines[4], "9223372036854775807") + 19 - lines[4],
+                     strstr(lines[1], "pid") + 3 - lines[1]);
+    assert_non_null(strstr(lines[4], "0xffffffffffffffff"));
+    assert_non_null(strstr(lines[5], "\\x1b[31m\xE7\xAC\xAC\\n"));
+    assert_non_null(strstr(lines[5], "2023-11-14T22:13:20.500000000Z"));
+    free(text);
+}
+
+static void json_is_one_document(void **state)
+{
+    (void)state;
+    char *text = render_times(KP_FORMAT_JSON, (struct kp_term){0}, 0);
+    assert_non_null(
+        strstr(text, "{\"columns\":[{\"name\":\"ts\",\"type\":\"datetime\",\"unit\":\"\"}"));
+    assert_non_null(strstr(text, "\"rows\":[],\n\"notes\":[\"a note\"]}\n"));
+    free(text);
+}
+
+/* No line of a table is wider than a terminal that can hold any two columns, and no value is lost. */
+static void tables_fit_the_terminal(void **state)
+{
+    (void)state;
+    for (uint32_t width = 52; width <= 160; width += 3) {
+        char *text = render_times(KP_FORMAT_TABLE, (struct kp_term){.width = width}, 1);
+        for (char *line = strtok(text, "\n"); line != NULL; line = strtok(NULL, "\n")) {
+            struct kp_str all = kp_str_from(line);
+            if (memcmp(line, "same in", 7) != 0)
+                assert_true(all.len <=
+                            width + 2); /* 3 bytes of one wide character take 2 columns */
+        }
+        free(text);
+    }
+    char *narrow = render_times(KP_FORMAT_TABLE, (struct kp_term){.width = 60}, 1);
+    assert_non_null(strstr(narrow, "388.204 ms"));
+    assert_non_null(strstr(narrow, "9223372036854775807"));
+    assert_non_null(strstr(narrow, "0x1000"));
+    assert_non_null(strstr(narrow, "\\x1b[31m"));
+    assert_null(strchr(narrow, 0x1b));
+    free(narrow);
+}
+
+/* More rows than one chunk: every row comes out once, the header once. */
+static void long_tables_stream(void **state)
+{
+    (void)state;
+    char *text = render_times(KP_FORMAT_TABLE, (struct kp_term){0}, 2000);
+    size_t lines = 0, headers = 0;
+    for (char *line = strtok(text, "\n"); line != NULL; line = strtok(NULL, "\n")) {
+        lines++;
+        headers += memcmp(line, "ts  ", 4) == 0;
+    }
+    assert_int_equal(headers, 1);
+    assert_int_equal(lines, 2 + 1 + ROWS * 2000);
+    free(text);
+}
+
+static void timeline_draws_on_one_axis(void **state)
+{
+    (void)state;
+    char *text = render_times(KP_FORMAT_TIMELINE, (struct kp_term){.width = 100}, 1);
+    assert_non_null(strstr(text, "axis: 888.204 ms from 2023-11-14T22:13:19.611795883Z"));
+    assert_non_null(strstr(text, "* a,\"b\" c(4721)"));
+    assert_non_null(strstr(text, "+0 ns   388.204 ms"));
+    assert_non_null(strstr(text, "+388,204,066 ns        52 ns"));
+    free(text);
+}
+
+static void timeline_needs_an_interval(void **state)
+{
+    (void)state;
+    struct kp_schema other = {fields + 2, 2};
+    struct kp_term term = {0};
+    struct kp_buf out = {0};
+    struct kp_render *render = NULL;
+    assert_int_equal(kp_render_open(KP_FORMAT_TIMELINE, &other, "x", &term, keep, &out, &render),
+                     KP_INVALID);
+    assert_null(render);
+}
+
+static bool hang_up(void *ctx, const char *text, size_t size)
+{
+    (void)text, (void)size;
+    (*(int *)ctx)++;
+    return false;
+}
+
+static void a_reader_that_left_ends_the_work(void **state)
+{
+    (void)state;
+    int calls = 0;
+    struct kp_term term = {0};
+    struct kp_render *render = NULL;
+    kp_status status = KP_OK;
+    assert_int_equal(kp_render_open(KP_FORMAT_CSV, &schema, "x", &term, hang_up, &calls, &render),
+                     KP_OK);
+    for (int i = 0; i < 100000 && status == KP_OK; i++)
+        status = kp_render_batch(render, &batch);
+    assert_int_equal(status, KP_END);
+    assert_int_equal(kp_render_end(render, NULL, 0), KP_OK);
+    assert_int_equal(calls, 1);
+    kp_render_close(render);
+}
+
+static void a_broken_answer_says_so(void **state)
+{
+    (void)state;
+    static const enum kp_format with_place[] = {KP_FORMAT_TABLE, KP_FORMAT_JSON, KP_FORMAT_NDJSON,
+                                                KP_FORMAT_LINE};
+    static const char *const marks[] = {"incomplete", "\"error\":{\"code\":\"limit\"",
+                                        "{\"error\":{\"code\":\"limit\"", "# error "};
+    struct kp_error err;
+    kp_error_set(&err, KP_LIMIT, "the memory cap");
+    for (size_t i = 0; i < KP_ARRAY_LEN(marks); i++) {
+        struct kp_buf out = {0};
+        struct kp_term term = {0};
+        struct kp_render *render = NULL;
+        assert_int_equal(kp_render_open(with_place[i], &schema, "x", &term, keep, &out, &render),
+                         KP_OK);
+        assert_int_equal(kp_render_fail(render, &err), KP_OK);
+        assert_non_null(strstr(kp_buf_cstr(&out), marks[i]));
+        kp_render_close(render);
+        kp_buf_deinit(&out);
+    }
+}
+
+static void errors_point_at_the_place(void **state)
+{
+    (void)state;
+    static const char query[] = "clock\n| where x\tcomn == 1\n";
+    struct kp_term term = {0};
+    struct kp_buf out = {0};
+    struct kp_error err;
+    kp_error_set(&err, KP_INVALID, "unknown column 'comn'");
+    kp_error_place(&err, 2, 11, 4);
+    kp_error_hint(&err, "did you mean comm?");
+    kp_render_error(&err, kp_str_from(query), "kpq", &term, &out);
+    assert_string_equal(kp_buf_cstr(&out), "kpq: unknown column 'comn' (line 2, column 11)\n"
+                                           "  | where x comn == 1\n"
+                                           "            ^~~~\n"
+                                           "hint: did you mean comm?\n");
+    kp_buf_clear(&out);
+    kp_error_place(&err, 9, 4000, 4000); /* a place outside the text is no place, but no crash */
+    kp_render_error(&err, kp_str_from(query), "kpq", &term, &out);
+    assert_non_null(strstr(kp_buf_cstr(&out), "unknown column"));
+    kp_error_place(&err, 1, 4000, 4000);
+    kp_render_error(&err, kp_str_from(query), "kpq", &term, &out);
+    kp_buf_deinit(&out);
+}
+
+static void formats_have_names(void **state)
+{
+    (void)state;
+    for (int i = 0; i < KP_FORMAT_COUNT; i++) {
+        enum kp_format back;
+        assert_true(kp_format_parse(kp_str_from(kp_format_name((enum kp_format)i)), &back));
+        assert_int_equal(back, i);
+    }
+    enum kp_format none;
+    assert_false(kp_format_parse(KP_STR("xml"), &none));
+    char name[KP_RENDER_NAME_MAX];
+    kp_render_name(KP_STR("  CAUSES OF txn 1"), name);
+    assert_string_equal(name, "causes");
+    kp_render_name(KP_STR("| !"), name);
+    assert_string_equal(name, "rows");
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(csv_quotes_as_rfc_4180),
+        cmocka_unit_test(ndjson_escapes_and_keeps_integers),
+        cmocka_unit_test(line_protocol_escapes_tags_and_fields),
+        cmocka_unit_test(table_aligns_and_disarms),
+        cmocka_unit_test(json_is_one_document),
+        cmocka_unit_test(tables_fit_the_terminal),
+        cmocka_unit_test(long_tables_stream),
+        cmocka_unit_test(timeline_draws_on_one_axis),
+        cmocka_unit_test(timeline_needs_an_interval),
+        cmocka_unit_test(a_reader_that_left_ends_the_work),
+        cmocka_unit_test(a_broken_answer_says_so),
+        cmocka_unit_test(errors_point_at_the_place),
+        cmocka_unit_test(formats_have_names),
+    };
+    setlocale(LC_CTYPE, "C.UTF-8");
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
