@@ -18,7 +18,7 @@ static __always_inline u16 shown_state(const struct task_struct *prev, u32 state
 {
     u32 bits = (state | (u32)prev->exit_state) & TASK_REPORT;
 
-    if (preempt && state == 0)
+    if (preempt) /* stays on the run queue even when it was about to sleep */
         return SHOWN_PREEMPTED;
     if ((state & TASK_NOLOAD_D) == TASK_NOLOAD_D)
         return SHOWN_IDLE;
