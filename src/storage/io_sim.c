@@ -657,7 +657,7 @@ struct kp_sim *kp_sim_clone(const struct kp_sim *sim, uint64_t seed)
     table_copy(&copy->durable, &sim->durable);
     copy->log = array_copy(sim->log, sim->log_count * sizeof(*sim->log));
     copy->log_count = sim->log_count;
-    copy->log_capacity = KP_MAX(sim->log_count, 1);
+    copy->log_capacity = sim->log_count;
     return copy;
 }
 

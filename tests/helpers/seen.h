@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
  * What a store's directory holds, read below snapshots and scans: segments in order, then the log.
- * Rows for it are made by feed_*: the event number is the row's name, its value is derived from that
- * name, its time ascends with it. So a reader can tell without a model whether a row is whole, and a
- * list of names says whether something is missing, invented, doubled or out of order.
+ * Rows for it are made by feed_*: the event number is the row's name, its value is derived from
+ * that name, its time ascends with it. So a reader can tell without a model whether a row is whole,
+ * and a list of names says whether something is missing, invented, doubled or out of order.
  */
 #ifndef KP_TESTS_SEEN_H
 #define KP_TESTS_SEEN_H

@@ -361,9 +361,9 @@ static void the_same_seed_gives_the_same_disk(void **state)
     assert_int_not_equal(crash_hash(11), crash_hash(12));
 }
 
-#define EACH_BACKEND(test)                                                                         \
-    cmocka_unit_test_setup_teardown(test, setup_uring, teardown),                                  \
-        cmocka_unit_test_setup_teardown(test, setup_threads, teardown),                            \
+#define EACH_BACKEND(test)                                              \
+    cmocka_unit_test_setup_teardown(test, setup_uring, teardown),       \
+        cmocka_unit_test_setup_teardown(test, setup_threads, teardown), \
         cmocka_unit_test_setup_teardown(test, setup_sim, teardown)
 
 int main(void)
