@@ -32,6 +32,8 @@ struct kp_recorder_opts tape_opts(uint64_t kinds)
 
 static void keep(struct tape *tape, const struct kp_source_span *span)
 {
+    if (span->size_bytes == 0)
+        return;
     if (tape->size_bytes + span->size_bytes > tape->capacity_bytes) {
         tape->capacity_bytes = 2 * (tape->size_bytes + span->size_bytes) + (1 << 20);
         tape->bytes = realloc(tape->bytes, tape->capacity_bytes);

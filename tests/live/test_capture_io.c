@@ -195,7 +195,7 @@ static void a_full_group_has_a_victim(void **state)
             continue;
         victims++;
         assert_int_equal(rec->uid, getuid());
-        assert_in_range(rec->total_vm, FILE_BYTES / 4096, 100 * FILE_BYTES / 4096);
+        assert_true(rec->total_vm >= FILE_BYTES / 4096);
     }
     TAPE_EACH(rec, &tape, SIGNAL)
     {

@@ -25,6 +25,7 @@
 struct told {
     pid_t holder, waiter;
     int fd;
+    bool over; /* the holder has had its turns */
 };
 
 static void *read_long(void *arg)
@@ -40,6 +41,7 @@ static void *read_long(void *arg)
         munmap(into, LONG_READ);
         sleep_ns(2 * KP_MS);
     }
+    __atomic_store_n(&told->over, true, __ATOMIC_RELEASE);
     return told;
 }
 
@@ -56,7 +58,7 @@ static int contend(void *arg)
     if (told->fd < 0 || ftruncate(told->fd, (off_t)LONG_READ * TURNS * 2) != 0 ||
         pthread_create(&thread, NULL, read_long, told) != 0)
         return 1;
-    for (int i = 0; i < TURNS * 20; i++) {
+    while (!__atomic_load_n(&told->over, __ATOMIC_ACQUIRE)) {
         if (read(told->fd, &byte, 1) != 1)
             return 1;
         sleep_ns(KP_MS);
