@@ -55,8 +55,7 @@ struct program {
 #define IN_IRQ (BIT(IRQ) | BIT(SOFTIRQ) | BIT(SCHED_WAKING))
 
 /* In order of attaching: interrupts first, since the waking programs ask what they saw; ends before
- * begins, so that no begin waits for an end nobody sees. The first a kind needs is named to people.
- */
+ * begins, so that no begin waits for an end nobody sees. */
 static const struct program PROGRAMS[] = {
     {"kp_irq_exit", "irq_handler_exit", 3, 3, BIT(IRQ), BIT(SOFTIRQ) | BIT(SCHED_WAKING)},
     {"kp_irq_entry", "irq_handler_entry", 2, 2, BIT(IRQ), BIT(SOFTIRQ) | BIT(SCHED_WAKING)},
@@ -191,7 +190,9 @@ static const char *probe(const struct btf *btf, const struct program *program)
     return NULL;
 }
 
-/* A program that only serves kinds that cannot be had, or are not wanted, is not loaded. */
+static const char IDLE[] = "switched off";
+
+/* A program that only serves kinds that cannot be had, or are not wanted, is not used. */
 static void drop_idle_programs(struct kp_source *source)
 {
     uint64_t possible = source->wanted;
@@ -202,7 +203,7 @@ static void drop_idle_programs(struct kp_source *source)
     }
     for (size_t i = 0; i < PROGRAMS_COUNT; i++) {
         if (!source->unusable[i] && ((PROGRAMS[i].needs | PROGRAMS[i].helps) & possible) == 0)
-            source->unusable[i] = "switched off";
+            source->unusable[i] = IDLE;
     }
 }
 
@@ -383,6 +384,12 @@ static kp_status map_cpus(struct kp_source *source, struct kp_error *err)
 
 /* --- attaching --- */
 
+static void unlink_program(struct kp_source *source, size_t index)
+{
+    bpf_link__destroy(source->links[index]);
+    source->links[index] = NULL;
+}
+
 static void attach(struct kp_source *source)
 {
     for (size_t i = 0; i < PROGRAMS_COUNT; i++) {
@@ -395,32 +402,48 @@ static void attach(struct kp_source *source)
                  strerror(errno));
         source->unusable[i] = source->refusal[i];
     }
+    drop_idle_programs(source);
+    for (size_t i = 0; i < PROGRAMS_COUNT; i++) {
+        if (source->unusable[i])
+            unlink_program(source, i);
+    }
 }
 
-/* A kind is on when all it needs is attached, and at least one program is. */
+/* First program that serves the kind, used or refused as asked; NULL when there is none. */
+static const struct program *find_program(const struct kp_source *source, uint64_t kind,
+                                          bool needed, bool used, const char **out_why)
+{
+    for (size_t i = 0; i < PROGRAMS_COUNT; i++) {
+        uint64_t serves = needed ? PROGRAMS[i].needs : PROGRAMS[i].helps;
+        if (!(serves & kind) || (source->unusable[i] == NULL) != used ||
+            source->unusable[i] == IDLE)
+            continue;
+        *out_why = source->unusable[i];
+        return &PROGRAMS[i];
+    }
+    return NULL;
+}
+
+/* A kind is on when nothing it needs was refused, and at least one program is there. */
 static void kind_state(const struct kp_source *source, struct kp_kind_state *out)
 {
-    uint64_t bit = 1ull << out->stream->number;
-    const struct program *first = NULL, *missing = NULL;
-    const char *missing_why = NULL;
+    uint64_t kind = 1ull << out->stream->number;
+    const char *why = NULL;
+    const struct program *refused = find_program(source, kind, true, false, &why), *used = NULL;
 
-    for (size_t i = 0; i < PROGRAMS_COUNT; i++) {
-        const struct program *program = &PROGRAMS[i];
-        if (!((program->needs | program->helps) & bit))
-            continue;
-        if (!source->unusable[i]) {
-            first = !first || (program->needs & bit && !(first->needs & bit)) ? program : first;
-        } else if (program->needs & bit || (!missing && !first)) {
-            missing = program;
-            missing_why = source->unusable[i];
-        }
+    if (!refused) {
+        used = find_program(source, kind, true, true, &why);
+        if (!used)
+            used = find_program(source, kind, false, true, &why);
+        if (!used)
+            refused = find_program(source, kind, false, false, &why);
     }
-    if (first && (!missing || !(missing->needs & bit))) {
-        out->on = true;
-        snprintf(out->why, sizeof(out->why), "tp_btf/%s", first->tracepoint);
-        return;
-    }
-    snprintf(out->why, sizeof(out->why), "%s: %s", missing->tracepoint, missing_why);
+    out->on = used != NULL;
+    if (used)
+        snprintf(out->why, sizeof(out->why), "tp_btf/%s", used->tracepoint);
+    else
+        snprintf(out->why, sizeof(out->why), "%s: %s", refused ? refused->tracepoint : "programs",
+                 why ? why : "none");
 }
 
 static void tell_kinds(struct kp_source *source)
@@ -444,10 +467,8 @@ static void tell_kinds(struct kp_source *source)
 
 static void detach(struct kp_source *source)
 {
-    for (size_t i = 0; i < PROGRAMS_COUNT; i++) {
-        bpf_link__destroy(source->links[i]);
-        source->links[i] = NULL;
-    }
+    for (size_t i = 0; i < PROGRAMS_COUNT; i++)
+        unlink_program(source, i);
 }
 
 /* --- the task scan --- */
@@ -457,8 +478,7 @@ static kp_status scan_error(struct kp_error *err, int os_errno)
     return kp_error_os(err, kp_status_from_errno(os_errno), os_errno, "cannot list the threads");
 }
 
-/* Reads the iterator's file to its end; it gives whole records. Without a sink one read is enough.
- */
+/* Reads the iterator's file, which gives whole records. Without a sink one read is enough. */
 static kp_status scan_read(int fd, kp_source_sink sink, void *ctx, struct kp_error *err)
 {
     struct kp_record_TASK buffer[SCAN_RECORDS];
