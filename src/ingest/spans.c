@@ -2,8 +2,8 @@
  *
  * Spans become rows. Clients send a request again when its answer was lost, so the last
  * WINDOW_SPANS stored (trace id, span id) pairs are remembered and not stored twice; a pair is
- * remembered only once its row was taken by the store. The window belongs to one store at a time:
- * event numbers of a store never go back, so a number below the last one means another store.
+ * remembered only once its row was taken by the store. The window belongs to one open store at a
+ * time: event numbers of a store never go back, nor do the rows appended since it was opened.
  */
 #include "ingest/spans.h"
 
@@ -29,6 +29,7 @@ struct span_key {
 struct window {
     struct kp_store *store;
     uint64_t seq_next; /* of the store, when the window was last used */
+    uint64_t rows;     /* appended to it by then */
     uint64_t ticket;   /* covers every span remembered */
     uint64_t added;    /* keys so far; the oldest of WINDOW_SPANS is overwritten */
     struct span_key keys[WINDOW_SPANS];
@@ -129,11 +130,14 @@ static bool window_ready(struct kp_store *store)
         window = calloc(1, sizeof(*window));
     if (window == NULL)
         return false;
+    struct kp_store_stat stat;
+    kp_store_stat(store, &stat);
     uint64_t next = kp_store_seq(store, 0);
-    if (window->store != store || next < window->seq_next)
+    if (window->store != store || next < window->seq_next || stat.rows_appended < window->rows)
         memset(window, 0, sizeof(*window));
     window->store = store;
     window->seq_next = next;
+    window->rows = stat.rows_appended;
     return true;
 }
 
@@ -425,6 +429,7 @@ static kp_status append_rows(struct sink *sink)
     kp_builder_reset(&sink->builder);
     if (status == KP_OK) {
         sink->result.spans += rows;
+        window->rows += rows;
         window->ticket = KP_MAX(window->ticket, ticket);
         sink->result.ticket = window->ticket;
     } else {

@@ -26,6 +26,7 @@ struct kp_store {
     uint32_t count, capacity;
     uint64_t seq;
     uint64_t ticket;
+    uint64_t appended;
     kp_status fail; /* answer of the next fail_count appends */
     uint32_t fail_count;
     uint32_t appends;
@@ -81,6 +82,13 @@ uint64_t kp_store_seq(struct kp_store *store, uint32_t count)
     return first;
 }
 
+void kp_store_stat(struct kp_store *store, struct kp_store_stat *out)
+{
+    pthread_mutex_lock(&store->lock);
+    *out = (struct kp_store_stat){.rows_appended = store->appended};
+    pthread_mutex_unlock(&store->lock);
+}
+
 static void fake_keep(struct kp_store *store, const struct kp_batch *batch, uint32_t row)
 {
     if (store->count == store->capacity) {
@@ -113,6 +121,7 @@ kp_status kp_store_append(struct kp_store *store, const struct kp_batch *batch,
     } else {
         for (uint32_t i = 0; i < kp_batch_count(batch); i++)
             fake_keep(store, batch, kp_batch_row(batch, i));
+        store->appended += kp_batch_count(batch);
         store->ticket++;
         if (out_ticket != NULL)
             *out_ticket = store->ticket;
