@@ -1,0 +1,434 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * Verify: reads every byte that counts and checks everything a reader relies on: sums at their
+ * places, the order of rows, the ranges and thread sets that pruning trusts, the exact indexes, the
+ * row counts, and that segments and log follow each other without a hole. Findings are collected,
+ * never the end of the run: the report is about the whole store.
+ */
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "base/assert.h"
+#include "storage/order.h"
+#include "storage/segment.h"
+
+#define TRIES 16
+
+struct verifier {
+    const struct kp_io *io;
+    struct kp_io_queue *queue;
+    const char *dir;
+    void (*found)(void *ctx, const struct kp_damage *damage);
+    void (*progress)(void *ctx, uint64_t done, uint64_t total);
+    void *ctx;
+    uint64_t total;        /* bytes of the segments */
+    uint64_t checked_id;   /* segments up to here are done */
+    uint64_t checked_last; /* log sequence they reach to */
+    struct kp_verify_report report;
+    kp_status status; /* of callbacks: out of memory */
+};
+
+/* The segment in work. */
+struct checking {
+    struct verifier *verifier;
+    const char *path;
+    const struct kpi_segment_meta *meta;
+    struct kpi_segment segment;
+    struct kp_actors *actors;
+    const struct kpi_block_ref *ref;
+    const struct kp_batch *batch;
+    struct kpi_row_key last[KP_STREAM_MAX]; /* of the stream so far */
+    bool seen[KP_STREAM_MAX];
+    uint64_t rows_by_stream[KP_STREAM_MAX];
+};
+
+static void report_damage(struct verifier *verifier, const struct kp_damage *damage)
+{
+    verifier->report.damaged++;
+    if (verifier->found != NULL)
+        verifier->found(verifier->ctx, damage);
+}
+
+static void on_damage(void *ctx, const struct kp_damage *damage)
+{
+    report_damage(ctx, damage);
+}
+
+static void segment_damage(const struct checking *checking, const char *what)
+{
+    const struct kpi_segment_meta *meta = checking->meta;
+    struct kp_damage damage = {.file = checking->path,
+                               .size = meta->bytes,
+                               .from = meta->ts_min,
+                               .to = meta->ts_max,
+                               .rows = (int64_t)meta->rows,
+                               .what = what};
+    report_damage(checking->verifier, &damage);
+}
+
+static void block_damage(const struct checking *checking, const char *what)
+{
+    const struct kpi_block_ref *ref = checking->ref;
+    struct kp_damage damage = {.file = checking->path,
+                               .offset = ref->offset,
+                               .size = ref->size,
+                               .from = ref->ts_min,
+                               .to = ref->ts_max,
+                               .rows = ref->rows,
+                               .what = what};
+    report_damage(checking->verifier, &damage);
+}
+
+/* ---------- one block: order, ranges, indexes ---------- */
+
+static struct kpi_row_key batch_key(const struct kp_batch *batch, uint32_t row)
+{
+    return (struct kpi_row_key){.ts = batch->cols[KP_COL_TS].i64[row],
+                                .seq = (uint64_t)batch->cols[KP_COL_SEQ].i64[row],
+                                .cpu = (uint32_t)batch->cols[KP_COL_CPU].i64[row],
+                                .actor = (kp_actor_id)batch->cols[KP_COL_ACTOR].i64[row]};
+}
+
+static bool rows_in_order(struct checking *checking)
+{
+    const struct kp_batch *batch = checking->batch;
+    uint8_t stream = batch->stream->number;
+    for (uint32_t row = 0; row < batch->rows; row++) {
+        struct kpi_row_key key = batch_key(batch, row);
+        if (checking->seen[stream] &&
+            kpi_row_compare(checking->actors, &checking->last[stream], &key) > 0)
+            return false;
+        checking->last[stream] = key;
+        checking->seen[stream] = true;
+    }
+    return true;
+}
+
+static bool ranges_hold(const struct checking *checking)
+{
+    const struct kpi_block_ref *ref = checking->ref;
+    for (uint32_t row = 0; row < checking->batch->rows; row++) {
+        struct kpi_row_key key = batch_key(checking->batch, row);
+        if (key.ts < ref->ts_min || key.ts > ref->ts_max || key.seq < ref->seq_min ||
+            key.seq > ref->seq_max)
+            return false;
+    }
+    return true;
+}
+
+static bool sets_hold(const struct checking *checking)
+{
+    const struct kp_batch *batch = checking->batch;
+    for (uint32_t s = 0; s < checking->ref->sets_count; s++) {
+        uint32_t column = checking->ref->sets[s].column;
+        if (column >= batch->cols_count || batch->cols[column].type != KP_TYPE_ACTOR)
+            return false;
+        for (uint32_t row = 0; row < batch->rows; row++) {
+            int64_t id = batch->cols[column].i64[row];
+            int64_t tid = kp_actors_get(batch->actors, (kp_actor_id)id)->tid;
+            if ((row == 0 || id != batch->cols[column].i64[row - 1]) &&
+                !kpi_block_ref_has_tid(checking->ref, column, &tid, 1))
+                return false;
+        }
+    }
+    return true;
+}
+
+static bool value_is_indexed(const struct checking *checking, uint32_t column, uint32_t row,
+                             bool *marks)
+{
+    const struct kpi_footer *footer = &checking->segment.footer;
+    struct kp_str value = kp_vec_str(&checking->batch->cols[column], row);
+    uint32_t block = (uint32_t)(checking->ref - footer->blocks);
+    if (value.len == 0)
+        return true;
+    marks[block] = false;
+    return kpi_exact_find(footer, checking->batch->stream->number, column, value, marks) &&
+           marks[block];
+}
+
+static bool exact_holds(const struct checking *checking)
+{
+    const struct kp_batch *batch = checking->batch;
+    bool holds = true;
+    bool *marks = calloc(checking->segment.footer.blocks_count, sizeof(*marks));
+    if (marks == NULL) {
+        checking->verifier->status = KP_NO_MEMORY;
+        return true;
+    }
+    for (uint32_t c = 0; c < batch->cols_count && holds; c++)
+        if (batch->stream->stored[c].index == KP_INDEX_EXACT)
+            for (uint32_t row = 0; row < batch->rows && holds; row++)
+                holds = value_is_indexed(checking, c, row, marks);
+    free(marks);
+    return holds;
+}
+
+static void block_content(struct checking *checking, const struct kp_batch *batch)
+{
+    checking->batch = batch;
+    if (!rows_in_order(checking))
+        block_damage(checking, "rows are out of order");
+    if (!ranges_hold(checking))
+        block_damage(checking, "rows lie outside the ranges of the page index");
+    if (!sets_hold(checking))
+        block_damage(checking, "the page index lacks a thread that occurs");
+    if (!exact_holds(checking))
+        block_damage(checking, "the exact index lacks a value that occurs");
+}
+
+static void block_read(struct checking *checking, uint8_t *bytes)
+{
+    struct verifier *verifier = checking->verifier;
+    const struct kpi_block_ref *ref = checking->ref;
+    struct kpi_block block;
+    kp_status status = kpi_segment_read(&checking->segment, verifier->queue, ref, bytes, &block);
+    if (status != KP_OK) {
+        block_damage(checking, status == KP_CORRUPT ? "block does not match its sum"
+                                                    : kp_status_text(status));
+        return;
+    }
+    struct kp_arena arena = {0};
+    struct kp_batch batch;
+    status = kpi_block_decode(bytes, ref->size, UINT64_MAX, checking->actors, &arena, &batch);
+    if (status == KP_OK)
+        block_content(checking, &batch);
+    else if (status == KP_NO_MEMORY)
+        verifier->status = status;
+    else
+        block_damage(checking, "a column of the block does not decode");
+    kp_arena_deinit(&arena);
+}
+
+/* ---------- one segment ---------- */
+
+static bool header_holds(const struct checking *checking)
+{
+    uint8_t header[KPI_SEGMENT_HEADER];
+    const struct kpi_segment *segment = &checking->segment;
+    int64_t got = kp_io_once(segment->io, checking->verifier->queue, KP_IO_READ, segment->file,
+                             header, sizeof(header), 0);
+    return got == (int64_t)sizeof(header) &&
+           kp_load_u64(header + KPI_SEGMENT_AT_MAGIC) == KPI_SEGMENT_MAGIC &&
+           kp_load_u64(header + KPI_SEGMENT_AT_ID) == checking->meta->id &&
+           kp_load_u64(header + KPI_SEGMENT_AT_SUM) == kp_hash64(header, KPI_SEGMENT_AT_SUM, 0);
+}
+
+static void blocks_check(struct checking *checking)
+{
+    struct verifier *verifier = checking->verifier;
+    const struct kpi_footer *footer = &checking->segment.footer;
+    uint64_t expected = KPI_SEGMENT_HEADER;
+    for (uint32_t b = 0; b < footer->blocks_count && verifier->status == KP_OK; b++) {
+        checking->ref = &footer->blocks[b];
+        uint8_t *bytes = malloc(checking->ref->size);
+        if (bytes == NULL) {
+            verifier->status = KP_NO_MEMORY;
+            return;
+        }
+        if (checking->ref->offset != expected)
+            block_damage(checking, "blocks leave a hole or overlap");
+        block_read(checking, bytes);
+        free(bytes);
+        expected = checking->ref->offset + checking->ref->size;
+        if (checking->ref->stream != NULL)
+            checking->rows_by_stream[checking->ref->stream->number] += checking->ref->rows;
+        verifier->report.blocks++;
+        verifier->report.rows += checking->ref->rows;
+        verifier->report.bytes += checking->ref->size;
+        if (verifier->progress != NULL)
+            verifier->progress(verifier->ctx, verifier->report.bytes, verifier->total);
+    }
+    verifier->report.pages += footer->pages;
+}
+
+static void segment_content(struct checking *checking)
+{
+    const struct kpi_segment_meta *meta = checking->meta;
+    const struct kpi_segment *segment = &checking->segment;
+    if (segment->size != meta->bytes)
+        segment_damage(checking, "the file has another size than the manifest says");
+    if (segment->footer_hash.lo != meta->footer_hash.lo ||
+        segment->footer_hash.hi != meta->footer_hash.hi)
+        segment_damage(checking, "the file is not the one the manifest names");
+    if (!header_holds(checking))
+        segment_damage(checking, "the header is damaged");
+    blocks_check(checking);
+    if (memcmp(checking->rows_by_stream, meta->rows_by_stream, sizeof(meta->rows_by_stream)) != 0)
+        segment_damage(checking, "row counts differ from the manifest's");
+}
+
+static kp_status segment_check(struct verifier *verifier, const struct kpi_segment_meta *meta)
+{
+    struct kp_buf path = {0};
+    kpi_segment_path(verifier->dir, meta->id, &path);
+    struct checking *checking = calloc(1, sizeof(*checking));
+    kp_status status = checking == NULL ? KP_NO_MEMORY : KP_OK;
+    if (status == KP_OK) {
+        *checking =
+            (struct checking){.verifier = verifier, .path = kp_buf_cstr(&path), .meta = meta};
+        status = kp_actors_init(&checking->actors);
+    }
+    if (status == KP_OK) {
+        status = kpi_segment_open(verifier->io, verifier->queue, checking->path, meta->id,
+                                  &checking->segment, NULL);
+        if (status == KP_OK)
+            segment_content(checking);
+        else if (status != KP_NO_MEMORY)
+            segment_damage(checking, "segment does not open: missing or cut off");
+        status = status == KP_NO_MEMORY ? status : verifier->status;
+        kpi_segment_close(&checking->segment);
+        kp_actors_deinit(checking->actors);
+    }
+    verifier->report.files++;
+    free(checking);
+    kp_buf_deinit(&path);
+    return status;
+}
+
+/* ---------- the chain of segments and the log ---------- */
+
+static void link_damage(struct verifier *verifier, const struct kpi_segment_meta *meta)
+{
+    struct kp_buf path = {0};
+    kpi_segment_path(verifier->dir, meta->id, &path);
+    struct kp_damage damage = {.file = kp_buf_cstr(&path),
+                               .from = 1,
+                               .to = 0,
+                               .rows = -1,
+                               .what = "log records are missing between two segments"};
+    report_damage(verifier, &damage);
+    kp_buf_deinit(&path);
+}
+
+static kp_status segments_check(struct verifier *verifier, const struct kpi_manifest *manifest)
+{
+    verifier->total = 0;
+    for (uint32_t i = 0; i < manifest->count; i++)
+        verifier->total += manifest->segments[i].bytes;
+    for (uint32_t i = 0; i < manifest->count; i++) {
+        const struct kpi_segment_meta *meta = &manifest->segments[i];
+        if (meta->id <= verifier->checked_id)
+            continue;
+        if (verifier->checked_id != 0 && meta->wal_first != verifier->checked_last + 1)
+            link_damage(verifier, meta);
+        kp_status status = segment_check(verifier, meta);
+        if (status != KP_OK)
+            return status;
+        verifier->checked_id = meta->id;
+        verifier->checked_last = meta->wal_last;
+    }
+    return KP_OK;
+}
+
+static void record_damage(struct verifier *verifier, const struct kpi_wal_record *record,
+                          const char *what)
+{
+    struct kp_damage damage = {.file = record->file,
+                               .offset = record->offset,
+                               .size = record->payload_size,
+                               .from = record->ts_min,
+                               .to = record->ts_max,
+                               .rows = record->rows,
+                               .what = what};
+    report_damage(verifier, &damage);
+}
+
+/* Decodes the blocks of a record; returns the rows in them. */
+static uint64_t record_blocks(struct verifier *verifier, const struct kpi_wal_record *record,
+                              struct kp_actors *actors)
+{
+    const uint8_t *at = record->payload;
+    size_t left = record->payload_size;
+    uint64_t rows = 0;
+    while (left > 0) {
+        struct kp_arena arena = {0};
+        struct kp_batch batch;
+        struct kpi_block_info info;
+        kp_status status = kpi_block_peek(at, left, &info);
+        if (status == KP_OK)
+            status = kpi_block_decode(at, left, UINT64_MAX, actors, &arena, &batch);
+        kp_arena_deinit(&arena);
+        if (status == KP_NO_MEMORY)
+            verifier->status = status;
+        if (status != KP_OK)
+            break;
+        verifier->report.blocks++;
+        rows += info.rows;
+        at += info.size;
+        left -= info.size;
+    }
+    return rows;
+}
+
+static bool on_record(void *ctx, const struct kpi_wal_record *record)
+{
+    struct verifier *verifier = ctx;
+    struct kp_actors *actors;
+    if (kp_actors_init(&actors) != KP_OK) {
+        verifier->status = KP_NO_MEMORY;
+        return false;
+    }
+    uint64_t rows = record_blocks(verifier, record, actors);
+    kp_actors_deinit(actors);
+    if (rows != record->rows && verifier->status == KP_OK)
+        record_damage(verifier, record, "blocks of the log record do not read or lack rows");
+    verifier->report.rows += rows;
+    verifier->report.bytes += record->payload_size;
+    return verifier->status == KP_OK;
+}
+
+/* One pass; BUSY when a writer recycled the log underneath. Findings of an undone pass are undone.
+ */
+static kp_status store_check(struct verifier *verifier, struct kp_error *err)
+{
+    struct kpi_manifest manifest;
+    kp_status status =
+        kpi_manifest_read(verifier->io, verifier->dir, &manifest, on_damage, verifier, err);
+    if (status != KP_OK)
+        return status;
+    status = segments_check(verifier, &manifest);
+    struct kp_verify_report before = verifier->report;
+    uint64_t last = 0;
+    if (status == KP_OK)
+        status = kpi_wal_read(verifier->io, verifier->dir, manifest.sealed_through, on_record,
+                              on_damage, verifier, &last, err);
+    if (status == KP_BUSY)
+        verifier->report = before;
+    if (status == KP_OK)
+        status = verifier->status;
+    kpi_manifest_deinit(&manifest);
+    return status;
+}
+
+kp_status kp_verify(const char *dir, const struct kp_io *io,
+                    void (*found)(void *ctx, const struct kp_damage *damage),
+                    void (*progress)(void *ctx, uint64_t done, uint64_t total), void *ctx,
+                    struct kp_verify_report *out, struct kp_error *err)
+{
+    struct verifier verifier = {.io = io == NULL ? kp_io_default() : io,
+                                .dir = dir,
+                                .found = found,
+                                .progress = progress,
+                                .ctx = ctx};
+    kp_status status = verifier.io->queue_open(verifier.io, 4, &verifier.queue);
+    if (status != KP_OK)
+        return kp_error_set(err, status, "cannot verify %s: no I/O queue", dir);
+    status = KP_BUSY;
+    for (int i = 0; i < TRIES && status == KP_BUSY; i++)
+        status = store_check(&verifier, err);
+    verifier.io->queue_close(verifier.queue);
+    if (status != KP_OK && status != KP_CORRUPT)
+        return status == KP_NO_MEMORY
+                   ? kp_error_set(err, status, "cannot verify %s: out of memory", dir)
+                   : status;
+    *out = verifier.report;
+    if (status == KP_OK && verifier.report.damaged > 0) {
+        kp_error_set(err, KP_CORRUPT, "%s has %" PRIu64 " damaged places", dir,
+                     verifier.report.damaged);
+        kp_error_hint(err, "what is listed cannot be read; everything else is whole");
+        return KP_CORRUPT;
+    }
+    return status;
+}
