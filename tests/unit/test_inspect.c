@@ -49,7 +49,7 @@ static int setup(void **state)
     static const struct kp_store_opts small = {
         .manual = true, .segment_bytes_max = 16 * 1024, .wal_file_bytes = 128 * 1024};
     struct fixture *fix = calloc(1, sizeof(*fix));
-    strcpy(fix->dir, "/tmp/kprobe-inspect-XXXXXX");
+    snprintf(fix->dir, sizeof(fix->dir), "%s", "/tmp/kprobe-inspect-XXXXXX");
     assert_non_null(mkdtemp(fix->dir));
     struct kp_store *store;
     assert_int_equal(kp_store_open(fix->dir, &small, &store, NULL), KP_OK);

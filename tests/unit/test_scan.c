@@ -121,7 +121,7 @@ static int setup(void **state)
                                  .threads = 60,
                                  .names = 400,
                                  .late_every = 100};
-    strcpy(fix->dir, "/tmp/kprobe-scan-XXXXXX");
+    snprintf(fix->dir, sizeof(fix->dir), "%s", "/tmp/kprobe-scan-XXXXXX");
     assert_non_null(mkdtemp(fix->dir));
     char seg[80];
     snprintf(seg, sizeof(seg), "%s/seg", fix->dir);

@@ -34,7 +34,7 @@ static const struct kp_store_opts small = {.manual = true,
 static int setup(void **state)
 {
     struct fixture *fix = calloc(1, sizeof(*fix));
-    strcpy(fix->dir, "/tmp/kprobe-snap-XXXXXX");
+    snprintf(fix->dir, sizeof(fix->dir), "%s", "/tmp/kprobe-snap-XXXXXX");
     assert_non_null(mkdtemp(fix->dir));
     struct kp_error err = {0};
     if (kp_store_open(fix->dir, &small, &fix->store, &err) != KP_OK)

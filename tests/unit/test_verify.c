@@ -44,7 +44,7 @@ static void append(struct fixture *fix, struct kp_store *store, struct rows_gen 
 static int setup(void **state)
 {
     struct fixture *fix = calloc(1, sizeof(*fix));
-    strcpy(fix->dir, "/tmp/kprobe-verify-XXXXXX");
+    snprintf(fix->dir, sizeof(fix->dir), "%s", "/tmp/kprobe-verify-XXXXXX");
     assert_non_null(mkdtemp(fix->dir));
     struct kp_store *store;
     assert_int_equal(kp_store_open(fix->dir, &small, &store, NULL), KP_OK);
