@@ -1,0 +1,323 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * CAUSES OF txn and EVIDENCE OF: find the transaction, read the events around it, walk, compare
+ * with its class, rank, and put the result into columns.
+ */
+#include <stdio.h>
+#include <string.h>
+
+#include "base/assert.h"
+#include "causal/causal_int.h"
+
+#define WITHIN_DEFAULT (2 * KP_SEC)
+#define AFTER          (100 * KP_MS) /* events read after the last span */
+#define LATE_MAX       (10 * KP_SEC) /* work that outlives the root is followed this far */
+#define AHEAD          (2 * KP_SEC)  /* joined rows that end later */
+
+enum causes_column {
+    C_RANK, C_ROOT, C_KIND, C_SUBKIND, C_START, C_DUR, C_EXCESS, C_SHARE, C_HOST, C_CPU, C_TID,
+    C_PID, C_COMM, C_CGROUP, C_SPAN, C_TXN, C_CULPRIT_PID, C_CULPRIT_TID, C_CULPRIT_COMM,
+    C_CULPRIT_CGROUP, C_OBJECT, C_RULE, C_STRENGTH, C_GAP, C_SKEW, C_STOP, C_NOTE, C_EVIDENCE
+};
+
+static const struct kp_field causes_fields[] = {
+    [C_RANK] = {KP_STR("rank"), KP_TYPE_I64, KP_UNIT_NONE, 0},
+    [C_ROOT] = {KP_STR("root"), KP_TYPE_BOOL, KP_UNIT_NONE, 0},
+    [C_KIND] = {KP_STR("kind"), KP_TYPE_STR, KP_UNIT_NONE, 0},
+    [C_SUBKIND] = {KP_STR("subkind"), KP_TYPE_STR, KP_UNIT_NONE, 0},
+    [C_START] = {KP_STR("start"), KP_TYPE_TIME, KP_UNIT_NS, 0},
+    [C_DUR] = {KP_STR("dur"), KP_TYPE_DUR, KP_UNIT_NS, 0},
+    [C_EXCESS] = {KP_STR("excess_ns"), KP_TYPE_DUR, KP_UNIT_NS, 0},
+    [C_SHARE] = {KP_STR("share"), KP_TYPE_F64, KP_UNIT_PERCENT, 0},
+    [C_HOST] = {KP_STR("host"), KP_TYPE_STR, KP_UNIT_NONE, 0},
+    [C_CPU] = {KP_STR("cpu"), KP_TYPE_I64, KP_UNIT_ID, 0},
+    [C_TID] = {KP_STR("tid"), KP_TYPE_I64, KP_UNIT_ID, 0},
+    [C_PID] = {KP_STR("pid"), KP_TYPE_I64, KP_UNIT_ID, 0},
+    [C_COMM] = {KP_STR("comm"), KP_TYPE_STR, KP_UNIT_NONE, 0},
+    [C_CGROUP] = {KP_STR("cgroup"), KP_TYPE_STR, KP_UNIT_NONE, 0},
+    [C_SPAN] = {KP_STR("span"), KP_TYPE_STR, KP_UNIT_NONE, 0},
+    [C_TXN] = {KP_STR("txn"), KP_TYPE_STR, KP_UNIT_ID, 0},
+    [C_CULPRIT_PID] = {KP_STR("culprit_pid"), KP_TYPE_I64, KP_UNIT_ID, 0},
+    [C_CULPRIT_TID] = {KP_STR("culprit_tid"), KP_TYPE_I64, KP_UNIT_ID, 0},
+    [C_CULPRIT_COMM] = {KP_STR("culprit_comm"), KP_TYPE_STR, KP_UNIT_NONE, 0},
+    [C_CULPRIT_CGROUP] = {KP_STR("culprit_cgroup"), KP_TYPE_STR, KP_UNIT_NONE, 0},
+    [C_OBJECT] = {KP_STR("object"), KP_TYPE_STR, KP_UNIT_NONE, 0},
+    [C_RULE] = {KP_STR("rule"), KP_TYPE_STR, KP_UNIT_NONE, 0},
+    [C_STRENGTH] = {KP_STR("strength"), KP_TYPE_STR, KP_UNIT_NONE, 0},
+    [C_GAP] = {KP_STR("gap_ns"), KP_TYPE_DUR, KP_UNIT_NS, 0},
+    [C_SKEW] = {KP_STR("skew_ns"), KP_TYPE_DUR, KP_UNIT_NS, 0},
+    [C_STOP] = {KP_STR("stop"), KP_TYPE_STR, KP_UNIT_NONE, 0},
+    [C_NOTE] = {KP_STR("note"), KP_TYPE_STR, KP_UNIT_NONE, 0},
+    [C_EVIDENCE] = {KP_STR("evidence"), KP_TYPE_STR, KP_UNIT_NONE, 0},
+};
+static const struct kp_schema causes_schema = {causes_fields, KP_ARRAY_LEN(causes_fields)};
+
+const struct kp_schema *kp_causes_schema(void)
+{
+    return &causes_schema;
+}
+
+/* ---------- making the answer ---------- */
+
+/* The kernel stamps of the transaction's wall-clock ones, before any event is read. */
+static kp_status window_map(struct kp_snapshot *snapshot, struct kp_arena *arena,
+                            struct kpi_txn *txn, struct kp_error *err)
+{
+    struct kpi_world *clocks;
+    kp_dur bound;
+    kp_status status = kpi_world_bare(snapshot, arena, &clocks, err);
+    if (status == KP_OK)
+        status = kpi_clocks_load(clocks, txn->from, txn->to, err);
+    if (status != KP_OK)
+        return status;
+    uint32_t host = kpi_world_host(clocks, kp_actors_get(clocks->actors, txn->actor)->host);
+    txn->from = kpi_clock_map(clocks, host, txn->from, &bound);
+    txn->to = KP_MAX(txn->from, kpi_clock_map(clocks, host, txn->to, &bound));
+    txn->last = KP_MAX(txn->to, kpi_clock_map(clocks, host, txn->last, &bound));
+    return KP_OK;
+}
+
+static kp_status world_read(struct kp_snapshot *snapshot, const struct kp_causes_req *req,
+                            struct kp_arena *arena, struct kpi_answer *answer,
+                            struct kp_error *err)
+{
+    struct kpi_txn *txn = &answer->txn;
+    kp_status status = window_map(snapshot, arena, txn, err);
+    if (status != KP_OK)
+        return status;
+    kp_dur within = req->within < 0 ? WITHIN_DEFAULT : req->within;
+    kp_time from = kpi_time_add(txn->from, -within);
+    kp_time to = kpi_time_add(KP_MIN(txn->last, kpi_time_add(txn->to, LATE_MAX)), AFTER);
+    status = kpi_world_load(snapshot, arena, from, to, AHEAD, &answer->world, err);
+    if (status == KP_OK)
+        status = kpi_world_spans(answer->world, &txn->trace, 1, txn->from,
+                                 kpi_time_add(to, AHEAD), err);
+    if (status != KP_OK)
+        return status;
+    answer->root = kpi_span_find(answer->world, txn->trace, txn->root_id);
+    kp_assert(answer->root != KPI_NONE);
+    answer->from = answer->world->spans[answer->root].from;
+    answer->to = answer->world->spans[answer->root].to;
+    return KP_OK;
+}
+
+static kp_status answer_make(struct kp_snapshot *snapshot, const struct kp_causes_req *req,
+                             struct kp_arena *arena, struct kpi_answer **out,
+                             struct kp_error *err)
+{
+    struct kpi_answer *answer = kp_arena_zalloc(arena, 1, sizeof(*answer));
+    arena->owner = "CAUSES";
+    if (answer == NULL)
+        return kp_arena_error(arena, err);
+    kp_status status = kpi_txn_find(snapshot, req, arena, &answer->txn, err);
+    struct kpi_txn wall_clock = answer->txn;
+    if (status == KP_OK)
+        status = world_read(snapshot, req, arena, answer, err);
+    if (status != KP_OK)
+        return status;
+    kpi_causes_init(&answer->causes, arena, answer->world, true);
+    struct kpi_walk walk = {.world = answer->world,
+                            .arena = arena,
+                            .txn = &answer->txn,
+                            .emit = kpi_causes_add,
+                            .ctx = &answer->causes};
+    kpi_walk_run(&walk, answer->world->spans[answer->root].thread, answer->root, answer->from,
+                 answer->to);
+    status = kpi_baseline_make(snapshot, req, &wall_clock, arena, &answer->baseline, err);
+    if (status != KP_OK)
+        return status;
+    answer->ranked = kpi_rank(&answer->causes, &answer->baseline, &answer->verdict);
+    if (answer->ranked == NULL)
+        return kp_arena_error(arena, err);
+    kp_assert(answer->causes.wall == answer->to - answer->from);
+    *out = answer;
+    return KP_OK;
+}
+
+/* ---------- columns ---------- */
+
+static struct kp_str span_text(const struct kpi_answer *answer, const struct kpi_slice *slice)
+{
+    return slice->span == KPI_NONE ? KP_STR("") : answer->world->spans[slice->span].name;
+}
+
+/* The transaction whose work this was. */
+static struct kp_str txn_text(const struct kpi_answer *answer, const struct kpi_slice *slice)
+{
+    if (slice->span == KPI_NONE)
+        return answer->txn.id;
+    const struct kpi_span *span = &answer->world->spans[slice->span];
+    if (span->txn.len > 0)
+        return span->txn;
+    return kp_str_equal(span->trace, answer->txn.trace) ? answer->txn.id : KP_STR("");
+}
+
+static void put_victim(struct kp_rows *rows, const struct kpi_answer *answer,
+                       const struct kpi_slice *slice)
+{
+    const struct kpi_world *world = answer->world;
+    if (slice->thread == KPI_NONE) {
+        const struct kp_actor *actor = kp_actors_get(world->actors, answer->txn.actor);
+        kpi_rows_str(rows, C_HOST, actor->host);
+        kpi_rows_null(rows, C_TID);
+        kpi_rows_null(rows, C_PID);
+        return;
+    }
+    const struct kpi_thread *thread = kpi_thread_of(world, slice->thread);
+    const struct kp_actor *actor = kp_actors_get(world->actors, slice->actor);
+    kpi_rows_str(rows, C_HOST, kpi_host_of(world, thread->host)->name);
+    kpi_rows_i64(rows, C_TID, thread->tid);
+    kpi_rows_i64(rows, C_PID, thread->pid);
+    kpi_rows_str(rows, C_COMM, actor->comm);
+    kpi_rows_str(rows, C_CGROUP, actor->cgroup);
+}
+
+static void put_culprit(struct kp_rows *rows, const struct kpi_answer *answer,
+                        const struct kpi_slice *slice)
+{
+    const struct kp_actor *actor = kp_actors_get(answer->world->actors, slice->culprit_actor);
+    if (slice->kind == KPI_THROTTLED)
+        kpi_rows_str(rows, C_CULPRIT_CGROUP, slice->object);
+    if (slice->culprit_actor == KP_ACTOR_UNKNOWN) {
+        kpi_rows_null(rows, C_CULPRIT_PID);
+        kpi_rows_null(rows, C_CULPRIT_TID);
+        return;
+    }
+    kpi_rows_i64(rows, C_CULPRIT_PID, actor->pid);
+    kpi_rows_i64(rows, C_CULPRIT_TID, actor->tid);
+    kpi_rows_str(rows, C_CULPRIT_COMM, actor->comm);
+    kpi_rows_str(rows, C_CULPRIT_CGROUP, actor->cgroup);
+}
+
+static struct kp_str kind_text(struct kp_arena *arena, const struct kpi_slice *slice)
+{
+    if (slice->kind != KPI_UNKNOWN)
+        return kp_str_from(kpi_kind_name(slice->kind));
+    return kpi_text(arena, "unknown(%.*s)", (int)slice->subkind.len, slice->subkind.ptr);
+}
+
+static struct kp_str note_text(const struct kpi_answer *answer, const struct kpi_cause *cause,
+                               struct kp_arena *arena)
+{
+    const struct kpi_slice *slice = &cause->largest;
+    struct kp_str txn = txn_text(answer, slice);
+    char text[256] = "", idle[KP_DUR_TEXT_MAX];
+    size_t used = 0;
+    kp_dur_format(cause->idle_elsewhere, idle);
+#define NOTE_ADD(...)                                                                              \
+    do {                                                                                           \
+        int n = snprintf(text + used, sizeof(text) - used, "%s", used > 0 ? "; " : "");            \
+        used = KP_MIN(used + (size_t)KP_MAX(n, 0), sizeof(text) - 1);                              \
+        n = snprintf(text + used, sizeof(text) - used, __VA_ARGS__);                               \
+        used = KP_MIN(used + (size_t)KP_MAX(n, 0), sizeof(text) - 1);                              \
+    } while (0)
+    if (slice->edge != KPI_RULE_ROOT)
+        NOTE_ADD("by %s", kpi_rule_name(slice->edge));
+    if (cause->slices > 1)
+        NOTE_ADD("%u parts", cause->slices);
+    if (cause->timeout)
+        NOTE_ADD("a time limit ran out on it");
+    if (txn.len > 0 && !kp_str_equal(txn, answer->txn.id))
+        NOTE_ADD("via=txn %.*s", (int)txn.len, txn.ptr);
+    if (cause->idle_elsewhere > cause->dur / 10)
+        NOTE_ADD("misplaced? another CPU was idle %s of it (affinity unknown)", idle);
+#undef NOTE_ADD
+    return kp_arena_str(arena, kp_str_from(text));
+}
+
+static struct kp_str evidence_text(const struct kpi_answer *answer, const struct kpi_cause *cause,
+                                   struct kp_arena *arena)
+{
+    struct kp_str text = KP_STR("");
+    for (uint32_t i = 0; i < cause->largest.refs_count; i++) {
+        struct kp_str ref = kpi_ref_text(answer->world, &cause->largest.refs[i], arena);
+        text = kpi_text(arena, "%.*s%s%.*s", (int)text.len, text.ptr, i > 0 ? " " : "",
+                        (int)ref.len, ref.ptr);
+    }
+    return text;
+}
+
+static double percent(kp_dur part, kp_dur whole)
+{
+    return whole <= 0 ? 0 : (double)((__int128)part * 10000 / whole) / 100;
+}
+
+static void put_cause(struct kp_rows *rows, const struct kpi_answer *answer, uint32_t rank,
+                      struct kp_arena *arena)
+{
+    const struct kpi_cause *cause = answer->ranked[rank];
+    const struct kpi_slice *slice = &cause->largest;
+    kpi_rows_add(rows);
+    kpi_rows_i64(rows, C_RANK, rank + 1);
+    kpi_rows_i64(rows, C_ROOT, cause->root);
+    kpi_rows_str(rows, C_KIND, kind_text(arena, slice));
+    kpi_rows_str(rows, C_SUBKIND, slice->kind == KPI_UNKNOWN ? KP_STR("") : slice->subkind);
+    kpi_rows_i64(rows, C_START, cause->start);
+    kpi_rows_i64(rows, C_DUR, cause->dur);
+    if (answer->baseline.used > 0)
+        kpi_rows_i64(rows, C_EXCESS, cause->excess);
+    else
+        kpi_rows_null(rows, C_EXCESS);
+    kpi_rows_f64(rows, C_SHARE, percent(cause->dur, answer->causes.wall));
+    put_victim(rows, answer, slice);
+    if (slice->cpu == KPI_NONE)
+        kpi_rows_null(rows, C_CPU);
+    else
+        kpi_rows_i64(rows, C_CPU, kpi_cpu_of(answer->world, slice->cpu)->number);
+    kpi_rows_str(rows, C_SPAN, span_text(answer, slice));
+    kpi_rows_str(rows, C_TXN, txn_text(answer, slice));
+    put_culprit(rows, answer, slice);
+    kpi_rows_str(rows, C_OBJECT, slice->object);
+    kpi_rows_str(rows, C_RULE, kp_str_from(kpi_rule_name(slice->rule)));
+    kpi_rows_str(rows, C_STRENGTH, kp_str_from(kpi_cause_strength(cause)));
+    kpi_rows_i64(rows, C_GAP, cause->gap);
+    kpi_rows_i64(rows, C_SKEW, cause->skew);
+    kpi_rows_str(rows, C_STOP, kp_str_from(slice->stop));
+    kpi_rows_str(rows, C_NOTE, note_text(answer, cause, arena));
+    kpi_rows_str(rows, C_EVIDENCE, evidence_text(answer, cause, arena));
+}
+
+kp_status kp_causes_open(struct kp_snapshot *snapshot, const struct kp_causes_req *req,
+                         struct kp_arena *arena, struct kp_rows **out, struct kp_error *err)
+{
+    struct kpi_answer *answer;
+    struct kp_rows *rows = NULL;
+    kp_dur hidden = 0;
+    uint32_t hidden_rows = 0;
+    kp_status status = answer_make(snapshot, req, arena, &answer, err);
+    if (status != KP_OK)
+        return status;
+    if (kpi_rows_open(arena, &causes_schema, &rows) != KP_OK)
+        return kp_arena_error(arena, err);
+    for (uint32_t i = 0; i < answer->causes.list.count; i++) {
+        if (answer->ranked[i]->dur >= req->min) {
+            put_cause(rows, answer, i, arena);
+            continue;
+        }
+        hidden += answer->ranked[i]->dur;
+        hidden_rows++;
+    }
+    status = kpi_notes_add(answer, req, rows, err);
+    if (hidden_rows > 0)
+        kpi_rows_note(rows, "%u rows below MIN are not shown; they sum to %lld ns", hidden_rows,
+                      (long long)hidden);
+    if (status == KP_OK)
+        status = kpi_rows_check(rows, err);
+    if (status == KP_OK)
+        *out = rows;
+    return status;
+}
+
+kp_status kp_evidence_open(struct kp_snapshot *snapshot, const struct kp_causes_req *req,
+                           uint32_t row, struct kp_arena *arena, struct kp_rows **out,
+                           struct kp_error *err)
+{
+    struct kpi_answer *answer;
+    kp_status status = answer_make(snapshot, req, arena, &answer, err);
+    if (status != KP_OK)
+        return status;
+    if (row > answer->causes.list.count)
+        return kp_error_set(err, KP_NOT_FOUND, "CAUSES OF txn %.*s has %u rows, there is no row %u",
+                            (int)req->txn.len, req->txn.ptr, answer->causes.list.count, row);
+    return kpi_evidence_rows(answer, row, arena, out, err);
+}

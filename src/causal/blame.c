@@ -1,0 +1,465 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * Leaf rules for a thread that was on a CPU or wanted to be. Each stretch is cut by layers, the
+ * innermost first: what interrupts took is theirs, then what reclaim took, then the system call;
+ * of the time on a run queue, quota first, then interrupts on that CPU, then whoever held it.
+ */
+#include <string.h>
+
+#include "base/assert.h"
+#include "causal/causal_int.h"
+#include "column/syscalls.h"
+
+#define PLACED_SOON    (100 * KP_US) /* a woken thread that ran within this was placed there */
+#define IDLE_CHECK_MIN (100 * KP_US) /* shorter waits are not checked for idle CPUs elsewhere */
+
+/* ---------- names ---------- */
+
+const char *kpi_kind_name(enum kpi_kind kind)
+{
+    static const char *const names[KPI_KINDS] = {
+#define KPI_KIND(ID, name) [KPI_##ID] = name,
+#include "causal/kind.def"
+#undef KPI_KIND
+    };
+    return names[kind];
+}
+
+const char *kpi_rule_name(enum kpi_rule rule)
+{
+    static const char *const names[KPI_RULES] = {
+#define KPI_RULE(ID, name, text) [KPI_RULE_##ID] = name,
+#include "causal/rule.def"
+#undef KPI_RULE
+    };
+    return names[rule];
+}
+
+/* ---------- slices ---------- */
+
+/* The thread's attributes when the interval began. */
+static kp_actor_id actor_during(const struct kpi_world *world, uint32_t thread,
+                                const struct kpi_interval *iv)
+{
+    if (iv != NULL && iv->begin != KPI_NONE) {
+        const struct kpi_event *event = kpi_event_of(world, iv->begin);
+        if (event->a == thread && event->b != thread)
+            return event->actor_a;
+        if (event->b == thread)
+            return event->actor_b;
+    }
+    return kpi_thread_of(world, thread)->actor;
+}
+
+struct kpi_slice kpi_slice_make(const struct kpi_walk *walk, const struct kpi_frame *frame,
+                                const struct kpi_interval *iv, kp_time from, kp_time to)
+{
+    struct kpi_slice slice = {
+        .from = from,
+        .to = to,
+        .kind = KPI_UNKNOWN,
+        .rule = KPI_RULE_NONE,
+        .edge = frame->edge,
+        .strength = frame->strength,
+        .thread = frame->thread,
+        .cpu = KPI_NONE,
+        .span = KPI_NONE,
+        .culprit = KPI_NONE,
+        .stop = "",
+        .timeout = frame->timeout,
+    };
+    if (frame->thread != KPI_NONE) {
+        kp_time middle = from + (to - from) / 2;
+        slice.actor = actor_during(walk->world, frame->thread, iv);
+        slice.span = kpi_span_at(walk->world, frame->thread, middle, &walk->txn->trace);
+        if (slice.span == KPI_NONE)
+            slice.span = kpi_span_at(walk->world, frame->thread, middle, NULL);
+    }
+    if (iv != NULL && (iv->flags & KPI_FLAG_BEFORE) != 0 && iv->begin == KPI_NONE)
+        slice.stop = "horizon";
+    return slice;
+}
+
+void kpi_slice_emit(struct kpi_walk *walk, struct kpi_slice *slice)
+{
+    if (slice->from >= slice->to)
+        return;
+    kp_assert(slice->from == walk->cursor);
+    walk->cursor = slice->to;
+    if (slice->thread != KPI_NONE) {
+        uint32_t host = kpi_thread_of(walk->world, slice->thread)->host;
+        slice->gap = kpi_gap_in(walk->world, host, slice->cpu, slice->from, slice->to);
+    }
+    if (slice->gap > 0)
+        slice->strength = KPI_WEAK;
+    walk->emit(walk->ctx, slice);
+}
+
+static bool has_ref(const struct kpi_slice *slice, struct kpi_ref ref)
+{
+    for (uint32_t i = 0; i < slice->refs_count; i++)
+        if (slice->refs[i].event == ref.event && slice->refs[i].work == ref.work)
+            return true;
+    return slice->refs_count == KPI_SLICE_EVIDENCE;
+}
+
+void kpi_slice_event(struct kpi_slice *slice, uint32_t event)
+{
+    struct kpi_ref ref = {event, NULL};
+    if (event != KPI_NONE && !has_ref(slice, ref))
+        slice->refs[slice->refs_count++] = ref;
+}
+
+void kpi_slice_work(struct kpi_slice *slice, const struct kpi_work *work)
+{
+    struct kpi_ref ref = {KPI_NONE, work};
+    if (work != NULL && !has_ref(slice, ref))
+        slice->refs[slice->refs_count++] = ref;
+}
+
+static void culprit_set(struct kpi_slice *slice, uint32_t thread, kp_actor_id actor)
+{
+    slice->culprit = thread;
+    slice->culprit_actor = actor;
+}
+
+void kpi_cut_run(struct kpi_walk *walk, const struct kpi_frame *frame,
+                 const struct kpi_interval *iv, const struct kpi_cut *cut, uint32_t group,
+                 kp_time from, kp_time to)
+{
+    const struct kpi_work_set *set = &walk->world->works[cut->set];
+    kp_time done = from;
+    const struct kpi_work *row = kpi_work_first(set, group, from, to);
+    for (; row != NULL; row = kpi_work_next(set, row, from, to)) {
+        kp_time a = KP_MAX(row->from, done), b = KP_MIN(row->to, to);
+        if (b <= a)
+            continue;
+        if (a > done)
+            cut->outside(walk, frame, iv, done, a);
+        cut->inside(walk, frame, iv, row, a, b);
+        done = b;
+    }
+    if (done < to)
+        cut->outside(walk, frame, iv, done, to);
+}
+
+static struct kp_str enum_text(enum kp_stream_no stream, const char *column, int64_t value)
+{
+    const struct kp_stream *s = kp_stream_by_number(stream);
+    return kp_enum_name(&s->stored[kp_stream_stored(s, column)], value);
+}
+
+void kpi_blame_unknown(struct kpi_walk *walk, const struct kpi_frame *frame, const char *reason,
+                       kp_time from, kp_time to)
+{
+    struct kpi_slice slice = kpi_slice_make(walk, frame, NULL, from, to);
+    slice.subkind = kp_str_from(reason);
+    slice.strength = KPI_WEAK;
+    kpi_slice_emit(walk, &slice);
+}
+
+/* ---------- running ---------- */
+
+/* Time the thread spent itself; as holder of a lock it is that lock's time. */
+static void own_time(struct kpi_walk *walk, const struct kpi_frame *frame,
+                     const struct kpi_interval *iv, const struct kpi_work *syscall, kp_time from,
+                     kp_time to)
+{
+    struct kpi_slice slice = kpi_slice_make(walk, frame, iv, from, to);
+    slice.kind = syscall != NULL ? KPI_SYSCALL : KPI_RUNNING;
+    slice.rule = KPI_RULE_RUN;
+    slice.cpu = iv->cpu;
+    slice.stop = "";
+    culprit_set(&slice, frame->thread, slice.actor);
+    if (syscall != NULL)
+        slice.subkind = enum_text(KP_S_SYSCALL, "nr", syscall->code);
+    if (frame->lock != NULL) {
+        slice.kind = KPI_LOCK;
+        slice.rule = KPI_RULE_LOCK;
+        slice.subkind = enum_text(KP_S_LOCK, "kind", frame->lock->b);
+        slice.object = kpi_text(walk->arena, "0x%llx", (unsigned long long)frame->lock->a);
+        kpi_slice_work(&slice, frame->lock);
+    }
+    kpi_slice_event(&slice, iv->begin);
+    kpi_slice_work(&slice, syscall);
+    kpi_slice_emit(walk, &slice);
+}
+
+static void running_syscall(struct kpi_walk *walk, const struct kpi_frame *frame,
+                            const struct kpi_interval *iv, const struct kpi_work *row,
+                            kp_time from, kp_time to)
+{
+    own_time(walk, frame, iv, row, from, to);
+}
+
+static void running_plain(struct kpi_walk *walk, const struct kpi_frame *frame,
+                          const struct kpi_interval *iv, kp_time from, kp_time to)
+{
+    own_time(walk, frame, iv, NULL, from, to);
+}
+
+static void running_no_lock(struct kpi_walk *walk, const struct kpi_frame *frame,
+                            const struct kpi_interval *iv, kp_time from, kp_time to)
+{
+    static const struct kpi_cut cut = {KPI_WORK_SYSCALL, running_syscall, running_plain};
+    kpi_cut_run(walk, frame, iv, &cut, frame->thread, from, to);
+}
+
+static void running_no_reclaim(struct kpi_walk *walk, const struct kpi_frame *frame,
+                               const struct kpi_interval *iv, kp_time from, kp_time to)
+{
+    static const struct kpi_cut cut = {KPI_WORK_LOCK, kpi_blame_lock, running_no_lock};
+    kpi_cut_run(walk, frame, iv, &cut, frame->thread, from, to);
+}
+
+static void irq_slice(struct kpi_walk *walk, const struct kpi_frame *frame,
+                      const struct kpi_interval *iv, const struct kpi_work *row, kp_time from,
+                      kp_time to)
+{
+    struct kpi_slice slice = kpi_slice_make(walk, frame, iv, from, to);
+    bool soft = row->stream == KP_S_SOFTIRQ;
+    slice.kind = soft ? KPI_SOFTIRQ : KPI_IRQ;
+    slice.rule = KPI_RULE_IRQ;
+    slice.cpu = row->cpu;
+    slice.stop = "";
+    slice.object = soft ? enum_text(KP_S_SOFTIRQ, "vec", row->code) : row->name;
+    if (!soft && row->code >= 0)
+        slice.subkind = kpi_text(walk->arena, "irq %d", row->code);
+    kpi_slice_work(&slice, row);
+    kpi_slice_emit(walk, &slice);
+}
+
+static void running_no_softirq(struct kpi_walk *walk, const struct kpi_frame *frame,
+                               const struct kpi_interval *iv, kp_time from, kp_time to)
+{
+    static const struct kpi_cut cut = {KPI_WORK_RECLAIM, kpi_blame_reclaim, running_no_reclaim};
+    kpi_cut_run(walk, frame, iv, &cut, frame->thread, from, to);
+}
+
+static void running_no_irq(struct kpi_walk *walk, const struct kpi_frame *frame,
+                           const struct kpi_interval *iv, kp_time from, kp_time to)
+{
+    static const struct kpi_cut cut = {KPI_WORK_SOFTIRQ, irq_slice, running_no_softirq};
+    kpi_cut_run(walk, frame, iv, &cut, iv->cpu, from, to);
+}
+
+void kpi_blame_running(struct kpi_walk *walk, const struct kpi_frame *frame,
+                       const struct kpi_interval *iv, kp_time from, kp_time to)
+{
+    static const struct kpi_cut cut = {KPI_WORK_IRQ, irq_slice, running_no_irq};
+    kpi_cut_run(walk, frame, iv, &cut, iv->cpu, from, to);
+}
+
+/* ---------- runnable: quota ---------- */
+
+struct quota {
+    bool set;    /* a limit is known for the cgroup or one above it */
+    bool agrees; /* its counter of throttled time grew around the wait */
+    const struct kpi_work *row;
+};
+
+/* True when path is the cgroup or one above it. */
+static bool path_above(struct kp_str path, struct kp_str cgroup)
+{
+    if (path.len == 0 || path.len > cgroup.len || memcmp(path.ptr, cgroup.ptr, path.len) != 0)
+        return false;
+    return path.len == cgroup.len || cgroup.ptr[path.len] == '/' || path.ptr[path.len - 1] == '/';
+}
+
+/* Compares the last sample before the wait with the first after it, of one path. */
+static bool counter_grew(const struct kpi_work_set *set, const struct kpi_work *before, kp_time to)
+{
+    for (const struct kpi_work *row = before + 1; row < set->rows + set->count; row++) {
+        if (row->group != before->group)
+            break;
+        if (kp_str_equal(row->name, before->name) && row->to >= to)
+            return row->a > before->a;
+    }
+    return false;
+}
+
+static struct quota quota_of(const struct kpi_world *world, uint32_t host, struct kp_str cgroup,
+                             const struct kpi_interval *iv)
+{
+    const struct kpi_work_set *set = &world->works[KPI_WORK_QUOTA];
+    struct quota quota = {0};
+    for (uint32_t i = 0; i < set->count; i++) {
+        const struct kpi_work *row = &set->rows[i];
+        if (row->group != host || row->b <= 0 || !path_above(row->name, cgroup))
+            continue;
+        if (quota.row == NULL)
+            quota.row = row;
+        quota.set = true;
+        if (row->to <= iv->from && counter_grew(set, row, iv->to)) {
+            quota.agrees = true;
+            quota.row = row;
+        }
+    }
+    return quota;
+}
+
+/* Rule `throttle`: gives the wait out and returns true when quota explains it. */
+static bool throttled(struct kpi_walk *walk, const struct kpi_frame *frame,
+                      const struct kpi_interval *iv, kp_time from, kp_time to)
+{
+    bool says = (iv->flags & KPI_FLAG_THROTTLED) != 0;
+    bool looks = (iv->flags & KPI_FLAG_PREEMPT) != 0 && (iv->flags & KPI_FLAG_TO_IDLE) != 0;
+    if (!says && !looks)
+        return false;
+    struct kpi_slice slice = kpi_slice_make(walk, frame, iv, from, to);
+    struct kp_str cgroup = kp_actors_get(walk->world->actors, slice.actor)->cgroup;
+    uint32_t host = kpi_thread_of(walk->world, frame->thread)->host;
+    struct quota quota = quota_of(walk->world, host, cgroup, iv);
+    if (!says && !quota.set)
+        return false;
+    slice.kind = KPI_THROTTLED;
+    slice.rule = KPI_RULE_THROTTLE;
+    slice.cpu = iv->cpu;
+    slice.object = quota.row != NULL ? quota.row->name : cgroup;
+    slice.subkind = says ? KP_STR("flag") : KP_STR("inferred");
+    if (slice.strength != KPI_WEAK)
+        slice.strength = quota.agrees ? KPI_STRONG_COUNTER : says ? KPI_STRONG : KPI_WEAK;
+    kpi_slice_event(&slice, iv->begin);
+    kpi_slice_event(&slice, iv->end);
+    kpi_slice_work(&slice, quota.row);
+    kpi_slice_emit(walk, &slice);
+    return true;
+}
+
+/* ---------- runnable: who held the CPU ---------- */
+
+/* CPU the thread was queued on: where it had been when it was switched out, where it finally ran
+ * when it was woken. *out_sure is false when it moved in between and nothing says when. */
+static uint32_t queue_cpu(const struct kpi_world *world, const struct kpi_interval *iv,
+                          bool *out_sure)
+{
+    uint32_t ran = iv->end == KPI_NONE ? KPI_NONE : kpi_event_of(world, iv->end)->cpu;
+    if ((iv->flags & KPI_FLAG_PREEMPT) != 0 || ran == KPI_NONE) {
+        *out_sure = iv->cpu != KPI_NONE && (ran == iv->cpu || ran == KPI_NONE);
+        return iv->cpu;
+    }
+    *out_sure = ran == iv->cpu || iv->to - iv->from <= PLACED_SOON;
+    return ran;
+}
+
+/* Longest time a single other CPU of the host sat idle within [from, to). */
+static kp_dur idle_elsewhere(const struct kpi_world *world, uint32_t cpu, kp_time from, kp_time to)
+{
+    kp_dur most = 0;
+    uint32_t host = kpi_cpu_of(world, cpu)->host;
+    if (to - from < IDLE_CHECK_MIN)
+        return 0;
+    for (uint32_t other = 0; other < world->cpus.count; other++) {
+        kp_dur idle = 0;
+        kp_time until = from;
+        if (other == cpu || kpi_cpu_of(world, other)->host != host)
+            continue;
+        for (kp_time t = from; t < to; t = until) {
+            uint32_t event;
+            uint32_t who = kpi_timeline_occupant(world, other, t, to, &until, &event);
+            if (who != KPI_NONE && kpi_thread_of(world, who)->idle)
+                idle += until - t;
+        }
+        most = KP_MAX(most, idle);
+    }
+    return most;
+}
+
+static int16_t prio_of_waiter(const struct kpi_world *world, const struct kpi_interval *iv)
+{
+    if (iv->begin != KPI_NONE) {
+        const struct kpi_event *event = kpi_event_of(world, iv->begin);
+        return event->a == iv->thread && event->stream == KP_S_SCHED_SWITCH ? event->prio_a
+                                                                            : event->prio_b;
+    }
+    return iv->end == KPI_NONE ? INT16_MAX : kpi_event_of(world, iv->end)->prio_b;
+}
+
+/* The occupant outranks the waiter, or is of the process that took the CPU away from it. */
+static bool preempts(const struct kpi_world *world, const struct kpi_interval *iv, uint32_t who,
+                     uint32_t came)
+{
+    if (came != KPI_NONE && kpi_event_of(world, came)->prio_b < prio_of_waiter(world, iv))
+        return true;
+    if ((iv->flags & KPI_FLAG_PREEMPT) == 0 || iv->begin == KPI_NONE)
+        return false;
+    uint32_t taker = kpi_event_of(world, iv->begin)->b;
+    if (taker == KPI_NONE)
+        return false;
+    const struct kpi_thread *a = kpi_thread_of(world, taker), *b = kpi_thread_of(world, who);
+    return taker == who || (a->pid == b->pid && a->host == b->host && !a->kthread);
+}
+
+static kp_actor_id occupant_actor(const struct kpi_world *world, uint32_t who, uint32_t came)
+{
+    return came == KPI_NONE ? kpi_thread_of(world, who)->actor : kpi_event_of(world, came)->actor_b;
+}
+
+static void occupant_slice(struct kpi_walk *walk, const struct kpi_frame *frame,
+                           const struct kpi_interval *iv, uint32_t cpu, uint32_t who,
+                           uint32_t came, kp_time from, kp_time to)
+{
+    const struct kpi_world *world = walk->world;
+    struct kpi_slice slice = kpi_slice_make(walk, frame, iv, from, to);
+    slice.cpu = cpu;
+    slice.rule = KPI_RULE_OCCUPANT;
+    if (who == KPI_NONE || who == frame->thread) {
+        slice.rule = KPI_RULE_NONE;
+        slice.strength = KPI_WEAK;
+        slice.subkind = from < kpi_host_of(world, kpi_cpu_of(world, cpu)->host)->first
+                            ? KP_STR("before-trace")
+                            : KP_STR("lost");
+    } else if (kpi_thread_of(world, who)->idle) {
+        slice.kind = KPI_IDLE_EXIT;
+        slice.rule = KPI_RULE_IDLE;
+    } else {
+        slice.kind = preempts(world, iv, who, came) ? KPI_PREEMPTED : KPI_QUEUED;
+        slice.idle_elsewhere = idle_elsewhere(world, cpu, from, to);
+        culprit_set(&slice, who, occupant_actor(world, who, came));
+    }
+    kpi_slice_event(&slice, came != KPI_NONE && came != iv->begin ? came : iv->begin);
+    kpi_slice_event(&slice, iv->begin);
+    kpi_slice_event(&slice, iv->end);
+    kpi_slice_emit(walk, &slice);
+}
+
+/* The frame is the caller's, with the strength that the choice of the queue allows. */
+static void runnable_no_softirq(struct kpi_walk *walk, const struct kpi_frame *frame,
+                                const struct kpi_interval *iv, kp_time from, kp_time to)
+{
+    bool sure;
+    uint32_t cpu = queue_cpu(walk->world, iv, &sure);
+    for (kp_time t = from; t < to;) {
+        kp_time until;
+        uint32_t came;
+        uint32_t who = kpi_timeline_occupant(walk->world, cpu, t, to, &until, &came);
+        occupant_slice(walk, frame, iv, cpu, who, came, t, until);
+        t = until;
+    }
+}
+
+static void runnable_no_irq(struct kpi_walk *walk, const struct kpi_frame *frame,
+                            const struct kpi_interval *iv, kp_time from, kp_time to)
+{
+    static const struct kpi_cut cut = {KPI_WORK_SOFTIRQ, irq_slice, runnable_no_softirq};
+    bool sure;
+    kpi_cut_run(walk, frame, iv, &cut, queue_cpu(walk->world, iv, &sure), from, to);
+}
+
+void kpi_blame_runnable(struct kpi_walk *walk, const struct kpi_frame *frame,
+                        const struct kpi_interval *iv, kp_time from, kp_time to)
+{
+    static const struct kpi_cut cut = {KPI_WORK_IRQ, irq_slice, runnable_no_irq};
+    bool sure;
+    uint32_t cpu = queue_cpu(walk->world, iv, &sure);
+    if (throttled(walk, frame, iv, from, to))
+        return;
+    if (cpu == KPI_NONE) {
+        kpi_blame_unknown(walk, frame, "no-cpu", from, to);
+        return;
+    }
+    struct kpi_frame queued = *frame;
+    if (!sure)
+        queued.strength = KPI_WEAK;
+    kpi_cut_run(walk, &queued, iv, &cut, cpu, from, to);
+}

@@ -1,0 +1,162 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * Slices become rows: those with the same kind, culprit process, object, victim thread and span
+ * are one row, so a preemption made of many slices reads as one. Nothing else is merged.
+ */
+#include <string.h>
+
+#include "base/assert.h"
+#include "base/hash.h"
+#include "causal/causal_int.h"
+
+void kpi_causes_init(struct kpi_causes *causes, struct kp_arena *arena,
+                     const struct kpi_world *world, bool keep_refs)
+{
+    memset(causes, 0, sizeof(*causes));
+    causes->arena = arena;
+    causes->world = world;
+    causes->keep_refs = keep_refs;
+    kpi_list_init(&causes->list, arena, sizeof(struct kpi_cause *));
+}
+
+/* Process of a culprit, as (host, pid), or the thread where the process is not known. */
+static uint64_t culprit_key(const struct kpi_world *world, const struct kpi_slice *slice)
+{
+    if (slice->culprit == KPI_NONE)
+        return slice->culprit_actor == KP_ACTOR_UNKNOWN ? 0 : (1ull << 63 | slice->culprit_actor);
+    const struct kpi_thread *thread = kpi_thread_of(world, slice->culprit);
+    if (thread->pid == 0)
+        return 1ull << 62 | slice->culprit;
+    return (uint64_t)(thread->host + 1) << 33 | thread->pid;
+}
+
+static uint64_t slice_hash(const struct kpi_world *world, const struct kpi_slice *slice)
+{
+    uint64_t hash = kp_hash_mix((uint64_t)slice->kind << 40 ^ (uint64_t)slice->rule << 32 ^
+                                slice->thread);
+    hash = kp_hash_mix(hash ^ culprit_key(world, slice));
+    return kp_hash_mix(hash ^ slice->span);
+}
+
+static bool slice_same(const struct kpi_world *world, const struct kpi_slice *a,
+                       const struct kpi_slice *b)
+{
+    return a->kind == b->kind && a->rule == b->rule && a->thread == b->thread &&
+           a->span == b->span && culprit_key(world, a) == culprit_key(world, b) &&
+           kp_str_equal(a->object, b->object) && kp_str_equal(a->subkind, b->subkind);
+}
+
+/* A name without the number that tells workers of a pool apart. */
+static struct kp_str pool_name(struct kp_str comm)
+{
+    while (comm.len > 1 && strchr("0123456789-_/:#.", comm.ptr[comm.len - 1]) != NULL)
+        comm.len--;
+    return comm;
+}
+
+static struct kp_str object_class(struct kpi_causes *causes, const struct kpi_slice *slice)
+{
+    struct kp_str comm = pool_name(kp_actors_get(causes->world->actors, slice->actor)->comm);
+    struct kp_str detail = slice->subkind;
+    switch (slice->kind) {
+    case KPI_BLOCK_QUEUE:
+    case KPI_BLOCK_DEVICE:
+    case KPI_IRQ:
+    case KPI_SOFTIRQ:
+    case KPI_REMOTE:
+    case KPI_THROTTLED:
+        detail = slice->object;
+        break;
+    default:
+        break;
+    }
+    return kpi_text(causes->arena, "%.*s|%.*s", (int)comm.len, comm.ptr, (int)detail.len,
+                    detail.ptr == NULL ? "" : detail.ptr);
+}
+
+static struct kpi_cause *cause_new(struct kpi_causes *causes, const struct kpi_slice *slice,
+                                   struct kpi_cause **slot)
+{
+    struct kpi_cause *cause = kp_arena_zalloc(causes->arena, 1, sizeof(*cause));
+    if (cause == NULL) {
+        causes->list.failed = true;
+        return NULL;
+    }
+    *(struct kpi_cause **)kpi_list_add(&causes->list) = cause;
+    cause->largest = *slice;
+    cause->start = slice->from;
+    cause->order = causes->list.count;
+    cause->object_class = object_class(causes, slice);
+    cause->next = *slot;
+    *slot = cause;
+    return cause;
+}
+
+static void refs_keep(struct kpi_causes *causes, struct kpi_cause *cause,
+                      const struct kpi_slice *slice)
+{
+    for (uint32_t i = 0; i < slice->refs_count && cause->refs_count < KPI_CAUSE_REFS; i++) {
+        struct kpi_ref_node *node = kp_arena_zalloc(causes->arena, 1, sizeof(*node));
+        if (node == NULL) {
+            causes->list.failed = true;
+            return;
+        }
+        node->ref = slice->refs[i];
+        if (cause->refs == NULL)
+            cause->refs = node;
+        else
+            cause->refs_last->next = node;
+        cause->refs_last = node;
+        cause->refs_count++;
+    }
+}
+
+void kpi_causes_add(void *ctx, const struct kpi_slice *slice)
+{
+    struct kpi_causes *causes = ctx;
+    struct kpi_cause **slot =
+        &causes->slots[slice_hash(causes->world, slice) % KPI_CAUSE_SLOTS];
+    struct kpi_cause *cause = *slot;
+    kp_dur dur = slice->to - slice->from;
+    causes->wall += dur;
+    while (cause != NULL && !slice_same(causes->world, &cause->largest, slice))
+        cause = cause->next;
+    if (cause == NULL)
+        cause = cause_new(causes, slice, slot);
+    if (cause == NULL)
+        return;
+    if (dur > cause->largest.to - cause->largest.from)
+        cause->largest = *slice;
+    cause->dur += dur;
+    cause->weak += slice->strength == KPI_WEAK ? dur : 0;
+    cause->gap += slice->gap;
+    cause->idle_elsewhere += slice->idle_elsewhere;
+    cause->timeout |= slice->timeout;
+    cause->slices++;
+    if (slice->span != KPI_NONE)
+        cause->skew = KP_MAX(cause->skew, causes->world->spans[slice->span].skew);
+    if (causes->keep_refs)
+        refs_keep(causes, cause, slice);
+}
+
+bool kpi_cause_named(const struct kpi_cause *cause)
+{
+    switch (cause->largest.kind) {
+    case KPI_UNKNOWN:
+    case KPI_IDLE_EXIT:
+    case KPI_NET_LOCAL:
+    case KPI_NET_WIRE:
+        return false;
+    default:
+        return true;
+    }
+}
+
+const char *kpi_cause_strength(const struct kpi_cause *cause)
+{
+    if (cause->largest.kind == KPI_UNKNOWN)
+        return "-";
+    if (cause->weak > cause->dur / 10)
+        return "weak";
+    return cause->largest.strength == KPI_STRONG_COUNTER ? "strong(counter)" : "strong";
+}

@@ -1,0 +1,90 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * Wall clock to kernel clock. Rows of the kernel are stamped with its monotonic clock plus one
+ * constant per recording; spans carry the wall clock, which is slewed and stepped meanwhile. Each row of
+ * `clock` shows one instant in both (its ts and its `real`), so the difference between them is what
+ * to add to a wall-clock stamp around that instant. Between two anchors the difference is
+ * interpolated, after a step and outside it is that of the nearer side. Stored stamps never change.
+ */
+#include <string.h>
+
+#include "base/assert.h"
+#include "causal/causal_int.h"
+
+#define CLOCK_MARGIN KP_HOUR /* how far around a window anchors are looked for */
+
+static const char *const clock_cols[] = {"ts", "seq", "cpu", "actor", "real", "bound", "step",
+                                         NULL};
+enum { CLOCK_REAL = KP_COL_FIRST, CLOCK_BOUND, CLOCK_STEP };
+
+static void anchor_add(struct kpi_world *world, const struct kpi_cursor *cursor)
+{
+    kp_actor_id actor = (kp_actor_id)kpi_cursor_i64(cursor, KP_COL_ACTOR);
+    kp_time ts = kpi_cursor_i64(cursor, KP_COL_TS);
+    struct kpi_anchor anchor = {
+        .host = kpi_world_host(world, kp_actors_get(world->actors, actor)->host),
+        .real = kpi_time_sane(kpi_cursor_i64(cursor, CLOCK_REAL)),
+        .bound = kpi_time_sane(kpi_cursor_i64(cursor, CLOCK_BOUND)),
+        .step = kpi_cursor_i64(cursor, CLOCK_STEP) != 0,
+    };
+    anchor.delta = kpi_time_sane(kpi_time_sane(ts) - anchor.real);
+    *(struct kpi_anchor *)kpi_list_add(&world->anchors) = anchor;
+}
+
+kp_status kpi_clocks_load(struct kpi_world *world, kp_time from, kp_time to, struct kp_error *err)
+{
+    struct kpi_cursor_req req = {.stream = KP_S_CLOCK,
+                                 .from = kpi_time_add(from, -CLOCK_MARGIN),
+                                 .to = kpi_time_add(to, CLOCK_MARGIN),
+                                 .cols = clock_cols};
+    struct kpi_cursor cursor;
+    kp_status status = kpi_cursor_open(world->snapshot, &req, &cursor, err);
+    if (status != KP_OK)
+        return status;
+    while ((status = kpi_cursor_next(&cursor, err)) == KP_OK)
+        anchor_add(world, &cursor);
+    kpi_cursor_close(&cursor);
+    return status == KP_END ? KP_OK : status;
+}
+
+/* The last anchor at or before wall and the first after it; NULL where there is none. */
+static void anchors_around(const struct kpi_world *world, uint32_t host, kp_time wall,
+                           const struct kpi_anchor **out_before, const struct kpi_anchor **out_after)
+{
+    *out_before = *out_after = NULL;
+    for (uint32_t i = 0; i < world->anchors.count; i++) {
+        const struct kpi_anchor *anchor = kpi_list_at(&world->anchors, i);
+        if (anchor->host != host)
+            continue;
+        if (anchor->real <= wall && (*out_before == NULL || anchor->real >= (*out_before)->real))
+            *out_before = anchor;
+        if (anchor->real > wall && (*out_after == NULL || anchor->real < (*out_after)->real))
+            *out_after = anchor;
+    }
+}
+
+static kp_dur interpolate(const struct kpi_anchor *a, const struct kpi_anchor *b, kp_time wall)
+{
+    __int128 change = (__int128)b->delta - a->delta;
+    __int128 width = (__int128)b->real - a->real;
+    return a->delta + (kp_dur)(change * ((__int128)wall - a->real) / width);
+}
+
+kp_time kpi_clock_map(const struct kpi_world *world, uint32_t host, kp_time wall, kp_dur *out_bound)
+{
+    const struct kpi_anchor *before, *after;
+    anchors_around(world, host, wall, &before, &after);
+    *out_bound = -1;
+    if (before == NULL && after == NULL)
+        return wall;
+    kp_dur delta;
+    if (before == NULL || after == NULL || after->step) {
+        const struct kpi_anchor *only = before != NULL ? before : after;
+        delta = only->delta;
+        *out_bound = only->bound;
+    } else {
+        delta = interpolate(before, after, wall);
+        *out_bound = KP_MAX(before->bound, after->bound);
+    }
+    return kpi_time_sane(kpi_time_add(wall, delta));
+}

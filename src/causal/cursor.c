@@ -1,0 +1,67 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * One stream of a snapshot, row by row.
+ */
+#include <string.h>
+
+#include "base/assert.h"
+#include "causal/causal_int.h"
+
+static struct kp_colref colref(const struct kp_stream *stream, const char *name)
+{
+    int stored = kp_stream_stored(stream, name);
+    kp_assert(stored >= 0);
+    return (struct kp_colref){(uint8_t)stored, KP_ATTR_SELF};
+}
+
+kp_status kpi_cursor_open(struct kp_snapshot *snapshot, const struct kpi_cursor_req *req,
+                          struct kpi_cursor *out, struct kp_error *err)
+{
+    struct kp_colref cols[KPI_CURSOR_COLS];
+    struct kp_scan_req scan = {
+        .stream = kp_stream_by_number(req->stream),
+        .from = req->from,
+        .to = req->to,
+        .cols = cols,
+        .descending = req->descending,
+    };
+    kp_assert(scan.stream != NULL);
+    for (; req->cols[scan.cols_count] != NULL; scan.cols_count++) {
+        kp_assert(scan.cols_count < KPI_CURSOR_COLS);
+        cols[scan.cols_count] = colref(scan.stream, req->cols[scan.cols_count]);
+    }
+    if (req->key != NULL)
+        scan.keys[scan.keys_count++] = (struct kp_scan_key){
+            .column = colref(scan.stream, req->key), .strs = req->strs, .count = req->strs_count};
+    if (req->key2 != NULL)
+        scan.keys[scan.keys_count++] = (struct kp_scan_key){
+            .column = colref(scan.stream, req->key2), .strs = &req->str2, .count = 1};
+    struct kpi_cursor cursor = {0};
+    kp_status status = kp_scan_open(snapshot, &scan, &cursor.scan, err);
+    if (status == KP_OK)
+        *out = cursor;
+    return status;
+}
+
+kp_status kpi_cursor_next(struct kpi_cursor *cursor, struct kp_error *err)
+{
+    if (cursor->batch != NULL && ++cursor->at < kp_batch_count(cursor->batch))
+        return KP_OK;
+    do {
+        cursor->batch = NULL;
+        cursor->at = 0;
+        kp_status status = kp_scan_next(cursor->scan, &cursor->batch, err);
+        if (status != KP_OK) {
+            cursor->batch = NULL;
+            return status;
+        }
+    } while (kp_batch_count(cursor->batch) == 0);
+    return KP_OK;
+}
+
+void kpi_cursor_close(struct kpi_cursor *cursor)
+{
+    if (cursor->scan != NULL)
+        kp_scan_close(cursor->scan);
+    memset(cursor, 0, sizeof(*cursor));
+}

@@ -1,0 +1,200 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * The remarks above an answer: what became of the transaction, how much of it was recorded, how
+ * good the clocks are, what it was compared with, and why there is a root cause or none.
+ */
+#include <stdio.h>
+#include <string.h>
+
+#include "base/assert.h"
+#include "causal/causal_int.h"
+
+#define HOSTS_SHOWN 8
+
+enum { STATUS_ERROR = 2 };                  /* catalogue: SPAN_STATUS */
+enum { OP_KIND = 2, STATE_ON = 1 };         /* catalogue: CAPTURE_OP, CAPTURE_STATE */
+
+static void hosts_text(const struct kpi_answer *answer, char *out, size_t size)
+{
+    const struct kpi_world *world = answer->world;
+    size_t used = 0;
+    uint32_t shown = 0;
+    out[0] = '\0';
+    for (uint32_t host = 0; host < world->hosts.count && shown < HOSTS_SHOWN; host++) {
+        bool touched = false;
+        for (uint32_t i = 0; i < answer->causes.list.count && !touched; i++) {
+            uint32_t thread = kpi_cause_at(&answer->causes, i)->largest.thread;
+            touched = thread != KPI_NONE && kpi_thread_of(world, thread)->host == host;
+        }
+        if (!touched)
+            continue;
+        struct kp_str name = kpi_host_of(world, host)->name;
+        int n = snprintf(out + used, size - used, "%s%.*s", shown++ > 0 ? "," : "",
+                         (int)name.len, name.ptr);
+        used = KP_MIN(used + (size_t)KP_MAX(n, 0), size - 1);
+    }
+}
+
+static void note_head(const struct kpi_answer *answer, struct kp_rows *rows)
+{
+    const struct kpi_txn *txn = &answer->txn;
+    char hosts[256], wall[KP_DUR_TEXT_MAX];
+    hosts_text(answer, hosts, sizeof(hosts));
+    kp_dur_format(answer->causes.wall, wall);
+    kpi_rows_note(rows, "txn %.*s \"%.*s\" of %.*s  hosts %s  wall %s (%lld ns)  as_of %llu",
+                  (int)txn->id.len, txn->id.ptr, (int)txn->name.len, txn->name.ptr,
+                  (int)txn->service.len, txn->service.ptr, hosts[0] == '\0' ? "none" : hosts,
+                  wall, (long long)answer->causes.wall,
+                  (unsigned long long)kp_snapshot_as_of(answer->world->snapshot));
+}
+
+/* The span of the transaction's trace that ended last. */
+static const struct kpi_span *last_span(const struct kpi_answer *answer)
+{
+    const struct kpi_span *last = &answer->world->spans[answer->root];
+    for (uint32_t i = 0; i < answer->world->spans_count; i++) {
+        const struct kpi_span *span = &answer->world->spans[i];
+        if (kp_str_equal(span->trace, answer->txn.trace) && span->to > last->to)
+            last = span;
+    }
+    return last;
+}
+
+static void note_fate(const struct kpi_answer *answer, struct kp_rows *rows)
+{
+    const struct kpi_txn *txn = &answer->txn;
+    const struct kpi_span *last = last_span(answer);
+    char after[KP_DUR_TEXT_MAX], late[KP_DUR_TEXT_MAX];
+    kp_dur_format(answer->to - answer->from, after);
+    kp_dur_format(last->to - answer->to, late);
+    const char *fate = txn->status == STATUS_ERROR ? "failed" : "ended";
+    if (last->to > answer->to)
+        kpi_rows_note(rows,
+                      "fate: %s after %s%s%.*s; its work ended %s later (span \"%.*s\" of %.*s)",
+                      txn->status == STATUS_ERROR ? "gave up" : "answered", after,
+                      txn->status_msg.len > 0 ? ": " : "", (int)txn->status_msg.len,
+                      txn->status_msg.ptr, late, (int)last->name.len, last->name.ptr,
+                      (int)last->service.len, last->service.ptr);
+    else
+        kpi_rows_note(rows, "fate: %s after %s%s%.*s", fate, after,
+                      txn->status_msg.len > 0 ? ": " : "", (int)txn->status_msg.len,
+                      txn->status_msg.ptr);
+    if (txn->orphans > 0)
+        kpi_rows_note(rows, "%u spans of the trace lack their parent", txn->orphans);
+}
+
+static void note_coverage(const struct kpi_answer *answer, struct kp_rows *rows)
+{
+    const struct kpi_world *world = answer->world;
+    kp_dur gap = 0;
+    bool kernel = false;
+    for (uint32_t host = 0; host < world->hosts.count; host++) {
+        kernel |= kpi_host_of(world, host)->first <= kpi_host_of(world, host)->last;
+        gap = KP_MAX(gap, kpi_gap_in(world, host, KPI_NONE, answer->from, answer->to));
+    }
+    kp_dur wall = KP_MAX(answer->causes.wall, 1);
+    int permille = (int)((__int128)(wall - KP_MIN(gap, wall)) * 1000 / wall);
+    if (!kernel)
+        kpi_rows_note(rows, "no kernel events were recorded in this window: the rows are made from "
+                            "spans alone and all weak");
+    else
+        kpi_rows_note(rows, "coverage %d.%d %% (events may be missing in %lld ns)", permille / 10,
+                      permille % 10, (long long)gap);
+}
+
+static void note_clocks(const struct kpi_answer *answer, struct kp_rows *rows)
+{
+    kp_dur bound = -1;
+    bool missing = false;
+    for (uint32_t i = 0; i < answer->world->spans_count; i++) {
+        const struct kpi_span *span = &answer->world->spans[i];
+        if (!kp_str_equal(span->trace, answer->txn.trace))
+            continue;
+        missing |= span->skew < 0;
+        bound = KP_MAX(bound, span->skew);
+    }
+    if (bound >= 0)
+        kpi_rows_note(rows, "clocks: spans lie within +-%lld ns of the kernel's clock",
+                      (long long)bound);
+    if (missing)
+        kpi_rows_note(rows, "clocks: no anchor for %s spans; their stamps are taken as they are",
+                      bound >= 0 ? "some" : "the");
+}
+
+static void note_baseline(const struct kpi_answer *answer, const struct kp_causes_req *req,
+                          struct kp_rows *rows)
+{
+    char median[KP_DUR_TEXT_MAX], p95[KP_DUR_TEXT_MAX];
+    const struct kpi_baseline *baseline = &answer->baseline;
+    if (baseline->used == 0) {
+        kpi_rows_note(rows, "baseline=none (%s): rows are ordered by time, not by excess",
+                      req->baseline_none ? "asked for" : "no earlier transaction of its class");
+        return;
+    }
+    kp_dur_format(baseline->wall_median, median);
+    kp_dur_format(baseline->wall_p95, p95);
+    kpi_rows_note(rows, "baseline: the %u normal transactions of its class before it, median %s, p95 %s",
+                  baseline->used, median, p95);
+}
+
+static void note_verdict(const struct kpi_answer *answer, struct kp_rows *rows)
+{
+    switch (answer->verdict) {
+    case KPI_VERDICT_ROOT:
+        return;
+    case KPI_VERDICT_NOT_SLOW:
+        kpi_rows_note(rows, "no excess: it took no longer than its class usually does, so no root cause");
+        return;
+    case KPI_VERDICT_UNEXPLAINED:
+        kpi_rows_note(rows, "no root cause: most of the excess is not explained by what was recorded");
+        return;
+    case KPI_VERDICT_SPREAD:
+        kpi_rows_note(rows, "no root cause: the excess is spread over many small causes");
+        return;
+    }
+}
+
+/* Names the kinds that the last state before the end says were not recorded. */
+static kp_status note_kinds(const struct kpi_answer *answer, struct kp_rows *rows,
+                            struct kp_error *err)
+{
+    static const char *const cols[] = {"ts", "seq", "cpu", "actor", "op", "stream", "state", NULL};
+    struct kpi_cursor_req req = {.stream = KP_S_CAPTURE,
+                                 .from = KP_TIME_MIN,
+                                 .to = answer->to,
+                                 .cols = cols};
+    bool off[KP_STREAM_MAX] = {false};
+    struct kpi_cursor cursor;
+    kp_status status = kpi_cursor_open(answer->world->snapshot, &req, &cursor, err);
+    if (status != KP_OK)
+        return status;
+    while ((status = kpi_cursor_next(&cursor, err)) == KP_OK) {
+        const struct kp_stream *stream = kp_stream_by_name(kpi_cursor_str(&cursor, 5));
+        if (kpi_cursor_i64(&cursor, 4) == OP_KIND && stream != NULL)
+            off[stream->number] = kpi_cursor_i64(&cursor, 6) != STATE_ON;
+    }
+    kpi_cursor_close(&cursor);
+    char text[512] = "";
+    size_t used = 0;
+    for (uint32_t i = 0; i < KP_STREAM_MAX; i++) {
+        if (!off[i])
+            continue;
+        int n = snprintf(text + used, sizeof(text) - used, " %s", kp_stream_by_number(i)->name);
+        used = KP_MIN(used + (size_t)KP_MAX(n, 0), sizeof(text) - 1);
+    }
+    if (used > 0)
+        kpi_rows_note(rows, "not recorded:%s", text);
+    return status == KP_END ? KP_OK : status;
+}
+
+kp_status kpi_notes_add(const struct kpi_answer *answer, const struct kp_causes_req *req,
+                        struct kp_rows *rows, struct kp_error *err)
+{
+    note_head(answer, rows);
+    note_fate(answer, rows);
+    note_coverage(answer, rows);
+    note_clocks(answer, rows);
+    note_baseline(answer, req, rows);
+    note_verdict(answer, rows);
+    return note_kinds(answer, rows, err);
+}

@@ -1,0 +1,307 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * Joined rows (interrupts, system calls, lock waits, reclaim, block requests, signals, gaps, quota
+ * samples) as arrays sorted by (group, from): a group is what a question asks about, a CPU, a
+ * thread or a host. `reach` is the running maximum of the ends, so a search can step back over
+ * rows that began earlier and still overlap, however they nest.
+ */
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/assert.h"
+#include "causal/causal_int.h"
+
+#define QUOTA_MARGIN (3 * KP_SEC) /* counters are sampled about once a second */
+#define GAP_AHEAD    (10 * KP_SEC)
+
+struct work_row {
+    struct kpi_world *world;
+    struct kpi_cursor *cursor;
+    struct kpi_work *work;
+    uint32_t host;
+};
+
+/* ---------- one filler per stream; columns after the four common ones ---------- */
+
+static void end_after(struct work_row *row, int64_t dur)
+{
+    row->work->from = kpi_time_sane(row->work->to - KP_MAX(kpi_time_sane(dur), 0));
+}
+
+static bool fill_irq(struct work_row *row)
+{
+    if (kpi_cursor_i64(row->cursor, 5) > 1)
+        return false; /* a sum over a period: it cannot be placed */
+    end_after(row, kpi_cursor_i64(row->cursor, 4));
+    row->work->group = row->work->cpu;
+    row->work->code = (int32_t)kpi_cursor_i64(row->cursor, 6);
+    return row->work->cpu != KPI_NONE;
+}
+
+static bool fill_hardirq(struct work_row *row)
+{
+    row->work->name = kp_arena_str(row->world->arena, kpi_cursor_str(row->cursor, 7));
+    return fill_irq(row);
+}
+
+static bool fill_syscall(struct work_row *row)
+{
+    end_after(row, kpi_cursor_i64(row->cursor, 4));
+    row->work->group = row->work->thread;
+    row->work->code = (int32_t)kpi_cursor_i64(row->cursor, 5);
+    row->work->a = kpi_cursor_i64(row->cursor, 6);
+    row->work->b = kpi_cursor_i64(row->cursor, 7);
+    return row->work->thread != KPI_NONE;
+}
+
+static bool fill_lock(struct work_row *row)
+{
+    end_after(row, kpi_cursor_i64(row->cursor, 4));
+    row->work->group = row->work->thread;
+    row->work->a = kpi_cursor_i64(row->cursor, 5);
+    row->work->other_actor = (kp_actor_id)kpi_cursor_i64(row->cursor, 6);
+    row->work->b = kpi_cursor_i64(row->cursor, 7);
+    row->work->other =
+        kpi_world_thread_at(row->world, row->work->other_actor, row->work->from);
+    return row->work->thread != KPI_NONE;
+}
+
+static bool fill_reclaim(struct work_row *row)
+{
+    end_after(row, kpi_cursor_i64(row->cursor, 4));
+    row->work->group = row->work->thread;
+    row->work->b = kpi_cursor_i64(row->cursor, 5);
+    row->work->a = kpi_cursor_i64(row->cursor, 6);
+    return row->work->thread != KPI_NONE;
+}
+
+static bool fill_block(struct work_row *row)
+{
+    end_after(row, kpi_cursor_i64(row->cursor, 4));
+    row->work->group = row->host;
+    row->work->queue_dur = kpi_time_sane(kpi_cursor_i64(row->cursor, 5));
+    row->work->b = kpi_cursor_i64(row->cursor, 6);
+    row->work->c = kpi_cursor_i64(row->cursor, 7);
+    row->work->a = kpi_cursor_i64(row->cursor, 8);
+    row->work->code = (int32_t)kpi_cursor_i64(row->cursor, 9);
+    return true;
+}
+
+static bool fill_signal(struct work_row *row)
+{
+    row->work->from = row->work->to;
+    row->work->other_actor = (kp_actor_id)kpi_cursor_i64(row->cursor, 4);
+    row->work->other = kpi_world_thread_at(row->world, row->work->other_actor, row->work->to);
+    row->work->group = row->work->other;
+    row->work->code = (int32_t)kpi_cursor_i64(row->cursor, 5);
+    return row->work->group != KPI_NONE;
+}
+
+static bool fill_gap(struct work_row *row)
+{
+    end_after(row, kpi_cursor_i64(row->cursor, 4));
+    struct kp_str stream = kpi_cursor_str(row->cursor, 5);
+    row->work->group = row->host;
+    row->work->code = (int32_t)kpi_cursor_i64(row->cursor, KP_COL_CPU);
+    /* only what the timelines are made of makes them doubtful */
+    return stream.len == 0 || kp_str_equal(stream, KP_STR("sched_switch")) ||
+           kp_str_equal(stream, KP_STR("sched_waking"));
+}
+
+static bool fill_quota(struct work_row *row)
+{
+    row->work->from = row->work->to;
+    row->work->group = row->host;
+    row->work->name = kp_arena_str(row->world->arena, kpi_cursor_str(row->cursor, 4));
+    row->work->b = kpi_cursor_i64(row->cursor, 5);
+    row->work->a = kpi_cursor_i64(row->cursor, 6);
+    return true;
+}
+
+static const char *const irq_cols[] = {"ts", "seq", "cpu", "actor", "dur", "count", "irq", "name",
+                                       NULL};
+static const char *const softirq_cols[] = {"ts", "seq", "cpu", "actor", "dur", "count", "vec",
+                                           NULL};
+static const char *const syscall_cols[] = {"ts", "seq", "cpu", "actor", "dur", "nr", "ret",
+                                           "arg0", NULL};
+static const char *const lock_cols[] = {"ts", "seq", "cpu", "actor", "dur", "addr", "owner",
+                                        "kind", NULL};
+static const char *const reclaim_cols[] = {"ts", "seq", "cpu", "actor", "dur", "reclaimed", "op",
+                                           NULL};
+static const char *const block_cols[] = {"ts", "seq", "cpu", "actor", "dur", "queue_dur",
+                                         "sector", "bytes", "dev", "op", NULL};
+static const char *const signal_cols[] = {"ts", "seq", "cpu", "actor", "target", "sig", NULL};
+static const char *const gap_cols[] = {"ts", "seq", "cpu", "actor", "dur", "stream", NULL};
+static const char *const quota_cols[] = {"ts", "seq", "cpu", "actor", "path", "quota",
+                                         "throttled_dur", NULL};
+
+static const struct {
+    enum kp_stream_no stream;
+    const char *const *cols;
+    bool (*fill)(struct work_row *row);
+    kp_dur before, ahead; /* beyond the world's range; ahead 0 = the load's own */
+} sets[KPI_WORKS] = {
+    [KPI_WORK_IRQ] = {KP_S_IRQ, irq_cols, fill_hardirq, 0, 0},
+    [KPI_WORK_SOFTIRQ] = {KP_S_SOFTIRQ, softirq_cols, fill_irq, 0, 0},
+    [KPI_WORK_SYSCALL] = {KP_S_SYSCALL, syscall_cols, fill_syscall, 0, 0},
+    [KPI_WORK_LOCK] = {KP_S_LOCK, lock_cols, fill_lock, 0, 0},
+    [KPI_WORK_RECLAIM] = {KP_S_VMSCAN, reclaim_cols, fill_reclaim, 0, 0},
+    [KPI_WORK_BLOCK] = {KP_S_BLOCK_RQ, block_cols, fill_block, 0, 0},
+    [KPI_WORK_SIGNAL] = {KP_S_SIGNAL, signal_cols, fill_signal, 0, 0},
+    [KPI_WORK_GAP] = {KP_S_GAPS, gap_cols, fill_gap, 0, GAP_AHEAD},
+    [KPI_WORK_QUOTA] = {KP_S_CGROUP_STAT, quota_cols, fill_quota, QUOTA_MARGIN, QUOTA_MARGIN},
+};
+
+/* ---------- loading ---------- */
+
+/* The host of a row without an actor: the only one there is, else the nameless one. */
+static uint32_t host_of_actor(struct kpi_world *world, kp_actor_id actor)
+{
+    if (actor == KP_ACTOR_UNKNOWN)
+        return world->hosts.count == 2 ? 1 : 0;
+    return kpi_world_host(world, kp_actors_get(world->actors, actor)->host);
+}
+
+static void work_add(struct kpi_world *world, int set, struct kpi_cursor *cursor)
+{
+    struct kpi_work work = {
+        .to = kpi_time_sane(kpi_cursor_i64(cursor, KP_COL_TS)),
+        .seq = (uint64_t)kpi_cursor_i64(cursor, KP_COL_SEQ),
+        .actor = (kp_actor_id)kpi_cursor_i64(cursor, KP_COL_ACTOR),
+        .stream = (uint8_t)sets[set].stream,
+        .other = KPI_NONE,
+    };
+    struct work_row row = {world, cursor, &work, host_of_actor(world, work.actor)};
+    work.thread = kpi_world_thread_at(world, work.actor, work.to);
+    work.cpu = sets[set].stream == KP_S_GAPS
+                   ? KPI_NONE
+                   : kpi_world_cpu(world, row.host, (uint32_t)kpi_cursor_i64(cursor, KP_COL_CPU));
+    if (sets[set].fill(&row))
+        *(struct kpi_work *)kpi_list_add(&world->works[set].list) = work;
+    else
+        world->ignored++;
+}
+
+static int work_compare(const void *a, const void *b)
+{
+    const struct kpi_work *x = a, *y = b;
+    if (x->group != y->group)
+        return x->group < y->group ? -1 : 1;
+    if (x->from != y->from)
+        return x->from < y->from ? -1 : 1;
+    if (x->to != y->to)
+        return x->to < y->to ? -1 : 1;
+    return x->seq < y->seq ? -1 : x->seq > y->seq;
+}
+
+static void set_sort(struct kpi_work_set *set)
+{
+    set->rows = kpi_list_flat(&set->list);
+    set->count = set->rows == NULL ? 0 : set->list.count;
+    if (set->count > 1)
+        qsort(set->rows, set->count, sizeof(*set->rows), work_compare);
+    for (uint32_t i = 0; i < set->count; i++) {
+        bool same = i > 0 && set->rows[i - 1].group == set->rows[i].group;
+        set->rows[i].reach =
+            same ? KP_MAX(set->rows[i - 1].reach, set->rows[i].to) : set->rows[i].to;
+    }
+}
+
+static kp_status set_load(struct kpi_world *world, int set, kp_dur ahead, struct kp_error *err)
+{
+    struct kpi_cursor_req req = {
+        .stream = sets[set].stream,
+        .from = kpi_time_add(world->from, -sets[set].before),
+        .to = kpi_time_add(world->to, sets[set].ahead == 0 ? ahead : sets[set].ahead),
+        .cols = sets[set].cols,
+    };
+    struct kpi_cursor cursor;
+    kp_status status = kpi_cursor_open(world->snapshot, &req, &cursor, err);
+    if (status != KP_OK)
+        return status;
+    while ((status = kpi_cursor_next(&cursor, err)) == KP_OK && !world->works[set].list.failed)
+        work_add(world, set, &cursor);
+    kpi_cursor_close(&cursor);
+    set_sort(&world->works[set]);
+    if (world->works[set].list.failed)
+        return kp_arena_error(world->arena, err);
+    return status == KP_END ? KP_OK : status;
+}
+
+kp_status kpi_works_load(struct kpi_world *world, kp_dur ahead, struct kp_error *err)
+{
+    kp_status status = KP_OK;
+    for (int set = 0; set < KPI_WORKS && status == KP_OK; set++)
+        status = set_load(world, set, ahead, err);
+    return status;
+}
+
+/* ---------- questions ---------- */
+
+/* First row at or after (group, from) in sort order. */
+static uint32_t lower_bound(const struct kpi_work_set *set, uint32_t group, kp_time from)
+{
+    uint32_t low = 0, high = set->count;
+    while (low < high) {
+        uint32_t mid = low + (high - low) / 2;
+        const struct kpi_work *row = &set->rows[mid];
+        if (row->group < group || (row->group == group && row->from < from))
+            low = mid + 1;
+        else
+            high = mid;
+    }
+    return low;
+}
+
+static const struct kpi_work *skip_to_overlap(const struct kpi_work_set *set, uint32_t at,
+                                              uint32_t group, kp_time from, kp_time to)
+{
+    for (; at < set->count && set->rows[at].group == group && set->rows[at].from < to; at++)
+        if (set->rows[at].to > from)
+            return &set->rows[at];
+    return NULL;
+}
+
+const struct kpi_work *kpi_work_first(const struct kpi_work_set *set, uint32_t group, kp_time from,
+                                      kp_time to)
+{
+    uint32_t at = lower_bound(set, group, from);
+    while (at > 0 && set->rows[at - 1].group == group && set->rows[at - 1].reach > from)
+        at--;
+    return skip_to_overlap(set, at, group, from, to);
+}
+
+const struct kpi_work *kpi_work_next(const struct kpi_work_set *set, const struct kpi_work *row,
+                                     kp_time from, kp_time to)
+{
+    return skip_to_overlap(set, (uint32_t)(row - set->rows) + 1, row->group, from, to);
+}
+
+const struct kpi_work *kpi_work_covering(const struct kpi_work_set *set, uint32_t group, kp_time t)
+{
+    const struct kpi_work *found = NULL;
+    const struct kpi_work *row = kpi_work_first(set, group, t, t + 1);
+    for (; row != NULL; row = kpi_work_next(set, row, t, t + 1))
+        found = row;
+    return found;
+}
+
+kp_dur kpi_gap_in(const struct kpi_world *world, uint32_t host, uint32_t cpu, kp_time from,
+                  kp_time to)
+{
+    const struct kpi_work_set *set = &world->works[KPI_WORK_GAP];
+    int32_t number = cpu == KPI_NONE ? -1 : (int32_t)kpi_cpu_of(world, cpu)->number;
+    kp_dur sum = 0;
+    kp_time done = from;
+    const struct kpi_work *row = kpi_work_first(set, host, from, to);
+    for (; row != NULL; row = kpi_work_next(set, row, from, to)) {
+        if (number >= 0 && row->code >= 0 && row->code != number)
+            continue;
+        kp_time a = KP_MAX(row->from, done), b = KP_MIN(row->to, to);
+        if (b > a) {
+            sum += b - a;
+            done = b;
+        }
+    }
+    return sum;
+}
