@@ -7,7 +7,7 @@
 #include <string.h>
 
 #include "base/assert.h"
-#include "causal/causal_int.h"
+#include "causal/cause.h"
 
 #define WITHIN_DEFAULT (2 * KP_SEC)
 #define AFTER          (100 * KP_MS) /* events read after the last span */
@@ -15,9 +15,34 @@
 #define AHEAD          (2 * KP_SEC)  /* joined rows that end later */
 
 enum causes_column {
-    C_RANK, C_ROOT, C_KIND, C_SUBKIND, C_START, C_DUR, C_EXCESS, C_SHARE, C_HOST, C_CPU, C_TID,
-    C_PID, C_COMM, C_CGROUP, C_SPAN, C_TXN, C_CULPRIT_PID, C_CULPRIT_TID, C_CULPRIT_COMM,
-    C_CULPRIT_CGROUP, C_OBJECT, C_RULE, C_STRENGTH, C_GAP, C_SKEW, C_STOP, C_NOTE, C_EVIDENCE
+    C_RANK,
+    C_ROOT,
+    C_KIND,
+    C_SUBKIND,
+    C_START,
+    C_DUR,
+    C_EXCESS,
+    C_SHARE,
+    C_HOST,
+    C_CPU,
+    C_TID,
+    C_PID,
+    C_COMM,
+    C_CGROUP,
+    C_SPAN,
+    C_TXN,
+    C_CULPRIT_PID,
+    C_CULPRIT_TID,
+    C_CULPRIT_COMM,
+    C_CULPRIT_CGROUP,
+    C_OBJECT,
+    C_RULE,
+    C_STRENGTH,
+    C_GAP,
+    C_SKEW,
+    C_STOP,
+    C_NOTE,
+    C_EVIDENCE
 };
 
 static const struct kp_field causes_fields[] = {
@@ -78,8 +103,7 @@ static kp_status window_map(struct kp_snapshot *snapshot, struct kp_arena *arena
 }
 
 static kp_status world_read(struct kp_snapshot *snapshot, const struct kp_causes_req *req,
-                            struct kp_arena *arena, struct kpi_answer *answer,
-                            struct kp_error *err)
+                            struct kp_arena *arena, struct kpi_answer *answer, struct kp_error *err)
 {
     struct kpi_txn *txn = &answer->txn;
     kp_status status = window_map(snapshot, arena, txn, err);
@@ -90,8 +114,8 @@ static kp_status world_read(struct kp_snapshot *snapshot, const struct kp_causes
     kp_time to = kpi_time_add(KP_MIN(txn->last, kpi_time_add(txn->to, LATE_MAX)), AFTER);
     status = kpi_world_load(snapshot, arena, from, to, AHEAD, &answer->world, err);
     if (status == KP_OK)
-        status = kpi_world_spans(answer->world, &txn->trace, 1, txn->from,
-                                 kpi_time_add(to, AHEAD), err);
+        status =
+            kpi_world_spans(answer->world, &txn->trace, 1, txn->from, kpi_time_add(to, AHEAD), err);
     if (status != KP_OK)
         return status;
     answer->root = kpi_span_find(answer->world, txn->trace, txn->root_id);
@@ -102,8 +126,7 @@ static kp_status world_read(struct kp_snapshot *snapshot, const struct kp_causes
 }
 
 static kp_status answer_make(struct kp_snapshot *snapshot, const struct kp_causes_req *req,
-                             struct kp_arena *arena, struct kpi_answer **out,
-                             struct kp_error *err)
+                             struct kp_arena *arena, struct kpi_answer **out, struct kp_error *err)
 {
     struct kpi_answer *answer = kp_arena_zalloc(arena, 1, sizeof(*answer));
     arena->owner = "CAUSES";
@@ -204,12 +227,12 @@ static struct kp_str note_text(const struct kpi_answer *answer, const struct kpi
     char text[256] = "", idle[KP_DUR_TEXT_MAX];
     size_t used = 0;
     kp_dur_format(cause->idle_elsewhere, idle);
-#define NOTE_ADD(...)                                                                              \
-    do {                                                                                           \
-        int n = snprintf(text + used, sizeof(text) - used, "%s", used > 0 ? "; " : "");            \
-        used = KP_MIN(used + (size_t)KP_MAX(n, 0), sizeof(text) - 1);                              \
-        n = snprintf(text + used, sizeof(text) - used, __VA_ARGS__);                               \
-        used = KP_MIN(used + (size_t)KP_MAX(n, 0), sizeof(text) - 1);                              \
+#define NOTE_ADD(...)                                                                   \
+    do {                                                                                \
+        int n = snprintf(text + used, sizeof(text) - used, "%s", used > 0 ? "; " : ""); \
+        used = KP_MIN(used + (size_t)KP_MAX(n, 0), sizeof(text) - 1);                   \
+        n = snprintf(text + used, sizeof(text) - used, __VA_ARGS__);                    \
+        used = KP_MIN(used + (size_t)KP_MAX(n, 0), sizeof(text) - 1);                   \
     } while (0)
     if (slice->edge != KPI_RULE_ROOT)
         NOTE_ADD("by %s", kpi_rule_name(slice->edge));
@@ -297,7 +320,7 @@ kp_status kp_causes_open(struct kp_snapshot *snapshot, const struct kp_causes_re
         hidden += answer->ranked[i]->dur;
         hidden_rows++;
     }
-    status = kpi_notes_add(answer, req, rows, err);
+    status = kpi_remarks_add(answer, req, rows, err);
     if (hidden_rows > 0)
         kpi_rows_note(rows, "%u rows below MIN are not shown; they sum to %lld ns", hidden_rows,
                       (long long)hidden);

@@ -12,13 +12,14 @@
 #include <string.h>
 
 #include "base/assert.h"
-#include "causal/causal_int.h"
+#include "causal/cause.h"
+#include "causal/cursor.h"
 
-#define USED_MAX    200             /* transactions compared with */
-#define COVERED_MAX (30 * KP_SEC)   /* sum of their durations */
-#define GROUP_MAX   KP_SEC          /* read together when they lie within this */
-#define MARGIN      (50 * KP_MS)    /* read around a group */
-#define AHEAD       (500 * KP_MS)   /* joined rows that end later */
+#define USED_MAX    200           /* transactions compared with */
+#define COVERED_MAX (30 * KP_SEC) /* sum of their durations */
+#define GROUP_MAX   KP_SEC        /* read together when they lie within this */
+#define MARGIN      (50 * KP_MS)  /* read around a group */
+#define AHEAD       (500 * KP_MS) /* joined rows that end later */
 #define GROUP_BYTES ((size_t)256 << 20)
 
 enum { STATUS_ERROR = 2 }; /* catalogue: SPAN_STATUS */
@@ -45,8 +46,8 @@ struct collect {
 
 /* ---------- choosing ---------- */
 
-static const char *const root_cols[] = {"ts", "seq", "cpu", "actor", "dur", "trace_id", "span_id",
-                                        "parent_id", "txn", "status", NULL};
+static const char *const root_cols[] = {"ts",      "seq",       "cpu", "actor",  "dur", "trace_id",
+                                        "span_id", "parent_id", "txn", "status", NULL};
 enum { ROOT_DUR = KP_COL_FIRST, ROOT_TRACE, ROOT_ID, ROOT_PARENT, ROOT_TXN, ROOT_STATUS };
 
 static bool is_normal(const struct kpi_cursor *cursor, const struct kpi_txn *txn)
@@ -131,11 +132,8 @@ static void sample_walk(struct collect *collect, struct kpi_world *world, struct
         return;
     }
     kpi_causes_init(causes, arena, world, false);
-    struct kpi_walk walk = {.world = world,
-                            .arena = arena,
-                            .txn = &sample->txn,
-                            .emit = kpi_causes_add,
-                            .ctx = causes};
+    struct kpi_walk walk = {
+        .world = world, .arena = arena, .txn = &sample->txn, .emit = kpi_causes_add, .ctx = causes};
     const struct kpi_span *span = &world->spans[root];
     kpi_walk_run(&walk, span->thread, root, span->from, span->to);
     for (uint32_t i = 0; i < causes->list.count && !collect->tallies.failed; i++) {
@@ -160,8 +158,7 @@ static kp_status group_walk(struct collect *collect, uint32_t first, uint32_t en
     }
     kp_arena_init(&arena, GROUP_BYTES);
     arena.owner = "baseline of CAUSES";
-    kp_status status =
-        kpi_world_load(collect->snapshot, &arena, kpi_time_add(from, -MARGIN),
+    kp_status status = kpi_world_load(collect->snapshot, &arena, kpi_time_add(from, -MARGIN),
                                       kpi_time_add(to, MARGIN), AHEAD, &world, err);
     if (status == KP_OK)
         status = kpi_world_spans(world, traces, end - first, from, kpi_time_add(to, MARGIN), err);

@@ -7,7 +7,7 @@
 #include <string.h>
 
 #include "base/assert.h"
-#include "causal/causal_int.h"
+#include "causal/blame.h"
 #include "column/syscalls.h"
 
 #define PLACED_SOON    (100 * KP_US) /* a woken thread that ran within this was placed there */
@@ -186,8 +186,8 @@ static void own_time(struct kpi_walk *walk, const struct kpi_frame *frame,
 }
 
 static void running_syscall(struct kpi_walk *walk, const struct kpi_frame *frame,
-                            const struct kpi_interval *iv, const struct kpi_work *row,
-                            kp_time from, kp_time to)
+                            const struct kpi_interval *iv, const struct kpi_work *row, kp_time from,
+                            kp_time to)
 {
     own_time(walk, frame, iv, row, from, to);
 }
@@ -396,8 +396,8 @@ static kp_actor_id occupant_actor(const struct kpi_world *world, uint32_t who, u
 }
 
 static void occupant_slice(struct kpi_walk *walk, const struct kpi_frame *frame,
-                           const struct kpi_interval *iv, uint32_t cpu, uint32_t who,
-                           uint32_t came, kp_time from, kp_time to)
+                           const struct kpi_interval *iv, uint32_t cpu, uint32_t who, uint32_t came,
+                           kp_time from, kp_time to)
 {
     const struct kpi_world *world = walk->world;
     struct kpi_slice slice = kpi_slice_make(walk, frame, iv, from, to);

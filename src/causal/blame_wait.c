@@ -7,7 +7,7 @@
 #include <string.h>
 
 #include "base/assert.h"
-#include "causal/causal_int.h"
+#include "causal/blame.h"
 #include "column/syscalls.h"
 
 #define COMPLETION_MAX (500 * KP_US) /* from a request's completion to the wakeup it causes */
@@ -282,8 +282,7 @@ static void unexplained_slice(struct kpi_walk *walk, const struct kpi_frame *fra
 void kpi_blame_wait(struct kpi_walk *walk, const struct kpi_frame *frame,
                     const struct kpi_interval *iv, kp_time from, kp_time to)
 {
-    const struct kpi_event *wake =
-        iv->end == KPI_NONE ? NULL : kpi_event_of(walk->world, iv->end);
+    const struct kpi_event *wake = iv->end == KPI_NONE ? NULL : kpi_event_of(walk->world, iv->end);
     bool woken = wake != NULL && wake->stream == KP_S_SCHED_WAKING;
     if (iv->letter == LETTER_STOPPED || iv->letter == LETTER_TRACED)
         stopped_slice(walk, frame, iv, from, to);
@@ -300,8 +299,8 @@ void kpi_blame_handover(struct kpi_walk *walk, const struct kpi_frame *frame, co
 {
     const struct kpi_frame *asker = frame->parent != NULL ? frame->parent : frame;
     struct kpi_slice slice = kpi_slice_make(walk, asker, NULL, from, to);
-    slice.kind = same_host(walk->world, asker->thread, frame->thread) ? KPI_NET_LOCAL
-                                                                       : KPI_NET_WIRE;
+    slice.kind =
+        same_host(walk->world, asker->thread, frame->thread) ? KPI_NET_LOCAL : KPI_NET_WIRE;
     slice.rule = KPI_RULE_NET;
     slice.edge = frame->edge;
     slice.strength = KPI_WEAK;

@@ -7,7 +7,7 @@
 
 #include "base/assert.h"
 #include "base/hash.h"
-#include "causal/causal_int.h"
+#include "causal/cause.h"
 
 void kpi_causes_init(struct kpi_causes *causes, struct kp_arena *arena,
                      const struct kpi_world *world, bool keep_refs)
@@ -32,8 +32,8 @@ static uint64_t culprit_key(const struct kpi_world *world, const struct kpi_slic
 
 static uint64_t slice_hash(const struct kpi_world *world, const struct kpi_slice *slice)
 {
-    uint64_t hash = kp_hash_mix((uint64_t)slice->kind << 40 ^ (uint64_t)slice->rule << 32 ^
-                                slice->thread);
+    uint64_t hash =
+        kp_hash_mix((uint64_t)slice->kind << 40 ^ (uint64_t)slice->rule << 32 ^ slice->thread);
     hash = kp_hash_mix(hash ^ culprit_key(world, slice));
     return kp_hash_mix(hash ^ slice->span);
 }
@@ -114,8 +114,7 @@ static void refs_keep(struct kpi_causes *causes, struct kpi_cause *cause,
 void kpi_causes_add(void *ctx, const struct kpi_slice *slice)
 {
     struct kpi_causes *causes = ctx;
-    struct kpi_cause **slot =
-        &causes->slots[slice_hash(causes->world, slice) % KPI_CAUSE_SLOTS];
+    struct kpi_cause **slot = &causes->slots[slice_hash(causes->world, slice) % KPI_CAUSE_SLOTS];
     struct kpi_cause *cause = *slot;
     kp_dur dur = slice->to - slice->from;
     causes->wall += dur;

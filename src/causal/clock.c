@@ -1,20 +1,21 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
  * Wall clock to kernel clock. Rows of the kernel are stamped with its monotonic clock plus one
- * constant per recording; spans carry the wall clock, which is slewed and stepped meanwhile. Each row of
- * `clock` shows one instant in both (its ts and its `real`), so the difference between them is what
- * to add to a wall-clock stamp around that instant. Between two anchors the difference is
+ * constant per recording; spans carry the wall clock, which is slewed and stepped meanwhile. Each
+ * row of `clock` shows one instant in both (its ts and its `real`), so the difference between them
+ * is what to add to a wall-clock stamp around that instant. Between two anchors the difference is
  * interpolated, after a step and outside it is that of the nearer side. Stored stamps never change.
  */
 #include <string.h>
 
 #include "base/assert.h"
-#include "causal/causal_int.h"
+#include "causal/cursor.h"
+#include "causal/span.h"
 
 #define CLOCK_MARGIN KP_HOUR /* how far around a window anchors are looked for */
 
-static const char *const clock_cols[] = {"ts", "seq", "cpu", "actor", "real", "bound", "step",
-                                         NULL};
+static const char *const clock_cols[] = {"ts",   "seq",   "cpu",  "actor",
+                                         "real", "bound", "step", NULL};
 enum { CLOCK_REAL = KP_COL_FIRST, CLOCK_BOUND, CLOCK_STEP };
 
 static void anchor_add(struct kpi_world *world, const struct kpi_cursor *cursor)
@@ -49,7 +50,8 @@ kp_status kpi_clocks_load(struct kpi_world *world, kp_time from, kp_time to, str
 
 /* The last anchor at or before wall and the first after it; NULL where there is none. */
 static void anchors_around(const struct kpi_world *world, uint32_t host, kp_time wall,
-                           const struct kpi_anchor **out_before, const struct kpi_anchor **out_after)
+                           const struct kpi_anchor **out_before,
+                           const struct kpi_anchor **out_after)
 {
     *out_before = *out_after = NULL;
     for (uint32_t i = 0; i < world->anchors.count; i++) {

@@ -5,7 +5,7 @@
 #include <string.h>
 
 #include "base/assert.h"
-#include "causal/causal_int.h"
+#include "causal/cursor.h"
 
 static struct kp_colref colref(const struct kp_stream *stream, const char *name)
 {

@@ -5,11 +5,9 @@
 #include <stdlib.h>
 
 #include "base/assert.h"
-#include "causal/causal_int.h"
+#include "causal/cause.h"
 
-enum evidence_column {
-    E_ROW, E_TS, E_STREAM, E_HOST, E_CPU, E_SEQ, E_TID, E_PID, E_COMM, E_WHAT
-};
+enum evidence_column { E_ROW, E_TS, E_STREAM, E_HOST, E_CPU, E_SEQ, E_TID, E_PID, E_COMM, E_WHAT };
 
 static const struct kp_field evidence_fields[] = {
     [E_ROW] = {KP_STR("row"), KP_TYPE_I64, KP_UNIT_NONE, 0},
@@ -43,7 +41,11 @@ struct item {
 static struct item item_of(const struct kpi_world *world, const struct kpi_ref *ref)
 {
     if (ref->event == KPI_NONE)
-        return (struct item){ref, ref->work->to, ref->work->seq, ref->work->cpu, ref->work->actor,
+        return (struct item){ref,
+                             ref->work->to,
+                             ref->work->seq,
+                             ref->work->cpu,
+                             ref->work->actor,
                              ref->work->stream};
     const struct kpi_event *event = kpi_event_of(world, ref->event);
     return (struct item){ref, event->ts, event->seq, event->cpu, event->actor_a, event->stream};
@@ -213,8 +215,7 @@ static void put_cause(struct kp_rows *rows, const struct kpi_answer *answer, uin
         if (i == 0 || item_compare(&items[i - 1], &items[i]) != 0)
             put_item(rows, answer->world, rank + 1, &items[i], arena);
     if (cause->refs_count == KPI_CAUSE_REFS)
-        kpi_rows_note(rows, "row %u: only the first %d events are shown", rank + 1,
-                      KPI_CAUSE_REFS);
+        kpi_rows_note(rows, "row %u: only the first %d events are shown", rank + 1, KPI_CAUSE_REFS);
 }
 
 kp_status kpi_evidence_rows(const struct kpi_answer *answer, uint32_t row, struct kp_arena *arena,

@@ -8,7 +8,7 @@
 #include <string.h>
 
 #include "base/assert.h"
-#include "causal/causal_int.h"
+#include "causal/list.h"
 
 void kpi_list_init(struct kpi_list *list, struct kp_arena *arena, uint32_t item_bytes)
 {

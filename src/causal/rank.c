@@ -11,7 +11,7 @@
 #include <stdlib.h>
 
 #include "base/assert.h"
-#include "causal/causal_int.h"
+#include "causal/cause.h"
 
 #define ROOT_SHARE_PCT 20 /* of the slowdown that a root must account for */
 #define SLOW_PCT       10 /* above the class's median to be called slow */
@@ -60,8 +60,8 @@ static kp_dur slowdown_of(const struct kpi_causes *causes, const struct kpi_base
     if (baseline->used == 0)
         return causes->wall;
     kp_dur slowdown = causes->wall - baseline->wall_median;
-    bool slow = causes->wall > baseline->wall_p95 &&
-                slowdown > baseline->wall_median / 100 * SLOW_PCT;
+    bool slow =
+        causes->wall > baseline->wall_p95 && slowdown > baseline->wall_median / 100 * SLOW_PCT;
     return slow ? slowdown : 0;
 }
 

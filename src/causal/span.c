@@ -8,15 +8,28 @@
 #include <string.h>
 
 #include "base/assert.h"
-#include "causal/causal_int.h"
+#include "causal/cursor.h"
+#include "causal/span.h"
+#include "causal/timeline.h"
 
 enum { LINK_NONE, LINK_PROCESS }; /* catalogue: SPAN_LINK; above are thread links */
 
-static const char *const span_cols[] = {"ts", "seq", "cpu", "actor", "dur", "trace_id", "span_id",
-                                        "parent_id", "txn", "service", "name", "status",
-                                        "status_msg", "link", "kind", NULL};
-enum { SPAN_DUR = KP_COL_FIRST, SPAN_TRACE, SPAN_ID, SPAN_PARENT, SPAN_TXN, SPAN_SERVICE,
-       SPAN_NAME, SPAN_STATUS, SPAN_STATUS_MSG, SPAN_LINK, SPAN_KIND };
+static const char *const span_cols[] = {
+    "ts",  "seq",     "cpu",  "actor",  "dur",        "trace_id", "span_id", "parent_id",
+    "txn", "service", "name", "status", "status_msg", "link",     "kind",    NULL};
+enum {
+    SPAN_DUR = KP_COL_FIRST,
+    SPAN_TRACE,
+    SPAN_ID,
+    SPAN_PARENT,
+    SPAN_TXN,
+    SPAN_SERVICE,
+    SPAN_NAME,
+    SPAN_STATUS,
+    SPAN_STATUS_MSG,
+    SPAN_LINK,
+    SPAN_KIND
+};
 
 static void span_add(struct kpi_world *world, const struct kpi_cursor *cursor)
 {

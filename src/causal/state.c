@@ -6,13 +6,31 @@
 #include <stdlib.h>
 
 #include "base/assert.h"
-#include "causal/causal_int.h"
+#include "causal/table.h"
+#include "causal/timeline.h"
 
 #define MARGIN KP_SEC /* read around the range, to know what began before and ends after */
 
 enum thread_column {
-    T_TS, T_START, T_DUR, T_HOST, T_CPU, T_TID, T_PID, T_COMM, T_CGROUP, T_STATE, T_WAIT,
-    T_THROTTLED, T_IOWAIT, T_WAKER_TID, T_WAKER_PID, T_WAKER_COMM, T_CONTEXT, T_VEC, T_NOTE
+    T_TS,
+    T_START,
+    T_DUR,
+    T_HOST,
+    T_CPU,
+    T_TID,
+    T_PID,
+    T_COMM,
+    T_CGROUP,
+    T_STATE,
+    T_WAIT,
+    T_THROTTLED,
+    T_IOWAIT,
+    T_WAKER_TID,
+    T_WAKER_PID,
+    T_WAKER_COMM,
+    T_CONTEXT,
+    T_VEC,
+    T_NOTE
 };
 
 static const struct kp_field thread_fields[] = {
@@ -38,8 +56,19 @@ static const struct kp_field thread_fields[] = {
 };
 static const struct kp_schema thread_schema = {thread_fields, KP_ARRAY_LEN(thread_fields)};
 
-enum cpu_column { P_TS, P_START, P_DUR, P_HOST, P_CPU, P_STATE, P_TID, P_PID, P_COMM, P_CGROUP,
-                  P_PRIO };
+enum cpu_column {
+    P_TS,
+    P_START,
+    P_DUR,
+    P_HOST,
+    P_CPU,
+    P_STATE,
+    P_TID,
+    P_PID,
+    P_COMM,
+    P_CGROUP,
+    P_PRIO
+};
 
 static const struct kp_field cpu_fields[] = {
     [P_TS] = {KP_STR("ts"), KP_TYPE_TIME, KP_UNIT_NS, 0},
@@ -123,9 +152,9 @@ static struct row *rows_sorted(struct kpi_list *list)
 static struct kp_str state_text(const struct kpi_interval *iv)
 {
     static const char *const names[] = {
-        [KPI_STATE_NONE] = "unknown",       [KPI_STATE_UNKNOWN] = "unknown",
-        [KPI_STATE_RUNNING] = "running",    [KPI_STATE_RUNNABLE] = "runnable",
-        [KPI_STATE_BLOCKED] = "blocked",    [KPI_STATE_DEAD] = "dead",
+        [KPI_STATE_NONE] = "unknown",    [KPI_STATE_UNKNOWN] = "unknown",
+        [KPI_STATE_RUNNING] = "running", [KPI_STATE_RUNNABLE] = "runnable",
+        [KPI_STATE_BLOCKED] = "blocked", [KPI_STATE_DEAD] = "dead",
     };
     return kp_str_from(names[iv->state]);
 }
@@ -218,9 +247,13 @@ kp_status kp_thread_state_open(struct kp_snapshot *snapshot, const struct kp_int
         if (!is_asked(req, iv->from, iv->to, thread->tid))
             continue;
         *(struct row *)kpi_list_add(&list) =
-            (struct row){iv->from, iv->to, kpi_host_of(world, thread->host),
+            (struct row){iv->from,
+                         iv->to,
+                         kpi_host_of(world, thread->host),
                          iv->cpu == KPI_NONE ? 0 : kpi_cpu_of(world, iv->cpu)->number,
-                         thread->tid, i, iv->thread};
+                         thread->tid,
+                         i,
+                         iv->thread};
     }
     struct row *sorted = rows_sorted(&list);
     if (list.failed || kpi_rows_open(arena, &thread_schema, &rows) != KP_OK)

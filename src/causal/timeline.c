@@ -15,9 +15,9 @@
 #include <string.h>
 
 #include "base/assert.h"
-#include "causal/causal_int.h"
+#include "causal/timeline.h"
 
-#define STATE_RUNNABLE  0   /* catalogue: TASK_STATE */
+#define STATE_RUNNABLE  0 /* catalogue: TASK_STATE */
 #define STATE_PREEMPTED 256
 #define STATE_DEAD_BITS (16 | 32)
 #define WAKE_RACE_MAX   KP_MS /* how long before the switch-out a pending wakeup may lie */

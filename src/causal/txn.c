@@ -11,13 +11,15 @@
 #include <string.h>
 
 #include "base/assert.h"
-#include "causal/causal_int.h"
+#include "causal/cursor.h"
+#include "causal/span.h"
+#include "causal/table.h"
 
-#define TRACES_MAX     64      /* of one id */
-#define LISTED_MAX     6       /* candidates named in an error */
-#define NEAREST_MAX    3
-#define NEAREST_ROWS   1000000 /* newest spans searched for similar ids */
-#define TXN_MARGIN     KP_MIN_NS
+#define TRACES_MAX   64 /* of one id */
+#define LISTED_MAX   6  /* candidates named in an error */
+#define NEAREST_MAX  3
+#define NEAREST_ROWS 1000000 /* newest spans searched for similar ids */
+#define TXN_MARGIN   KP_MIN_NS
 
 /* Spans of one trace. */
 struct trace {
@@ -116,8 +118,7 @@ static void trace_txns(const struct kpi_world *world, const struct trace *trace,
                    is_orphan_of(trace->spans[i], best);
     for (uint32_t i = 0; best != NULL && i < trace->count; i++) {
         const struct kpi_span *span = trace->spans[i];
-        if (span == best ||
-            (is_root(world, trace, i, id, shared) && !is_orphan_of(span, best)))
+        if (span == best || (is_root(world, trace, i, id, shared) && !is_orphan_of(span, best)))
             txn_fill(kpi_list_add(list), trace, span, id, orphans);
     }
 }
@@ -198,9 +199,9 @@ static void nearest_add(struct nearest *nearest, uint32_t *count, struct kp_str 
     for (uint32_t i = 0; i < *count; i++)
         if (kp_str_equal(nearest[i].id, id))
             return;
-    while (at > 0 && (nearest[at - 1].distance > distance ||
-                      (nearest[at - 1].distance == distance &&
-                       kp_str_compare(nearest[at - 1].id, id) > 0)))
+    while (at > 0 &&
+           (nearest[at - 1].distance > distance ||
+            (nearest[at - 1].distance == distance && kp_str_compare(nearest[at - 1].id, id) > 0)))
         at--;
     if (at >= NEAREST_MAX)
         return;
@@ -211,8 +212,8 @@ static void nearest_add(struct nearest *nearest, uint32_t *count, struct kp_str 
 }
 
 static kp_status nearest_find(struct kp_snapshot *snapshot, struct kp_str wanted,
-                              struct kp_arena *arena, struct nearest *nearest,
-                              uint32_t *out_count, struct kp_error *err)
+                              struct kp_arena *arena, struct nearest *nearest, uint32_t *out_count,
+                              struct kp_error *err)
 {
     static const char *const cols[] = {"ts", "seq", "cpu", "actor", "txn", NULL};
     struct kpi_cursor_req req = {.stream = KP_S_SPANS,
@@ -259,8 +260,8 @@ static void hosts_text(struct kp_snapshot *snapshot, char *out, size_t size)
     }
 }
 
-static kp_status no_such_txn(struct kp_snapshot *snapshot, struct kp_str id,
-                             struct kp_arena *arena, struct kp_error *err)
+static kp_status no_such_txn(struct kp_snapshot *snapshot, struct kp_str id, struct kp_arena *arena,
+                             struct kp_error *err)
 {
     struct nearest nearest[NEAREST_MAX + 1];
     uint32_t count = 0;
@@ -278,9 +279,9 @@ static kp_status no_such_txn(struct kp_snapshot *snapshot, struct kp_str id,
     }
     kp_time_format(from, from_text);
     kp_time_format(to, to_text);
-    kp_error_set(err, KP_NOT_FOUND, "no such txn %.*s: searched %s .. %s (nothing older is kept)%s%s",
-                 (int)id.len, id.ptr, from_text, to_text, hosts[0] == '\0' ? "" : ", hosts ",
-                 hosts);
+    kp_error_set(err, KP_NOT_FOUND,
+                 "no such txn %.*s: searched %s .. %s (nothing older is kept)%s%s", (int)id.len,
+                 id.ptr, from_text, to_text, hosts[0] == '\0' ? "" : ", hosts ", hosts);
     char text[KP_ERROR_TEXT_MAX] = "";
     size_t used = 0;
     for (uint32_t i = 0; i < count && used + 1 < sizeof(text); i++) {
@@ -338,8 +339,8 @@ static kp_status ambiguous(const struct kpi_txn *txns, uint32_t count,
         kp_error_set(err, KP_NOT_FOUND, "no single transaction %.*s covers that instant",
                      (int)req->txn.len, req->txn.ptr);
     else
-        kp_error_set(err, KP_INVALID, "txn %.*s means %u transactions: say which", (int)req->txn.len,
-                     req->txn.ptr, count);
+        kp_error_set(err, KP_INVALID, "txn %.*s means %u transactions: say which",
+                     (int)req->txn.len, req->txn.ptr, count);
     for (uint32_t i = 0; i < KP_MIN(count, (uint32_t)LISTED_MAX) && used + 1 < sizeof(list); i++) {
         char start[KP_TIME_TEXT_MAX], dur[KP_DUR_TEXT_MAX];
         kp_time_format(txns[i].from, start);
@@ -408,8 +409,19 @@ kp_status kpi_txn_find(struct kp_snapshot *snapshot, const struct kp_causes_req 
 /* ---------- the table ---------- */
 
 enum txn_column {
-    TXN_TS, TXN_START, TXN_DUR, TXN_TXN, TXN_TRACE, TXN_SERVICE, TXN_NAME, TXN_STATUS,
-    TXN_STATUS_MSG, TXN_SPANS, TXN_HOST, TXN_PID, TXN_TID
+    TXN_TS,
+    TXN_START,
+    TXN_DUR,
+    TXN_TXN,
+    TXN_TRACE,
+    TXN_SERVICE,
+    TXN_NAME,
+    TXN_STATUS,
+    TXN_STATUS_MSG,
+    TXN_SPANS,
+    TXN_HOST,
+    TXN_PID,
+    TXN_TID
 };
 
 static const struct kp_field txn_fields[] = {
@@ -472,15 +484,15 @@ static void trace_ids(const struct kpi_world *world, const struct trace *trace,
     }
 }
 
-kp_status kp_txn_open(struct kp_snapshot *snapshot, kp_time from, kp_time to, struct kp_arena *arena,
-                      struct kp_rows **out, struct kp_error *err)
+kp_status kp_txn_open(struct kp_snapshot *snapshot, kp_time from, kp_time to,
+                      struct kp_arena *arena, struct kp_rows **out, struct kp_error *err)
 {
     struct kpi_world *world;
     struct kp_rows *rows = NULL;
     kp_status status = kpi_world_bare(snapshot, arena, &world, err);
     if (status == KP_OK)
-        status = kpi_spans_load(world, kpi_time_add(from, -TXN_MARGIN), kpi_time_add(to, TXN_MARGIN), NULL, 0,
-                                err);
+        status = kpi_spans_load(world, kpi_time_add(from, -TXN_MARGIN),
+                                kpi_time_add(to, TXN_MARGIN), NULL, 0, err);
     if (status != KP_OK)
         return status;
     kpi_spans_finish(world);

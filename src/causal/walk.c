@@ -22,7 +22,7 @@
 #include <string.h>
 
 #include "base/assert.h"
-#include "causal/causal_int.h"
+#include "causal/blame.h"
 
 #define DEPTH_MAX 64
 
@@ -256,8 +256,7 @@ static bool is_sender(const struct kpi_world *world, const struct kpi_event *wak
     if (wake == NULL || !kpi_wake_is_net(wake) || wake->a == KPI_NONE || wake->a == wake->b ||
         kpi_thread_of(world, wake->a)->idle || kpi_thread_of(world, wake->a)->kthread)
         return false;
-    return kpi_syscall_sends(
-        kpi_work_covering(&world->works[KPI_WORK_SYSCALL], wake->a, wake->ts));
+    return kpi_syscall_sends(kpi_work_covering(&world->works[KPI_WORK_SYSCALL], wake->a, wake->ts));
 }
 
 static void enter_sender(struct kpi_walk *walk, const struct kpi_frame *frame,
@@ -352,8 +351,8 @@ static void explain_interval(struct kpi_walk *walk, const struct kpi_frame *fram
         return;
     case KPI_STATE_NONE:
     case KPI_STATE_UNKNOWN:
-        kpi_blame_unknown(walk, frame,
-                          (iv->flags & KPI_FLAG_LOST) != 0 ? "lost" : "before-trace", from, to);
+        kpi_blame_unknown(walk, frame, (iv->flags & KPI_FLAG_LOST) != 0 ? "lost" : "before-trace",
+                          from, to);
         return;
     }
 }
@@ -398,8 +397,7 @@ static uint32_t last_child(const struct kpi_world *world, uint32_t span, kp_time
         const struct kpi_span *child = &world->spans[i];
         if (child->up != span || !overlaps(child, from, to) || child->from == child->to)
             continue;
-        if (best == KPI_NONE ||
-            KP_MIN(child->to, to) > KP_MIN(world->spans[best].to, to))
+        if (best == KPI_NONE || KP_MIN(child->to, to) > KP_MIN(world->spans[best].to, to))
             best = i;
     }
     return best;
@@ -410,10 +408,9 @@ static void span_pieces(const struct kpi_world *world, uint32_t span, kp_time fr
                         unsigned depth, struct kpi_list *pieces)
 {
     while (to > from) {
-        uint32_t child =
-            depth >= DEPTH_MAX || has_kernel_rows(world, world->spans[span].thread)
-                ? KPI_NONE
-                : last_child(world, span, from, to);
+        uint32_t child = depth >= DEPTH_MAX || has_kernel_rows(world, world->spans[span].thread)
+                             ? KPI_NONE
+                             : last_child(world, span, from, to);
         kp_time begin = child == KPI_NONE ? from : KP_MAX(world->spans[child].from, from);
         kp_time end = child == KPI_NONE ? from : KP_MIN(world->spans[child].to, to);
         if (end < to)

@@ -9,7 +9,8 @@
 #include <string.h>
 
 #include "base/assert.h"
-#include "causal/causal_int.h"
+#include "causal/cursor.h"
+#include "causal/timeline.h"
 
 #define QUOTA_MARGIN (3 * KP_SEC) /* counters are sampled about once a second */
 #define GAP_AHEAD    (10 * KP_SEC)
@@ -61,8 +62,7 @@ static bool fill_lock(struct work_row *row)
     row->work->a = kpi_cursor_i64(row->cursor, 5);
     row->work->other_actor = (kp_actor_id)kpi_cursor_i64(row->cursor, 6);
     row->work->b = kpi_cursor_i64(row->cursor, 7);
-    row->work->other =
-        kpi_world_thread_at(row->world, row->work->other_actor, row->work->from);
+    row->work->other = kpi_world_thread_at(row->world, row->work->other_actor, row->work->from);
     return row->work->thread != KPI_NONE;
 }
 
@@ -118,22 +118,22 @@ static bool fill_quota(struct work_row *row)
     return true;
 }
 
-static const char *const irq_cols[] = {"ts", "seq", "cpu", "actor", "dur", "count", "irq", "name",
-                                       NULL};
-static const char *const softirq_cols[] = {"ts", "seq", "cpu", "actor", "dur", "count", "vec",
-                                           NULL};
-static const char *const syscall_cols[] = {"ts", "seq", "cpu", "actor", "dur", "nr", "ret",
-                                           "arg0", NULL};
-static const char *const lock_cols[] = {"ts", "seq", "cpu", "actor", "dur", "addr", "owner",
-                                        "kind", NULL};
-static const char *const reclaim_cols[] = {"ts", "seq", "cpu", "actor", "dur", "reclaimed", "op",
-                                           NULL};
-static const char *const block_cols[] = {"ts", "seq", "cpu", "actor", "dur", "queue_dur",
-                                         "sector", "bytes", "dev", "op", NULL};
+static const char *const irq_cols[] = {"ts",    "seq", "cpu",  "actor", "dur",
+                                       "count", "irq", "name", NULL};
+static const char *const softirq_cols[] = {"ts",  "seq",   "cpu", "actor",
+                                           "dur", "count", "vec", NULL};
+static const char *const syscall_cols[] = {"ts", "seq", "cpu",  "actor", "dur",
+                                           "nr", "ret", "arg0", NULL};
+static const char *const lock_cols[] = {"ts",   "seq",   "cpu",  "actor", "dur",
+                                        "addr", "owner", "kind", NULL};
+static const char *const reclaim_cols[] = {"ts",  "seq",       "cpu", "actor",
+                                           "dur", "reclaimed", "op",  NULL};
+static const char *const block_cols[] = {"ts",     "seq",   "cpu", "actor", "dur", "queue_dur",
+                                         "sector", "bytes", "dev", "op",    NULL};
 static const char *const signal_cols[] = {"ts", "seq", "cpu", "actor", "target", "sig", NULL};
 static const char *const gap_cols[] = {"ts", "seq", "cpu", "actor", "dur", "stream", NULL};
-static const char *const quota_cols[] = {"ts", "seq", "cpu", "actor", "path", "quota",
-                                         "throttled_dur", NULL};
+static const char *const quota_cols[] = {"ts",   "seq",   "cpu",           "actor",
+                                         "path", "quota", "throttled_dur", NULL};
 
 static const struct {
     enum kp_stream_no stream;

@@ -10,7 +10,9 @@
 
 #include "base/assert.h"
 #include "base/hash.h"
-#include "causal/causal_int.h"
+#include "causal/cursor.h"
+#include "causal/span.h"
+#include "causal/timeline.h"
 
 #define CPU_NUMBER_MAX 65536
 
@@ -124,8 +126,7 @@ static bool life_matches(const struct kpi_thread *thread, const struct kp_actor 
 {
     if (actor->start == KP_ACTOR_START_UNKNOWN)
         return true;
-    return thread->start == KP_ACTOR_START_UNKNOWN ? !thread->ended
-                                                   : thread->start == actor->start;
+    return thread->start == KP_ACTOR_START_UNKNOWN ? !thread->ended : thread->start == actor->start;
 }
 
 static void life_touch(struct kpi_world *world, uint32_t index, kp_actor_id id)
@@ -239,19 +240,33 @@ void kpi_world_exit(struct kpi_world *world, kp_actor_id id, kp_time ts)
 
 /* ---------- merging the scheduler streams ---------- */
 
-enum { SWITCH_NEXT = 4, SWITCH_STATE, SWITCH_PREV_PRIO, SWITCH_NEXT_PRIO, SWITCH_PREEMPT,
-       SWITCH_IOWAIT, SWITCH_THROTTLED };
-enum { WAKING_WAKEE = 4, WAKING_IRQ, WAKING_TARGET, WAKING_PRIO, WAKING_CONTEXT, WAKING_VEC,
-       WAKING_NEW };
+enum {
+    SWITCH_NEXT = 4,
+    SWITCH_STATE,
+    SWITCH_PREV_PRIO,
+    SWITCH_NEXT_PRIO,
+    SWITCH_PREEMPT,
+    SWITCH_IOWAIT,
+    SWITCH_THROTTLED
+};
+enum {
+    WAKING_WAKEE = 4,
+    WAKING_IRQ,
+    WAKING_TARGET,
+    WAKING_PRIO,
+    WAKING_CONTEXT,
+    WAKING_VEC,
+    WAKING_NEW
+};
 enum { TASK_OP = 4 };
 enum { OP_FORK = 1, OP_EXIT = 3 }; /* catalogue: TASK_OP */
 
-static const char *const switch_cols[] = {"ts", "seq", "cpu", "actor", "next", "prev_state",
-                                          "prev_prio", "next_prio", "preempt", "iowait",
-                                          "throttled", NULL};
-static const char *const waking_cols[] = {"ts", "seq", "cpu", "actor", "wakee", "irq",
-                                          "target_cpu", "wakee_prio", "context", "vec", "is_new",
-                                          NULL};
+static const char *const switch_cols[] = {"ts",      "seq",        "cpu",       "actor",
+                                          "next",    "prev_state", "prev_prio", "next_prio",
+                                          "preempt", "iowait",     "throttled", NULL};
+static const char *const waking_cols[] = {"ts",      "seq", "cpu",        "actor",
+                                          "wakee",   "irq", "target_cpu", "wakee_prio",
+                                          "context", "vec", "is_new",     NULL};
 static const char *const task_cols[] = {"ts", "seq", "cpu", "actor", "op", NULL};
 
 enum { IN_SWITCH, IN_WAKING, IN_TASK, IN_COUNT };

@@ -7,12 +7,13 @@
 #include <string.h>
 
 #include "base/assert.h"
-#include "causal/causal_int.h"
+#include "causal/cause.h"
+#include "causal/cursor.h"
 
 #define HOSTS_SHOWN 8
 
-enum { STATUS_ERROR = 2 };                  /* catalogue: SPAN_STATUS */
-enum { OP_KIND = 2, STATE_ON = 1 };         /* catalogue: CAPTURE_OP, CAPTURE_STATE */
+enum { STATUS_ERROR = 2 };          /* catalogue: SPAN_STATUS */
+enum { OP_KIND = 2, STATE_ON = 1 }; /* catalogue: CAPTURE_OP, CAPTURE_STATE */
 
 static void hosts_text(const struct kpi_answer *answer, char *out, size_t size)
 {
@@ -29,8 +30,8 @@ static void hosts_text(const struct kpi_answer *answer, char *out, size_t size)
         if (!touched)
             continue;
         struct kp_str name = kpi_host_of(world, host)->name;
-        int n = snprintf(out + used, size - used, "%s%.*s", shown++ > 0 ? "," : "",
-                         (int)name.len, name.ptr);
+        int n = snprintf(out + used, size - used, "%s%.*s", shown++ > 0 ? "," : "", (int)name.len,
+                         name.ptr);
         used = KP_MIN(used + (size_t)KP_MAX(n, 0), size - 1);
     }
 }
@@ -43,8 +44,8 @@ static void note_head(const struct kpi_answer *answer, struct kp_rows *rows)
     kp_dur_format(answer->causes.wall, wall);
     kpi_rows_note(rows, "txn %.*s \"%.*s\" of %.*s  hosts %s  wall %s (%lld ns)  as_of %llu",
                   (int)txn->id.len, txn->id.ptr, (int)txn->name.len, txn->name.ptr,
-                  (int)txn->service.len, txn->service.ptr, hosts[0] == '\0' ? "none" : hosts,
-                  wall, (long long)answer->causes.wall,
+                  (int)txn->service.len, txn->service.ptr, hosts[0] == '\0' ? "none" : hosts, wall,
+                  (long long)answer->causes.wall,
                   (unsigned long long)kp_snapshot_as_of(answer->world->snapshot));
 }
 
@@ -69,12 +70,11 @@ static void note_fate(const struct kpi_answer *answer, struct kp_rows *rows)
     kp_dur_format(last->to - answer->to, late);
     const char *fate = txn->status == STATUS_ERROR ? "failed" : "ended";
     if (last->to > answer->to)
-        kpi_rows_note(rows,
-                      "fate: %s after %s%s%.*s; its work ended %s later (span \"%.*s\" of %.*s)",
-                      txn->status == STATUS_ERROR ? "gave up" : "answered", after,
-                      txn->status_msg.len > 0 ? ": " : "", (int)txn->status_msg.len,
-                      txn->status_msg.ptr, late, (int)last->name.len, last->name.ptr,
-                      (int)last->service.len, last->service.ptr);
+        kpi_rows_note(
+            rows, "fate: %s after %s%s%.*s; its work ended %s later (span \"%.*s\" of %.*s)",
+            txn->status == STATUS_ERROR ? "gave up" : "answered", after,
+            txn->status_msg.len > 0 ? ": " : "", (int)txn->status_msg.len, txn->status_msg.ptr,
+            late, (int)last->name.len, last->name.ptr, (int)last->service.len, last->service.ptr);
     else
         kpi_rows_note(rows, "fate: %s after %s%s%.*s", fate, after,
                       txn->status_msg.len > 0 ? ": " : "", (int)txn->status_msg.len,
@@ -133,7 +133,8 @@ static void note_baseline(const struct kpi_answer *answer, const struct kp_cause
     }
     kp_dur_format(baseline->wall_median, median);
     kp_dur_format(baseline->wall_p95, p95);
-    kpi_rows_note(rows, "baseline: the %u normal transactions of its class before it, median %s, p95 %s",
+    kpi_rows_note(rows,
+                  "baseline: the %u normal transactions of its class before it, median %s, p95 %s",
                   baseline->used, median, p95);
 }
 
@@ -143,10 +144,12 @@ static void note_verdict(const struct kpi_answer *answer, struct kp_rows *rows)
     case KPI_VERDICT_ROOT:
         return;
     case KPI_VERDICT_NOT_SLOW:
-        kpi_rows_note(rows, "no excess: it took no longer than its class usually does, so no root cause");
+        kpi_rows_note(rows,
+                      "no excess: it took no longer than its class usually does, so no root cause");
         return;
     case KPI_VERDICT_UNEXPLAINED:
-        kpi_rows_note(rows, "no root cause: most of the excess is not explained by what was recorded");
+        kpi_rows_note(rows,
+                      "no root cause: most of the excess is not explained by what was recorded");
         return;
     case KPI_VERDICT_SPREAD:
         kpi_rows_note(rows, "no root cause: the excess is spread over many small causes");
@@ -159,10 +162,8 @@ static kp_status note_kinds(const struct kpi_answer *answer, struct kp_rows *row
                             struct kp_error *err)
 {
     static const char *const cols[] = {"ts", "seq", "cpu", "actor", "op", "stream", "state", NULL};
-    struct kpi_cursor_req req = {.stream = KP_S_CAPTURE,
-                                 .from = KP_TIME_MIN,
-                                 .to = answer->to,
-                                 .cols = cols};
+    struct kpi_cursor_req req = {
+        .stream = KP_S_CAPTURE, .from = KP_TIME_MIN, .to = answer->to, .cols = cols};
     bool off[KP_STREAM_MAX] = {false};
     struct kpi_cursor cursor;
     kp_status status = kpi_cursor_open(answer->world->snapshot, &req, &cursor, err);
@@ -187,8 +188,8 @@ static kp_status note_kinds(const struct kpi_answer *answer, struct kp_rows *row
     return status == KP_END ? KP_OK : status;
 }
 
-kp_status kpi_notes_add(const struct kpi_answer *answer, const struct kp_causes_req *req,
-                        struct kp_rows *rows, struct kp_error *err)
+kp_status kpi_remarks_add(const struct kpi_answer *answer, const struct kp_causes_req *req,
+                          struct kp_rows *rows, struct kp_error *err)
 {
     note_head(answer, rows);
     note_fate(answer, rows);

@@ -8,7 +8,7 @@
 #include <string.h>
 
 #include "base/assert.h"
-#include "causal/causal_int.h"
+#include "causal/table.h"
 
 #define NULL_WORDS (KP_VECTOR_ROWS / 64)
 
@@ -81,7 +81,8 @@ void kpi_rows_add(struct kp_rows *rows)
 static void *last_value(struct kp_rows *rows, uint32_t column)
 {
     kp_assert(column < rows->schema->count);
-    return rows->failed ? rows->cols[column].spare : kpi_list_at(&rows->cols[column], rows->rows - 1);
+    return rows->failed ? rows->cols[column].spare
+                        : kpi_list_at(&rows->cols[column], rows->rows - 1);
 }
 
 void kpi_rows_i64(struct kp_rows *rows, uint32_t column, int64_t value)

@@ -1,0 +1,71 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * Leaf rules: who is to blame for a stretch of one thread's time.
+ *
+ *   blame.c        on a CPU, or waiting for one
+ *   blame_wait.c   waiting for anything else
+ */
+#ifndef KP_CAUSAL_BLAME_H
+#define KP_CAUSAL_BLAME_H
+
+#include "causal/walk.h"
+
+/* blame.c, blame_wait.c: leaf rules. Each gives out all of [from, to). */
+void kpi_blame_running(struct kpi_walk *walk, const struct kpi_frame *frame,
+                       const struct kpi_interval *iv, kp_time from, kp_time to);
+void kpi_blame_runnable(struct kpi_walk *walk, const struct kpi_frame *frame,
+                        const struct kpi_interval *iv, kp_time from, kp_time to);
+void kpi_blame_unknown(struct kpi_walk *walk, const struct kpi_frame *frame, const char *reason,
+                       kp_time from, kp_time to);
+void kpi_blame_reclaim(struct kpi_walk *walk, const struct kpi_frame *frame,
+                       const struct kpi_interval *iv, const struct kpi_work *row, kp_time from,
+                       kp_time to);
+void kpi_blame_lock(struct kpi_walk *walk, const struct kpi_frame *frame,
+                    const struct kpi_interval *iv, const struct kpi_work *row, kp_time from,
+                    kp_time to);
+/* A wait that a device, a timer, the network or nothing known ended. */
+void kpi_blame_wait(struct kpi_walk *walk, const struct kpi_frame *frame,
+                    const struct kpi_interval *iv, kp_time from, kp_time to);
+/* The request whose completion ended the wait, or NULL. */
+const struct kpi_work *kpi_block_match(const struct kpi_world *world,
+                                       const struct kpi_interval *iv);
+void kpi_blame_block(struct kpi_walk *walk, const struct kpi_frame *frame,
+                     const struct kpi_interval *iv, const struct kpi_work *row, kp_time from,
+                     kp_time to);
+/* A message on its way between this frame's thread and the one that asked. */
+void kpi_blame_handover(struct kpi_walk *walk, const struct kpi_frame *frame, const char *stop,
+                        kp_time from, kp_time to);
+/* What a wakeup's context says about its source. */
+bool kpi_wake_is_timer(const struct kpi_event *event);
+bool kpi_wake_is_net(const struct kpi_event *event);
+/* The system call the thread was in when it fell asleep (NULL), and whether it can only sleep. */
+const struct kpi_work *kpi_wait_syscall(const struct kpi_world *world,
+                                        const struct kpi_interval *iv);
+bool kpi_syscall_sleeps(const struct kpi_work *syscall);
+bool kpi_syscall_sends(const struct kpi_work *syscall);
+
+/* Calls inside for the parts of [from, to) that rows of the group cover and outside for the rest,
+ * in order of time; of overlapping rows the earlier begun wins. */
+typedef void (*kpi_outside_fn)(struct kpi_walk *walk, const struct kpi_frame *frame,
+                               const struct kpi_interval *iv, kp_time from, kp_time to);
+typedef void (*kpi_inside_fn)(struct kpi_walk *walk, const struct kpi_frame *frame,
+                              const struct kpi_interval *iv, const struct kpi_work *row,
+                              kp_time from, kp_time to);
+struct kpi_cut {
+    enum kpi_works set;
+    kpi_inside_fn inside;
+    kpi_outside_fn outside;
+};
+void kpi_cut_run(struct kpi_walk *walk, const struct kpi_frame *frame,
+                 const struct kpi_interval *iv, const struct kpi_cut *cut, uint32_t group,
+                 kp_time from, kp_time to);
+
+/* A slice of the frame's thread, prefilled; iv may be NULL. */
+struct kpi_slice kpi_slice_make(const struct kpi_walk *walk, const struct kpi_frame *frame,
+                                const struct kpi_interval *iv, kp_time from, kp_time to);
+/* Gives a slice out; empty ones are dropped. Slices must come in order without holes. */
+void kpi_slice_emit(struct kpi_walk *walk, struct kpi_slice *slice);
+void kpi_slice_event(struct kpi_slice *slice, uint32_t event);
+void kpi_slice_work(struct kpi_slice *slice, const struct kpi_work *work);
+
+#endif

@@ -1,0 +1,110 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * Slices summed into the rows of an answer (cause.c), what is unusual about them (baseline.c,
+ * rank.c), and what is told beside them (remark.c, evidence.c).
+ */
+#ifndef KP_CAUSAL_CAUSE_H
+#define KP_CAUSAL_CAUSE_H
+
+#include "causal/table.h"
+#include "causal/walk.h"
+
+#define KPI_CAUSE_REFS 200 /* events kept for EVIDENCE OF one row */
+
+struct kpi_ref_node {
+    struct kpi_ref ref;
+    struct kpi_ref_node *next;
+};
+
+/* All slices of one (kind, culprit process, object, victim thread, span). */
+struct kpi_cause {
+    struct kpi_slice largest;
+    kp_time start; /* of the first slice */
+    kp_dur dur, weak, gap, idle_elsewhere, skew;
+    kp_dur excess; /* valid when there is a baseline */
+    bool root;
+    bool timeout;
+    uint32_t slices;
+    uint32_t order; /* of first appearance */
+    struct kp_str object_class;
+    struct kpi_ref_node *refs, *refs_last;
+    uint32_t refs_count;
+    struct kpi_cause *next; /* in the hash chain */
+};
+
+#define KPI_CAUSE_SLOTS 512
+
+struct kpi_causes {
+    struct kp_arena *arena;
+    const struct kpi_world *world;
+    struct kpi_list list; /* struct kpi_cause * */
+    struct kpi_cause *slots[KPI_CAUSE_SLOTS];
+    kp_dur wall;
+    bool keep_refs;
+};
+
+void kpi_causes_init(struct kpi_causes *causes, struct kp_arena *arena,
+                     const struct kpi_world *world, bool keep_refs);
+/* An emit function: ctx is the struct kpi_causes. */
+void kpi_causes_add(void *ctx, const struct kpi_slice *slice);
+static inline struct kpi_cause *kpi_cause_at(const struct kpi_causes *causes, uint32_t i)
+{
+    return *(struct kpi_cause **)kpi_list_at(&causes->list, i);
+}
+/* True when there is somebody or something to name. */
+bool kpi_cause_named(const struct kpi_cause *cause);
+/* Strong unless more than a tenth of the row's time is weak. */
+const char *kpi_cause_strength(const struct kpi_cause *cause);
+
+/* One (kind, object class, rule) of a class of transactions. */
+struct kpi_norm {
+    enum kpi_kind kind;
+    enum kpi_rule rule;
+    struct kp_str object_class;
+    kp_dur median;
+};
+
+struct kpi_baseline {
+    uint32_t used; /* transactions compared with; 0 = none */
+    kp_dur wall_median, wall_p95;
+    struct kpi_norm *norms;
+    uint32_t norms_count;
+};
+
+kp_status kpi_baseline_make(struct kp_snapshot *snapshot, const struct kp_causes_req *req,
+                            const struct kpi_txn *txn, struct kp_arena *arena,
+                            struct kpi_baseline *out, struct kp_error *err) KP_MUST;
+/* Why there is a root, or none. */
+enum kpi_verdict {
+    KPI_VERDICT_ROOT,
+    KPI_VERDICT_NOT_SLOW,    /* within what its class usually takes */
+    KPI_VERDICT_UNEXPLAINED, /* most of the excess has no cause that can be named */
+    KPI_VERDICT_SPREAD,      /* no single cause is large enough */
+};
+/* Gives every cause its excess, sorts them and marks the root. NULL when out of memory. */
+struct kpi_cause **kpi_rank(struct kpi_causes *causes, const struct kpi_baseline *baseline,
+                            enum kpi_verdict *out_verdict);
+
+/* Everything one answer is made from. */
+struct kpi_answer {
+    struct kpi_txn txn;
+    struct kpi_world *world;
+    uint32_t root; /* span */
+    kp_time from, to;
+    struct kpi_causes causes;
+    struct kpi_baseline baseline;
+    enum kpi_verdict verdict;
+    struct kpi_cause **ranked;
+};
+
+/* The remarks above an answer (remark.c). */
+kp_status kpi_remarks_add(const struct kpi_answer *answer, const struct kp_causes_req *req,
+                          struct kp_rows *rows, struct kp_error *err) KP_MUST;
+/* EVIDENCE rows of answer's row (0 = all) (evidence.c). */
+kp_status kpi_evidence_rows(const struct kpi_answer *answer, uint32_t row, struct kp_arena *arena,
+                            struct kp_rows **out, struct kp_error *err) KP_MUST;
+/* "host/cpu/seq" of a row behind a slice. */
+struct kp_str kpi_ref_text(const struct kpi_world *world, const struct kpi_ref *ref,
+                           struct kp_arena *arena);
+
+#endif

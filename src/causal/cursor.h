@@ -1,0 +1,45 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * One stream of a snapshot, row by row.
+ */
+#ifndef KP_CAUSAL_CURSOR_H
+#define KP_CAUSAL_CURSOR_H
+
+#include "column/batch.h"
+#include "storage/storage.h"
+
+#define KPI_CURSOR_COLS 20
+
+struct kpi_cursor {
+    struct kp_scan *scan;
+    const struct kp_batch *batch; /* NULL before the first row and after the last */
+    uint32_t at;
+};
+
+struct kpi_cursor_req {
+    enum kp_stream_no stream;
+    kp_time from, to;
+    const char *const *cols; /* stored names, NULL-terminated */
+    const char *key;         /* stored STR column that must be one of strs; NULL = none */
+    const struct kp_str *strs;
+    uint32_t strs_count;
+    const char *key2; /* a second one with a single value */
+    struct kp_str str2;
+    bool descending;
+};
+
+kp_status kpi_cursor_open(struct kp_snapshot *snapshot, const struct kpi_cursor_req *req,
+                          struct kpi_cursor *out, struct kp_error *err) KP_MUST;
+/* Moves to the next row: OK or END. */
+kp_status kpi_cursor_next(struct kpi_cursor *cursor, struct kp_error *err) KP_MUST;
+void kpi_cursor_close(struct kpi_cursor *cursor);
+static inline int64_t kpi_cursor_i64(const struct kpi_cursor *cursor, uint32_t column)
+{
+    return cursor->batch->cols[column].i64[kp_batch_row(cursor->batch, cursor->at)];
+}
+static inline struct kp_str kpi_cursor_str(const struct kpi_cursor *cursor, uint32_t column)
+{
+    return kp_vec_str(&cursor->batch->cols[column], kp_batch_row(cursor->batch, cursor->at));
+}
+
+#endif

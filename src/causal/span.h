@@ -1,0 +1,51 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * Spans on the kernel's clock with their threads (clock.c, span.c), and the transaction of an id
+ * (txn.c).
+ */
+#ifndef KP_CAUSAL_SPAN_H
+#define KP_CAUSAL_SPAN_H
+
+#include "causal/causal.h"
+#include "causal/world.h"
+
+kp_status kpi_clocks_load(struct kpi_world *world, kp_time from, kp_time to,
+                          struct kp_error *err) KP_MUST;
+/* Kernel stamp of a wall-clock stamp of a host. *out_bound < 0: no anchor, stamp taken as it is. */
+kp_time kpi_clock_map(const struct kpi_world *world, uint32_t host, kp_time wall,
+                      kp_dur *out_bound);
+
+/* Adds the spans of [from, to] (ts) whose trace is one of traces (0 = any), without duplicates. */
+kp_status kpi_spans_load(struct kpi_world *world, kp_time from, kp_time to,
+                         const struct kp_str *traces, uint32_t traces_count,
+                         struct kp_error *err) KP_MUST;
+/* Sorts, drops duplicates, maps stamps, finds parents and threads. Once, after all loads. */
+void kpi_spans_finish(struct kpi_world *world);
+/* Reads clocks and spans into a loaded world. Traces: those of the transactions to walk. */
+kp_status kpi_world_spans(struct kpi_world *world, const struct kp_str *traces,
+                          uint32_t traces_count, kp_time from, kp_time to,
+                          struct kp_error *err) KP_MUST;
+/* Index of a span by (trace, id), or KPI_NONE. */
+uint32_t kpi_span_find(const struct kpi_world *world, struct kp_str trace, struct kp_str id);
+
+/* Innermost span bound to the thread that covers t (KPI_NONE); of this trace when given. */
+uint32_t kpi_span_at(const struct kpi_world *world, uint32_t thread, kp_time t,
+                     const struct kp_str *trace);
+
+/* ---------- transactions (txn.c) ---------- */
+
+struct kpi_txn {
+    struct kp_str id, trace, root_id, service, name, status_msg;
+    kp_time from, to; /* wall clock until the world maps it */
+    uint8_t status;
+    kp_actor_id actor;
+    kp_time last; /* end of its last span */
+    uint32_t spans_count;
+    uint32_t orphans; /* spans whose parent is missing, beside the root */
+};
+
+/* The one transaction a request means. */
+kp_status kpi_txn_find(struct kp_snapshot *snapshot, const struct kp_causes_req *req,
+                       struct kp_arena *arena, struct kpi_txn *out, struct kp_error *err) KP_MUST;
+
+#endif

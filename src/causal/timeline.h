@@ -1,0 +1,45 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * Questions about a world: what a thread did, who held a CPU, what was going on meanwhile.
+ *
+ *   timeline.c   switches and wakeups become intervals
+ *   work.c       joined rows (irq, syscall, lock, reclaim, block, ...) sorted for lookup
+ */
+#ifndef KP_CAUSAL_TIMELINE_H
+#define KP_CAUSAL_TIMELINE_H
+
+#include "causal/world.h"
+
+void kpi_timeline_switch(struct kpi_world *world, uint32_t event);
+void kpi_timeline_waking(struct kpi_world *world, uint32_t event);
+/* Closes what is open at world->to and builds the per-thread and per-CPU orders. */
+void kpi_timeline_finish(struct kpi_world *world);
+
+/* Index of the first interval of the thread that ends after t, within [0, thread->count]. */
+uint32_t kpi_timeline_find(const struct kpi_world *world, const struct kpi_thread *thread,
+                           kp_time t);
+static inline const struct kpi_interval *
+kpi_timeline_at(const struct kpi_world *world, const struct kpi_thread *thread, uint32_t i)
+{
+    return kpi_interval_of(world, world->order[thread->first + i]);
+}
+/* Who held the CPU at t, until when (*out_until, at most limit) and by which switch (KPI_NONE
+ * before the first); KPI_NONE when that is not known. */
+uint32_t kpi_timeline_occupant(const struct kpi_world *world, uint32_t cpu, kp_time t,
+                               kp_time limit, kp_time *out_until, uint32_t *out_event);
+
+/* ---------- joined rows (work.c) ---------- */
+
+kp_status kpi_works_load(struct kpi_world *world, kp_dur ahead, struct kp_error *err) KP_MUST;
+/* First row of the group that could overlap [from, to); walk on with kpi_work_next. */
+const struct kpi_work *kpi_work_first(const struct kpi_work_set *set, uint32_t group, kp_time from,
+                                      kp_time to);
+const struct kpi_work *kpi_work_next(const struct kpi_work_set *set, const struct kpi_work *row,
+                                     kp_time from, kp_time to);
+/* Innermost (latest begun) row of the group that covers t, or NULL. */
+const struct kpi_work *kpi_work_covering(const struct kpi_work_set *set, uint32_t group, kp_time t);
+/* ns of [from, to) for which events of this CPU (KPI_NONE: any of the host) may be missing. */
+kp_dur kpi_gap_in(const struct kpi_world *world, uint32_t host, uint32_t cpu, kp_time from,
+                  kp_time to);
+
+#endif

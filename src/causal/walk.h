@@ -1,0 +1,81 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * The walk over a world gives out slices: parts of the transaction's time with one cause each.
+ */
+#ifndef KP_CAUSAL_WALK_H
+#define KP_CAUSAL_WALK_H
+
+#include "causal/span.h"
+#include "causal/timeline.h"
+
+enum kpi_kind {
+#define KPI_KIND(ID, name) KPI_##ID,
+#include "causal/kind.def"
+#undef KPI_KIND
+    KPI_KINDS
+};
+
+enum kpi_rule {
+#define KPI_RULE(ID, name, text) KPI_RULE_##ID,
+#include "causal/rule.def"
+#undef KPI_RULE
+    KPI_RULES
+};
+
+enum kpi_strength { KPI_WEAK, KPI_STRONG, KPI_STRONG_COUNTER };
+
+const char *kpi_kind_name(enum kpi_kind kind);
+const char *kpi_rule_name(enum kpi_rule rule);
+
+#define KPI_SLICE_EVIDENCE 3
+
+/* One row behind a slice: a scheduler event, or a joined row. */
+struct kpi_ref {
+    uint32_t event; /* KPI_NONE = see work */
+    const struct kpi_work *work;
+};
+
+struct kpi_slice {
+    kp_time from, to;
+    enum kpi_kind kind;
+    enum kpi_rule rule, edge; /* edge: how the walk came to this thread */
+    enum kpi_strength strength;
+    uint32_t thread; /* victim, KPI_NONE = none known */
+    kp_actor_id actor;
+    uint32_t cpu;  /* KPI_NONE = off CPU */
+    uint32_t span; /* KPI_NONE */
+    uint32_t culprit;
+    kp_actor_id culprit_actor;
+    struct kp_str subkind, object;
+    kp_dur gap, idle_elsewhere;
+    const char *stop; /* "" or horizon, cycle, depth, lost */
+    struct kpi_ref refs[KPI_SLICE_EVIDENCE];
+    uint32_t refs_count;
+    bool timeout; /* explains a wait that a timer ended */
+};
+
+struct kpi_walk {
+    const struct kpi_world *world;
+    struct kp_arena *arena;
+    const struct kpi_txn *txn;
+    void (*emit)(void *ctx, const struct kpi_slice *slice);
+    void *ctx;
+    kp_time cursor; /* everything before it has been given out */
+};
+
+/* Gives out slices that partition [from, to) exactly, in order of time. */
+void kpi_walk_run(struct kpi_walk *walk, uint32_t thread, uint32_t span, kp_time from, kp_time to);
+
+/* One thread being explained over one window; frames of one walk form a chain. */
+struct kpi_frame {
+    const struct kpi_frame *parent;
+    uint32_t thread;
+    kp_time from, to;
+    enum kpi_rule edge;
+    enum kpi_strength strength;
+    const struct kpi_work *lock; /* the wait for this lock is being explained */
+    bool timeout;
+    unsigned depth;
+};
+
+#endif

@@ -1,0 +1,184 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * The world: the kernel rows of a time range as threads, CPUs, intervals and joined rows, and the
+ * spans beside them. Made once per question, in one arena, then only read.
+ */
+#ifndef KP_CAUSAL_WORLD_H
+#define KP_CAUSAL_WORLD_H
+
+#include "causal/list.h"
+#include "storage/storage.h"
+
+struct kpi_host {
+    struct kp_str name;
+    kp_time first, last; /* scheduler rows seen; first > last = none */
+    uint32_t *cpu_index; /* CPU number -> index into cpus, KPI_NONE = not seen */
+    uint32_t cpu_index_count;
+};
+
+struct kpi_cpu {
+    uint32_t host, number;
+    uint32_t first, count; /* its switches: world->cpu_order[first .. first + count) */
+    uint32_t occupant;     /* state machine: thread on it */
+    bool known;            /* a switch was seen */
+};
+
+enum kpi_state {
+    KPI_STATE_NONE, /* nothing known yet */
+    KPI_STATE_UNKNOWN,
+    KPI_STATE_RUNNING,
+    KPI_STATE_RUNNABLE,
+    KPI_STATE_BLOCKED,
+    KPI_STATE_DEAD,
+};
+
+enum {
+    KPI_FLAG_PREEMPT = 1,   /* runnable because it was switched out */
+    KPI_FLAG_THROTTLED = 2, /* ... by its quota, as the kernel says */
+    KPI_FLAG_IOWAIT = 4,
+    KPI_FLAG_BEFORE = 8,    /* began before the first row that was read */
+    KPI_FLAG_LOST = 16,     /* neighbouring rows contradict: something is missing */
+    KPI_FLAG_NO_WAKER = 32, /* blocked, then seen running without a wakeup */
+    KPI_FLAG_TO_IDLE = 64,  /* it left the CPU to the idle thread */
+    KPI_FLAG_OPEN = 128,    /* still so at the last row that was read */
+};
+
+/* One life of a thread id. */
+struct kpi_thread {
+    uint32_t host, tid, pid;
+    int64_t start;
+    kp_actor_id actor; /* newest attributes */
+    bool kthread, idle, ended;
+    kp_time born;          /* first row that mentions it */
+    uint32_t older_life;   /* of the same tid, or KPI_NONE */
+    uint32_t first, count; /* intervals: world->order[first .. first + count) */
+    /* state machine */
+    uint8_t state, flags;
+    uint16_t letter;
+    kp_time since;
+    uint32_t cpu, begin, pending_wake;
+};
+
+/* A switch (a leaves, b comes) or a wakeup (a wakes b). */
+struct kpi_event {
+    kp_time ts;
+    uint64_t seq;
+    uint32_t cpu;
+    uint32_t a, b; /* threads, KPI_NONE = unknown */
+    kp_actor_id actor_a, actor_b;
+    int32_t irq;
+    int16_t prio_a, prio_b;
+    uint16_t state, target_cpu;
+    uint8_t stream, context, vec, flags;
+};
+
+struct kpi_interval {
+    kp_time from, to;
+    uint32_t thread;
+    uint32_t cpu;        /* ran on or left; KPI_NONE = unknown */
+    uint32_t begin, end; /* events that bound it; KPI_NONE = none */
+    uint16_t letter;     /* prev_state of the switch that began it */
+    uint8_t state, flags;
+};
+
+enum kpi_works {
+    KPI_WORK_IRQ,     /* grouped by CPU */
+    KPI_WORK_SOFTIRQ, /* grouped by CPU */
+    KPI_WORK_SYSCALL, /* grouped by thread */
+    KPI_WORK_LOCK,    /* grouped by thread; other = owner, a = address, b = kind */
+    KPI_WORK_RECLAIM, /* grouped by thread; a = op, b = pages */
+    KPI_WORK_BLOCK,   /* grouped by host; a = device, b = sector, c = bytes, code = op */
+    KPI_WORK_SIGNAL,  /* grouped by target thread; code = signal */
+    KPI_WORK_GAP,     /* grouped by host; code = cpu or -1 */
+    KPI_WORK_QUOTA,   /* grouped by host; a = throttled ns, b = quota, name = path */
+    KPI_WORKS
+};
+
+/* A joined row: something that took from `from` to `to`. */
+struct kpi_work {
+    kp_time from, to;
+    kp_time reach; /* largest `to` of this and all earlier rows of the group */
+    uint64_t seq;
+    uint32_t group;
+    uint32_t thread, other;
+    kp_actor_id actor, other_actor;
+    uint32_t cpu; /* index */
+    int32_t code;
+    uint8_t stream;
+    int64_t a, b, c;
+    kp_dur queue_dur;
+    struct kp_str name;
+};
+
+struct kpi_work_set {
+    struct kpi_list list;
+    struct kpi_work *rows; /* sorted by (group, from, to, seq) */
+    uint32_t count;
+};
+
+/* One anchor: add `delta` to a wall-clock stamp at or after `real` to get a kernel stamp. */
+struct kpi_anchor {
+    uint32_t host;
+    kp_time real;
+    kp_dur delta, bound;
+    bool step;
+};
+
+struct kpi_span {
+    kp_time from, to; /* on the kernel's clock */
+    kp_dur skew;      /* bound of that mapping; -1 = no anchor */
+    uint64_t seq;
+    struct kp_str id, parent, trace, txn, service, name, status_msg;
+    kp_actor_id actor;
+    uint32_t host, thread; /* KPI_NONE = not bound */
+    uint32_t up;           /* index of the parent, KPI_NONE */
+    uint8_t status, link, kind;
+    bool guess; /* thread chosen among several of the process */
+};
+
+struct kpi_world {
+    struct kp_snapshot *snapshot;
+    struct kp_arena *arena;
+    const struct kp_actors *actors;
+    kp_time from, to; /* rows read */
+    struct kpi_list hosts, cpus, threads, events, intervals, anchors, span_list;
+    uint32_t *order;     /* intervals by thread */
+    uint32_t *cpu_order; /* switch events by CPU */
+    struct kpi_work_set works[KPI_WORKS];
+    struct kpi_span *spans; /* sorted by (from, trace, id) */
+    uint32_t spans_count;
+    uint32_t *thread_slots; /* hash (host, tid) -> newest life */
+    uint32_t thread_slots_capacity;
+    uint32_t *actor_thread; /* actor id -> thread, KPI_NONE = look it up */
+    uint32_t actor_thread_count;
+    uint32_t lives;   /* threads that are a second life of their tid */
+    uint64_t ignored; /* rows that could not be placed */
+};
+
+#define KPI_WORLD_GET(world, field, type, i) ((type *)kpi_list_at(&(world)->field, (i)))
+#define kpi_thread_of(world, i)              KPI_WORLD_GET(world, threads, struct kpi_thread, i)
+#define kpi_event_of(world, i)               KPI_WORLD_GET(world, events, struct kpi_event, i)
+#define kpi_interval_of(world, i)            KPI_WORLD_GET(world, intervals, struct kpi_interval, i)
+#define kpi_cpu_of(world, i)                 KPI_WORLD_GET(world, cpus, struct kpi_cpu, i)
+#define kpi_host_of(world, i)                KPI_WORLD_GET(world, hosts, struct kpi_host, i)
+
+/* A world without any rows. */
+kp_status kpi_world_bare(struct kp_snapshot *snapshot, struct kp_arena *arena,
+                         struct kpi_world **out, struct kp_error *err) KP_MUST;
+/* Reads the scheduler streams of [from, to], and joined rows that end up to `ahead` later (< 0:
+ * none of those). */
+kp_status kpi_world_load(struct kp_snapshot *snapshot, struct kp_arena *arena, kp_time from,
+                         kp_time to, kp_dur ahead, struct kpi_world **out,
+                         struct kp_error *err) KP_MUST;
+uint32_t kpi_world_host(struct kpi_world *world, struct kp_str name);
+uint32_t kpi_world_cpu(struct kpi_world *world, uint32_t host, uint32_t number);
+/* Thread an actor id means while rows arrive in order; makes it on first sight. */
+uint32_t kpi_world_thread(struct kpi_world *world, kp_actor_id actor, kp_time ts);
+/* The thread an actor id meant at ts, or KPI_NONE; after loading. */
+uint32_t kpi_world_thread_at(const struct kpi_world *world, kp_actor_id actor, kp_time ts);
+/* fork and exit as the lives of a tid see them. */
+void kpi_world_fork(struct kpi_world *world, kp_actor_id actor, kp_time ts);
+void kpi_world_exit(struct kpi_world *world, kp_actor_id actor, kp_time ts);
+bool kpi_world_failed(const struct kpi_world *world);
+
+#endif
