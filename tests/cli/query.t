@@ -1,0 +1,182 @@
+# kpq DIR: formats, exit codes and every message for bad input.
+
+NAME a table
+RUN kpq $DATA -c 'spans | sort by start | project service, name, dur'
+EXPECT service
+EXPECT payment-handler  POST /pay  802.000 ms
+EXPECT ledger           append      52.000 ms
+
+NAME CSV has exact numbers
+RUN kpq $DATA -c 'spans | where service == "ledger" | project start, dur, txn' --format csv | tr -d '\r'
+EXPECT start,dur,txn
+EXPECT 2026-11-23T03:47:00.100000001Z,52000000,98721
+
+NAME JSON is one document
+RUN kpq $DATA -c 'spans | count' -F json | python3 -c 'import json,sys; d = json.load(sys.stdin); print("rows", d["rows"], "of", len(d["columns"]))'
+EXPECT rows [[2]] of 1
+
+NAME NDJSON is a document a line
+RUN kpq $DATA -c 'spans | sort by start | project name, dur' --format ndjson | python3 -c 'import json,sys; print([json.loads(l)["dur"] for l in sys.stdin])'
+EXPECT [802000000, 52000000]
+
+NAME line protocol
+RUN kpq $DATA -c 'spans | where service == "ledger" | project ts, service, dur, name' --format line
+EXPECT spans,service=ledger dur_ns=52000000i,name="append" 1795405620152000001
+
+NAME a timeline
+RUN kpq $DATA -c 'spans | sort by start' --format timeline
+EXPECT axis: 802.000 ms from 2026-11-23T03:47:00.000000000Z
+EXPECT +100,000,001 ns    52.000 ms
+
+NAME a timeline needs an interval
+RUN kpq $DATA -c 'spans | project name' --format timeline
+EXIT 3
+EXPECT kpq: format timeline needs the columns start and dur
+
+NAME statements from stdin, in order, up to the first failure
+RUN printf 'spans | count;\nspans | where nix == 1;\nspans | count' | kpq $DATA --format csv
+EXIT 3
+EXPECT 2
+EXPECT (line 2, column 15)
+EXPECT spans | where nix == 1
+
+NAME statements from a file
+RUN printf 'spans | count // talk; more talk\n' > $TMP/q; kpq $DATA -f $TMP/q --format csv
+EXPECT 2
+
+NAME no such file of statements
+RUN kpq $DATA -f $TMP/none
+EXIT 2
+EXPECT kpq: cannot read '
+
+NAME nothing to run
+RUN echo '// only talk' | kpq $DATA
+EXIT 3
+EXPECT there is no statement to run
+
+NAME unknown transaction
+RUN kpq $DATA -c 'CAUSES OF txn 11111 WITHIN 2s'
+EXIT 1
+EXPECT kpq: 
+EXPECT 11111
+
+NAME unknown table with a suggestion
+RUN kpq $DATA -c 'sched_swich | take 1'
+EXIT 3
+EXPECT sched_swich | take 1
+EXPECT ^~~~
+EXPECT sched_switch
+
+NAME unknown column with a suggestion
+RUN kpq $DATA -c 'spans | where servce == "x"'
+EXIT 3
+EXPECT servce
+EXPECT ^~~~
+EXPECT service
+
+NAME unfinished statement
+RUN kpq $DATA -c 'spans | where'
+EXIT 3
+EXPECT kpq:
+
+NAME unclosed string
+RUN kpq $DATA -c 'spans | where name == "x'
+EXIT 3
+EXPECT kpq:
+
+NAME types that do not go together
+RUN kpq $DATA -c 'spans | where name > 5'
+EXIT 3
+EXPECT kpq:
+EXPECT ^
+
+NAME no such directory
+RUN kpq $TMP/none -c 'spans'
+EXIT 4
+EXPECT kpq: cannot open data directory
+EXPECT hint:
+
+NAME a directory that is no store
+RUN mkdir $TMP/d; touch $TMP/d/file; kpq $TMP/d -c 'spans | count'; test $? -ne 0
+EXPECT kpq:
+
+NAME a file is no directory
+RUN touch $TMP/f; kpq $TMP/f -c 'spans'
+EXIT 2
+EXPECT is a file, not a data directory
+EXPECT kpq inspect
+
+NAME an empty store answers with no rows
+RUN kpq $EMPTY -c 'sched_switch'
+EXPECT (no rows)
+EXPECT holds no rows yet
+
+NAME a transaction in an empty store
+RUN kpq $EMPTY -c 'CAUSES OF txn 1'
+EXIT 1
+EXPECT kpq:
+
+NAME a closed pipe is no error
+RUN set -o pipefail; kpq $DATA -c 'spans | project name' --format csv | true; echo "exit ${PIPESTATUS[0]}"
+EXPECT exit 0
+
+NAME a full disk under the answer is one
+RUN kpq $DATA -c 'spans' > /dev/full
+EXIT 5
+EXPECT kpq: cannot write the answer: No space left on device
+
+NAME an unknown flag
+RUN kpq $DATA --formta csv
+EXIT 2
+EXPECT kpq: unknown flag --formta
+EXPECT hint: did you mean --format?
+
+NAME an unknown format
+RUN kpq $DATA -c spans --format xml
+EXIT 2
+EXPECT unknown format 'xml'
+EXPECT table, vertical, json
+
+NAME a wrong duration
+RUN kpq $DATA -c spans --timeout soon
+EXIT 2
+EXPECT 'soon' is not a duration
+
+NAME a wrong size
+RUN kpq $DATA -c spans --memory much
+EXIT 2
+EXPECT 'much' is not a size
+
+NAME no target
+RUN kpq --format csv
+EXIT 2
+EXPECT which data directory or server?
+
+NAME nothing at all shows the help and is a usage error
+RUN kpq
+EXIT 2
+EXPECT sudo kpq record
+
+NAME help fits a screen and starts with examples
+RUN kpq --help | head -5; test "$(kpq --help | wc -l)" -lt 40
+EXPECT sudo kpq record --data
+
+NAME version
+RUN kpq --version; kpd --version
+EXPECT kpq 
+EXPECT kpd 
+
+NAME no colour outside a terminal
+RUN kpq $DATA -c 'spans'; kpq $DATA -c 'nix'; echo end | cat -v
+REJECT [
+EXPECT end
+
+NAME no server there
+RUN kpq http://127.0.0.1:1 -c 'spans'
+EXIT 4
+EXPECT kpq: cannot ask http://127.0.0.1:1
+EXPECT is kpd running there?
+
+NAME a damaged file: what is left is shown, and said
+RUN cp -r $DATA $TMP/d; f=$(ls -S $TMP/d/* $TMP/d/*/* 2>/dev/null | head -1); echo "$f"; kpq verify $TMP/d >/dev/null && echo whole
+EXPECT whole
