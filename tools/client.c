@@ -18,7 +18,7 @@ struct transfer {
     const struct kpi_ask *ask;
     CURL *curl;
     struct kp_buf error; /* JSON of an error, from body or trailer */
-    struct kpi_answer answer;
+    struct kpi_outcome answer;
     bool reader_gone;
     bool answered; /* rows have started */
     bool complete; /* the trailer that ends every whole answer came */
@@ -237,7 +237,7 @@ static kp_status perform(struct transfer *transfer, struct kp_buf *form, struct 
     return finish(transfer, curl_easy_perform(curl), err);
 }
 
-kp_status kpi_client_query(const struct kpi_ask *ask, struct kpi_answer *out, struct kp_error *err)
+kp_status kpi_client_query(const struct kpi_ask *ask, struct kpi_outcome *out, struct kp_error *err)
 {
     struct transfer transfer = {.ask = ask};
     struct kp_buf form = {0};

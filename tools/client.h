@@ -21,7 +21,7 @@ struct kpi_ask {
 
 /* Asks and waits. CONNECT: nobody there. Errors of the query come back with their place and hint.
  */
-kp_status kpi_client_query(const struct kpi_ask *ask, struct kpi_answer *out,
+kp_status kpi_client_query(const struct kpi_ask *ask, struct kpi_outcome *out,
                            struct kp_error *err) KP_MUST;
 
 #endif

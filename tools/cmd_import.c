@@ -84,5 +84,5 @@ int kp_cmd_import(int argc, char **argv)
     if (status == KP_OK)
         status = import(&opts, &err);
     err.code = status;
-    return status == KP_OK ? 0 : kpi_fail(&err, (struct kp_str){NULL, 0});
+    return status == KP_OK ? 0 : kpi_tool_fail(&err, (struct kp_str){NULL, 0});
 }

@@ -62,10 +62,10 @@ static int run_texts(struct kpi_session *session, const struct kpi_opts *opts)
     uint32_t at = 0;
     int code = 0;
     if (status != KP_OK)
-        code = kpi_fail(&err, (struct kp_str){NULL, 0});
+        code = kpi_tool_fail(&err, (struct kp_str){NULL, 0});
     else if (!kpi_statement_next(statements, &at, &first)) {
         kp_error_set(&err, KP_INVALID, "there is no statement to run");
-        code = kpi_fail(&err, (struct kp_str){NULL, 0});
+        code = kpi_tool_fail(&err, (struct kp_str){NULL, 0});
     } else {
         code = kpi_session_run(session, statements);
     }
@@ -92,7 +92,7 @@ int kp_cmd_query(int argc, char **argv)
     if (status == KP_OK)
         status = kpi_session_init(&session, &opts, &err);
     if (status != KP_OK)
-        return kpi_fail(&err, (struct kp_str){NULL, 0});
+        return kpi_tool_fail(&err, (struct kp_str){NULL, 0});
     bool shell = opts.value[KPI_OPT_COMMAND] == NULL && opts.value[KPI_OPT_FILE] == NULL &&
                  isatty(STDIN_FILENO);
     kpi_cancel_on_sigint(!shell);

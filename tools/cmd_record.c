@@ -169,6 +169,18 @@ static void tell_summary(const struct kp_recorder_stat *stat, uint64_t bytes, kp
     kp_buf_deinit(&text);
 }
 
+/* Waits until all that was appended is written, two seconds at most: then the size is whole. */
+static void wait_written(struct recording *rec, struct kp_store_stat *out)
+{
+    for (int i = 0; i < 200; i++) {
+        struct timespec wait = {.tv_nsec = KP_SEC / 100};
+        kp_store_stat(rec->store, out);
+        if (out->rows_durable >= out->rows_appended)
+            return;
+        nanosleep(&wait, NULL);
+    }
+}
+
 static kp_status stop(struct recording *rec, struct kp_error *err)
 {
     struct kp_recorder_stat stat = {0};
@@ -178,7 +190,7 @@ static kp_status stop(struct recording *rec, struct kp_error *err)
     kp_status status = kp_recorder_stop(rec->recorder, &stat, err);
     kp_dur elapsed = kpi_progress_end(&rec->progress);
     end_command(rec);
-    kp_store_stat(rec->store, &stored);
+    wait_written(rec, &stored);
     kp_status closed = kp_store_close(rec->store, &closing);
     tell_command(rec);
     tell_summary(&stat, stored.commit_bytes, elapsed);
@@ -266,5 +278,5 @@ int kp_cmd_record(int argc, char **argv)
     if (status == KP_OK)
         status = record(&opts, &how, limit, &err);
     err.code = status;
-    return status == KP_OK ? 0 : kpi_fail(&err, (struct kp_str){NULL, 0});
+    return status == KP_OK ? 0 : kpi_tool_fail(&err, (struct kp_str){NULL, 0});
 }

@@ -260,7 +260,7 @@ int kpi_shell(struct kpi_session *session)
                                          NULL, &shell.edit);
     if (status != KP_OK) {
         kp_error_set(&err, status, "cannot open the line editor");
-        return kpi_fail(&err, (struct kp_str){NULL, 0});
+        return kpi_tool_fail(&err, (struct kp_str){NULL, 0});
     }
     printf("kprobe %s on %s   \\? for help, Ctrl-D to leave\n", KP_BUILD_VERSION, session->target);
     loop(&shell);

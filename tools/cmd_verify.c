@@ -77,5 +77,5 @@ int kp_cmd_verify(int argc, char **argv)
         return 0;
     if (err.code == KP_OK)
         kp_error_set(&err, status, "'%s' is damaged; the places are listed above", opts.args[0]);
-    return kpi_fail(&err, (struct kp_str){NULL, 0});
+    return kpi_tool_fail(&err, (struct kp_str){NULL, 0});
 }

@@ -34,7 +34,7 @@ void kpi_cancel_on_sigint(bool hard)
     sigaction(SIGINT, &action, NULL); /* no SA_RESTART: a read at the prompt must end too */
 }
 
-int kpi_fail(const struct kp_error *err, struct kp_str query_text)
+int kpi_tool_fail(const struct kp_error *err, struct kp_str query_text)
 {
     struct kp_buf text = {0};
     struct kp_term term = kp_term_detect(STDERR_FILENO);
@@ -142,7 +142,7 @@ static kp_status show_query(struct kpi_session *session, struct kp_query *query,
 }
 
 static void fill_answer(struct kp_snapshot *snapshot, struct kp_query *query,
-                        struct kpi_answer *answer)
+                        struct kpi_outcome *answer)
 {
     struct kp_query_stat stat;
     kp_query_stat(query, &stat);
@@ -159,7 +159,7 @@ static void fill_answer(struct kp_snapshot *snapshot, struct kp_query *query,
 }
 
 static kp_status run_local(struct kpi_session *session, struct kp_str statement,
-                           struct kpi_sink *sink, struct kpi_answer *answer, struct kp_error *err)
+                           struct kpi_sink *sink, struct kpi_outcome *answer, struct kp_error *err)
 {
     struct kp_snapshot *snapshot = NULL;
     struct kp_query *query = NULL;
@@ -181,7 +181,7 @@ static kp_status run_local(struct kpi_session *session, struct kp_str statement,
 }
 
 static kp_status run_remote(struct kpi_session *session, struct kp_str statement,
-                            struct kpi_sink *sink, struct kpi_answer *answer, struct kp_error *err)
+                            struct kpi_sink *sink, struct kpi_outcome *answer, struct kp_error *err)
 {
     struct kpi_ask ask = {.url = session->target,
                           .query = statement,
@@ -196,7 +196,7 @@ static kp_status run_remote(struct kpi_session *session, struct kp_str statement
 
 /* --- what surrounds an answer --- */
 
-static void show_timing(const struct kpi_answer *answer)
+static void show_timing(const struct kpi_outcome *answer)
 {
     struct kp_buf text = {0};
     char elapsed[KP_DUR_TEXT_MAX];
@@ -225,7 +225,7 @@ static void place_in_text(struct kp_error *err, struct kp_str text, struct kp_st
         err->line += lines;
 }
 
-static int show_end(struct kpi_session *session, const struct kpi_answer *answer)
+static int show_end(struct kpi_session *session, const struct kpi_outcome *answer)
 {
     if (session->interactive && session->timing)
         show_timing(answer);
@@ -239,13 +239,13 @@ static int show_end(struct kpi_session *session, const struct kpi_answer *answer
                  (unsigned long long)answer->damaged, answer->damaged == 1 ? " was" : "s were",
                  answer->damage);
     kp_error_hint(&err, "kpq verify %s lists every one", session->target);
-    return kpi_fail(&err, (struct kp_str){NULL, 0});
+    return kpi_tool_fail(&err, (struct kp_str){NULL, 0});
 }
 
 static int run_statement(struct kpi_session *session, struct kp_str text, struct kp_str statement)
 {
     struct kpi_sink sink;
-    struct kpi_answer answer = {0};
+    struct kpi_outcome answer = {0};
     struct kp_error err = {0}, written = {0};
     int64_t begin = kp_time_monotonic();
     kpi_sink_begin(&sink, session->interactive);
@@ -256,10 +256,10 @@ static int run_statement(struct kpi_session *session, struct kp_str text, struct
     if (status != KP_OK) {
         err.code = status;
         place_in_text(&err, text, statement);
-        return kpi_fail(&err, text);
+        return kpi_tool_fail(&err, text);
     }
     if (sunk != KP_OK)
-        return kpi_fail(&written, text);
+        return kpi_tool_fail(&written, text);
     return show_end(session, &answer);
 }
 

@@ -24,7 +24,7 @@ struct kpi_session {
 };
 
 /* What an answer cost, and what was wrong with the data it came from. */
-struct kpi_answer {
+struct kpi_outcome {
     uint64_t rows, rows_read;
     kp_dur elapsed;
     uint64_t damaged; /* places skipped */
@@ -47,6 +47,6 @@ int kpi_session_run(struct kpi_session *session, struct kp_str text);
  */
 bool kpi_statement_next(struct kp_str text, uint32_t *at, struct kp_str *out);
 /* Prints an error of this program to stderr and returns its exit code. */
-int kpi_fail(const struct kp_error *err, struct kp_str query_text);
+int kpi_tool_fail(const struct kp_error *err, struct kp_str query_text);
 
 #endif

@@ -74,6 +74,17 @@ static void expect(enum kp_format format, const char *wanted)
     free(text);
 }
 
+/* The next line of *at, ended by NUL; NULL after the last. */
+static char *next_line(char **at)
+{
+    char *line = *at, *end = strchr(line, '\n');
+    if (end == NULL)
+        return NULL;
+    *end = '\0';
+    *at = end + 1;
+    return line;
+}
+
 static void csv_quotes_as_rfc_4180(void **state)
 {
     (void)state;
@@ -115,7 +126,7 @@ static void table_aligns_and_disarms(void **state)
     char *text = render_times(KP_FORMAT_TABLE, (struct kp_term){0}, 1);
     char *lines[8] = {NULL};
     size_t count = 0;
-    for (char *line = strtok(text, "\n"); line != NULL && count < 8; line = strtok(NULL, "\n"))
+    for (char *at = text, *line = next_line(&at); line != NULL && count < 8; line = next_line(&at))
         lines[count++] = line;
     assert_int_equal(count, 6);
     assert_string_equal(lines[0], "note: a note");
@@ -141,13 +152,13 @@ static void json_is_one_document(void **state)
     free(text);
 }
 
-/* No line of a table is wider than a terminal that can hold any two columns, and no value is lost. */
+/* Where any two columns fit the terminal, no line is wider than it; no value is lost. */
 static void tables_fit_the_terminal(void **state)
 {
     (void)state;
     for (uint32_t width = 52; width <= 160; width += 3) {
         char *text = render_times(KP_FORMAT_TABLE, (struct kp_term){.width = width}, 1);
-        for (char *line = strtok(text, "\n"); line != NULL; line = strtok(NULL, "\n")) {
+        for (char *at = text, *line = next_line(&at); line != NULL; line = next_line(&at)) {
             struct kp_str all = kp_str_from(line);
             if (memcmp(line, "same in", 7) != 0)
                 assert_true(all.len <=
@@ -170,7 +181,7 @@ static void long_tables_stream(void **state)
     (void)state;
     char *text = render_times(KP_FORMAT_TABLE, (struct kp_term){0}, 2000);
     size_t lines = 0, headers = 0;
-    for (char *line = strtok(text, "\n"); line != NULL; line = strtok(NULL, "\n")) {
+    for (char *at = text, *line = next_line(&at); line != NULL; line = next_line(&at)) {
         lines++;
         headers += memcmp(line, "ts  ", 4) == 0;
     }
