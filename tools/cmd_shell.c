@@ -39,15 +39,15 @@ static void print_columns(const struct kp_stream *stream)
 
 static void command_describe(struct shell *shell, const char *word)
 {
-    (void)shell;
     uint32_t count;
     const struct kp_stream *streams = kp_streams(&count);
     if (word[0] != '\0') {
         const struct kp_stream *stream = kp_stream_by_name(kp_str_from(word));
-        if (stream == NULL)
-            fprintf(stderr, "kpq: there is no table '%s'; \\d lists them\n", word);
-        else
+        struct kp_error err = {0};
+        if (stream != NULL)
             print_columns(stream);
+        else if (kpi_session_describe(shell->session, word, &err) != KP_OK)
+            fprintf(stderr, "kpq: there is no table '%s'; \\d lists them\n", word);
         return;
     }
     for (uint32_t i = 0; i < count; i++)

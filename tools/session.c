@@ -277,6 +277,33 @@ int kpi_session_run(struct kpi_session *session, struct kp_str text)
     return worst;
 }
 
+static void print_schema(const struct kp_schema *schema)
+{
+    for (uint32_t i = 0; i < schema->count; i++)
+        printf("  %-16.*s %-9s %s\n", (int)schema->fields[i].name.len, schema->fields[i].name.ptr,
+               kp_type_name(schema->fields[i].type),
+               schema->fields[i].unit == KP_UNIT_NONE ? "" : kp_unit_name(schema->fields[i].unit));
+}
+
+kp_status kpi_session_describe(struct kpi_session *session, const char *table, struct kp_error *err)
+{
+    struct kp_snapshot *snapshot = NULL;
+    struct kp_query *query = NULL;
+    struct kp_query_opts opts = {.memory_bytes_max = session->memory, .cancel = &kpi_cancel};
+    if (session->remote)
+        return kp_error_set(err, KP_NOT_FOUND, "there is no stored table '%s'", table);
+    kp_status status = kp_snapshot_open(session->target, NULL, &snapshot, err);
+    if (status != KP_OK)
+        return status;
+    status = kp_query_open(snapshot, kp_str_from(table), &opts, &query, err);
+    if (status == KP_OK) {
+        print_schema(kp_query_schema(query));
+        kp_query_close(query);
+    }
+    kp_snapshot_close(snapshot);
+    return status;
+}
+
 /* --- statements of a text --- */
 
 /* The byte after a string or comment that starts at `at`, or at itself when none does. */

@@ -43,6 +43,9 @@ kp_status kpi_session_init(struct kpi_session *session, const struct kpi_opts *o
 /* Runs the statements of a text in order up to the first failure; returns the exit code. Errors and
  * remarks go to stderr. */
 int kpi_session_run(struct kpi_session *session, struct kp_str text);
+/* The columns a table of the language has, on stdout; only of a directory. */
+kp_status kpi_session_describe(struct kpi_session *session, const char *table,
+                               struct kp_error *err) KP_MUST;
 /* The next statement of text from *at on, without the ";" and surrounding space; false = no more.
  */
 bool kpi_statement_next(struct kp_str text, uint32_t *at, struct kp_str *out);

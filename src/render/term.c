@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * What the terminal can do, decided once: width from the kernel, colour unless NO_COLOR, TERM=dumb
- * or no terminal says otherwise, UTF-8 from the locale (and assumed where nobody looks: a pipe).
+ * What the terminal can do, decided once: width from the kernel (from COLUMNS where there is no
+ * terminal, unlimited without it), colour unless NO_COLOR, TERM=dumb or no terminal says otherwise,
+ * UTF-8 from the locale (and assumed where nobody looks: a pipe).
  */
 #include <langinfo.h>
 #include <stdlib.h>
@@ -10,6 +11,8 @@
 #include <unistd.h>
 
 #include "render/render.h"
+
+#define WIDTH_LIMIT 10000
 
 static bool color_wanted(void)
 {
@@ -22,8 +25,12 @@ static bool color_wanted(void)
 struct kp_term kp_term_detect(int fd)
 {
     struct kp_term term = {.utf8 = true};
-    if (!isatty(fd))
+    const char *columns = getenv("COLUMNS");
+    if (!isatty(fd)) {
+        /* shells do not export it, so somebody wants text of that width */
+        term.width = columns == NULL ? 0 : (uint32_t)(strtoul(columns, NULL, 10) % WIDTH_LIMIT);
         return term;
+    }
     struct winsize size;
     term.width = 80;
     if (ioctl(fd, TIOCGWINSZ, &size) == 0 && size.ws_col > 0)
