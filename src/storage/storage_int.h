@@ -49,7 +49,7 @@ struct kpi_wal; /* writer */
 
 /* One record as read back. payload is a run of blocks, valid until the next call. */
 struct kpi_wal_record {
-    uint64_t sequence; /* of the record: dense from 1 */
+    uint64_t sequence; /* of the record: ascending from 1 */
     const void *payload;
     uint32_t payload_size;
     uint32_t rows;

@@ -19,9 +19,10 @@
 
 #include "base/assert.h"
 
-#define SPARES_MAX 2u /* released files beyond this many are removed */
-#define ZERO_BYTES (256u << 10)
-#define PATH_SIZE  4096u
+#define SPARES_MAX    2u /* released files beyond this many are removed */
+#define ZERO_BYTES    (256u << 10)
+#define SEQUENCE_JUMP (1ull << 32)
+#define PATH_SIZE     4096u
 
 enum file_state { FILE_BUSY, FILE_SPARE };
 
@@ -440,6 +441,9 @@ kp_status kpi_wal_open(const struct kpi_wal_opts *opts, const struct kpi_wal_end
     wal->opts = *opts;
     wal->seed = kpi_store_seed(opts->store_id);
     wal->sequence = wal->durable = end->sequence;
+    /* What cannot be read today may be readable tomorrow: its numbers must not meet ours. */
+    if (end->uncertain)
+        wal->sequence += SEQUENCE_JUMP;
     wal->hash = end->hash;
     wal->table = aligned_alloc(KPI_BLOCK, KPI_BLOCK);
     bool ok = wal->table != NULL;

@@ -35,6 +35,7 @@ struct kpi_wal_end {
     uint64_t seq_next;
     kp_time ts_max;             /* highest seen, KP_TIME_MIN = none */
     uint64_t payload_bytes;     /* of records > after */
+    bool uncertain;             /* something could not be read: records may exist behind the end */
     struct kpi_wal_file *files; /* ascending id */
     uint32_t files_count;
 };

@@ -43,7 +43,7 @@ struct survey {
     uint32_t chain_count;
     uint64_t damaged;
     kp_time ts_before; /* highest of the records handed out so far */
-    bool failed;       /* out of memory */
+    int error;         /* -errno of the machine, not of the data: no memory, no descriptors */
     /* the open file */
     struct kp_io_file *file;
     uint64_t file_id, file_size;
@@ -82,7 +82,7 @@ static void file_found(void *ctx, const char *name)
         uint32_t capacity = s->files_capacity == 0 ? 16 : s->files_capacity * 2;
         struct kpi_wal_file *files = realloc(s->files, capacity * sizeof(*files));
         if (files == NULL) {
-            s->failed = true;
+            s->error = -ENOMEM;
             return;
         }
         s->files = files;
@@ -187,7 +187,7 @@ static void place_add(struct survey *s, const struct kpi_wal_header *header, boo
         uint32_t capacity = s->places_capacity == 0 ? 256 : s->places_capacity * 2;
         struct place *places = realloc(s->places, capacity * sizeof(*places));
         if (places == NULL) {
-            s->failed = true;
+            s->error = -ENOMEM;
             return;
         }
         s->places = places;
@@ -270,7 +270,7 @@ static void records_walk(struct survey *s, uint32_t first_place, uint32_t table_
 {
     uint64_t at = 1 + (uint64_t)table_blocks;
     uint32_t twins_end = s->places_count;
-    for (uint32_t next = first_place; !s->failed;) {
+    for (uint32_t next = first_place; s->error == 0;) {
         while (next < twins_end && s->places[next].header.block < at)
             next++;
         struct kpi_wal_header header;
@@ -293,13 +293,8 @@ static void records_walk(struct survey *s, uint32_t first_place, uint32_t table_
 static int file_survey(struct survey *s, struct kpi_wal_file *file)
 {
     int result = file_open(s, file->id);
-    if (result == -ENOENT)
+    if (result != 0)
         return result;
-    if (result != 0) {
-        s->file_id = file->id;
-        damage_unknown(s, 0, 0, "log file cannot be opened");
-        return 0;
-    }
     file->size = s->file_size;
     uint32_t first = s->places_count;
     uint32_t table_blocks = file_check(s, file);
@@ -342,12 +337,12 @@ static int survey_try(struct survey *s)
     s->damaged = 0;
     file_close(s);
     int result = files_list(s);
-    for (uint32_t i = 0; i < s->files_count && result == 0 && !s->failed; i++)
+    for (uint32_t i = 0; i < s->files_count && result == 0 && s->error == 0; i++)
         result = file_survey(s, &s->files[i]);
     if (result == -ENOENT && s->files_count > 0)
         return -EAGAIN;
-    if (result != 0 || s->failed)
-        return result != 0 ? result : -ENOMEM;
+    if (result != 0 || s->error != 0)
+        return result != 0 ? result : s->error;
     if (s->places_count > 1)
         qsort(s->places, s->places_count, sizeof(*s->places), place_order);
     return files_changed(s) ? -EAGAIN : 0;
@@ -364,12 +359,15 @@ static bool payload_read(struct survey *s, const struct kpi_wal_header *header)
         s->record = aligned_alloc(KPI_BLOCK, size);
         if (s->record == NULL) {
             s->record_capacity = 0;
-            s->failed = true;
+            s->error = -ENOMEM;
             return false;
         }
     }
-    if (file_open(s, header->file_id) != 0)
+    int opened = file_open(s, header->file_id);
+    if (opened != 0) {
+        s->error = opened == -ENOENT ? s->error : opened;
         return false;
+    }
     uint64_t offset = (uint64_t)header->block * KPI_BLOCK;
     if (file_read(s, s->record, size, offset) != size)
         return false;
@@ -431,7 +429,7 @@ static int chain_build(struct survey *s)
         if (at < 0)
             at = place_below(s, header->durable);
     }
-    return 0;
+    return s->error;
 }
 
 /* ---------- reading forward ---------- */
@@ -467,8 +465,9 @@ static bool record_give(struct survey *s, const struct place *place)
 {
     const struct kpi_wal_header *header = &place->header;
     if (!payload_read(s, header)) {
-        record_damaged(s, header);
-        return true;
+        if (s->error == 0)
+            record_damaged(s, header);
+        return s->error == 0;
     }
     char name[40];
     snprintf(name, sizeof(name), "wal/%016" PRIx64 ".kpw", header->file_id);
@@ -498,7 +497,7 @@ static int chain_read(struct survey *s, struct kpi_wal_end *end)
     uint64_t before = s->scan->after;
     s->ts_before = KP_TIME_MIN;
     bool more = true;
-    for (uint32_t i = s->chain_count; i > 0 && more && !s->failed; i--) {
+    for (uint32_t i = s->chain_count; i > 0 && more && s->error == 0; i--) {
         const struct place *place = &s->places[s->chain[i - 1]];
         const struct kpi_wal_header *header = &place->header;
         uint64_t damaged = s->damaged;
@@ -516,7 +515,7 @@ static int chain_read(struct survey *s, struct kpi_wal_end *end)
         end->payload_bytes += header->payload_size;
     }
     end->ts_max = s->ts_before;
-    return s->failed ? -ENOMEM : 0;
+    return s->error;
 }
 
 /* ---------- public ---------- */
@@ -552,6 +551,7 @@ static void end_files(struct survey *s, struct kpi_wal_end *end)
     for (uint32_t i = 0; i < s->files_count; i++)
         if (s->files[i].last == 0 && (s->damaged != 0 || !s->files[i].whole))
             s->files[i].last = end->sequence;
+    end->uncertain = s->damaged != 0;
     end->files = s->files;
     end->files_count = s->files_count;
     s->files = NULL;
