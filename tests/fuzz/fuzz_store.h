@@ -26,7 +26,11 @@ static struct kp_store *fuzz_store(void)
     }
     kp_status status = kp_sim_open(1, &fuzz_sim);
     kp_assert(status == KP_OK);
-    struct kp_store_opts opts = {.io = kp_sim_io(fuzz_sim), .manual = true};
+    struct kp_store_opts opts = {.io = kp_sim_io(fuzz_sim),
+                                 .manual = true,
+                                 .memory_bytes_max = 4 << 20,
+                                 .wal_file_bytes = 256 << 10,
+                                 .id_seed = 1};
     status = kp_store_open("/fuzz", &opts, &fuzz_kept, NULL);
     kp_assert(status == KP_OK);
     fuzz_runs = 0;

@@ -109,7 +109,9 @@ uint32_t kp_source_kinds(struct kp_source *src, const struct kp_kind_state **out
 
 void kp_source_stat(struct kp_source *src, struct kp_source_stat *out)
 {
+    pthread_mutex_lock(&src->lock);
     *out = src->stat;
+    pthread_mutex_unlock(&src->lock);
 }
 
 void kp_source_stop(struct kp_source *src)
@@ -286,9 +288,11 @@ static void losses_become_gaps(void **state)
     frame(&span, "?", 1);
     kp_buf_add(&span, "\xff\xff\xff\xff\0\0\0\0", 8); /* a frame longer than the span */
     queue(&span);
+    pthread_mutex_lock(&source.lock);
     source.losses[0].records = 5;
     source.losses[1].records = 2;
     source.stat.joins_lost = 4;
+    pthread_mutex_unlock(&source.lock);
     struct kp_recorder_stat stat = stop(recorder, KP_OK);
     assert_int_equal(fake_i64(gap(RING_FULL, 0), "count"), 3);
     assert_int_equal(fake_i64(gap(RING_FULL, 0), "dur"), 100);
