@@ -15,6 +15,7 @@
 #include "ingest/proc.h"
 
 #define CPUS_MAX 4096
+#define MONO_MAX (INT64_MAX / 2) /* room for the offset to UTC */
 
 enum step_op {
     STEP_U8,
@@ -224,7 +225,7 @@ static const char *check(const struct kpi_decoder *decoder, const void *record, 
         return "record of a wrong size";
     if (out_head->cpu >= CPUS_MAX)
         return "record of a CPU out of range";
-    if (out_head->mono > INT64_MAX / 2)
+    if (out_head->mono > MONO_MAX)
         return "record with an impossible stamp";
     return NULL;
 }
@@ -353,7 +354,20 @@ void kpi_decoder_lost(struct kpi_decoder *decoder, uint32_t cpu, uint32_t lost, 
         report_loss(decoder, cpu, lost, mono);
 }
 
-/* --- what records teach about threads and cgroups --- */
+/* --- reading without decoding --- */
+
+bool kpi_record_stamp(const void *record, size_t size_bytes, int64_t *out_mono, uint32_t *out_cpu)
+{
+    struct kp_record head;
+    if (size_bytes < sizeof(head))
+        return false;
+    memcpy(&head, record, sizeof(head));
+    if (head.mono > MONO_MAX)
+        return false;
+    *out_mono = (int64_t)head.mono;
+    *out_cpu = head.cpu;
+    return true;
+}
 
 bool kpi_task_read(const void *record, size_t size_bytes, struct kpi_task *out)
 {
@@ -376,6 +390,8 @@ bool kpi_task_read(const void *record, size_t size_bytes, struct kpi_task *out)
                              .comm = {name, (uint32_t)strnlen(name, sizeof(task.name))}};
     return true;
 }
+
+/* --- what records teach about threads and cgroups --- */
 
 static void learn_cgroup(struct kpi_decoder *decoder, const struct kp_record_CGROUP *record)
 {

@@ -50,6 +50,8 @@ struct kp_builder *kpi_decoder_builder(struct kpi_decoder *decoder, uint32_t str
 void kpi_decoder_lost(struct kpi_decoder *decoder, uint32_t cpu, uint32_t lost, int64_t mono);
 /* Bytes of names that were not UTF-8 and were replaced. */
 uint64_t kpi_decoder_repaired(const struct kpi_decoder *decoder);
+/* When and where a record says it was made; false when it is too short or the stamp impossible. */
+bool kpi_record_stamp(const void *record, size_t size_bytes, int64_t *out_mono, uint32_t *out_cpu);
 /* Reads a TASK record that is known to be one; strings are borrowed from it. */
 bool kpi_task_read(const void *record, size_t size_bytes, struct kpi_task *out);
 

@@ -11,9 +11,9 @@
 #include "ingest/order.h"
 
 #include <stdlib.h>
+#include <string.h>
 
 #include "base/assert.h"
-#include "bpf/event.h"
 
 #define CHUNK_BYTES ((size_t)64 << 10)
 
@@ -225,18 +225,15 @@ static void heap_down(struct kpi_order *order, uint32_t at)
 
 /* --- in and out --- */
 
-kp_status kpi_order_push(struct kpi_order *order, const void *record, size_t size_bytes)
+kp_status kpi_order_push(struct kpi_order *order, int64_t mono, uint32_t cpu, const void *record,
+                         size_t size_bytes)
 {
-    struct kp_record head;
-    if (size_bytes < sizeof(head) || size_bytes > KPI_ORDER_RECORD_MAX)
+    if (size_bytes == 0 || size_bytes > KPI_ORDER_RECORD_MAX || cpu >= KPI_ORDER_CPUS_MAX)
         return KP_INVALID;
-    memcpy(&head, record, sizeof(head));
-    if (head.cpu >= KPI_ORDER_CPUS_MAX || head.mono > INT64_MAX)
-        return KP_INVALID;
-    struct lane *lane = lane_of(order, head.cpu);
+    struct lane *lane = lane_of(order, cpu);
     if (lane == NULL || !lane_room(lane) || !heap_room(order) || !chunk_ready(order, size_bytes))
         return KP_NO_MEMORY;
-    struct item item = {.mono = (int64_t)head.mono, .late = (int64_t)head.mono < order->released};
+    struct item item = {.mono = mono, .late = mono < order->released};
     copy_record(order, record, size_bytes, &item);
     lane_insert(lane, item);
     if (lane->count == 1)

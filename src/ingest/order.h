@@ -31,9 +31,9 @@ struct kpi_ordered {
 /* bytes_max bounds what is held; above it the oldest leave without waiting. */
 kp_status kpi_order_init(size_t bytes_max, struct kpi_order **out) KP_MUST;
 void kpi_order_deinit(struct kpi_order *order);
-/* Copies one record (struct kp_record first). INVALID: too short, too long or a CPU out of range.
- */
-kp_status kpi_order_push(struct kpi_order *order, const void *record, size_t size_bytes) KP_MUST;
+/* Copies one record, made at mono on cpu. INVALID: empty, too long or a CPU out of range. */
+kp_status kpi_order_push(struct kpi_order *order, int64_t mono, uint32_t cpu, const void *record,
+                         size_t size_bytes) KP_MUST;
 /* Every record stamped before mono has been pushed. Never goes back. */
 void kpi_order_complete(struct kpi_order *order, int64_t mono);
 /* The next record that may leave; false when none may yet. */

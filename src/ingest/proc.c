@@ -47,7 +47,7 @@ static void read_name(const char *path, char out[KPI_BOOT_MAX])
 static void read_names(void)
 {
     if (gethostname(host_name, sizeof(host_name) - 1) != 0 || host_name[0] == '\0')
-        strcpy(host_name, "localhost");
+        snprintf(host_name, sizeof(host_name), "localhost");
     read_name("/proc/sys/kernel/random/boot_id", boot_id);
     read_name("/etc/machine-id", machine_id);
 }

@@ -181,6 +181,15 @@ static kp_status make_parts(struct kp_recorder *recorder)
     return status;
 }
 
+static kp_status push_record(struct kp_recorder *recorder, const void *record, size_t size_bytes)
+{
+    int64_t mono;
+    uint32_t cpu;
+    if (!kpi_record_stamp(record, size_bytes, &mono, &cpu))
+        return KP_INVALID;
+    return kpi_order_push(recorder->order, mono, cpu, record, size_bytes);
+}
+
 /* The start scan: the table knows every thread before the first event is decoded; the rows take
  * their place in time like any others. */
 static void on_scan(void *ctx, const void *record, size_t size_bytes)
@@ -190,7 +199,7 @@ static void on_scan(void *ctx, const void *record, size_t size_bytes)
     if (!kpi_task_read(record, size_bytes, &task))
         return;
     kpi_threads_task(recorder->threads, &task);
-    note_failure(recorder, kpi_order_push(recorder->order, record, size_bytes), "start scan");
+    note_failure(recorder, push_record(recorder, record, size_bytes), "start scan");
 }
 
 static void scan(struct kp_recorder *recorder)
@@ -364,7 +373,7 @@ static void push_span(struct kp_recorder *recorder, const struct kp_source_span 
         size_t step = KP_SOURCE_STEP(frame.size);
         if (step > left)
             break;
-        kp_status status = kpi_order_push(recorder->order, bytes + sizeof(frame), frame.size);
+        kp_status status = push_record(recorder, bytes + sizeof(frame), frame.size);
         if (status == KP_INVALID)
             reject(recorder, "record of an impossible size, stamp or CPU");
         else if (status != KP_OK)

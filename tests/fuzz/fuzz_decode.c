@@ -61,8 +61,12 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     kp_assert(status == KP_OK);
     while (size > 0) {
         size_t record = KP_MIN((size_t)data[0] * 8, size - 1);
-        status = kpi_order_push(order, data + 1, record);
-        kp_assert(status == KP_OK || status == KP_INVALID);
+        int64_t mono;
+        uint32_t cpu;
+        if (kpi_record_stamp(data + 1, record, &mono, &cpu)) {
+            status = kpi_order_push(order, mono, cpu, data + 1, record);
+            kp_assert(status == KP_OK || status == KP_INVALID);
+        }
         decode_all(order, decoder);
         data += 1 + record;
         size -= 1 + record;

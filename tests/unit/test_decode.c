@@ -289,7 +289,7 @@ static void tasks_and_groups_name_the_actors(void **state)
                                              .version = KP_RECORD_VERSION},
                                     .id = 77,
                                     .op = 1};
-    strcpy(made.path, "/pay");
+    snprintf(made.path, sizeof(made.path), "/pay");
     assert_int_equal(add(bed, &made, sizeof(made)), KP_OK);
     struct kp_record_TASK fork = {.head = {.mono = 10,
                                            .tid = 7,
@@ -299,7 +299,7 @@ static void tasks_and_groups_name_the_actors(void **state)
                                   .start_boot = 9,
                                   .parent = 1,
                                   .op = 1};
-    strcpy(fork.name, "ledger");
+    snprintf(fork.name, sizeof(fork.name), "ledger");
     assert_int_equal(add(bed, &fork, sizeof(fork)), KP_OK);
     struct kp_record_CGROUP attach = made;
     attach.head.mono = 12;

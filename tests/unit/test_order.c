@@ -38,6 +38,18 @@ static size_t make(struct sample *out, uint64_t mono, uint32_t cpu, uint64_t arr
     return offsetof(struct sample, filler) + filler;
 }
 
+static kp_status push(struct kpi_order *order, const struct sample *sample, size_t size)
+{
+    return kpi_order_push(order, (int64_t)sample->head.mono, sample->head.cpu, sample, size);
+}
+
+static kp_status put(struct kpi_order *order, uint64_t mono, uint32_t cpu, uint64_t arrival)
+{
+    struct sample sample;
+    size_t size = make(&sample, mono, cpu, arrival);
+    return push(order, &sample, size);
+}
+
 struct last {
     uint64_t mono, arrival;
     uint32_t cpu;
@@ -85,7 +97,7 @@ static void every_record_once_in_order(void **state)
             clock[cpu] = (clock[cpu] < complete ? complete : clock[cpu]) + 5 + rng(20);
             uint64_t mono = clock[cpu] - rng(5); /* nested: older than its neighbour */
             size_t size = make(&sample, mono < complete ? complete : mono, cpu, i);
-            assert_int_equal(kpi_order_push(order, &sample, size), KP_OK);
+            assert_int_equal(push(order, &sample, size), KP_OK);
             if (rng(100) == 0) {
                 complete += rng(3000);
                 for (int c = 0; c < CPUS; c++)
@@ -114,7 +126,7 @@ static void nothing_leaves_before_it_may(void **state)
     assert_int_equal(kpi_order_init(SIZE_MAX, &order), KP_OK);
     assert_false(kpi_order_pop(order, &out));
     size_t size = make(&sample, 100, 3, 0);
-    assert_int_equal(kpi_order_push(order, &sample, size), KP_OK);
+    assert_int_equal(push(order, &sample, size), KP_OK);
     assert_false(kpi_order_pop(order, &out));
     kpi_order_complete(order, 100);
     assert_false(kpi_order_pop(order, &out));
@@ -132,13 +144,12 @@ static void late_records_pass_and_are_marked(void **state)
     (void)state;
     struct kpi_order *order;
     struct kpi_ordered out;
-    struct sample sample;
     assert_int_equal(kpi_order_init(SIZE_MAX, &order), KP_OK);
-    assert_int_equal(kpi_order_push(order, &sample, make(&sample, 100, 0, 0)), KP_OK);
+    assert_int_equal(put(order, 100, 0, 0), KP_OK);
     kpi_order_complete(order, 200);
     assert_true(kpi_order_pop(order, &out));
-    assert_int_equal(kpi_order_push(order, &sample, make(&sample, 90, 0, 1)), KP_OK);
-    assert_int_equal(kpi_order_push(order, &sample, make(&sample, 100, 1, 2)), KP_OK);
+    assert_int_equal(put(order, 90, 0, 1), KP_OK);
+    assert_int_equal(put(order, 100, 1, 2), KP_OK);
     assert_true(kpi_order_pop(order, &out));
     assert_true(out.late);
     assert_true(kpi_order_pop(order, &out));
@@ -151,11 +162,10 @@ static void the_bound_lets_the_oldest_go(void **state)
     (void)state;
     struct kpi_order *order;
     struct kpi_ordered out;
-    struct sample sample;
     size_t bytes;
     assert_int_equal(kpi_order_init(10000, &order), KP_OK);
     for (uint64_t i = 0; i < 1000; i++) {
-        assert_int_equal(kpi_order_push(order, &sample, make(&sample, 1000 - i, i % 3, i)), KP_OK);
+        assert_int_equal(put(order, 1000 - i, i % 3, i), KP_OK);
         while (kpi_order_pop(order, &out))
             ;
         kpi_order_held(order, &bytes);
@@ -170,16 +180,11 @@ static void what_is_no_record_is_refused(void **state)
     (void)state;
     struct kpi_order *order;
     uint8_t bytes[KPI_ORDER_RECORD_MAX + 1] = {0};
-    struct kp_record head = {.cpu = KPI_ORDER_CPUS_MAX};
     assert_int_equal(kpi_order_init(SIZE_MAX, &order), KP_OK);
-    assert_int_equal(kpi_order_push(order, bytes, 0), KP_INVALID);
-    assert_int_equal(kpi_order_push(order, bytes, sizeof(head) - 1), KP_INVALID);
-    assert_int_equal(kpi_order_push(order, bytes, sizeof(bytes)), KP_INVALID);
-    memcpy(bytes, &head, sizeof(head));
-    assert_int_equal(kpi_order_push(order, bytes, sizeof(head)), KP_INVALID);
-    head = (struct kp_record){.mono = UINT64_MAX};
-    memcpy(bytes, &head, sizeof(head));
-    assert_int_equal(kpi_order_push(order, bytes, sizeof(head)), KP_INVALID);
+    assert_int_equal(kpi_order_push(order, 1, 0, bytes, 0), KP_INVALID);
+    assert_int_equal(kpi_order_push(order, 1, 0, bytes, sizeof(bytes)), KP_INVALID);
+    assert_int_equal(kpi_order_push(order, 1, KPI_ORDER_CPUS_MAX, bytes, 40), KP_INVALID);
+    assert_int_equal(kpi_order_push(order, 1, 0, bytes, sizeof(bytes) - 1), KP_OK);
     kpi_order_deinit(order);
     kpi_order_deinit(NULL);
 }

@@ -43,7 +43,8 @@ kp_status kp_source_open(const struct kp_recorder_opts *opts, struct kp_source *
     bool waking = (opts->kinds >> KP_S_SCHED_WAKING & 1) != 0;
     source.kinds[0] = (struct kp_kind_state){kp_stream_by_number(KP_S_SCHED_SWITCH), true, "ok"};
     source.kinds[1] = (struct kp_kind_state){.stream = kp_stream_by_number(KP_S_SCHED_WAKING)};
-    strcpy(source.kinds[1].why, waking ? "no such tracepoint" : "switched off");
+    snprintf(source.kinds[1].why, sizeof(source.kinds[1].why), "%s",
+             waking ? "no such tracepoint" : "switched off");
     *out = &source;
     return KP_OK;
 }
@@ -59,7 +60,7 @@ kp_status kp_source_scan(struct kp_source *src, kp_source_sink sink, void *ctx,
                                            .kind = KP_STREAM_TASK,
                                            .version = KP_RECORD_VERSION},
                                   .start_boot = 99};
-    strcpy(task.name, "ledger");
+    snprintf(task.name, sizeof(task.name), "ledger");
     sink(ctx, &task, sizeof(task));
     sink(ctx, &task, 5);
     return KP_OK;
