@@ -29,7 +29,7 @@
 #define FLUSH_EVERY    (20 * KP_MS)
 #define TURN_RECORDS   512 /* decoded between two releases of the lock of threads */
 #define HOUSE_EVERY    KP_SEC
-#define SLOW_EVERY     10 /* turns of the house between full looks at quotas and the source */
+#define SLOW_EVERY     10 /* turns of the house between full looks at quotas and processes */
 #define QUOTAS_MAX     4096
 #define CPUS_MAX       4096
 #define WATCHED_MAX    1024 /* processes whose every system call is recorded */
@@ -678,10 +678,9 @@ static void *house_main(void *arg)
         keep_clock(recorder);
         keep_quotas(recorder, slow);
         keep_tables(recorder);
-        if (slow) {
-            account_source(recorder, kp_time_monotonic());
+        account_source(recorder, kp_time_monotonic());
+        if (slow)
             keep_watched(recorder);
-        }
         next = KP_MAX(next + HOUSE_EVERY, kp_time_monotonic());
     } while (house_sleep(recorder, next));
     return NULL;
