@@ -119,7 +119,7 @@ static kp_status start_capture(struct daemon *daemon, struct kp_error *err)
     }
     if (!daemon->settings.capture_auto)
         return status;
-    kp_log(KP_LOG_WARN, "capture", "goes on without: %s %s", err->text, err->hint);
+    kp_log(KP_LOG_WARN, "capture", "goes on without: %s (%s)", err->text, err->hint);
     return KP_OK;
 }
 
