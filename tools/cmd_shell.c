@@ -6,6 +6,7 @@
  */
 #include <ctype.h>
 #include <errno.h>
+#include <poll.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -21,6 +22,7 @@ struct shell {
     struct kpi_session *session;
     struct kpi_lineedit *edit;
     struct kp_buf statement; /* lines so far */
+    bool held;               /* statement is whole, but pasted lines wait behind it */
     bool leave;
 };
 
@@ -195,18 +197,47 @@ static bool blank(struct kp_str text)
     return true;
 }
 
-/* A statement is whole when it ends with ";" or when nothing in it asks for more. */
-static bool whole(struct kp_str text)
+static bool ends_in_semicolon(struct kp_str text)
 {
-    uint32_t end = text.len;
-    while (end > 0 && isspace((unsigned char)text.ptr[end - 1]))
-        end--;
-    return (end > 0 && text.ptr[end - 1] == ';') || !kp_query_unfinished(text);
+    while (text.len > 0 && isspace((unsigned char)text.ptr[text.len - 1]))
+        text.len--;
+    return text.len > 0 && text.ptr[text.len - 1] == ';';
 }
 
+/* More was typed than one line: a paste, or somebody who types ahead. */
+static bool input_waits(void)
+{
+    struct pollfd in = {.fd = STDIN_FILENO, .events = POLLIN};
+    return poll(&in, 1, 0) == 1 && (in.revents & POLLIN) != 0;
+}
+
+static bool starts_with_pipe(struct kp_str line)
+{
+    while (line.len > 0 && isspace((unsigned char)line.ptr[0]))
+        line = (struct kp_str){line.ptr + 1, line.len - 1};
+    return line.len > 0 && line.ptr[0] == '|';
+}
+
+static void run_statement(struct shell *shell)
+{
+    struct kp_str text = {kp_buf_cstr(&shell->statement), (uint32_t)shell->statement.size};
+    text.len -= text.len > 0; /* the last line end */
+    kpi_lineedit_remember(shell->edit, text);
+    atomic_store(&kpi_cancel, false);
+    kpi_session_run(shell->session, text);
+    atomic_store(&kpi_cancel, false);
+    kp_buf_clear(&shell->statement);
+    shell->held = false;
+}
+
+/* A statement is run when it ends with ";", with an empty line, or when nothing in it asks for
+ * more. Pasted lines that begin with a pipe belong to the statement before them. */
 static void take_line(struct shell *shell, struct kp_str line)
 {
     struct kp_buf *statement = &shell->statement;
+    if (shell->held && !starts_with_pipe(line))
+        run_statement(shell);
+    shell->held = false;
     if (statement->size == 0 && line.len > 0 && line.ptr[0] == '\\') {
         kpi_lineedit_remember(shell->edit, line);
         run_command(shell, line.ptr);
@@ -217,14 +248,12 @@ static void take_line(struct shell *shell, struct kp_str line)
     kp_buf_str(statement, line);
     kp_buf_char(statement, '\n');
     struct kp_str text = {kp_buf_cstr(statement), (uint32_t)statement->size};
-    if (!blank(line) && !whole(text))
-        return; /* an empty line ends any statement */
-    text.len--;
-    kpi_lineedit_remember(shell->edit, text);
-    atomic_store(&kpi_cancel, false);
-    kpi_session_run(shell->session, text);
-    atomic_store(&kpi_cancel, false);
-    kp_buf_clear(statement);
+    if (ends_in_semicolon(text) || blank(line))
+        run_statement(shell);
+    else if (!kp_query_unfinished(text))
+        shell->held = true;
+    if (shell->held && !input_waits())
+        run_statement(shell);
 }
 
 static void loop(struct shell *shell)
@@ -237,9 +266,12 @@ static void loop(struct shell *shell)
         if (status == KP_CANCELLED) {
             printf("^C\n");
             kp_buf_clear(&shell->statement);
+            shell->held = false;
             atomic_store(&kpi_cancel, false);
         } else if (status != KP_OK) {
             printf("\n");
+            if (shell->held)
+                run_statement(shell);
             break;
         } else {
             shell->session->term = kp_term_detect(STDOUT_FILENO); /* it may have been resized */

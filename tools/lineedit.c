@@ -207,6 +207,7 @@ kp_status kpi_lineedit_read(struct kpi_lineedit *edit, const char *prompt, struc
     edit->prompt = prompt;
     edit->before = before;
     kp_buf_clear(out);
+    el_resize(edit->el); /* the window may have changed while a query ran */
     errno = 0;
     const char *line = el_gets(edit->el, &length);
     if (line == NULL || length <= 0) {

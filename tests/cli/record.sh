@@ -25,7 +25,7 @@ fi
 says '^recorded [1-9][0-9,]* events in 1\.[0-9] s, [0-9,]* lost, '
 
 # A command: recording starts before it, ends with it, and keeps its own exit code.
-cp "$(command -v true)" "$dir/kp-cli-true"
+cp "$(type -P true)" "$dir/kp-cli-true"
 "$kpq" record --data "$dir/rec" -- sh -c "$dir/kp-cli-true; exit 7" >"$dir/log" 2>&1 || fail "exit $?"
 says 'the command ended with exit code 7'
 "$kpq" "$dir/rec" -c 'task | where op == "exec" and exe endswith "kp-cli-true" | count' --format csv \

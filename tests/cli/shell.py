@@ -90,6 +90,11 @@ with tempfile.TemporaryDirectory() as state:
     shell.expect("kpq> ")
     check(True, "an unfinished statement goes on in the next line")
 
+    shell.type("clock\n| take 1\n| project cpu, bound\n")
+    before = shell.expect("read)")
+    check(before.count("bound") >= 2 and "mono" not in before, "a pasted pipe is one statement")
+    shell.expect("kpq> ")
+
     shell.type("clock | whe\x03")
     shell.expect("^C")
     shell.expect("kpq> ")
