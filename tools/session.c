@@ -229,7 +229,7 @@ static int show_end(struct kpi_session *session, const struct kpi_outcome *answe
 {
     if (session->interactive && session->timing)
         show_timing(answer);
-    if (answer->empty_store)
+    if (answer->empty_store && answer->damaged == 0)
         fprintf(stderr, "kpq: note: '%s' holds no rows yet\n", session->target);
     if (answer->damaged == 0)
         return 0;

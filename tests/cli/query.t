@@ -177,6 +177,20 @@ EXIT 4
 EXPECT kpq: cannot ask http://127.0.0.1:1
 EXPECT is kpd running there?
 
-NAME a damaged file: what is left is shown, and said
-RUN cp -r $DATA $TMP/d; f=$(ls -S $TMP/d/* $TMP/d/*/* 2>/dev/null | head -1); echo "$f"; kpq verify $TMP/d >/dev/null && echo whole
-EXPECT whole
+NAME damaged data: the answer is printed, the damage is named, exit 5
+RUN cp -r $DATA $TMP/d; python3 $HERE/flip.py $TMP/d payment-handler; kpq $TMP/d -c 'spans | count' --format csv
+EXIT 5
+EXPECT 0
+EXPECT 1 damaged place was skipped
+EXPECT hint: kpq verify
+REJECT holds no rows yet
+
+NAME verify finds it
+RUN cp -r $DATA $TMP/d; python3 $HERE/flip.py $TMP/d payment-handler; kpq verify $TMP/d
+EXIT 5
+EXPECT damaged: wal/
+EXPECT 1 damaged places
+
+NAME a manifest that was cut off
+RUN cp -r $DATA $TMP/d; truncate -s 100 $TMP/d/manifest.*; kpq $TMP/d -c 'spans | count'; test $? -eq 5
+EXPECT kpq:

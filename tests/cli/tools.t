@@ -34,7 +34,7 @@ RUN kpq inspect $TMP/none; test $? -ne 0
 EXPECT kpq:
 
 NAME inspect describes every file of a store
-RUN for f in $(find $DATA -type f); do kpq inspect $f >/dev/null || echo "failed $f"; done
+RUN for f in $(find $DATA -type f ! -name lock); do kpq inspect $f >/dev/null || echo "failed $f"; done
 REJECT failed
 
 NAME record without a place
