@@ -28,6 +28,8 @@ static unsigned http_status(kp_status code)
     case KP_INVALID:
     case KP_USAGE:
         return 400;
+    case KP_DENIED:
+        return 403;
     case KP_NOT_FOUND:
         return 404;
     case KP_LIMIT:

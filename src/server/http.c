@@ -11,6 +11,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <strings.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -127,6 +128,22 @@ void kpi_answer_trailer(struct kpi_answer *answer, const char *name, struct kp_s
 
 /* --- bodies --- */
 
+/* A web page whose name was made to point at 127.0.0.1 would be let in by the browser; it gives
+ * itself away by the Host header. On a unix socket there is no such danger. */
+static bool host_is_ours(const struct kpi_http *http, const char *host)
+{
+    size_t length = 0;
+    if (host == NULL || http->opts.unix_dir != NULL)
+        return true;
+    if (strncasecmp(host, "localhost", 9) == 0)
+        length = 9;
+    else if (strncmp(host, "[::1]", 5) == 0)
+        length = 5;
+    else if (strncmp(host, "127.", 4) == 0)
+        length = strspn(host, "0123456789.");
+    return length > 0 && (host[length] == '\0' || host[length] == ':');
+}
+
 static struct exchange *begin_exchange(struct kpi_http *http, struct MHD_Connection *connection)
 {
     struct exchange *ex = calloc(1, sizeof(*ex));
@@ -140,6 +157,8 @@ static struct exchange *begin_exchange(struct kpi_http *http, struct MHD_Connect
         ex->refuse = MHD_HTTP_CONTENT_TOO_LARGE;
     else if (atomic_load(http->opts.draining))
         ex->refuse = MHD_HTTP_SERVICE_UNAVAILABLE;
+    else if (!host_is_ours(http, MHD_lookup_connection_value(connection, MHD_HEADER_KIND, "Host")))
+        ex->refuse = MHD_HTTP_FORBIDDEN;
     return ex;
 }
 
@@ -234,6 +253,8 @@ static void refuse(struct exchange *ex)
     if (ex->refuse == MHD_HTTP_CONTENT_TOO_LARGE)
         kp_error_set(&err, KP_LIMIT, "the body is larger than %zu bytes",
                      ex->http->opts.body_bytes_max);
+    else if (ex->refuse == MHD_HTTP_FORBIDDEN)
+        kp_error_set(&err, KP_DENIED, "the Host header must name the loopback, as localhost");
     else
         kp_error_set(&err, KP_BUSY, "the server is %s; try again",
                      atomic_load(ex->http->opts.draining) ? "stopping" : "out of room for bodies");

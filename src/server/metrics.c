@@ -44,7 +44,8 @@ static void store_metrics(struct kp_server *server, struct kp_buf *out)
     counter(out, "store_gaps_total", "Losses the store itself recorded.", stat.gaps);
     gauge(out, "store_segments", "Sealed segments.", stat.segments);
     gauge(out, "store_segments_bytes", "Bytes of sealed segments.", stat.segments_bytes);
-    gauge(out, "store_wal_bytes", "Bytes of the write-ahead log files, made ahead.", stat.wal_bytes);
+    gauge(out, "store_wal_bytes", "Bytes of the write-ahead log files, made ahead.",
+          stat.wal_bytes);
     gauge(out, "store_memory_bytes", "Buffers of the store, fixed at start.", stat.memory_bytes);
     seconds(out, "store_sync_max_seconds", "gauge", "Slowest sync so far.", stat.sync_max);
 }

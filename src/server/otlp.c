@@ -15,6 +15,7 @@
 enum {
     RPC_INVALID_ARGUMENT = 3,
     RPC_NOT_FOUND = 5,
+    RPC_DENIED = 7,
     RPC_EXHAUSTED = 8,
     RPC_UNIMPLEMENTED = 12,
     RPC_UNAVAILABLE = 14
@@ -39,6 +40,8 @@ void kpi_otlp_error(struct kpi_answer *answer, const struct kp_error *err)
         answer_rpc(answer, 415, RPC_UNIMPLEMENTED, text);
     else if (err->code == KP_LIMIT)
         answer_rpc(answer, 413, RPC_EXHAUSTED, text);
+    else if (err->code == KP_DENIED)
+        answer_rpc(answer, 403, RPC_DENIED, text);
     else
         answer_rpc(answer, 503, RPC_UNAVAILABLE, text);
 }

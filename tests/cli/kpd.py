@@ -197,7 +197,7 @@ def test_small_paths(kpd):
 def test_hang_up(kpd):
     """A client that leaves is noticed; the server goes on."""
     with socket.create_connection(("127.0.0.1", kpd.api)) as client:
-        client.sendall(b"POST /api/query HTTP/1.1\r\nHost: x\r\nContent-Length: 100\r\n\r\nspans")
+        client.sendall(b"POST /api/query HTTP/1.1\r\nHost: localhost\r\nContent-Length: 100\r\n\r\nspans")
     with socket.create_connection(("127.0.0.1", kpd.api)) as client:
         client.sendall(b"\x00\xff garbage\r\n\r\n")
     check(ask(kpd.api, "GET", "/healthz")[0] == 200, "half requests and garbage do no harm")

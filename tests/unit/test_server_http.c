@@ -128,8 +128,9 @@ static char *talk(const struct door *door, const char *text)
 
 static void requests_are_answered(void **state)
 {
-    char *text = talk(*state, "POST /echo?p=a%20b HTTP/1.1\r\nHost: x\r\nConnection: close\r\n"
-                              "Transfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n2\r\nde\r\n0\r\n\r\n");
+    char *text =
+        talk(*state, "POST /echo?p=a%20b HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n"
+                     "Transfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n2\r\nde\r\n0\r\n\r\n");
     assert_non_null(strstr(text, "200 OK"));
     assert_non_null(strstr(text, "POST:a b:abcde"));
     free(text);
@@ -138,7 +139,7 @@ static void requests_are_answered(void **state)
 static void streams_end_with_trailers(void **state)
 {
     struct door *door = *state;
-    char *text = talk(door, "GET /stream HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n");
+    char *text = talk(door, "GET /stream HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n");
     assert_non_null(strstr(text, "piece 3\n"));
     assert_non_null(strstr(text, "piece 2\n"));
     assert_non_null(strstr(text, "piece 1\n"));
@@ -153,13 +154,13 @@ static void large_bodies_are_refused(void **state)
     char request[4096], body[1200];
     memset(body, 'x', sizeof(body));
     snprintf(request, sizeof(request),
-             "POST /echo HTTP/1.1\r\nHost: x\r\nConnection: close\r\n"
+             "POST /echo HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n"
              "Transfer-Encoding: chunked\r\n\r\n4b0\r\n%.*s\r\n0\r\n\r\n",
              (int)sizeof(body), body);
     char *text = talk(door, request);
     assert_non_null(strstr(text, " 413 "));
     free(text);
-    text = talk(door, "POST /echo HTTP/1.1\r\nHost: x\r\nContent-Length: 99999\r\n"
+    text = talk(door, "POST /echo HTTP/1.1\r\nHost: localhost\r\nContent-Length: 99999\r\n"
                       "Expect: 100-continue\r\nConnection: close\r\n\r\n");
     assert_non_null(strstr(text, " 413 "));
     assert_null(strstr(text, "100 Continue"));
@@ -171,7 +172,7 @@ static void large_bodies_are_refused(void **state)
 static void a_client_that_leaves_is_noticed(void **state)
 {
     struct door *door = *state;
-    int fd = dial(door, "GET /wait HTTP/1.1\r\nHost: x\r\n\r\n");
+    int fd = dial(door, "GET /wait HTTP/1.1\r\nHost: localhost\r\n\r\n");
     assert_true(becomes(&door->waiting, 1));
     close(fd);
     assert_true(becomes(&door->cancelled, 1));
@@ -182,7 +183,7 @@ static void a_stopping_server_refuses(void **state)
 {
     struct door *door = *state;
     atomic_store(&door->draining, true);
-    char *text = talk(door, "GET /echo HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n");
+    char *text = talk(door, "GET /echo HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n");
     assert_non_null(strstr(text, " 503 "));
     assert_non_null(strstr(text, "Retry-After: 1"));
     assert_non_null(strstr(text, "stopping"));
@@ -192,7 +193,7 @@ static void a_stopping_server_refuses(void **state)
 static void a_stop_cancels_what_does_not_end(void **state)
 {
     struct door *door = *state;
-    int fd = dial(door, "GET /wait HTTP/1.1\r\nHost: x\r\n\r\n");
+    int fd = dial(door, "GET /wait HTTP/1.1\r\nHost: localhost\r\n\r\n");
     assert_true(becomes(&door->waiting, 1));
     int64_t begin = kp_time_monotonic();
     kpi_http_stop(door->http, begin + 200 * KP_MS);
@@ -203,6 +204,26 @@ static void a_stop_cancels_what_does_not_end(void **state)
     assert_true(took >= 200 * KP_MS && took < 10 * KP_SEC);
 }
 
+static void names_that_are_not_ours_are_refused(void **state)
+{
+    static const struct {
+        const char *host;
+        bool good;
+    } cases[] = {{"localhost", true},       {"LocalHost:80", true},
+                 {"127.0.0.1:1", true},     {"[::1]:7433", true},
+                 {"evil.example", false},   {"localhost.evil", false},
+                 {"127.0.0.1.evil", false}, {"127.evil:80", false},
+                 {"192.168.1.1", false},    {"", false}};
+    for (size_t i = 0; i < KP_ARRAY_LEN(cases); i++) {
+        char request[200];
+        snprintf(request, sizeof(request),
+                 "GET /echo HTTP/1.1\r\nHost: %s\r\nConnection: close\r\n\r\n", cases[i].host);
+        char *text = talk(*state, request);
+        assert_non_null(strstr(text, cases[i].good ? " 200 " : " 403 "));
+        free(text);
+    }
+}
+
 static void half_requests_do_no_harm(void **state)
 {
     static const char *const halves[] = {
@@ -211,7 +232,7 @@ static void half_requests_do_no_harm(void **state)
         "GET / HTTP/1.1\r\nHost",
         "\xff\xfe\x00\r\n\r\n",
         "POST / HTTP/1.1\r\nContent-Length: -5\r\n\r\n",
-        "POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 9\r\n\r\nab"};
+        "POST / HTTP/1.1\r\nHost: localhost\r\nContent-Length: 9\r\n\r\nab"};
     for (size_t i = 0; i < KP_ARRAY_LEN(halves); i++)
         close(dial(*state, halves[i]));
     requests_are_answered(state);
@@ -221,9 +242,13 @@ int main(void)
 {
 #define DOOR_TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
     const struct CMUnitTest tests[] = {
-        DOOR_TEST(requests_are_answered),     DOOR_TEST(streams_end_with_trailers),
-        DOOR_TEST(large_bodies_are_refused),  DOOR_TEST(a_client_that_leaves_is_noticed),
-        DOOR_TEST(a_stopping_server_refuses), DOOR_TEST(a_stop_cancels_what_does_not_end),
+        DOOR_TEST(requests_are_answered),
+        DOOR_TEST(streams_end_with_trailers),
+        DOOR_TEST(large_bodies_are_refused),
+        DOOR_TEST(a_client_that_leaves_is_noticed),
+        DOOR_TEST(a_stopping_server_refuses),
+        DOOR_TEST(a_stop_cancels_what_does_not_end),
+        DOOR_TEST(names_that_are_not_ours_are_refused),
         DOOR_TEST(half_requests_do_no_harm),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
