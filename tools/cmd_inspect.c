@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * `kpq inspect`: one file of a data directory as text. Never writes; of a damaged file it shows what
- * can be read and where it is damaged.
+ * `kpq inspect`: one file of a data directory as text. Never writes; of a damaged file it shows
+ * what can be read and where it is damaged.
  */
 #include "cmd.h"
 #include "session.h"
