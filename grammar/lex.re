@@ -32,6 +32,13 @@ static void refuse(struct kpi_lexer *lexer, struct kpi_token *out, const char *w
     out->code = -1;
 }
 
+static void unclosed(struct kpi_lexer *lexer, struct kpi_token *out, const char *what,
+                     const char *hint)
+{
+    refuse(lexer, out, what, hint);
+    lexer->ctx->ended_early = true;
+}
+
 static void literal(struct kpi_lexer *lexer, struct kpi_token *out, bool good)
 {
     if (!good && lexer->ctx->status == KP_OK)
@@ -67,7 +74,7 @@ static void dynamic_tail(struct kpi_lexer *lexer, const unsigned char *from, str
     lexer->at += closed;
     set_text(lexer, from, VALUE, out);
     if (!closed)
-        refuse(lexer, out, "dynamic( is not closed", "add the missing )");
+        unclosed(lexer, out, "dynamic( is not closed", "add the missing )");
     else
         literal(lexer, out, kpi_literal_dynamic(lexer->ctx, text, &out->value));
 }
@@ -105,10 +112,10 @@ void kpi_lex(struct kpi_lexer *lexer, struct kpi_token *out)
         ident   = letter (letter | digit)*;
         exp     = [eE] [-+]? digit+;
         number  = digit+ ("." digit+)?;
-        single  = ['] ([^'\\\n\x00] | "\\" [^\n\x00])*;
-        double  = ["] ([^"\\\n\x00] | "\\" [^\n\x00])*;
-        raw1    = "@'" ([^'\n\x00] | "''")*;
-        raw2    = "@\"" ([^"\n\x00] | "\"\"")*;
+        single  = ['] ([^'\\\x00] | "\\" [^\x00])*;
+        double  = ["] ([^"\\\x00] | "\\" [^\x00])*;
+        raw1    = "@'" ([^'\x00] | "''")*;
+        raw2    = "@\"" ([^"\x00] | "\"\"")*;
         typed   = "long" | "int" | "real" | "double" | "bool" | "boolean" | "string"
                 | "datetime" | "date" | "timespan" | "time";
         plain   = [^()\x00\n'",=<>]*;
@@ -142,7 +149,7 @@ void kpi_lex(struct kpi_lexer *lexer, struct kpi_token *out)
                           return; }
         single | double | raw1 | raw2
                         { set_text(lexer, from, STRING, out);
-                          refuse(lexer, out, "this string is not closed", "add the closing quote");
+                          unclosed(lexer, out, "this string is not closed", "add the closing quote");
                           return; }
 
         typed blank* "(" plain ")"

@@ -387,6 +387,7 @@ void kpi_parse_unexpected(struct kpi_parse *parse, const struct kpi_token *token
 {
     struct kp_buf list = {0};
     list_expected(&list, expected, expected_count);
+    parse->ctx->ended_early = token->code == 0;
     if (token->code == 0)
         kpi_fail(parse->ctx, KP_INVALID, token->place, "the query ends too early");
     else

@@ -40,6 +40,18 @@ kp_status kpi_fail(struct kpi_ctx *ctx, kp_status code, struct kpi_place place, 
     return code;
 }
 
+kp_status kpi_fail_here(struct kpi_ctx *ctx, kp_status code, struct kpi_place place)
+{
+    if (ctx->status == KP_OK)
+        ctx->status = code;
+    if (ctx->err == NULL || ctx->err->line != 0 || code == KP_CORRUPT)
+        return code;
+    uint32_t line, column;
+    locate(ctx->text, place.at, &line, &column);
+    kp_error_place(ctx->err, line, column, place.len == 0 ? 1 : place.len);
+    return code;
+}
+
 void kpi_hint(struct kpi_ctx *ctx, const char *fmt, ...)
 {
     if (ctx->err == NULL || ctx->err->hint[0] != '\0')

@@ -40,6 +40,7 @@ struct kpi_ctx {
     struct kp_str text; /* NUL-terminated copy */
     struct kp_error *err;
     kp_status status;   /* first failure */
+    bool ended_early;   /* the failure is that the text stops where it may not */
     kp_time now;        /* one instant for the whole query */
 };
 
@@ -48,6 +49,8 @@ struct kpi_ctx {
 /* Sets the error of the context, with its place; returns code. The first one wins. */
 kp_status kpi_fail(struct kpi_ctx *ctx, kp_status code, struct kpi_place place, const char *fmt, ...)
     __attribute__((format(printf, 4, 5)));
+/* Gives the error that another folder filled a place in the text, when it has none; returns code. */
+kp_status kpi_fail_here(struct kpi_ctx *ctx, kp_status code, struct kpi_place place);
 /* Adds a hint to the error just set by kpi_fail (not to an earlier one of other origin). */
 void kpi_hint(struct kpi_ctx *ctx, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
 /* Out of memory under the arena's cap. Returns the code. */

@@ -1,0 +1,91 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * Aggregates: a table of functions (aggregate.c) and the grouping operator (op_aggregate.c). Each
+ * aggregate keeps one fixed-size state per group; what grows (lists, sets) hangs off it in the arena.
+ */
+#ifndef KP_QUERY_AGGREGATE_H
+#define KP_QUERY_AGGREGATE_H
+
+#include "query/op.h"
+#include "query/rowset.h"
+
+struct kpi_aggregate;
+
+/* Folding one batch: row sel[i] (or i) belongs to group groups[i]. */
+struct kpi_fold {
+    struct kpi_aggregate *aggregate;
+    const struct kp_vec *args[KPI_ARGS_MAX];
+    const uint32_t *groups;
+    const uint16_t *sel;
+    uint32_t count;
+    struct kpi_run *run;
+};
+
+struct kpi_aggregate_func {
+    const char *name;
+    const char *args;  /* type letters as in struct kpi_func; a final `c` is a constant number */
+    char result;       /* letter; T = type of the first argument */
+    uint8_t state_bytes;
+    bool zero_unit;    /* counts and the like: the argument's unit does not carry over */
+    void (*fold)(struct kpi_fold *fold);
+    /* Writes the answer of one group. */
+    void (*finish)(struct kpi_aggregate *aggregate, void *state, struct kpi_value *out);
+    const char *doc;
+};
+
+/* Values seen by one aggregate over all groups, each once per group. */
+struct kpi_value_set {
+    struct kpi_rowset values;
+    uint32_t *groups; /* of values row i */
+    uint64_t *hashes;
+    uint32_t groups_capacity;
+    uint32_t *slots; /* row + 1 */
+    uint32_t capacity;
+};
+
+struct kpi_aggregate {
+    const struct kpi_aggregate_func *func;
+    struct kpi_ctx *ctx;
+    struct kpi_expr **args;
+    uint32_t args_count;
+    struct kpi_expr *filter; /* of the ...if() forms; NULL = all rows */
+    double parameter;        /* of a `c` argument: percentile, size limit */
+    enum kp_type type;
+    enum kp_unit unit;
+    struct kp_str name;      /* its automatic name */
+    char **states;           /* chunks of 1,024 groups */
+    uint32_t states_count, states_capacity;
+    struct kpi_value_set set;
+    struct kpi_rowset rows;  /* arg_min, arg_max, take_any: the row kept for each group */
+    uint32_t shared;         /* arg_*: this one reads column `shared` of the rows of `lead` */
+    struct kpi_aggregate *lead;
+    uint64_t overflows;
+};
+
+#define KPI_AGGREGATES_MAX 128
+
+struct kpi_aggregates {
+    struct kpi_aggregate *items[KPI_AGGREGATES_MAX];
+    uint32_t count;
+};
+
+static inline void *kpi_aggregate_state(struct kpi_aggregate *aggregate, uint32_t group)
+{
+    return aggregate->states[group >> 10] + (group & 1023) * aggregate->func->state_bytes;
+}
+
+/* Is this the name of an aggregate? */
+bool kpi_aggregate_known(struct kp_str name);
+/* The overload for these argument types; `if_form` tells that the last argument is a condition. */
+const struct kpi_aggregate_func *kpi_aggregate_resolve(struct kp_str name, const enum kp_type *types,
+                                                       uint32_t count, bool *out_if_form);
+/* Table order, for docs and completion; NULL past the last. */
+const struct kpi_aggregate_func *kpi_aggregate_at(uint32_t index);
+
+/* Groups by keys (in order of first appearance); columns are the keys, then the aggregates. With no
+ * keys there is exactly one row, even of nothing. */
+struct kpi_op *kpi_op_aggregate(struct kpi_op *input, struct kpi_expr **keys,
+                                const struct kp_field *key_fields, uint32_t keys_count,
+                                const struct kpi_aggregates *aggregates, bool one_row);
+
+#endif

@@ -1,0 +1,419 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * Expressions: names to columns, calls to overloads, literals to values; implicit casts made
+ * visible and everything constant computed once.
+ *
+ * Order of the rules for a call: aggregates (inside summarize), the special forms (case, in, typed
+ * literals beside datetimes), then the table of functions.
+ */
+#include <stdio.h>
+
+#include "query/func.h"
+#include "query/plan.h"
+
+static struct kpi_expr *expr_new(struct kpi_bind *bind, enum kpi_expr_kind kind,
+                                 struct kpi_place place)
+{
+    struct kpi_expr *expr = kpi_new(bind->ctx, 1, sizeof(*expr));
+    if (expr == NULL)
+        return NULL;
+    expr->kind = kind;
+    expr->place = place;
+    return expr;
+}
+
+static enum kp_unit unit_of_type(enum kp_type type)
+{
+    return type == KP_TYPE_TIME || type == KP_TYPE_DUR ? KP_UNIT_NS : KP_UNIT_NONE;
+}
+
+struct kpi_expr *kpi_bind_value(struct kpi_bind *bind, struct kpi_value value,
+                                struct kpi_place place)
+{
+    struct kpi_expr *expr = expr_new(bind, KPI_EXPR_CONST, place);
+    if (expr == NULL)
+        return NULL;
+    expr->value = value;
+    expr->type = value.type;
+    expr->unit = unit_of_type(value.type);
+    return expr;
+}
+
+struct kpi_expr *kpi_bind_column(struct kpi_bind *bind, uint32_t i, struct kpi_place place)
+{
+    struct kpi_expr *expr = expr_new(bind, KPI_EXPR_COLUMN, place);
+    if (expr == NULL)
+        return NULL;
+    expr->column = i;
+    expr->type = bind->schema->fields[i].type;
+    expr->unit = bind->schema->fields[i].unit;
+    expr->name = bind->schema->fields[i].name;
+    return expr;
+}
+
+/* --- names --- */
+
+static int find_quiet(const struct kpi_bind *bind, struct kp_str name)
+{
+    if (bind->schema == NULL)
+        return -1;
+    int found = kp_schema_find(bind->schema, name);
+    if (found < 0 && kp_str_equal(name, KP_STR("time"))) /* what Grafana calls it */
+        found = kp_schema_find(bind->schema, KP_STR("ts"));
+    return found;
+}
+
+static void hint_columns(struct kpi_bind *bind)
+{
+    struct kp_buf list = {0};
+    for (uint32_t i = 0; i < bind->schema->count && list.size < 300; i++)
+        kp_buf_printf(&list, "%s%.*s", i > 0 ? " " : "", (int)bind->schema->fields[i].name.len,
+                      bind->schema->fields[i].name.ptr);
+    kpi_hint(bind->ctx, "columns here: %s", kp_buf_cstr(&list));
+    kp_buf_deinit(&list);
+}
+
+int kpi_bind_find(struct kpi_bind *bind, struct kp_str name, struct kpi_place place)
+{
+    int found = find_quiet(bind, name);
+    if (found >= 0)
+        return found;
+    struct kpi_nearest nearest = {.wanted = name};
+    for (uint32_t i = 0; bind->schema != NULL && i < bind->schema->count; i++)
+        kpi_nearest_offer(&nearest, bind->schema->fields[i].name);
+    kpi_fail(bind->ctx, KP_INVALID, place, "unknown column '%.*s'", (int)KP_MIN(name.len, 60u),
+             name.ptr);
+    if (nearest.best.len != 0)
+        kpi_hint(bind->ctx, "did you mean '%.*s'?", (int)nearest.best.len, nearest.best.ptr);
+    else if (bind->schema != NULL)
+        hint_columns(bind);
+    else
+        kpi_hint(bind->ctx, "no table is in reach here: write a value, or name it with let");
+    return -1;
+}
+
+static struct kpi_expr *bind_name(struct kpi_bind *bind, const struct kpi_node *node)
+{
+    int found = find_quiet(bind, node->name);
+    if (found >= 0)
+        return kpi_bind_column(bind, (uint32_t)found, node->place);
+    uint32_t i = 0;
+    for (const struct kpi_item *let = bind->lets; let != NULL; let = let->next, i++)
+        if (kp_str_equal(let->name, node->name) && bind->let_values[i] != NULL)
+            return kpi_bind_value(bind, bind->let_values[i]->value, node->place);
+    static const struct {
+        const char *name;
+        int64_t value;
+    } words[] = {{"true", 1}, {"false", 0}};
+    for (size_t w = 0; w < KP_ARRAY_LEN(words); w++) {
+        struct kpi_value value = {.type = KP_TYPE_BOOL, .i64 = words[w].value};
+        if (kp_str_equal(node->name, kp_str_from(words[w].name)))
+            return kpi_bind_value(bind, value, node->place);
+    }
+    if (kp_str_equal(node->name, KP_STR("null"))) {
+        struct kpi_value value = {.type = KP_TYPE_NULL, .null = true};
+        return kpi_bind_value(bind, value, node->place);
+    }
+    kpi_bind_find(bind, node->name, node->place);
+    return NULL;
+}
+
+/* --- calls --- */
+
+static struct kpi_expr *make_call(struct kpi_bind *bind, const struct kpi_func *func,
+                                  struct kpi_expr **args, uint32_t count, enum kp_type type,
+                                  struct kpi_place place)
+{
+    struct kpi_expr *expr = expr_new(bind, KPI_EXPR_CALL, place);
+    struct kpi_expr **copy = kpi_new(bind->ctx, count, sizeof(*copy));
+    if (expr == NULL || copy == NULL)
+        return NULL;
+    bool constant = (func->flags & KPI_FUNC_VARYING) == 0;
+    for (uint32_t i = 0; i < count; i++) {
+        copy[i] = args[i];
+        constant &= args[i]->kind == KPI_EXPR_CONST;
+    }
+    expr->func = func;
+    expr->args = copy;
+    expr->args_count = count;
+    expr->type = type;
+    if (!constant)
+        return expr;
+    struct kpi_value value;
+    if (!kpi_expr_constant(bind->ctx, expr, &value))
+        return NULL;
+    return kpi_bind_value(bind, value, place);
+}
+
+struct kpi_expr *kpi_bind_cast(struct kpi_bind *bind, struct kpi_expr *expr, enum kp_type type)
+{
+    if (expr == NULL || expr->type == type || type == KP_TYPE_NULL)
+        return expr;
+    if (expr->kind == KPI_EXPR_CONST && expr->type == KP_TYPE_NULL) {
+        struct kpi_value null = {.type = type, .null = true};
+        null.null = kp_type_phys(type) != KP_PHYS_STR;
+        if (!null.null)
+            null.str = KP_STR("");
+        return kpi_bind_value(bind, null, expr->place);
+    }
+    const struct kpi_func *func = kpi_func_cast(expr->type, type);
+    if (func == NULL) {
+        kpi_fail(bind->ctx, KP_INVALID, expr->place, "%s is needed here, not %s",
+                 kp_type_name(type), kp_type_name(expr->type));
+        return NULL;
+    }
+    return make_call(bind, func, &expr, 1, type, expr->place);
+}
+
+/* Units pass through what keeps the scale of its first argument. */
+static enum kp_unit call_unit(const struct kpi_func *func, struct kpi_expr *const *args,
+                              uint32_t count, enum kp_type type)
+{
+    static const char *const keep[] = {"+",   "-",    "%",      "bin",    "floor",   "abs",
+                                       "negate", "min_of", "max_of", "coalesce", "tolong", "toreal",
+                                       "bin_at", "round"};
+    if (unit_of_type(type) != KP_UNIT_NONE)
+        return KP_UNIT_NS;
+    if (count == 0 || (type != KP_TYPE_I64 && type != KP_TYPE_F64))
+        return KP_UNIT_NONE;
+    for (size_t i = 0; i < KP_ARRAY_LEN(keep); i++)
+        if (strcmp(func->name, keep[i]) == 0 && args[0]->unit != KP_UNIT_ID)
+            return args[0]->unit;
+    return KP_UNIT_NONE;
+}
+
+/* Beside a datetime a bare number, duration or string is an instant (Grafana, InfluxQL); beside a
+ * timespan a bare number is nanoseconds. */
+static struct kpi_expr *as_instant(struct kpi_bind *bind, struct kpi_expr *expr, enum kp_type type)
+{
+    struct kpi_value value = expr->value;
+    if (expr->kind != KPI_EXPR_CONST || value.null)
+        return expr;
+    bool number = value.type == KP_TYPE_I64 || (value.type == KP_TYPE_DUR && type == KP_TYPE_TIME);
+    if (!number && !(value.type == KP_TYPE_STR && type == KP_TYPE_TIME &&
+                     kp_time_parse(value.str, &value.i64)))
+        return expr;
+    value.type = type;
+    return kpi_bind_value(bind, value, expr->place);
+}
+
+static bool is_comparison(struct kp_str name)
+{
+    static const char *const names[] = {"==", "!=", "<", "<=", ">", ">=", "in", "!in"};
+    for (size_t i = 0; i < KP_ARRAY_LEN(names); i++)
+        if (kp_str_equal(name, kp_str_from(names[i])))
+            return true;
+    return false;
+}
+
+static void adjust_times(struct kpi_bind *bind, struct kp_str name, struct kpi_expr **args,
+                         uint32_t count)
+{
+    bool between = kp_str_equal(name, KP_STR("between")) || kp_str_equal(name, KP_STR("!between"));
+    if (!is_comparison(name) && !between)
+        return;
+    enum kp_type type = KP_TYPE_NULL;
+    for (uint32_t i = 0; i < count; i++)
+        if (args[i]->type == KP_TYPE_TIME || (args[i]->type == KP_TYPE_DUR && type == KP_TYPE_NULL))
+            type = args[i]->type;
+    if (type == KP_TYPE_NULL)
+        return;
+    for (uint32_t i = 0; i < count; i++) {
+        bool length = between && i == 2 && args[i]->type == KP_TYPE_DUR &&
+                      args[1]->type == KP_TYPE_TIME; /* between (t .. 5s) */
+        if (args[i]->type != type && !length)
+            args[i] = as_instant(bind, args[i], type);
+    }
+}
+
+/* case(c1, v1, c2, v2, e) is iff(c1, v1, iff(c2, v2, e)). */
+static struct kpi_expr *bind_case(struct kpi_bind *bind, const struct kpi_node *node, uint32_t at)
+{
+    if (at + 1 == node->args_count)
+        return kpi_bind_expr(bind, node->args[at]);
+    struct kpi_expr *args[3] = {kpi_bind_expr(bind, node->args[at]),
+                                kpi_bind_expr(bind, node->args[at + 1]), NULL};
+    if (args[0] != NULL && args[1] != NULL)
+        args[2] = bind_case(bind, node, at + 2);
+    enum kp_type type, generic;
+    if (args[2] == NULL)
+        return NULL;
+    const struct kpi_func *func =
+        kpi_func_resolve(bind->ctx, KP_STR("iff"), node->place, args, 3, &type, &generic);
+    if (func == NULL)
+        return NULL;
+    for (uint32_t i = 0; i < 3; i++)
+        args[i] = kpi_bind_cast(bind, args[i], kpi_func_arg_type(func, i, generic));
+    bool good = args[0] != NULL && args[1] != NULL && args[2] != NULL;
+    return good ? make_call(bind, func, args, 3, type, node->place) : NULL;
+}
+
+/* "name" == 'value': InfluxQL quotes names with ", so a quoted name of a column means the column. */
+static bool quoted_column(const struct kpi_bind *bind, const struct kpi_node *node, uint32_t arg)
+{
+    const struct kpi_node *left = node->args[0];
+    return arg == 0 && node->args_count == 2 && left->quoted_double &&
+           left->kind == KPI_NODE_VALUE && node->args[1]->kind == KPI_NODE_VALUE &&
+           (kp_str_equal(node->name, KP_STR("=")) || is_comparison(node->name)) &&
+           find_quiet(bind, left->value.str) >= 0;
+}
+
+static struct kpi_expr *bind_argument(struct kpi_bind *bind, const struct kpi_node *node,
+                                      uint32_t arg)
+{
+    const struct kpi_node *child = node->args[arg];
+    if (child->kind == KPI_NODE_STAR) {
+        kpi_fail(bind->ctx, KP_INVALID, child->place, "'*' cannot be an argument of '%.*s'",
+                 (int)KP_MIN(node->name.len, 60u), node->name.ptr);
+        return NULL;
+    }
+    if (!quoted_column(bind, node, arg))
+        return kpi_bind_expr(bind, child);
+    int found = find_quiet(bind, child->value.str);
+    return kpi_bind_column(bind, (uint32_t)found, child->place);
+}
+
+static struct kp_str canonical(struct kp_str name)
+{
+    static const struct {
+        const char *from, *to;
+    } names[] = {{"=", "=="}, {"<>", "!="}, {"notcontains", "!contains"},
+                 {"notcontains_cs", "!contains_cs"}, {"matches", "matches regex"}};
+    for (size_t i = 0; i < KP_ARRAY_LEN(names); i++)
+        if (kp_str_equal(name, kp_str_from(names[i].from)))
+            return kp_str_from(names[i].to);
+    return name;
+}
+
+static struct kpi_expr *call_of(struct kpi_bind *bind, struct kp_str name, struct kpi_place place,
+                                struct kpi_expr **args, uint32_t count)
+{
+    enum kp_type type = KP_TYPE_NULL, generic = KP_TYPE_NULL;
+    adjust_times(bind, name, args, count);
+    for (uint32_t i = 0; i < count; i++)
+        if (args[i] == NULL)
+            return NULL;
+    if (kp_str_equal(name, KP_STR("strcat")) || kp_str_equal(name, KP_STR("strcat_delim")))
+        for (uint32_t i = 0; i < count; i++)
+            if ((args[i] = kpi_bind_cast(bind, args[i], KP_TYPE_STR)) == NULL)
+                return NULL;
+    const struct kpi_func *func =
+        kpi_func_resolve(bind->ctx, name, place, args, count, &type, &generic);
+    if (func == NULL)
+        return NULL;
+    for (uint32_t i = 0; i < count; i++) {
+        args[i] = kpi_bind_cast(bind, args[i], kpi_func_arg_type(func, i, generic));
+        if (args[i] == NULL)
+            return NULL;
+    }
+    struct kpi_expr *expr = make_call(bind, func, args, count, type, place);
+    if (expr != NULL && expr->unit == KP_UNIT_NONE)
+        expr->unit = call_unit(func, args, count, type);
+    return expr;
+}
+
+/* Calls with more arguments than a kernel takes, in groups that another function joins. */
+static const struct grouping {
+    const char *name, *join;
+    bool keyed; /* the first argument belongs to every group */
+} groupings[] = {{"and", "and", false}, {"or", "or", false},      {"strcat", "strcat", false},
+                 {"in", "or", true},    {"!in", "and", true},     {"in~", "or", true},
+                 {"!in~", "and", true}, {"has_any", "or", true},  {"has_all", "and", true}};
+
+static struct kpi_expr *bind_group(struct kpi_bind *bind, const struct kpi_node *node,
+                                   const struct grouping *grouping, uint32_t *at)
+{
+    struct kpi_expr *args[KPI_ARGS_MAX];
+    uint32_t count = 0;
+    if (grouping->keyed)
+        args[count++] = bind_argument(bind, node, 0);
+    while (count < KPI_ARGS_MAX && *at < node->args_count)
+        args[count++] = bind_argument(bind, node, (*at)++);
+    for (uint32_t i = 0; i < count; i++)
+        if (args[i] == NULL)
+            return NULL;
+    if (count == 1)
+        return args[0];
+    return call_of(bind, kp_str_from(grouping->name), node->place, args, count);
+}
+
+static struct kpi_expr *bind_many(struct kpi_bind *bind, const struct kpi_node *node,
+                                  struct kp_str name)
+{
+    struct kpi_expr *groups[KPI_ARGS_MAX];
+    uint32_t count = 0;
+    for (size_t i = 0; i < KP_ARRAY_LEN(groupings); i++) {
+        const struct grouping *grouping = &groupings[i];
+        if (!kp_str_equal(name, kp_str_from(grouping->name)))
+            continue;
+        uint32_t at = grouping->keyed;
+        while (at < node->args_count && count < KPI_ARGS_MAX)
+            if ((groups[count++] = bind_group(bind, node, grouping, &at)) == NULL)
+                return NULL;
+        if (at == node->args_count)
+            return call_of(bind, kp_str_from(grouping->join), node->place, groups, count);
+    }
+    kpi_fail(bind->ctx, KP_LIMIT, node->place, "'%.*s' has too many arguments",
+             (int)KP_MIN(name.len, 60u), name.ptr);
+    return NULL;
+}
+
+static struct kpi_expr *bind_call(struct kpi_bind *bind, const struct kpi_node *node)
+{
+    struct kpi_expr *args[KPI_ARGS_MAX];
+    struct kp_str name = canonical(node->name);
+    if (kp_str_equal(name, KP_STR("case")) && node->args_count >= 3 && node->args_count % 2 == 1)
+        return bind_case(bind, node, 0);
+    if (node->args_count > KPI_ARGS_MAX)
+        return bind_many(bind, node, name);
+    for (uint32_t i = 0; i < node->args_count; i++)
+        if ((args[i] = bind_argument(bind, node, i)) == NULL)
+            return NULL;
+    return call_of(bind, name, node->place, args, node->args_count);
+}
+
+struct kpi_expr *kpi_bind_expr(struct kpi_bind *bind, const struct kpi_node *node)
+{
+    if (bind->ctx->status != KP_OK || node == NULL)
+        return NULL;
+    switch (node->kind) {
+    case KPI_NODE_VALUE:
+        return kpi_bind_value(bind, node->value, node->place);
+    case KPI_NODE_NAME:
+        return bind_name(bind, node);
+    case KPI_NODE_STAR:
+        kpi_fail(bind->ctx, KP_INVALID, node->place, "'*' cannot stand here");
+        return NULL;
+    default:
+        break;
+    }
+    if (kpi_aggregate_known(node->name))
+        return kpi_bind_aggregate(bind, node);
+    return bind_call(bind, node);
+}
+
+bool kpi_bind_constant(struct kpi_bind *bind, const struct kpi_node *node, enum kp_type type,
+                       const char *what, struct kpi_value *out)
+{
+    struct kpi_bind alone = *bind;
+    alone.schema = NULL;
+    alone.aggregates = NULL;
+    struct kpi_expr *expr = kpi_bind_expr(&alone, node);
+    if (expr == NULL)
+        return false;
+    bool instant = type == KP_TYPE_TIME && expr->kind == KPI_EXPR_CONST;
+    if (instant)
+        expr = as_instant(&alone, expr, type);
+    bool fits = expr != NULL && expr->kind == KPI_EXPR_CONST && !expr->value.null &&
+                (expr->type == type || (expr->type == KP_TYPE_I64 && type == KP_TYPE_F64));
+    if (!fits) {
+        kpi_fail(bind->ctx, KP_INVALID, node->place, "%s must be a constant %s", what,
+                 kp_type_name(type));
+        return false;
+    }
+    expr = kpi_bind_cast(&alone, expr, type);
+    if (expr == NULL)
+        return false;
+    *out = expr->value;
+    return true;
+}

@@ -1,0 +1,99 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * explain: the bound plan as a table, source first; with analyze, what each operator did.
+ */
+#include <stdio.h>
+
+#include "query/plan.h"
+#include "query/union.h"
+
+static const struct kp_field explain_fields[] = {
+    {KP_STR("step"), KP_TYPE_I64, KP_UNIT_NONE, 0},
+    {KP_STR("operator"), KP_TYPE_STR, KP_UNIT_NONE, 0},
+    {KP_STR("detail"), KP_TYPE_STR, KP_UNIT_NONE, 0},
+    {KP_STR("rows"), KP_TYPE_I64, KP_UNIT_COUNT, 0},
+    {KP_STR("batches"), KP_TYPE_I64, KP_UNIT_COUNT, 0},
+    {KP_STR("self"), KP_TYPE_DUR, KP_UNIT_NS, 0}};
+
+enum { PLAN_FIELDS = 3, ANALYZE_FIELDS = KP_ARRAY_LEN(explain_fields) };
+
+struct printer {
+    struct kpi_op *table;
+    bool analyze;
+    int64_t step;
+};
+
+static bool add_text(struct kpi_op *table, struct kp_str text)
+{
+    struct kpi_value value = {.type = KP_TYPE_STR, .str = text};
+    return kpi_op_values_add(table, value);
+}
+
+static bool add_number(struct kpi_op *table, enum kp_type type, int64_t number)
+{
+    struct kpi_value value = {.type = type, .i64 = number};
+    return kpi_op_values_add(table, value);
+}
+
+/* Time spent in the operator itself, not below. */
+static kp_dur own_time(const struct kpi_op *op, const struct kpi_union_op *joined)
+{
+    kp_dur below = op->input != NULL ? op->input->busy : 0;
+    for (uint32_t i = 0; joined != NULL && i < joined->inputs_count; i++)
+        below += joined->inputs[i]->busy;
+    return op->busy > below ? op->busy - below : 0;
+}
+
+static void print_op(struct printer *printer, const struct kpi_op *op)
+{
+    struct kpi_op *table = printer->table;
+    const struct kpi_union_op *joined = kpi_union_of((struct kpi_op *)(uintptr_t)op);
+    if (op->input != NULL)
+        print_op(printer, op->input);
+    for (uint32_t i = 0; joined != NULL && i < joined->inputs_count; i++)
+        print_op(printer, joined->inputs[i]);
+    struct kp_buf detail = {0};
+    if (op->class->describe != NULL)
+        op->class->describe(op, &detail);
+    add_number(table, KP_TYPE_I64, ++printer->step);
+    add_text(table, kp_str_from(op->class->name));
+    add_text(table, (struct kp_str){kp_buf_cstr(&detail), (uint32_t)detail.size});
+    kp_buf_deinit(&detail);
+    if (!printer->analyze)
+        return;
+    add_number(table, KP_TYPE_I64, (int64_t)op->rows_out);
+    add_number(table, KP_TYPE_I64, (int64_t)op->batches);
+    add_number(table, KP_TYPE_DUR, own_time(op, joined));
+}
+
+static void print_totals(struct printer *printer, const struct kpi_run *run)
+{
+    const struct kp_query_stat *stat = &run->stat;
+    char text[300];
+    int length = snprintf(text, sizeof(text),
+                          "%lu rows and %lu bytes read, %u of %u segments and %u of %u pages pruned, "
+                          "%zu bytes of memory",
+                          (unsigned long)stat->rows_read, (unsigned long)stat->bytes_read,
+                          stat->segments_pruned, stat->segments + stat->segments_pruned,
+                          stat->pages_pruned, stat->pages + stat->pages_pruned,
+                          run->arena.used_bytes);
+    add_number(printer->table, KP_TYPE_I64, ++printer->step);
+    add_text(printer->table, KP_STR("total"));
+    add_text(printer->table, (struct kp_str){text, (uint32_t)length});
+    add_number(printer->table, KP_TYPE_I64, (int64_t)stat->rows_out);
+    add_number(printer->table, KP_TYPE_I64, 0);
+    add_number(printer->table, KP_TYPE_DUR, stat->elapsed);
+}
+
+struct kpi_op *kpi_explain(struct kpi_run *run, const struct kpi_op *planned, bool analyze)
+{
+    struct printer printer = {.analyze = analyze};
+    printer.table = kpi_op_values(run, "explain", explain_fields,
+                                  analyze ? (uint32_t)ANALYZE_FIELDS : (uint32_t)PLAN_FIELDS);
+    if (printer.table == NULL || planned == NULL)
+        return printer.table;
+    print_op(&printer, planned);
+    if (analyze)
+        print_totals(&printer, run);
+    return run->ctx.status == KP_OK ? printer.table : NULL;
+}

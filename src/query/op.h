@@ -1,0 +1,126 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * Operators: each pulls batches from the one below and gives batches above. bind.c makes the chain,
+ * plan.c moves conditions, keys and columns down into the sources, exec.c pulls.
+ *
+ * Columns that nobody above needs are not filled: op->need[i] says which of op->schema are; the
+ * others are vectors without values. A batch is valid until the next call on the same operator.
+ */
+#ifndef KP_QUERY_OP_H
+#define KP_QUERY_OP_H
+
+#include "causal/causal.h"
+#include "query/ast.h"
+#include "query/expr.h"
+
+/* One running query, seen by its operators. */
+struct kpi_run {
+    struct kpi_ctx ctx;
+    struct kp_arena arena;
+    struct kp_snapshot *snapshot; /* NULL: statements without data only */
+    struct kp_query_opts opts;
+    int64_t deadline;             /* monotonic ns; 0 = none */
+    struct kp_query_stat stat;
+    uint64_t overflows;           /* of all operators */
+    kp_time from, to;             /* time the query looks at; from > to = no stored rows read */
+    bool streams[KP_STREAM_MAX];  /* streams it reads */
+    struct kp_str *notes;
+    uint32_t notes_count, notes_capacity;
+};
+
+struct kpi_op;
+
+/* A condition `column in (values)` or a bound on a column: part of an `and` above a source. */
+struct kpi_push {
+    uint32_t column;
+    char op; /* '=' one of values, '<' at most, '>' at least (inclusive) */
+    const struct kpi_value *values;
+    uint32_t count;
+};
+
+/* Time a source looks at, and whether a condition said so. */
+struct kpi_bounds {
+    kp_time from, to;
+    bool set;
+};
+
+/* What sources over stored data can do beside giving rows. */
+struct kpi_source_class {
+    /* True when the source applies the condition exactly, so that the filter can forget it. */
+    bool (*push)(struct kpi_op *op, const struct kpi_push *push);
+    /* Gives rows newest first from now on; false when it cannot. May be NULL. */
+    bool (*descend)(struct kpi_op *op);
+    struct kpi_bounds *(*bounds)(struct kpi_op *op);
+};
+
+struct kpi_op_class {
+    const char *name;
+    /* Before the first next; allocates what it needs. May be NULL. */
+    kp_status (*open)(struct kpi_op *op);
+    kp_status (*next)(struct kpi_op *op, const struct kp_batch **out);
+    void (*close)(struct kpi_op *op); /* may be NULL */
+    /* Marks in op->input->need what this operator reads for op->need. NULL = the same columns. */
+    void (*need)(struct kpi_op *op);
+    /* One line for explain; may be NULL. */
+    void (*describe)(const struct kpi_op *op, struct kp_buf *out);
+    const struct kpi_source_class *source; /* NULL for everything else */
+};
+
+struct kpi_op {
+    const struct kpi_op_class *class;
+    struct kpi_run *run;
+    struct kpi_op *input; /* NULL for sources */
+    struct kp_schema schema;
+    bool *need;
+    struct kpi_eval eval;
+    struct kpi_place place;
+    uint32_t ordered_by; /* 1 + the datetime column that rows of a scan are in order of; 0 = none */
+    uint64_t rows_out, batches;
+    kp_dur busy; /* ns spent in it and below */
+};
+
+/* A new operator of `size` bytes (struct kpi_op first) with room for `fields` columns. */
+struct kpi_op *kpi_op_new(struct kpi_run *run, const struct kpi_op_class *class, size_t size,
+                          struct kpi_op *input, uint32_t fields);
+struct kp_field *kpi_op_fields(struct kpi_op *op);
+/* Pulls one batch: minds cancel, deadline and accounting. END at the end. */
+kp_status kpi_op_next(struct kpi_op *op, const struct kp_batch **out);
+/* A batch of op's columns with nothing in them. */
+bool kpi_op_batch(struct kpi_op *op, struct kp_batch *out);
+void kpi_note(struct kpi_run *run, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
+
+/* --- sources --- */
+
+/* A stored stream; `events` is stream NULL (op_events.c). */
+struct kpi_op *kpi_op_scan(struct kpi_run *run, const struct kp_stream *stream);
+struct kpi_op *kpi_op_events(struct kpi_run *run);
+/* Answers of src/causal: verbs and derived tables (op_rows.c). */
+struct kpi_op *kpi_op_verb(struct kpi_run *run, const struct kp_causes_req *req, bool evidence,
+                           uint32_t row);
+struct kpi_op *kpi_op_derived(struct kpi_run *run, struct kp_str name);
+/* Rows made by hand (op_values.c): add cell by cell in row order. */
+struct kpi_op *kpi_op_values(struct kpi_run *run, const char *name, const struct kp_field *fields,
+                             uint32_t count);
+bool kpi_op_values_add(struct kpi_op *op, struct kpi_value value);
+struct kpi_op *kpi_op_range(struct kpi_run *run, const struct kp_field *field, struct kpi_value from,
+                            struct kpi_value to, struct kpi_value step);
+
+/* --- operators --- */
+
+struct kpi_op *kpi_op_filter(struct kpi_op *input, struct kpi_expr *condition);
+/* One expression for each field of the answer. word: what the user wrote, for explain. */
+struct kpi_op *kpi_op_project(struct kpi_op *input, const char *word, const struct kp_field *fields,
+                              struct kpi_expr **exprs, uint32_t count);
+struct kpi_op *kpi_op_limit(struct kpi_op *input, uint64_t rows_max);
+struct kpi_op *kpi_op_union(struct kpi_run *run, struct kpi_op **inputs, uint32_t inputs_count,
+                            const struct kp_schema *schema);
+
+struct kpi_sort_key {
+    struct kpi_expr *expr;
+    bool ascending, nulls_first;
+};
+/* limit 0 = all rows, else the first of the order. */
+struct kpi_op *kpi_op_sort(struct kpi_op *input, const struct kpi_sort_key *keys, uint32_t count,
+                           uint64_t limit);
+
+#endif

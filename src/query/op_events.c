@@ -1,0 +1,366 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * `events`: every kernel stream in one total order (ts, host, cpu, seq), by a merge of one scan per
+ * stream. `detail` is the stream's own columns as text.
+ *
+ * Strings borrow from the scans' batches, so a batch is given as soon as one scan has to move on.
+ */
+#include <inttypes.h>
+#include <stdio.h>
+
+#include "query/scan.h"
+
+enum { EV_TS, EV_KIND, EV_CPU, EV_HOST, EV_TID, EV_PID, EV_COMM, EV_CGROUP, EV_DETAIL, EV_SEQ, EV_COLUMNS };
+
+static const struct kp_field event_fields[EV_COLUMNS] = {
+    {KP_STR("ts"), KP_TYPE_TIME, KP_UNIT_NS, 0},     {KP_STR("kind"), KP_TYPE_STR, KP_UNIT_NONE, 0},
+    {KP_STR("cpu"), KP_TYPE_I64, KP_UNIT_ID, 0},     {KP_STR("host"), KP_TYPE_STR, KP_UNIT_NONE, 0},
+    {KP_STR("tid"), KP_TYPE_I64, KP_UNIT_ID, 0},     {KP_STR("pid"), KP_TYPE_I64, KP_UNIT_ID, 0},
+    {KP_STR("comm"), KP_TYPE_STR, KP_UNIT_NONE, 0},  {KP_STR("cgroup"), KP_TYPE_STR, KP_UNIT_NONE, 0},
+    {KP_STR("detail"), KP_TYPE_STR, KP_UNIT_NONE, 0}, {KP_STR("seq"), KP_TYPE_I64, KP_UNIT_ID, 0},
+};
+
+struct lane {
+    const struct kp_stream *stream;
+    struct kpi_scan_keys keys;
+    bool wanted;
+    struct kp_scan *scan;
+    const struct kp_batch *batch;
+    uint32_t at;
+    int at_column[EV_COLUMNS]; /* asked column of the scan, -1 = none */
+    uint32_t detail_first;     /* its own columns begin here in the scan */
+    uint32_t detail_columns[KP_STORED_MAX * 5];
+    uint32_t detail_count;
+};
+
+struct events_op {
+    struct kpi_op base;
+    struct lane *lanes;
+    uint32_t lanes_count;
+    struct kpi_bounds bounds;
+    bool descending;
+    struct kp_batch out;
+    struct kp_buf text;
+};
+
+/* Query columns of a stream that are its own: not the common ones. */
+static bool is_own(const struct kp_query_column *column)
+{
+    return column->ref.stored >= KP_COL_FIRST && column->ref.attr != KP_ATTR_CGROUP;
+}
+
+static uint32_t lane_columns(struct events_op *op, struct lane *lane, struct kp_colref *cols)
+{
+    static const char *const common[EV_COLUMNS] = {
+        [EV_TS] = "ts",   [EV_CPU] = "cpu",   [EV_HOST] = "host",     [EV_TID] = "tid",
+        [EV_PID] = "pid", [EV_COMM] = "comm", [EV_CGROUP] = "cgroup", [EV_SEQ] = "seq"};
+    uint32_t count = 0;
+    for (uint32_t c = 0; c < EV_COLUMNS; c++) {
+        bool order = c == EV_TS || c == EV_CPU || c == EV_HOST || c == EV_SEQ;
+        lane->at_column[c] = -1;
+        if (common[c] == NULL || !(order || op->base.need[c]))
+            continue;
+        lane->at_column[c] = (int)count;
+        cols[count++] = kp_stream_column(lane->stream, kp_str_from(common[c]))->ref;
+    }
+    lane->detail_first = count;
+    for (uint32_t i = 0; op->base.need[EV_DETAIL] && i < lane->stream->columns_count; i++) {
+        if (!is_own(&lane->stream->columns[i]))
+            continue;
+        lane->detail_columns[lane->detail_count++] = i;
+        cols[count++] = lane->stream->columns[i].ref;
+    }
+    return count;
+}
+
+static kp_status open_lane(struct events_op *op, struct lane *lane)
+{
+    struct kpi_run *run = op->base.run;
+    struct kp_colref cols[KP_STORED_MAX * 6];
+    if (!lane->wanted || lane->keys.empty)
+        return KP_OK;
+    struct kp_scan_req req = {.stream = lane->stream,
+                              .from = op->bounds.from,
+                              .to = op->bounds.to,
+                              .cols = cols,
+                              .cols_count = lane_columns(op, lane, cols),
+                              .keys_count = lane->keys.count,
+                              .descending = op->descending};
+    memcpy(req.keys, lane->keys.keys, sizeof(req.keys));
+    return run->ctx.status = kp_scan_open(run->snapshot, &req, &lane->scan, run->ctx.err);
+}
+
+static kp_status events_open(struct kpi_op *base)
+{
+    struct events_op *op = (struct events_op *)base;
+    struct kpi_ctx *ctx = &base->run->ctx;
+    uint64_t *nulls;
+    kpi_op_batch(base, &op->out);
+    for (uint32_t c = 0; c < EV_COLUMNS && ctx->status == KP_OK; c++)
+        kpi_vec_alloc(ctx, event_fields[c].type, KP_VECTOR_ROWS, &op->out.cols[c], &nulls);
+    for (uint32_t i = 0; i < op->lanes_count && ctx->status == KP_OK; i++)
+        open_lane(op, &op->lanes[i]);
+    return ctx->status;
+}
+
+/* --- merge --- */
+
+static int64_t number_at(const struct lane *lane, int column)
+{
+    return lane->batch->cols[lane->at_column[column]].i64[kp_batch_row(lane->batch, lane->at)];
+}
+
+static struct kp_str text_at(const struct lane *lane, int column)
+{
+    return kp_vec_str(&lane->batch->cols[lane->at_column[column]],
+                      kp_batch_row(lane->batch, lane->at));
+}
+
+static int compare_lanes(const struct lane *a, const struct lane *b)
+{
+    static const int keys[] = {EV_TS, EV_HOST, EV_CPU, EV_SEQ};
+    for (size_t k = 0; k < KP_ARRAY_LEN(keys); k++) {
+        int order;
+        if (keys[k] == EV_HOST) {
+            order = kp_str_compare(text_at(a, EV_HOST), text_at(b, EV_HOST));
+        } else {
+            int64_t x = number_at(a, keys[k]), y = number_at(b, keys[k]);
+            order = (x > y) - (x < y);
+        }
+        if (order != 0)
+            return order;
+    }
+    return (int)a->stream->number - (int)b->stream->number;
+}
+
+static struct lane *first_lane(struct events_op *op)
+{
+    struct lane *best = NULL;
+    for (uint32_t i = 0; i < op->lanes_count; i++) {
+        struct lane *lane = &op->lanes[i];
+        if (lane->batch == NULL)
+            continue;
+        int order = best == NULL ? -1 : compare_lanes(lane, best);
+        if (best == NULL || (op->descending ? order > 0 : order < 0))
+            best = lane;
+    }
+    return best;
+}
+
+/* Batches for the lanes that have none; a lane at its end is closed. */
+static kp_status refill(struct events_op *op)
+{
+    struct kpi_run *run = op->base.run;
+    for (uint32_t i = 0; i < op->lanes_count; i++) {
+        struct lane *lane = &op->lanes[i];
+        if (lane->scan == NULL || lane->batch != NULL)
+            continue;
+        kp_status status = kp_scan_next(lane->scan, &lane->batch, run->ctx.err);
+        lane->at = 0;
+        if (status == KP_OK && kp_batch_count(lane->batch) > 0)
+            continue;
+        lane->batch = NULL;
+        if (status != KP_OK && status != KP_END)
+            return run->ctx.status = status;
+        if (status == KP_END) {
+            kpi_scan_account(run, lane->scan);
+            kp_scan_close(lane->scan);
+            lane->scan = NULL;
+        } else {
+            i--;
+        }
+    }
+    return KP_OK;
+}
+
+/* --- rows --- */
+
+static void value_text(const struct kp_stored_column *stored, const struct kp_vec *vec, uint32_t row,
+                       struct kp_buf *out)
+{
+    if (kp_type_phys(vec->type) == KP_PHYS_STR || vec->dict != NULL) {
+        kp_buf_str(out, kp_vec_str(vec, row));
+        return;
+    }
+    struct kp_str name = stored->type == KP_TYPE_ENUM ? kp_enum_name(stored, vec->i64[row])
+                                                      : (struct kp_str){NULL, 0};
+    if (name.ptr != NULL)
+        kp_buf_str(out, name);
+    else if (stored->unit == KP_UNIT_HEX)
+        kp_buf_printf(out, "0x%" PRIx64, (uint64_t)vec->i64[row]);
+    else
+        kp_buf_printf(out, "%" PRId64, vec->i64[row]);
+}
+
+static struct kp_str detail_of(struct events_op *op, const struct lane *lane, uint32_t row)
+{
+    struct kp_buf *text = &op->text;
+    kp_buf_clear(text);
+    for (uint32_t i = 0; i < lane->detail_count; i++) {
+        const struct kp_query_column *column = &lane->stream->columns[lane->detail_columns[i]];
+        if (column->ref.attr == KP_ATTR_START)
+            continue;
+        kp_buf_printf(text, "%s%s=", text->size > 0 ? " " : "", column->name);
+        const struct kp_stored_column *stored = &lane->stream->stored[column->ref.stored];
+        value_text(stored, &lane->batch->cols[lane->detail_first + i], row, text);
+    }
+    char *copy = kpi_scratch(&op->base.eval, text->size + 1);
+    if (copy == NULL || text->failed)
+        return KP_STR("");
+    memcpy(copy, text->data == NULL ? "" : text->data, text->size);
+    return (struct kp_str){copy, (uint32_t)text->size};
+}
+
+static void write_row(struct events_op *op, const struct lane *lane, uint32_t to)
+{
+    struct kp_vec *cols = op->out.cols;
+    uint32_t row = kp_batch_row(lane->batch, lane->at);
+    for (int c = 0; c < EV_COLUMNS; c++) {
+        if (lane->at_column[c] < 0)
+            continue;
+        const struct kp_vec *from = &lane->batch->cols[lane->at_column[c]];
+        if (cols[c].type == KP_TYPE_STR)
+            cols[c].strs[to] = kp_vec_str(from, row);
+        else
+            cols[c].i64[to] = from->i64[row];
+    }
+    cols[EV_KIND].strs[to] = kp_str_from(lane->stream->name);
+    if (op->base.need[EV_DETAIL])
+        cols[EV_DETAIL].strs[to] = detail_of(op, lane, row);
+}
+
+static kp_status events_next(struct kpi_op *base, const struct kp_batch **out)
+{
+    struct events_op *op = (struct events_op *)base;
+    kp_status status = refill(op);
+    if (status != KP_OK)
+        return status;
+    kpi_eval_begin(&base->eval);
+    uint32_t rows = 0;
+    bool moved = false; /* a scan must go on: its strings end here */
+    while (rows < KP_VECTOR_ROWS && !moved) {
+        struct lane *lane = first_lane(op);
+        if (lane == NULL)
+            break;
+        write_row(op, lane, rows++);
+        if (++lane->at == kp_batch_count(lane->batch)) {
+            lane->batch = NULL;
+            moved = true;
+        }
+    }
+    if (rows == 0)
+        return KP_END;
+    op->out.rows = rows;
+    *out = &op->out;
+    return base->run->ctx.status;
+}
+
+static void events_close(struct kpi_op *base)
+{
+    struct events_op *op = (struct events_op *)base;
+    for (uint32_t i = 0; i < op->lanes_count; i++) {
+        if (op->lanes[i].scan == NULL)
+            continue;
+        kpi_scan_account(base->run, op->lanes[i].scan);
+        kp_scan_close(op->lanes[i].scan);
+        op->lanes[i].scan = NULL;
+    }
+    kp_buf_deinit(&op->text);
+}
+
+static void events_describe(const struct kpi_op *base, struct kp_buf *out)
+{
+    const struct events_op *op = (const struct events_op *)base;
+    kp_buf_text(out, "events");
+    kpi_bounds_text(&op->bounds, out);
+    kpi_scan_keys_text(&op->lanes[0].keys, op->lanes[0].stream, out);
+    kp_buf_text(out, " merge of");
+    bool any = false;
+    for (uint32_t i = 0; i < op->lanes_count; i++) {
+        if (op->lanes[i].wanted)
+            kp_buf_printf(out, "%s%s", any ? ", " : " ", op->lanes[i].stream->name);
+        any |= op->lanes[i].wanted;
+    }
+    kp_buf_text(out, any ? "" : " nothing");
+    if (op->descending)
+        kp_buf_text(out, " newest first");
+}
+
+/* --- conditions --- */
+
+static bool named_by(const struct kpi_push *push, const char *name)
+{
+    for (uint32_t i = 0; i < push->count; i++)
+        if (kp_str_equal(push->values[i].str, kp_str_from(name)))
+            return true;
+    return false;
+}
+
+static bool push_kind(struct events_op *op, const struct kpi_push *push)
+{
+    if (push->op != '=')
+        return false;
+    for (uint32_t i = 0; i < op->lanes_count; i++) {
+        op->lanes[i].wanted &= named_by(push, op->lanes[i].stream->name);
+        op->base.run->streams[op->lanes[i].stream->number] = op->lanes[i].wanted;
+    }
+    return true;
+}
+
+static bool events_push(struct kpi_op *base, const struct kpi_push *push)
+{
+    struct events_op *op = (struct events_op *)base;
+    if (push->column == EV_KIND)
+        return push_kind(op, push);
+    if (push->column == EV_TS) {
+        kpi_bounds_push(&op->bounds, push);
+        return push->op != '=' || push->count == 1;
+    }
+    bool all = push->column != EV_DETAIL && push->op == '=';
+    for (uint32_t i = 0; all && i < op->lanes_count; i++) {
+        struct lane *lane = &op->lanes[i];
+        const struct kp_query_column *column =
+            kp_stream_column(lane->stream, event_fields[push->column].name);
+        all = kpi_scan_keys_push(base->run, &lane->keys, lane->stream, column, push);
+    }
+    return all;
+}
+
+static bool events_descend(struct kpi_op *base)
+{
+    ((struct events_op *)base)->descending = true;
+    return true;
+}
+
+static struct kpi_bounds *events_bounds(struct kpi_op *base)
+{
+    return &((struct events_op *)base)->bounds;
+}
+
+static const struct kpi_source_class events_source = {events_push, events_descend, events_bounds};
+static const struct kpi_op_class events_class = {
+    "merge", events_open, events_next, events_close, NULL, events_describe, &events_source};
+
+struct kpi_op *kpi_op_events(struct kpi_run *run)
+{
+    uint32_t streams_count;
+    const struct kp_stream *streams = kp_streams(&streams_count);
+    struct events_op *op =
+        (struct events_op *)kpi_op_new(run, &events_class, sizeof(*op), NULL, EV_COLUMNS);
+    if (op == NULL)
+        return NULL;
+    memcpy(kpi_op_fields(&op->base), event_fields, sizeof(event_fields));
+    op->bounds = (struct kpi_bounds){KP_TIME_MIN, KP_TIME_MAX, false};
+    op->base.ordered_by = 1;
+    op->lanes = kpi_new(&run->ctx, streams_count, sizeof(*op->lanes));
+    for (uint32_t i = 0; op->lanes != NULL && i < streams_count; i++) {
+        if (streams[i].family != KP_FAMILY_KERNEL)
+            continue;
+        struct lane *lane = &op->lanes[op->lanes_count++];
+        lane->stream = &streams[i];
+        lane->wanted = true;
+        kpi_scan_keys_init(&lane->keys);
+        run->streams[streams[i].number] = true;
+    }
+    return op->lanes == NULL ? NULL : &op->base;
+}

@@ -1,0 +1,235 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * Tables made by src/causal: the verbs CAUSES and EVIDENCE, and the interval tables. Time conditions
+ * are passed down as the range to look at (never exactly: a row is an interval, so the filter stays).
+ */
+#include <inttypes.h>
+
+#include "query/scan.h"
+
+enum rows_kind { ROWS_CAUSES, ROWS_EVIDENCE, ROWS_THREAD_STATE, ROWS_CPU_STATE, ROWS_TXN };
+
+struct rows_op {
+    struct kpi_op base;
+    enum rows_kind kind;
+    struct kp_causes_req req; /* verbs */
+    uint32_t row;
+    struct kpi_bounds bounds; /* derived tables */
+    int64_t *tids;
+    uint32_t tids_count;
+    struct kp_rows *rows;
+    bool noted;
+    struct kp_batch out;
+    struct kp_str **strs; /* per column: strings with nulls made empty */
+};
+
+static kp_status open_rows(struct rows_op *op)
+{
+    struct kpi_run *run = op->base.run;
+    struct kp_intervals_req intervals = {op->bounds.from, op->bounds.to, op->tids, op->tids_count};
+    struct kp_snapshot *snapshot = run->snapshot;
+    switch (op->kind) {
+    case ROWS_CAUSES:
+        return kp_causes_open(snapshot, &op->req, &run->arena, &op->rows, run->ctx.err);
+    case ROWS_EVIDENCE:
+        return kp_evidence_open(snapshot, &op->req, op->row, &run->arena, &op->rows, run->ctx.err);
+    case ROWS_THREAD_STATE:
+        return kp_thread_state_open(snapshot, &intervals, &run->arena, &op->rows, run->ctx.err);
+    case ROWS_CPU_STATE:
+        return kp_cpu_state_open(snapshot, &intervals, &run->arena, &op->rows, run->ctx.err);
+    default:
+        return kp_txn_open(snapshot, op->bounds.from, op->bounds.to, &run->arena, &op->rows,
+                           run->ctx.err);
+    }
+}
+
+static kp_status rows_open(struct kpi_op *base)
+{
+    struct rows_op *op = (struct rows_op *)base;
+    struct kpi_ctx *ctx = &base->run->ctx;
+    op->strs = kpi_new(ctx, base->schema.count, sizeof(*op->strs));
+    kpi_op_batch(base, &op->out);
+    for (uint32_t c = 0; c < base->schema.count && ctx->status == KP_OK; c++)
+        if (kp_type_phys(base->schema.fields[c].type) == KP_PHYS_STR)
+            op->strs[c] = kpi_new(ctx, KP_VECTOR_ROWS, sizeof(struct kp_str));
+    if (ctx->status != KP_OK)
+        return ctx->status;
+    kp_status status = open_rows(op);
+    return status == KP_OK ? KP_OK : kpi_fail_here(ctx, status, base->place);
+}
+
+static void take_notes(struct rows_op *op)
+{
+    const struct kp_str *notes;
+    uint32_t count = kp_rows_notes(op->rows, &notes);
+    for (uint32_t i = 0; i < count && !op->noted; i++)
+        kpi_note(op->base.run, "%.*s", (int)notes[i].len, notes[i].ptr);
+    op->noted = true;
+}
+
+static void empty_for_null(struct kp_vec *vec, struct kp_str *strs, uint32_t rows)
+{
+    for (uint32_t i = 0; i < rows; i++)
+        strs[i] = kp_vec_null(vec, i) ? KP_STR("") : kp_vec_str(vec, i);
+    vec->strs = strs;
+    vec->dict = NULL;
+    vec->nulls = NULL;
+}
+
+static kp_status rows_next(struct kpi_op *base, const struct kp_batch **out)
+{
+    struct rows_op *op = (struct rows_op *)base;
+    const struct kp_batch *batch;
+    kp_status status = kp_rows_next(op->rows, &batch);
+    if (status != KP_OK && status != KP_END) {
+        kp_error_set(base->run->ctx.err, status, "%s: %s", base->class->name,
+                     kp_status_text(status));
+        return base->run->ctx.status = status;
+    }
+    take_notes(op);
+    if (status == KP_END)
+        return KP_END;
+    for (uint32_t c = 0; c < base->schema.count; c++) {
+        struct kp_vec *vec = &op->out.cols[c];
+        *vec = batch->cols[c];
+        vec->type = base->schema.fields[c].type;
+        if (op->strs[c] != NULL && vec->nulls != NULL)
+            empty_for_null(vec, op->strs[c], batch->rows);
+    }
+    op->out.rows = batch->rows;
+    op->out.sel = batch->sel;
+    op->out.sel_count = batch->sel_count;
+    *out = &op->out;
+    return KP_OK;
+}
+
+static void describe_verb(const struct rows_op *op, struct kp_buf *out)
+{
+    const struct kp_causes_req *req = &op->req;
+    char text[KP_TIME_TEXT_MAX];
+    kp_dur_format(req->within < 0 ? 2 * KP_SEC : req->within, text);
+    kp_buf_printf(out, "of txn %.*s, causes up to %s before it", (int)req->txn.len, req->txn.ptr,
+                  text);
+    if (req->min > 0) {
+        kp_dur_format(req->min, text);
+        kp_buf_printf(out, ", rows of %s and more", text);
+    }
+    if (req->at != KP_TIME_MIN) {
+        kp_time_format(req->at, text);
+        kp_buf_printf(out, ", the one at %s", text);
+    }
+    if (req->pick != 0)
+        kp_buf_printf(out, ", number %" PRIu32, req->pick);
+    if (op->row != 0)
+        kp_buf_printf(out, ", row %" PRIu32, op->row);
+    kp_buf_text(out, req->baseline_none ? ", no baseline" : ", compared with like transactions");
+    if (req->baseline_last > 0) {
+        kp_dur_format(req->baseline_last, text);
+        kp_buf_printf(out, " of the last %s", text);
+    }
+}
+
+static void rows_describe(const struct kpi_op *base, struct kp_buf *out)
+{
+    const struct rows_op *op = (const struct rows_op *)base;
+    if (op->kind == ROWS_CAUSES || op->kind == ROWS_EVIDENCE) {
+        describe_verb(op, out);
+        return;
+    }
+    kp_buf_text(out, "intervals");
+    kpi_bounds_text(&op->bounds, out);
+    for (uint32_t i = 0; i < op->tids_count; i++)
+        kp_buf_printf(out, "%s%" PRId64 "%s", i == 0 ? " keys tid in (" : ", ", op->tids[i],
+                      i + 1 == op->tids_count ? ")" : "");
+}
+
+static void push_tids(struct rows_op *op, const struct kpi_push *push)
+{
+    if (push->op != '=' || op->tids_count != 0 || op->kind == ROWS_TXN)
+        return;
+    op->tids = kpi_new(&op->base.run->ctx, push->count, sizeof(*op->tids));
+    for (uint32_t i = 0; op->tids != NULL && i < push->count; i++)
+        op->tids[op->tids_count++] = push->values[i].i64;
+}
+
+static bool rows_push(struct kpi_op *base, const struct kpi_push *push)
+{
+    struct rows_op *op = (struct rows_op *)base;
+    struct kp_str name = base->schema.fields[push->column].name;
+    bool time = kp_str_equal(name, KP_STR("start")) || kp_str_equal(name, KP_STR("ts")) ||
+                kp_str_equal(name, KP_STR("end"));
+    if (op->kind == ROWS_CAUSES || op->kind == ROWS_EVIDENCE)
+        return false;
+    if (time && base->schema.fields[push->column].type == KP_TYPE_TIME)
+        kpi_bounds_push(&op->bounds, push);
+    else if (op->kind == ROWS_THREAD_STATE && kp_str_equal(name, KP_STR("tid")))
+        push_tids(op, push);
+    return false;
+}
+
+static struct kpi_bounds *rows_bounds(struct kpi_op *base)
+{
+    struct rows_op *op = (struct rows_op *)base;
+    return op->kind == ROWS_CAUSES || op->kind == ROWS_EVIDENCE ? NULL : &op->bounds;
+}
+
+static const struct kpi_source_class rows_source = {rows_push, NULL, rows_bounds};
+static const struct kpi_op_class rows_classes[] = {
+    {"CAUSES", rows_open, rows_next, NULL, NULL, rows_describe, &rows_source},
+    {"EVIDENCE", rows_open, rows_next, NULL, NULL, rows_describe, &rows_source},
+    {"thread_state", rows_open, rows_next, NULL, NULL, rows_describe, &rows_source},
+    {"cpu_state", rows_open, rows_next, NULL, NULL, rows_describe, &rows_source},
+    {"txn", rows_open, rows_next, NULL, NULL, rows_describe, &rows_source},
+};
+
+static const struct kp_schema *schema_of(enum rows_kind kind)
+{
+    switch (kind) {
+    case ROWS_CAUSES:
+        return kp_causes_schema();
+    case ROWS_EVIDENCE:
+        return kp_evidence_schema();
+    case ROWS_THREAD_STATE:
+        return kp_thread_state_schema();
+    case ROWS_CPU_STATE:
+        return kp_cpu_state_schema();
+    default:
+        return kp_txn_schema();
+    }
+}
+
+static struct rows_op *rows_new(struct kpi_run *run, enum rows_kind kind)
+{
+    const struct kp_schema *schema = schema_of(kind);
+    struct rows_op *op =
+        (struct rows_op *)kpi_op_new(run, &rows_classes[kind], sizeof(*op), NULL, schema->count);
+    if (op == NULL)
+        return NULL;
+    memcpy(kpi_op_fields(&op->base), schema->fields, schema->count * sizeof(struct kp_field));
+    op->kind = kind;
+    bool threads = kind == ROWS_THREAD_STATE || kind == ROWS_CPU_STATE;
+    run->streams[KP_S_SCHED_SWITCH] |= threads;
+    run->streams[KP_S_SCHED_WAKING] |= threads;
+    run->streams[KP_S_SPANS] |= kind == ROWS_TXN;
+    op->bounds = (struct kpi_bounds){KP_TIME_MIN, KP_TIME_MAX, false};
+    return op;
+}
+
+struct kpi_op *kpi_op_verb(struct kpi_run *run, const struct kp_causes_req *req, bool evidence,
+                           uint32_t row)
+{
+    struct rows_op *op = rows_new(run, evidence ? ROWS_EVIDENCE : ROWS_CAUSES);
+    if (op == NULL)
+        return NULL;
+    op->req = *req;
+    op->row = row;
+    return &op->base;
+}
+
+struct kpi_op *kpi_op_derived(struct kpi_run *run, struct kp_str name)
+{
+    for (enum rows_kind kind = ROWS_THREAD_STATE; kind <= ROWS_TXN; kind++)
+        if (kp_str_equal(name, kp_str_from(rows_classes[kind].name)))
+            return (struct kpi_op *)rows_new(run, kind);
+    return NULL;
+}
