@@ -5,6 +5,7 @@
  * Literals arrive with their value: durations in ns, datetimes in ns since the epoch.
  */
 #include "build/gen/query.h"
+#include "base/assert.h"
 #include "query/parse.h"
 
 #define YYCTYPE unsigned char
