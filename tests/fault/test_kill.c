@@ -1,0 +1,164 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * A writer process is killed (SIGKILL) again and again while it appends, commits and seals on a
+ * real file system; what it had acknowledged through a pipe must be there, in order, with nothing
+ * doubled.
+ */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <cmocka.h>
+
+#include <errno.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/wait.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "base/assert.h"
+#include "seen.h"
+
+#define KILLS 20
+
+static struct kp_store_opts opts_of(const struct kp_io *io)
+{
+    return (struct kp_store_opts){.io = io,
+                                  .commit_after = KP_MS / 2,
+                                  .segment_bytes_max = 64 << 10,
+                                  .memory_bytes_max = 1 << 20,
+                                  .wal_file_bytes = 256 << 10};
+}
+
+/* What one life of the writer acknowledged: numbers from first up to, not including, end. */
+struct range {
+    uint64_t first, end;
+};
+
+/* The child: never returns. Acknowledges by writing the range that is safe. */
+static void write_until_killed(const struct kp_io *io, const char *dir, int pipe_fd)
+{
+    struct kp_store_opts opts = opts_of(io);
+    struct kp_store *store = NULL;
+    struct feed feed;
+    if (kp_store_open(dir, &opts, &store, NULL) != KP_OK)
+        _exit(3);
+    feed_init(&feed, store);
+    struct range safe = {.first = kp_store_seq(store, 0)};
+    for (uint32_t i = 0;; i++) {
+        uint64_t first, ticket;
+        uint32_t rows = 1 + i * 7 % 300;
+        kp_status status = feed_append(&feed, rows, &first, &ticket);
+        if (status != KP_OK) /* every number must become a row here: holes would be losses */
+            _exit(4);
+        if (i % 3 != 0)
+            continue;
+        if (kp_store_wait(store, ticket, NULL) != KP_OK)
+            _exit(5);
+        safe.end = first + rows;
+        if (write(pipe_fd, &safe, sizeof(safe)) != sizeof(safe))
+            _exit(6);
+    }
+}
+
+static void pause_ms(unsigned ms)
+{
+    struct timespec ts = {.tv_sec = ms / 1000, .tv_nsec = (long)(ms % 1000) * 1000000};
+    nanosleep(&ts, NULL);
+}
+
+/* Runs and kills one writer; returns what it acknowledged. */
+static struct range kill_one(const struct kp_io *io, const char *dir, unsigned ms)
+{
+    int fds[2];
+    assert_int_equal(pipe(fds), 0);
+    pid_t child = fork();
+    assert_true(child >= 0);
+    if (child == 0) {
+        close(fds[0]);
+        write_until_killed(io, dir, fds[1]);
+    }
+    close(fds[1]);
+    struct range safe, next;
+    /* at least one acknowledgement, then some more time */
+    assert_int_equal(read(fds[0], &safe, sizeof(safe)), sizeof(safe));
+    pause_ms(ms);
+    assert_int_equal(kill(child, SIGKILL), 0);
+    while (read(fds[0], &next, sizeof(next)) == sizeof(next))
+        safe = next;
+    int how = 0;
+    assert_int_equal(waitpid(child, &how, 0), child);
+    assert_true(WIFSIGNALED(how) && WTERMSIG(how) == SIGKILL);
+    close(fds[0]);
+    return safe;
+}
+
+static void check(const struct kp_io *io, const char *dir, const struct range *acked,
+                  unsigned count)
+{
+    struct seen seen;
+    assert_int_equal(seen_read(io, dir, &seen), KP_OK);
+    assert_int_equal(seen.wrong + seen.damaged + seen.gap_rows, 0);
+    assert_true(seen_ordered(&seen));
+    uint32_t at = 0;
+    for (unsigned i = 0; i < count; i++) {
+        for (uint64_t seq = acked[i].first; seq < acked[i].end; seq++, at++) {
+            while (at < seen.count && seen.seqs[at] < seq) /* appended, not acknowledged */
+                at++;
+            if (at == seen.count || seen.seqs[at] != seq)
+                fail_msg("kill %u: acknowledged row %llu is gone", i, (unsigned long long)seq);
+        }
+    }
+    seen_deinit(&seen);
+}
+
+static void remove_tree(const char *dir)
+{
+    char command[128];
+    snprintf(command, sizeof(command), "rm -rf '%s'", dir);
+    assert_int_equal(system(command), 0);
+}
+
+static void killed_writers(const struct kp_io *io)
+{
+    char dir[] = "/tmp/kp-kill-XXXXXX";
+    assert_non_null(mkdtemp(dir));
+    struct range acked[KILLS];
+    uint64_t rows = 0;
+    for (unsigned i = 0; i < KILLS; i++) {
+        acked[i] = kill_one(io, dir, i * 13 % 50);
+        check(io, dir, acked, i + 1);
+        rows += acked[i].end - acked[i].first;
+    }
+    struct kpi_manifest manifest;
+    assert_int_equal(kpi_manifest_read(io, dir, &manifest, NULL, NULL, NULL), KP_OK);
+    print_message("%s: %u kills, %llu rows acknowledged, 0 lost, %u segments\n", io->name, KILLS,
+                  (unsigned long long)rows, manifest.count);
+    kpi_manifest_deinit(&manifest);
+    remove_tree(dir);
+}
+
+static void writers_on_io_uring(void **state)
+{
+    (void)state;
+    if (kp_io_uring() == NULL)
+        skip();
+    killed_writers(kp_io_uring());
+}
+
+static void writers_on_threads(void **state)
+{
+    (void)state;
+    killed_writers(kp_io_threads());
+}
+
+int main(void)
+{
+    signal(SIGPIPE, SIG_IGN);
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(writers_on_io_uring),
+        cmocka_unit_test(writers_on_threads),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
