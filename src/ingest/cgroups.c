@@ -169,11 +169,11 @@ static struct kp_str path_of(struct kpi_cgroups *cgroups, uint32_t hierarchy, ui
     for (uint32_t i = 0; i < cgroups->missed_count; i++)
         if (cgroups->missed[i].id == id && cgroups->missed[i].hierarchy == hierarchy)
             return KP_STR("/");
-    if (cgroups->missed_count < MISSED_MAX) {
-        cgroups->missed[cgroups->missed_count].hierarchy = hierarchy;
-        cgroups->missed[cgroups->missed_count++].id = id;
-        cgroups->missed_new = true;
-    }
+    if (cgroups->missed_count == MISSED_MAX) /* none of them was ever learnt */
+        cgroups->missed_count = 0;
+    cgroups->missed[cgroups->missed_count].hierarchy = hierarchy;
+    cgroups->missed[cgroups->missed_count++].id = id;
+    cgroups->missed_new = true;
     return KP_STR("/");
 }
 

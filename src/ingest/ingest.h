@@ -3,11 +3,11 @@
  * Ingest: every way in ends in kp_store_append.
  *
  *   live kernel  source_ring.c -> order.c (merge by time) -> decode.c (raw record -> row; threads.c
- *                and cgroups.c give it an actor) -> builders -> kp_store_append     recorder.c
+ *                and cgroups.c give it an actor) -> builders -> kp_store_append     feed.c
  *   spans        otlp_json.c -> spans.c (transaction id, binding to a thread) -> kp_store_append
  *
  * Files in reading order: ingest.h source.h source_ring.c order.c proc.c cgroups.c threads.c
- * decode.c clock.c recorder.c spans.h spans.c otlp_json.c import.c.
+ * decode.c rows.c clock.c kinds.c recorder.c feed.c house.c spans.h spans.c otlp_json.c import.c.
  */
 #ifndef KP_INGEST_INGEST_H
 #define KP_INGEST_INGEST_H

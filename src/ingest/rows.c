@@ -62,6 +62,10 @@ void kpi_rows_deinit(struct kpi_rows *rows)
     free(rows);
 }
 
+static struct kpi_gap gap_of_batch(const struct kpi_rows *rows, const struct kp_batch *batch,
+                                   kp_status status);
+static void add_gap(struct kpi_rows *rows, const struct kpi_gap *gap);
+
 /* --- into the store --- */
 
 static kp_status append_patiently(struct kpi_rows *rows, const struct kp_batch *batch)
@@ -75,18 +79,29 @@ static kp_status append_patiently(struct kpi_rows *rows, const struct kp_batch *
     return status;
 }
 
-/* A builder of gaps keeps its rows when they are refused for now; all others begin anew. A store in
- * loss mode (IO, NO_SPACE) has counted them and says so itself. */
+/* A store in loss mode has counted the rows it refused and says so itself. */
+static bool store_accounts(kp_status status)
+{
+    return status == KP_IO || status == KP_NO_SPACE;
+}
+
+/* Refused rows become a gap; refused gaps stay for the next try. */
 static kp_status flush_one(struct kpi_rows *rows, enum own own)
 {
     struct kp_builder *builder = &rows->builders[own];
     uint32_t count = builder->batch.rows;
     if (count == 0)
         return KP_OK;
-    kp_status status = append_patiently(rows, kp_builder_batch(builder));
-    if (own == OWN_GAPS && status == KP_LIMIT)
-        return status;
-    rows->stored += status == KP_OK ? count : 0;
+    const struct kp_batch *batch = kp_builder_batch(builder);
+    kp_status status = append_patiently(rows, batch);
+    if (status == KP_OK) {
+        rows->stored += count;
+    } else if (!store_accounts(status)) {
+        if (own == OWN_GAPS)
+            return status;
+        struct kpi_gap gap = gap_of_batch(rows, batch, status);
+        add_gap(rows, &gap);
+    }
     kp_builder_reset(builder);
     return status;
 }
@@ -98,7 +113,9 @@ static struct kp_builder *begin(struct kpi_rows *rows, enum own own, kp_time ts,
 {
     struct kp_builder *builder = &rows->builders[own];
     /* a viewed builder holds gaps that were refused: it takes no more rows until it is flushed */
-    if ((kp_builder_full(builder) || builder->viewed > 0) && flush_one(rows, own) == KP_LIMIT)
+    if (kp_builder_full(builder) || builder->viewed > 0)
+        flush_one(rows, own);
+    if (builder->batch.rows > 0 && (kp_builder_full(builder) || builder->viewed > 0))
         return NULL;
     kp_builder_row(builder, ts, kp_store_seq(rows->store, 1), cpu, rows->actor);
     return builder;
@@ -250,7 +267,7 @@ kp_status kpi_rows_append(struct kpi_rows *rows, const struct kp_batch *batch)
     pthread_mutex_lock(&rows->lock);
     if (status == KP_OK) {
         rows->stored += batch->rows;
-    } else if (status != KP_IO && status != KP_NO_SPACE) { /* those the store accounts for */
+    } else if (!store_accounts(status)) {
         struct kpi_gap gap = gap_of_batch(rows, batch, status);
         add_gap(rows, &gap);
     }

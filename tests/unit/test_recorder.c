@@ -386,6 +386,19 @@ static void a_failing_store_is_a_gap(void **state)
     assert_int_equal(fake_i64(row, "count") + kept, 11);
 }
 
+static void refused_rows_about_the_recording_are_a_gap(void **state)
+{
+    (void)state;
+    store->fail = KP_LIMIT;
+    store->fail_count = 51;
+    stop(start(), KP_LIMIT);
+    const struct fake_row *row = gap(BATCH_DROPPED, 0);
+    assert_non_null(row);
+    assert_string_equal(fake_str(row, "stream"), "capture");
+    assert_int_equal(fake_i64(row, "count"), 4);
+    assert_int_equal(fake_count(store, KP_S_CAPTURE), 1); /* the end */
+}
+
 static void what_cannot_start_says_why(void **state)
 {
     (void)state;
@@ -440,6 +453,8 @@ int main(void)
         cmocka_unit_test_setup_teardown(a_busy_store_is_waited_for, set_up, tear_down),
         cmocka_unit_test_setup_teardown(a_dropped_batch_is_a_gap, set_up, tear_down),
         cmocka_unit_test_setup_teardown(a_failing_store_is_a_gap, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(refused_rows_about_the_recording_are_a_gap, set_up,
+                                        tear_down),
         cmocka_unit_test_setup_teardown(what_cannot_start_says_why, set_up, tear_down),
         cmocka_unit_test(lists_of_kinds_are_read),
     };
