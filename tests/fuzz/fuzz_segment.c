@@ -1,0 +1,88 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * Forged segment files: trailer and footer sums are made right, then the file is opened, looked up
+ * in, read block by block, and described.
+ */
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+#include "base/assert.h"
+#include "storage/segment.h"
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
+
+/* The footer is where the trailer says, or right before it when that is nonsense. */
+static void forge_sums(uint8_t *bytes, size_t size)
+{
+    uint8_t *trailer = bytes + size - KPI_SEGMENT_TRAILER;
+    uint64_t end = size - KPI_SEGMENT_TRAILER;
+    uint64_t footer = kp_load_u64(trailer + KPI_TRAILER_AT_FOOTER);
+    if (footer < KPI_SEGMENT_HEADER || footer > end)
+        footer = KPI_SEGMENT_HEADER;
+    uint64_t id = kp_load_u64(trailer + KPI_TRAILER_AT_ID);
+    struct kp_hash128 hash =
+        kp_hash128(bytes + footer, end - footer, kp_hash_mix(id ^ kp_hash_mix(footer)));
+    kp_store_u64(trailer + KPI_TRAILER_AT_MAGIC, KPI_SEGMENT_END_MAGIC);
+    kp_store_u64(trailer + KPI_TRAILER_AT_FOOTER, footer);
+    kp_store_u64(trailer + KPI_TRAILER_AT_FOOTER_SIZE, end - footer);
+    kp_store_u64(trailer + KPI_TRAILER_AT_FOOTER_HASH, hash.lo);
+    kp_store_u64(trailer + KPI_TRAILER_AT_FOOTER_HASH + 8, hash.hi);
+    kp_store_u64(trailer + KPI_TRAILER_AT_SUM, kp_hash64(trailer, KPI_TRAILER_AT_SUM, 0));
+}
+
+static void use_segment(struct kpi_segment *segment, struct kp_io_queue *queue)
+{
+    const struct kpi_footer *footer = &segment->footer;
+    bool *marks = calloc(footer->blocks_count + 1, sizeof(*marks));
+    kp_assert(marks != NULL);
+    for (uint32_t i = 0; i < footer->exact_count; i++)
+        kpi_exact_find(footer, footer->exact[i].stream, footer->exact[i].column, KP_STR("98721"),
+                       marks);
+    free(marks);
+    for (uint32_t b = 0; b < footer->blocks_count; b++) {
+        const struct kpi_block_ref *ref = &footer->blocks[b];
+        int64_t tid = 1;
+        struct kpi_block block;
+        uint8_t *bytes = malloc(ref->size);
+        kp_assert(bytes != NULL);
+        kpi_block_ref_has_tid(ref, KP_COL_ACTOR, &tid, 1);
+        kp_status status = kpi_segment_read(segment, queue, ref, bytes, &block);
+        kp_assert(status != KP_OK || block.info.rows == ref->rows);
+        free(bytes);
+    }
+}
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
+{
+    if (size < KPI_SEGMENT_HEADER + KPI_SEGMENT_TRAILER)
+        return 0;
+    uint8_t *bytes = malloc(size);
+    kp_assert(bytes != NULL);
+    memcpy(bytes, data, size);
+    forge_sums(bytes, size);
+    int fd = memfd_create("forged.kps", MFD_CLOEXEC);
+    kp_assert(fd >= 0 && write(fd, bytes, size) == (ssize_t)size);
+    free(bytes);
+    char path[64];
+    snprintf(path, sizeof(path), "/proc/self/fd/%d", fd);
+    const struct kp_io *io = kp_io_threads();
+    static struct kp_io_queue *queue;
+    if (queue == NULL)
+        kp_assert(io->queue_open(io, 2, &queue) == KP_OK);
+    struct kpi_segment segment;
+    struct kp_error err = {0};
+    if (kpi_segment_open(io, queue, path, 0, &segment, &err) == KP_OK) {
+        use_segment(&segment, queue);
+        kpi_segment_close(&segment);
+    } else {
+        kp_assert(err.text[0] != '\0');
+    }
+    struct kp_buf text = {0};
+    if (kp_inspect(path, &text, &err) != KP_OK)
+        kp_assert(err.text[0] != '\0');
+    kp_buf_deinit(&text);
+    close(fd);
+    return 0;
+}
