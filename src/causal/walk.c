@@ -357,6 +357,33 @@ static void explain_interval(struct kpi_walk *walk, const struct kpi_frame *fram
     }
 }
 
+/* The first begin or end of a span of the thread within (from, to), else to. */
+static kp_time span_border(const struct kpi_world *world, uint32_t thread, kp_time from, kp_time to)
+{
+    kp_time border = to;
+    for (uint32_t i = 0; i < world->spans_count && world->spans[i].from < border; i++) {
+        const struct kpi_span *span = &world->spans[i];
+        if (span->thread != thread)
+            continue;
+        if (span->from > from)
+            border = span->from;
+        if (span->to > from && span->to < border)
+            border = span->to;
+    }
+    return border;
+}
+
+/* Cut where the thread's spans begin and end, so that every slice lies in one span. */
+static void explain_pieces(struct kpi_walk *walk, const struct kpi_frame *frame,
+                           const struct kpi_interval *iv, kp_time from, kp_time to)
+{
+    while (from < to) {
+        kp_time border = span_border(walk->world, frame->thread, from, to);
+        explain_interval(walk, frame, iv, from, border);
+        from = border;
+    }
+}
+
 static void explain(struct kpi_walk *walk, const struct kpi_frame *frame)
 {
     const struct kpi_thread *thread = kpi_thread_of(walk->world, frame->thread);
@@ -368,8 +395,7 @@ static void explain(struct kpi_walk *walk, const struct kpi_frame *frame)
         kp_time to = KP_MIN(iv->to, frame->to);
         if (from > at)
             kpi_blame_unknown(walk, frame, "before-trace", at, from);
-        if (to > from)
-            explain_interval(walk, frame, iv, from, to);
+        explain_pieces(walk, frame, iv, from, to);
         at = KP_MAX(from, to);
     }
     if (at < frame->to)
