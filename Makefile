@@ -38,9 +38,11 @@ LIB_OBJ  := $(LIB_SRC:%.c=$(OUT)/%.o) $(if $(wildcard grammar/*),$(OUT)/gen/lex.
 LIB      := $(OUT)/libkprobe.a
 TOOL_SRC := $(filter-out tools/kpd.c tools/kpq.c,$(sort $(wildcard tools/*.c)))
 TOOL_OBJ := $(TOOL_SRC:%.c=$(OUT)/%.o)
+TOOL_LIB := $(OUT)/libtools.a
 DEMO_BIN := $(patsubst demo/%.c,$(BIN)/kp-demo-%,$(filter-out demo/common%,$(wildcard demo/*.c)))
 DEMO_OBJ := $(patsubst %.c,$(OUT)/%.o,$(wildcard demo/common*.c))
 HELP_OBJ := $(patsubst %.c,$(OUT)/%.o,$(wildcard tests/helpers/*.c))
+HELP_LIB := $(OUT)/libhelpers.a
 TEST_SRC := $(sort $(wildcard tests/unit/*.c tests/fault/*.c tests/live/*.c tests/query/*.c tests/cli/*.c))
 TEST_BIN := $(TEST_SRC:%.c=$(OUT)/%)
 FUZZ_SRC := $(sort $(wildcard tests/fuzz/fuzz_*.c))
@@ -144,13 +146,18 @@ $(OUT)/%.o: %.c | $(GEN)/syscalls.inc $(if $(wildcard grammar/*),$(GEN)/query.c)
 $(LIB): $(LIB_OBJ)
 	$(call say,AR,$@)rm -f $@ && ar rcs $@ $^
 
-$(BIN)/kpd $(BIN)/kpq: $(BIN)/%: $(OUT)/tools/%.o $(TOOL_OBJ) $(LIB)
+$(HELP_LIB): $(HELP_OBJ)
+$(TOOL_LIB): $(TOOL_OBJ)
+$(HELP_LIB) $(TOOL_LIB):
+	$(call say,AR,$@)rm -f $@ && ar rcs $@ $^
+
+$(BIN)/kpd $(BIN)/kpq: $(BIN)/%: $(OUT)/tools/%.o $(TOOL_LIB) $(LIB)
 	$(call say,LD,$@)mkdir -p $(@D) && $(CC) $(CFLAGS) -o $@ $^ $(LDLIBS)
 
 $(BIN)/kp-demo-%: $(OUT)/demo/%.o $(DEMO_OBJ)
 	$(call say,LD,$@)mkdir -p $(@D) && $(CC) $(CFLAGS) -o $@ $^ -lpthread -lm
 
-$(TEST_BIN): %: %.o $(HELP_OBJ) $(TOOL_OBJ) $(LIB)
+$(TEST_BIN): %: %.o $(HELP_LIB) $(TOOL_LIB) $(LIB)
 	$(call say,LD,$@)$(CC) $(CFLAGS) -o $@ $^ -lcmocka $(LDLIBS)
 
 $(REPLAY): $(OUT)/tests/replay_%: $(OUT)/tests/fuzz/%.o $(OUT)/tests/fuzz/replay.o $(LIB)
@@ -160,7 +167,7 @@ build/fuzz/%: tests/fuzz/%.c $(LIB_SRC) $(GEN)/query.c $(GEN)/lex.c $(GEN)/sysca
 	$(call say,FUZZ,$@)mkdir -p $(@D) && $(CLANG) $(CPPFLAGS) -Ibpf -Isrc/query -DKP_BUILD_VERSION='"fuzz"' -g -O1 -std=c11 -w \
 	  -fsanitize=fuzzer,address,undefined -fno-sanitize-recover=undefined -o $@ $< $(LIB_SRC) $(GEN)/lex.c $(GEN)/query.c $(LDLIBS)
 
-$(BENCH): %: %.o $(TOOL_OBJ) $(LIB)
+$(BENCH): %: %.o $(TOOL_LIB) $(LIB)
 	$(call say,LD,$@)$(CC) $(CFLAGS) -o $@ $^ $(LDLIBS)
 
 -include $(shell find build -name '*.d' 2>/dev/null)
