@@ -155,10 +155,10 @@ static void a_full_group_reclaims(void **state)
     int fd = disk_file(&dev);
     uint64_t rows = 0, pages = 0;
 
-    int status = run_limited(&tape, &work, fill_cache, &fd, KIND(VMSCAN));
+    int status = dev >> 20 == 0 ? -1 : run_limited(&tape, &work, fill_cache, &fd, KIND(VMSCAN));
     close(fd);
     if (status < 0) {
-        print_message("no v1 memory controller here\n");
+        print_message("no v1 memory controller here, or /var/tmp is not on a disk\n");
         skip();
     }
     assert_int_equal(status, 0);
