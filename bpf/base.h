@@ -2,7 +2,7 @@
  *
  * State that all programs share, and the way a record is made:
  *
- *     struct kp_record_OOM *rec = kp_open(OOM, bpf_ktime_get_ns(), tid, tgid);
+ *     struct kp_record_OOM *rec = kp_open(OOM, tid, tgid);
  *     if (!rec)
  *         return 0;        // counted as lost
  *     rec->uid = ...;
@@ -87,8 +87,9 @@ static __always_inline void kp_lose_join(void)
         __sync_fetch_and_add(&cpu->joins, 1);
 }
 
-/* Room for a record with its head filled in; NULL is counted as lost. */
-static __always_inline void *kp_record_open(u8 kind, u32 size, u64 now, u32 tid, u32 tgid)
+/* Room for a record with its head filled in; NULL is counted as lost. The stamp is taken after the
+ * room: a reader of the ring that does not see the record's place yet will see a later stamp. */
+static __always_inline void *kp_record_open(u8 kind, u32 size, u32 tid, u32 tgid)
 {
     u32 cpu = bpf_get_smp_processor_id();
     u32 shard = cpu >> config.shard_shift;
@@ -104,7 +105,7 @@ static __always_inline void *kp_record_open(u8 kind, u32 size, u64 now, u32 tid,
         __sync_fetch_and_add(&state->by_kind[kind], 1);
         return NULL;
     }
-    rec->mono = now;
+    rec->mono = bpf_ktime_get_ns();
     rec->tid = tid;
     rec->tgid = tgid;
     rec->lost = (u32)state->lost;
@@ -114,11 +115,11 @@ static __always_inline void *kp_record_open(u8 kind, u32 size, u64 now, u32 tid,
     return rec;
 }
 
-#define kp_open(ID, now, tid, tgid)                                                              \
-    ((struct kp_record_##ID *)kp_record_open(KP_STREAM_##ID, sizeof(struct kp_record_##ID), now, \
-                                             tid, tgid))
+#define kp_open(ID, tid, tgid)                                                                   \
+    ((struct kp_record_##ID *)kp_record_open(KP_STREAM_##ID, sizeof(struct kp_record_##ID), tid, \
+                                             tgid))
 /* The same, the actor being a pid_tgid pair as bpf_get_current_pid_tgid gives it. */
-#define kp_open_by(ID, now, pid_tgid) kp_open(ID, now, (u32)(pid_tgid), (u32)((pid_tgid) >> 32))
+#define kp_open_by(ID, pid_tgid) kp_open(ID, (u32)(pid_tgid), (u32)((pid_tgid) >> 32))
 /* User space drains by the clock: no wakeup per record. */
 #define kp_submit(rec) bpf_ringbuf_submit(rec, BPF_RB_NO_WAKEUP)
 

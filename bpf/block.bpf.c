@@ -64,13 +64,12 @@ int BPF_PROG(kp_rq_issue, struct request *rq)
 static __always_inline void request_record(struct request *rq, const struct request_state *state,
                                            s32 error)
 {
-    u64 now = bpf_ktime_get_ns();
     struct gendisk *disk = BPF_CORE_READ(rq, q, disk);
-    struct kp_record_BLOCK_RQ *rec = kp_open_by(BLOCK_RQ, now, state->actor);
+    struct kp_record_BLOCK_RQ *rec = kp_open_by(BLOCK_RQ, state->actor);
 
     if (!rec)
         return;
-    rec->dur = now - state->first;
+    rec->dur = rec->head.mono - state->first;
     rec->queue_dur = state->issued ? state->issued - state->first : rec->dur;
     rec->sector = rq->__sector;
     rec->bytes = state->bytes;

@@ -26,7 +26,6 @@ struct kp_config {
 /* Short interrupts of one vector or line, not yet recorded. */
 struct kp_irq_sum {
     u64 since; /* start of the first, ns */
-    u64 last;  /* end of the last */
     u64 dur;
     u32 count;
     s32 id;  /* vector of a soft one, line of a hard one (or minus the CPU's own vector) */

@@ -22,34 +22,33 @@ static __always_inline bool sum_add(struct kp_irq_sum *sum, s32 id, u64 start, u
         sum->tid = 0;
         sum->tgid = 0;
     }
-    sum->last = now;
     sum->dur += dur;
     sum->count++;
     return sum->count > 1 && now - sum->since >= config.irq_window;
 }
 
-static __always_inline bool softirq_record(const struct kp_irq_sum *sum, u64 window)
+static __always_inline bool softirq_record(const struct kp_irq_sum *sum, bool single)
 {
-    struct kp_record_SOFTIRQ *rec = kp_open(SOFTIRQ, sum->last, sum->tid, sum->tgid);
+    struct kp_record_SOFTIRQ *rec = kp_open(SOFTIRQ, sum->tid, sum->tgid);
 
     if (!rec)
         return false;
     rec->dur = sum->dur;
-    rec->window = window;
+    rec->window = single ? 0 : rec->head.mono - sum->since;
     rec->count = sum->count;
     rec->vec = (u8)sum->id;
     kp_submit(rec);
     return true;
 }
 
-static __always_inline bool irq_record(const struct kp_irq_sum *sum, u64 window)
+static __always_inline bool irq_record(const struct kp_irq_sum *sum, bool single)
 {
-    struct kp_record_IRQ *rec = kp_open(IRQ, sum->last, sum->tid, sum->tgid);
+    struct kp_record_IRQ *rec = kp_open(IRQ, sum->tid, sum->tgid);
 
     if (!rec)
         return false;
     rec->dur = sum->dur;
-    rec->window = window;
+    rec->window = single ? 0 : rec->head.mono - sum->since;
     rec->count = sum->count;
     rec->irq = sum->id;
     __builtin_memcpy(rec->name, sum->name, sizeof(rec->name));
@@ -87,11 +86,11 @@ int BPF_PROG(kp_softirq_exit, u32 vec)
     actor = bpf_get_current_pid_tgid();
     if (dur >= config.irq_min) {
         sum_add(&one, (s32)vec, start, now, dur, actor);
-        softirq_record(&one, 0);
+        softirq_record(&one, true);
         return 0;
     }
     sum = &cpu->softirqs[vec];
-    if (sum_add(sum, (s32)vec, start, now, dur, actor) && softirq_record(sum, now - sum->since))
+    if (sum_add(sum, (s32)vec, start, now, dur, actor) && softirq_record(sum, false))
         sum->count = 0;
     return 0;
 }
@@ -140,12 +139,12 @@ static __always_inline int hardirq_exit(s32 irq, const char *name)
     if (!sum) {
         sum_add(&one, irq, start, now, now - start, actor);
         bpf_probe_read_kernel_str(one.name, sizeof(one.name), name);
-        irq_record(&one, 0);
+        irq_record(&one, true);
         return 0;
     }
     if (!sum->count)
         bpf_probe_read_kernel_str(sum->name, sizeof(sum->name), name);
-    if (sum_add(sum, irq, start, now, now - start, actor) && irq_record(sum, now - sum->since))
+    if (sum_add(sum, irq, start, now, now - start, actor) && irq_record(sum, false))
         sum->count = 0;
     return 0;
 }

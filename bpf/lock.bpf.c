@@ -107,17 +107,16 @@ int BPF_PROG(kp_contention_begin, void *lock, u32 flags)
 static __always_inline int wait_end(struct kp_lock_wait *wait)
 {
     struct kp_lock_wait done = *wait;
-    u64 now = bpf_ktime_get_ns();
     struct kp_record_LOCK *rec;
 
     wait->start = 0;
     wait->owner = 0;
-    if (now - done.start < config.lock_min)
+    if (bpf_ktime_get_ns() - done.start < config.lock_min)
         return 0;
-    rec = kp_open_by(LOCK, now, bpf_get_current_pid_tgid());
+    rec = kp_open_by(LOCK, bpf_get_current_pid_tgid());
     if (!rec)
         return 0;
-    rec->dur = now - done.start;
+    rec->dur = rec->head.mono - done.start;
     rec->addr = done.addr;
     rec->owner = done.owner;
     rec->flags = done.flags;

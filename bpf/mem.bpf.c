@@ -8,14 +8,13 @@
 /* VMSCAN_OP of the catalogue */
 enum { SCAN_DIRECT, SCAN_MEMCG, SCAN_NODE, SCAN_THROTTLED, SCAN_COMPACTION, SCAN_KSWAPD };
 
-static __always_inline void scan_record(u64 dur, u64 reclaimed, u32 gfp, s32 order, u8 op)
+static __always_inline void scan_record(u64 start, u64 reclaimed, u32 gfp, s32 order, u8 op)
 {
-    struct kp_record_VMSCAN *rec;
+    struct kp_record_VMSCAN *rec = kp_open_by(VMSCAN, bpf_get_current_pid_tgid());
 
-    rec = kp_open_by(VMSCAN, bpf_ktime_get_ns(), bpf_get_current_pid_tgid());
     if (!rec)
         return;
-    rec->dur = dur;
+    rec->dur = rec->head.mono - start;
     rec->reclaimed = reclaimed;
     rec->gfp = gfp;
     rec->order = (s16)order;
@@ -48,7 +47,7 @@ static __always_inline int scan_end(u64 reclaimed, s32 op)
         return 0;
     start = task->scan_start;
     task->scan_start = 0;
-    scan_record(bpf_ktime_get_ns() - start, reclaimed, task->scan_gfp, task->scan_order, (u8)op);
+    scan_record(start, reclaimed, task->scan_gfp, task->scan_order, (u8)op);
     return 0;
 }
 
@@ -92,8 +91,10 @@ int BPF_PROG(kp_node_end, unsigned long reclaimed)
 SEC("tp_btf/mm_vmscan_throttled")
 int BPF_PROG(kp_throttled, int nid, int timeout_us, int delayed_us, int reason)
 {
+    u64 delayed = delayed_us > 0 ? (u64)delayed_us * 1000 : 0;
+
     if (!kp_own(bpf_get_current_pid_tgid()))
-        scan_record(delayed_us > 0 ? (u64)delayed_us * 1000 : 0, 0, 0, 0, SCAN_THROTTLED);
+        scan_record(bpf_ktime_get_ns() - delayed, 0, 0, 0, SCAN_THROTTLED);
     return 0;
 }
 
@@ -119,7 +120,7 @@ int BPF_PROG(kp_kswapd_sleep, int nid)
         return 0;
     start = task->kswapd_start;
     task->kswapd_start = 0;
-    scan_record(bpf_ktime_get_ns() - start, 0, 0, task->kswapd_order, SCAN_KSWAPD);
+    scan_record(start, 0, 0, task->kswapd_order, SCAN_KSWAPD);
     return 0;
 }
 
@@ -146,15 +147,14 @@ int BPF_PROG(kp_compaction_end, struct compact_control *cc)
         return 0;
     start = task->compact_start;
     task->compact_start = 0;
-    scan_record(bpf_ktime_get_ns() - start, 0, cc->gfp_mask, cc->order, SCAN_COMPACTION);
+    scan_record(start, 0, cc->gfp_mask, cc->order, SCAN_COMPACTION);
     return 0;
 }
 
 static __always_inline void victim_record(u64 total_vm, u32 tid, u32 uid)
 {
-    struct kp_record_OOM *rec;
+    struct kp_record_OOM *rec = kp_open_by(OOM, bpf_get_current_pid_tgid());
 
-    rec = kp_open_by(OOM, bpf_ktime_get_ns(), bpf_get_current_pid_tgid());
     if (!rec)
         return;
     rec->total_vm = total_vm;

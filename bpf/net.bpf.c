@@ -10,7 +10,7 @@ SEC("tp_btf/tcp_retransmit_skb")
 int BPF_PROG(kp_retransmit, struct sock *sk, struct sk_buff *skb)
 {
     u64 actor = bpf_get_current_pid_tgid();
-    struct kp_record_TCP_RETRANSMIT *rec = kp_open_by(TCP_RETRANSMIT, bpf_ktime_get_ns(), actor);
+    struct kp_record_TCP_RETRANSMIT *rec = kp_open_by(TCP_RETRANSMIT, actor);
 
     if (!rec)
         return 0;

@@ -46,7 +46,7 @@ int BPF_PROG(kp_switch, bool preempt, struct task_struct *prev, struct task_stru
 {
     struct kp_record_SCHED_SWITCH *rec;
 
-    rec = kp_open(SCHED_SWITCH, bpf_ktime_get_ns(), prev->pid, prev->tgid);
+    rec = kp_open(SCHED_SWITCH, prev->pid, prev->tgid);
     if (!rec)
         return 0;
     rec->next = next->pid;
@@ -69,7 +69,7 @@ static __always_inline int waking(struct task_struct *wakee, bool is_new)
     struct kp_record_SCHED_WAKING *rec;
     enum kp_context context;
 
-    rec = cpu ? kp_open_by(SCHED_WAKING, bpf_ktime_get_ns(), actor) : NULL;
+    rec = cpu ? kp_open_by(SCHED_WAKING, actor) : NULL;
     if (!rec)
         return 0;
     context = kp_context(cpu);

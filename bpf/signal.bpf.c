@@ -27,7 +27,7 @@ int BPF_PROG(kp_signal, int sig, struct kernel_siginfo *info, struct task_struct
 
     if (kp_own(actor))
         return 0;
-    rec = kp_open_by(SIGNAL, bpf_ktime_get_ns(), actor);
+    rec = kp_open_by(SIGNAL, actor);
     if (!rec)
         return 0;
     rec->target = group ? task->tgid : task->pid;

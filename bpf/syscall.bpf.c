@@ -50,14 +50,13 @@ static __always_inline bool is_compat(void)
 }
 
 /* The argument registers still hold what they held at enter. */
-static __always_inline void record_call(struct pt_regs *regs, u64 actor, u64 now, u64 dur, u32 nr,
-                                        s64 ret)
+static __always_inline void record_call(struct pt_regs *regs, u64 actor, u64 start, u32 nr, s64 ret)
 {
-    struct kp_record_SYSCALL *rec = kp_open_by(SYSCALL, now, actor);
+    struct kp_record_SYSCALL *rec = kp_open_by(SYSCALL, actor);
 
     if (!rec)
         return;
-    rec->dur = dur;
+    rec->dur = rec->head.mono - start;
     rec->ret = ret;
     rec->arg0 = PT_REGS_PARM1_SYSCALL(regs);
     rec->arg1 = PT_REGS_PARM2_SYSCALL(regs);
@@ -70,7 +69,7 @@ static __always_inline void record_call(struct pt_regs *regs, u64 actor, u64 now
 SEC("tp_btf/sys_exit")
 int BPF_PROG(kp_sys_exit, struct pt_regs *regs, long ret)
 {
-    u64 actor = bpf_get_current_pid_tgid(), now, dur;
+    u64 actor = bpf_get_current_pid_tgid(), start;
     struct kp_task *task;
     struct kp_cpu *cpu;
 
@@ -79,11 +78,10 @@ int BPF_PROG(kp_sys_exit, struct pt_regs *regs, long ret)
     task = kp_task_find();
     if (!task || !task->sys_start)
         return 0;
-    now = bpf_ktime_get_ns();
-    dur = now - task->sys_start;
+    start = task->sys_start;
     task->sys_start = 0;
-    if (dur >= config.syscall_min || is_bound(actor)) {
-        record_call(regs, actor, now, dur, (u32)task->sys_nr, ret);
+    if (bpf_ktime_get_ns() - start >= config.syscall_min || is_bound(actor)) {
+        record_call(regs, actor, start, (u32)task->sys_nr, ret);
         return 0;
     }
     cpu = kp_cpu();

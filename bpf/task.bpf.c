@@ -45,8 +45,7 @@ static __always_inline void task_describe(struct kp_record_TASK *rec, struct tas
 
 static __always_inline struct kp_record_TASK *task_open(struct task_struct *task, u8 op)
 {
-    struct kp_record_TASK *rec =
-        kp_open(TASK, bpf_ktime_get_ns(), BPF_CORE_READ(task, pid), BPF_CORE_READ(task, tgid));
+    struct kp_record_TASK *rec = kp_open(TASK, BPF_CORE_READ(task, pid), BPF_CORE_READ(task, tgid));
     if (!rec)
         return NULL;
     task_describe(rec, task);
@@ -139,7 +138,7 @@ static __always_inline bool has_controller(struct cgroup *group, u64 id)
 static __always_inline void cgroup_record(struct cgroup *group, const char *path, u8 op, u32 tid,
                                           u32 tgid)
 {
-    struct kp_record_CGROUP *rec = kp_open(CGROUP, bpf_ktime_get_ns(), tid, tgid);
+    struct kp_record_CGROUP *rec = kp_open(CGROUP, tid, tgid);
 
     if (!rec)
         return;

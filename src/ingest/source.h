@@ -37,8 +37,7 @@ struct kp_source_span {
     const void *bytes;
     size_t size_bytes;
     /* Every record stamped before this monotonic ns has now been handed out, this span included.
-     * (A CPU halted inside a program, as a hypervisor can do to it, may break that: such a record
-     * is late.) Never goes back. */
+     * Never goes back. */
     int64_t complete;
 };
 
