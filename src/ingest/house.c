@@ -160,11 +160,12 @@ void kpi_house_account(struct kp_recorder *recorder, int64_t now)
     const struct {
         uint64_t more;
         int64_t reason;
+        const char *streams; /* that may lack rows */
         const char *detail;
     } losses[] = {
         {stat.joins_lost - recorder->accounted.joins_lost, KPI_GAP_JOIN_LOST,
-         "ends of intervals whose begin was not seen"},
-        {stat.missed - recorder->accounted.missed, KPI_GAP_REJECTED,
+         "syscall,lock,vmscan,block_rq,irq,softirq", "ends of intervals whose begin was not seen"},
+        {stat.missed - recorder->accounted.missed, KPI_GAP_REJECTED, "",
          "runs of programs that the kernel refused because they nested"},
     };
     for (size_t i = 0; i < KP_ARRAY_LEN(losses); i++) {
@@ -172,7 +173,7 @@ void kpi_house_account(struct kp_recorder *recorder, int64_t now)
                               .to = now,
                               .count = (int64_t)losses[i].more,
                               .reason = losses[i].reason,
-                              .stream = "",
+                              .stream = losses[i].streams,
                               .detail = losses[i].detail};
         if (losses[i].more > 0)
             kpi_rows_gap(recorder->rows, &gap);

@@ -302,6 +302,7 @@ static void losses_become_gaps(void **state)
     assert_int_equal(fake_i64(gap(RING_FULL, 2), "count"), 2);
     assert_int_equal(fake_i64(gap(RING_FULL, 2), "cpu"), 1);
     assert_int_equal(fake_i64(gap(JOIN_LOST, 0), "count"), 4);
+    assert_string_not_equal(fake_str(gap(JOIN_LOST, 0), "stream"), ""); /* not any stream */
     int64_t rejected = 0;
     for (uint32_t i = 0; gap(REJECTED, i) != NULL; i++) {
         rejected += fake_i64(gap(REJECTED, i), "count");
@@ -339,6 +340,7 @@ static void late_events_are_stored_and_told(void **state)
     stop(recorder, KP_OK);
     assert_int_equal(fake_count(store, KP_S_SCHED_SWITCH), 2);
     assert_int_equal(fake_i64(gap(LATE, 0), "count"), 1);
+    assert_int_equal(fake_i64(gap(LATE, 0), "dur"), 0);
 }
 
 static void record_and_fail(kp_status fail, uint32_t times)
