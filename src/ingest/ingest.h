@@ -85,8 +85,9 @@ struct kp_otlp_result {
     uint64_t ticket;     /* kp_store_wait before acknowledging; 0 = nothing stored */
 };
 
-/* One OTLP/JSON ExportTraceServiceRequest. INVALID: not such a document, nothing was stored. Any
- * thread. */
+/* One OTLP/JSON ExportTraceServiceRequest. INVALID: not such a document, nothing was stored. Errors
+ * of the store (LIMIT: busy): *out counts what was stored before, and the same request may be sent
+ * again. Any thread. */
 kp_status kp_otlp_json(struct kp_store *store, const struct kp_span_opts *opts, struct kp_str body,
                        struct kp_otlp_result *out, struct kp_error *err) KP_MUST;
 /* A file of OTLP JSON documents, one a line (the collector's file exporter). progress may be NULL.

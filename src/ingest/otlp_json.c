@@ -331,7 +331,7 @@ static bool write_map(struct kp_buf *text, const json_t *list, int depth)
     {
         if (i > 0)
             kp_buf_char(text, ',');
-        if (!get_text(pair, "key", &key))
+        if (!json_is_object(pair) || !get_text(pair, "key", &key))
             return false;
         write_string(text, key);
         kp_buf_char(text, ':');

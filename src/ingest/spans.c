@@ -484,9 +484,8 @@ static kp_status add_row(struct sink *sink, const struct kpi_span *span)
     kp_builder_i64(&sink->builder, sink->col.link, link);
     if (backwards || span->attrs.cut || span->resource->cut) {
         sink->result.warnings++;
-        describe(&sink->result, backwards
-                                    ? "a span ends before it begins; kept with duration 0"
-                                    : "a span has more than 1000 attributes; the rest is cut");
+        describe(&sink->result, backwards ? "a span ends before it begins; kept with duration 0"
+                                          : "a span has too many attributes; the rest is cut");
     }
     return set_strings(sink, span, txn);
 }

@@ -9,7 +9,7 @@
 
 #include "ingest/ingest.h"
 
-#define KPI_ATTRS_MAX      1000 /* attributes kept of one span or resource */
+#define KPI_ATTRS_MAX      256 /* attributes kept of one span or resource; SDKs stop at 128 */
 #define KPI_TRACE_ID_CHARS 32
 #define KPI_SPAN_ID_CHARS  16
 

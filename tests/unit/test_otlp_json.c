@@ -179,6 +179,7 @@ static void wrong_values_are_refused(void **state)
         ATTR("{\"doubleValue\":true}"),
         ATTR("{\"arrayValue\":{\"values\":5}}"),
         ATTR("{\"kvlistValue\":{\"values\":[{\"key\":1}]}}"),
+        ATTR("{\"kvlistValue\":{\"values\":[7]}}"),
     };
     for (size_t i = 0; i < KP_ARRAY_LEN(wrong); i++) {
         struct kp_otlp_result result;
@@ -207,6 +208,27 @@ static void nesting_is_bounded(void **state)
         assert_int_equal(result.spans, depth == 10);
         assert_int_equal(result.rejected, depth == 100);
     }
+}
+
+static void attributes_beyond_the_bound_are_cut(void **state)
+{
+    (void)state;
+    struct kp_buf body = {0};
+    struct kp_otlp_result result;
+    kp_buf_text(&body,
+                "{\"resourceSpans\":[{\"scopeSpans\":[{\"spans\":[{" IDS ",\"attributes\":[");
+    for (int i = 0; i < 300; i++)
+        kp_buf_printf(&body, "%s{\"key\":\"k%d\",\"value\":{\"intValue\":%d}}", i > 0 ? "," : "", i,
+                      i);
+    kp_buf_text(&body, "]}]}]}]}");
+    assert_int_equal(post(kp_buf_cstr(&body), &result, NULL), KP_OK);
+    kp_buf_deinit(&body);
+    assert_int_equal(result.spans, 1);
+    assert_int_equal(result.warnings, 1);
+    const char *attrs = fake_str(fake_row(store, KP_S_SPANS, 0), "attrs");
+    json_t *json = json_loads(attrs, 0, NULL);
+    assert_int_equal(json_object_size(json), 256);
+    json_decref(json);
 }
 
 static void a_body_may_be_too_large(void **state)
@@ -370,6 +392,7 @@ int main(void)
         cmocka_unit_test(attribute_values_become_json),
         cmocka_unit_test_setup_teardown(wrong_values_are_refused, set_up, tear_down),
         cmocka_unit_test_setup_teardown(nesting_is_bounded, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(attributes_beyond_the_bound_are_cut, set_up, tear_down),
         cmocka_unit_test_setup_teardown(a_body_may_be_too_large, set_up, tear_down),
         cmocka_unit_test_setup_teardown(events_and_status_are_kept, set_up, tear_down),
         cmocka_unit_test_setup_teardown(a_busy_store_is_told, set_up, tear_down),
