@@ -347,6 +347,18 @@ static void apply_proc(struct kpi_threads *threads, struct thread *thread,
     thread->actor = KP_ACTOR_UNKNOWN;
 }
 
+/* A thread that is gone, or whose tid has another owner by now, leaves the table in due time. */
+static void heal_one(struct kpi_threads *threads, struct thread *thread,
+                     const struct kpi_proc_thread *proc)
+{
+    if (proc != NULL && (thread->pid == 0 || thread->pid == proc->pid)) {
+        apply_proc(threads, thread, proc);
+    } else if (thread->died == 0) {
+        thread->died = kp_time_monotonic();
+        threads->dead++;
+    }
+}
+
 void kpi_threads_heal(struct kpi_threads *threads)
 {
     uint32_t tids[HEAL_MAX], count = 0;
@@ -356,12 +368,11 @@ void kpi_threads_heal(struct kpi_threads *threads)
     kpi_threads_unlock(threads);
     for (uint32_t i = 0; i < count; i++) {
         struct kpi_proc_thread proc;
-        if (!kpi_proc_thread(tids[i], &proc))
-            continue;
+        bool there = kpi_proc_thread(tids[i], &proc);
         kpi_threads_lock(threads);
         struct thread *thread = find(threads, tids[i]);
-        if (thread != NULL && !thread->known && (thread->pid == 0 || thread->pid == proc.pid))
-            apply_proc(threads, thread, &proc);
+        if (thread != NULL && !thread->known)
+            heal_one(threads, thread, there ? &proc : NULL);
         kpi_threads_unlock(threads);
     }
 }

@@ -188,6 +188,21 @@ static void strangers_are_looked_up(void **state)
     assert_true(kp_actor_same_thread(after, actor(bed, self, 100, 21)));
 }
 
+static void strangers_that_are_gone_leave(void **state)
+{
+    struct bed *bed = *state;
+    uint32_t self = (uint32_t)getpid();
+    int64_t now = kp_time_monotonic();
+    actor(bed, 1u << 30, 0, now);    /* no such thread */
+    actor(bed, self, self + 1, now); /* its tid belongs to another process */
+    kpi_threads_heal(bed->threads);
+    assert_int_equal(actor(bed, self, self + 1, now)->comm.len, 0);
+    kpi_threads_sweep(bed->threads, now);
+    assert_int_equal(kpi_threads_count(bed->threads), 2);
+    kpi_threads_sweep(bed->threads, now + KP_MIN_NS);
+    assert_int_equal(kpi_threads_count(bed->threads), 0);
+}
+
 static void spans_get_the_actor_of_kernel_events(void **state)
 {
     struct bed *bed = *state;
@@ -251,6 +266,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(idle_threads_are_one_per_cpu, set_up, tear_down),
         cmocka_unit_test_setup_teardown(cgroups_show_as_soon_as_they_are_known, set_up, tear_down),
         cmocka_unit_test_setup_teardown(strangers_are_looked_up, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(strangers_that_are_gone_leave, set_up, tear_down),
         cmocka_unit_test_setup_teardown(spans_get_the_actor_of_kernel_events, set_up, tear_down),
         cmocka_unit_test(names_are_repaired),
     };
