@@ -62,8 +62,8 @@ struct kpi_wal_record {
 
 /* Reads records with sequence > after in order, checking sums and the hash chain. `each` returns
  * false to stop. Damaged places go to `damage` (never silently skipped); a torn tail is not damage.
- * *out_last = last good sequence. BUSY: a writer recycled files underneath; read the manifest again and
- * start over. */
+ * *out_last = last good sequence. BUSY: a writer recycled files underneath; read the manifest again
+ * and start over. */
 kp_status kpi_wal_read(const struct kp_io *io, const char *dir, uint64_t after,
                        bool (*each)(void *ctx, const struct kpi_wal_record *record),
                        void (*damage)(void *ctx, const struct kp_damage *damage), void *ctx,
