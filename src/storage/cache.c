@@ -11,7 +11,7 @@
 #include "base/assert.h"
 #include "storage/order.h"
 
-kp_status kpi_page_new(struct kpi_page **out)
+kp_status kpi_page_new(const struct kp_stream *stream, struct kpi_page **out)
 {
     struct kpi_page *page = calloc(1, sizeof(*page));
     if (page == NULL)
@@ -20,6 +20,9 @@ kp_status kpi_page_new(struct kpi_page **out)
         free(page);
         return KP_NO_MEMORY;
     }
+    page->stream = stream;
+    page->ts_min = KP_TIME_MAX;
+    page->ts_max = KP_TIME_MIN;
     kp_arena_init(&page->arena, 0);
     *out = page;
     return KP_OK;
@@ -31,9 +34,29 @@ void kpi_page_free(struct kpi_page *page)
         return;
     pthread_mutex_destroy(&page->lock);
     kp_arena_deinit(&page->arena);
-    if (!page->from_log)
-        free(page->bytes);
+    free(page->parts);
+    free(page->bytes);
     free(page);
+}
+
+kp_status kpi_page_add(struct kpi_page *page, const struct kpi_block *block)
+{
+    if (page->parts_count == page->parts_capacity) {
+        uint32_t capacity = page->parts_capacity == 0 ? 1 : page->parts_capacity * 2;
+        struct kpi_part *more = realloc(page->parts, capacity * sizeof(*more));
+        if (more == NULL)
+            return KP_NO_MEMORY;
+        page->parts = more;
+        page->parts_capacity = capacity;
+    }
+    page->parts[page->parts_count++] =
+        (struct kpi_part){.block = *block, .first_row = page->rows, .first_actor = page->actors};
+    page->rows += block->info.rows;
+    page->actors += block->actors;
+    page->size += block->info.size;
+    page->ts_min = KP_MIN(page->ts_min, block->info.ts_min);
+    page->ts_max = KP_MAX(page->ts_max, block->info.ts_max);
+    return KP_OK;
 }
 
 /* ---------- the cache; callers hold the snapshot's lock ---------- */
@@ -49,6 +72,7 @@ static void list_remove(struct kp_snapshot *snapshot, struct kpi_page *page)
     *(page->newer != NULL ? &page->newer->older : &snapshot->newest) = page->older;
     *(page->older != NULL ? &page->older->newer : &snapshot->oldest) = page->newer;
     page->newer = page->older = NULL;
+    page->listed = false;
 }
 
 static void list_add(struct kp_snapshot *snapshot, struct kpi_page *page)
@@ -56,6 +80,20 @@ static void list_add(struct kp_snapshot *snapshot, struct kpi_page *page)
     page->older = snapshot->newest;
     *(page->older != NULL ? &page->older->newer : &snapshot->oldest) = page;
     snapshot->newest = page;
+    page->listed = true;
+}
+
+/* A log page cannot be read again: only what was decoded goes. */
+static void cache_forget(struct kp_snapshot *snapshot, struct kpi_page *page)
+{
+    list_remove(snapshot, page);
+    snapshot->cache_bytes -= page->cost;
+    page->cost = 0;
+    kp_arena_deinit(&page->arena);
+    page->decoded = 0;
+    page->ids = NULL;
+    page->order = NULL;
+    page->sorted = false;
 }
 
 static void cache_drop(struct kp_snapshot *snapshot, struct kpi_page *page)
@@ -74,7 +112,9 @@ static void cache_trim(struct kp_snapshot *snapshot)
     struct kpi_page *page = snapshot->oldest;
     while (page != NULL && snapshot->cache_bytes > KPI_CACHE_BYTES) {
         struct kpi_page *newer = page->newer;
-        if (page->refs == 0)
+        if (page->refs == 0 && page->from_log)
+            cache_forget(snapshot, page);
+        else if (page->refs == 0)
             cache_drop(snapshot, page);
         page = newer;
     }
@@ -100,7 +140,7 @@ static void cache_add(struct kp_snapshot *snapshot, struct kpi_page *page)
     *slot = page;
     page->refs = 1;
     list_add(snapshot, page);
-    page->cost = sizeof(*page) + page->block.info.size;
+    page->cost = sizeof(*page) + page->size;
     snapshot->cache_bytes += page->cost;
     cache_trim(snapshot);
 }
@@ -115,10 +155,18 @@ struct kpi_page *kpi_page_cached(struct kp_snapshot *snapshot, uint32_t segment,
     return page;
 }
 
+void kpi_page_hold(struct kp_snapshot *snapshot, struct kpi_page *page)
+{
+    pthread_mutex_lock(&snapshot->lock);
+    page->refs++;
+    if (page->listed)
+        list_remove(snapshot, page);
+    list_add(snapshot, page);
+    pthread_mutex_unlock(&snapshot->lock);
+}
+
 void kpi_page_release(struct kp_snapshot *snapshot, struct kpi_page *page)
 {
-    if (page->from_log)
-        return;
     pthread_mutex_lock(&snapshot->lock);
     kp_assert(page->refs > 0);
     page->refs--;
@@ -145,13 +193,15 @@ static kp_status page_load(const struct kpi_snapshot_segment *from, struct kp_io
                            uint32_t number, struct kpi_page *page)
 {
     const struct kpi_block_ref *ref = &from->segment.footer.blocks[number];
+    struct kpi_block block;
     page->bytes = malloc(ref->size);
     if (page->bytes == NULL)
         return KP_NO_MEMORY;
     page->file = from->path;
     page->offset = ref->offset;
     page->number = number;
-    return kpi_segment_read(&from->segment, queue, ref, page->bytes, &page->block);
+    kp_status status = kpi_segment_read(&from->segment, queue, ref, page->bytes, &block);
+    return status == KP_OK ? kpi_page_add(page, &block) : status;
 }
 
 kp_status kpi_page_read(struct kp_snapshot *snapshot, struct kp_io_queue *queue, uint32_t segment,
@@ -159,7 +209,7 @@ kp_status kpi_page_read(struct kp_snapshot *snapshot, struct kp_io_queue *queue,
 {
     const struct kpi_snapshot_segment *from = &snapshot->segments[segment];
     struct kpi_page *page;
-    kp_status status = kpi_page_new(&page);
+    kp_status status = kpi_page_new(from->segment.footer.blocks[number].stream, &page);
     if (status != KP_OK)
         return status;
     page->segment = segment;
@@ -184,33 +234,37 @@ kp_status kpi_page_read(struct kp_snapshot *snapshot, struct kp_io_queue *queue,
 
 /* ---------- columns; callers hold the page's lock ---------- */
 
-static kp_status page_actors(struct kp_snapshot *snapshot, struct kpi_page *page)
+static kp_status part_actors(struct kp_snapshot *snapshot, const struct kpi_part *part,
+                             kp_actor_id *ids)
 {
     struct kp_arena scratch = {0};
     struct kp_actor *table;
-    uint32_t actors = page->block.actors;
-    kp_actor_id *ids = kp_arena_zalloc(&page->arena, (size_t)actors + 1, sizeof(*ids));
-    kp_status status =
-        ids == NULL ? KP_NO_MEMORY : kpi_block_actors(&page->block, &scratch, &table);
-    if (status == KP_OK) {
-        pthread_mutex_lock(&snapshot->lock);
-        for (uint32_t i = 1; i <= actors && status == KP_OK; i++) {
-            ids[i] = kp_actors_intern(snapshot->actors, &table[i]);
-            if (ids[i] == KP_ACTOR_UNKNOWN)
-                status = KP_NO_MEMORY;
-        }
-        pthread_mutex_unlock(&snapshot->lock);
+    kp_status status = kpi_block_actors(&part->block, &scratch, &table);
+    pthread_mutex_lock(&snapshot->lock);
+    for (uint32_t i = 1; status == KP_OK && i <= part->block.actors; i++) {
+        ids[part->first_actor + i] = kp_actors_intern(snapshot->actors, &table[i]);
+        if (ids[part->first_actor + i] == KP_ACTOR_UNKNOWN)
+            status = KP_NO_MEMORY;
     }
+    pthread_mutex_unlock(&snapshot->lock);
     kp_arena_deinit(&scratch);
+    return status;
+}
+
+static kp_status page_actors(struct kp_snapshot *snapshot, struct kpi_page *page)
+{
+    kp_actor_id *ids = kp_arena_zalloc(&page->arena, (size_t)page->actors + 1, sizeof(*ids));
+    kp_status status = ids == NULL ? KP_NO_MEMORY : KP_OK;
+    for (uint32_t i = 0; status == KP_OK && i < page->parts_count; i++)
+        status = part_actors(snapshot, &page->parts[i], ids);
     if (status == KP_OK)
         page->ids = ids;
     return status;
 }
 
+/* The cost of what was decoded counts at once; pages go when the next one is released. */
 static void page_cost(struct kp_snapshot *snapshot, struct kpi_page *page, size_t before)
 {
-    if (page->from_log)
-        return;
     pthread_mutex_lock(&snapshot->lock);
     page->cost += page->arena.used_bytes - before;
     snapshot->cache_bytes += page->arena.used_bytes - before;
@@ -221,20 +275,58 @@ static void page_damage(struct kp_snapshot *snapshot, struct kpi_page *page)
 {
     struct kp_damage damage = {.file = page->file,
                                .offset = page->offset,
-                               .size = page->block.info.size,
-                               .from = page->block.info.ts_min,
-                               .to = page->block.info.ts_max,
-                               .rows = page->block.info.rows,
-                               .what = "a column of the block does not decode"};
+                               .size = page->size,
+                               .from = page->ts_min,
+                               .to = page->ts_max,
+                               .rows = page->rows,
+                               .what = "a column does not decode"};
     page->bad = true;
     kpi_snapshot_add_damage(snapshot, &damage);
+}
+
+/* Puts a part's column into its place in the page's. */
+static void part_place(const struct kpi_part *part, const struct kp_vec *from, struct kp_vec *to)
+{
+    for (uint32_t i = 0; i < part->block.info.rows; i++) {
+        uint32_t row = part->first_row + i;
+        if (kp_type_phys(to->type) == KP_PHYS_STR)
+            to->strs[row] = kp_vec_str(from, i);
+        else if (to->type == KP_TYPE_ACTOR && from->i64[i] != 0)
+            to->i64[row] = from->i64[i] + part->first_actor;
+        else
+            to->i64[row] = from->i64[i];
+    }
+}
+
+static kp_status parts_join(struct kpi_page *page, uint32_t column)
+{
+    struct kp_vec joined = {.type = page->stream->stored[column].type};
+    bool is_str = kp_type_phys(joined.type) == KP_PHYS_STR;
+    joined.i64 = kp_arena_zalloc(&page->arena, page->rows,
+                                 is_str ? sizeof(*joined.strs) : sizeof(*joined.i64));
+    kp_status status = joined.i64 == NULL ? KP_NO_MEMORY : KP_OK;
+    for (uint32_t i = 0; status == KP_OK && i < page->parts_count; i++) {
+        struct kp_arena scratch = {0};
+        struct kp_vec vec;
+        /* strings stay where they are decoded, numbers are copied */
+        status =
+            kpi_block_column(&page->parts[i].block, column, is_str ? &page->arena : &scratch, &vec);
+        if (status == KP_OK)
+            part_place(&page->parts[i], &vec, &joined);
+        kp_arena_deinit(&scratch);
+    }
+    if (status == KP_OK)
+        page->cols[column] = joined;
+    return status;
 }
 
 static kp_status column_decode(struct kp_snapshot *snapshot, struct kpi_page *page, uint32_t column)
 {
     size_t before = page->arena.used_bytes;
-    kp_status status = kpi_block_column(&page->block, column, &page->arena, &page->cols[column]);
-    bool is_actor = page->block.info.stream->stored[column].type == KP_TYPE_ACTOR;
+    kp_status status = page->parts_count > 1 ? parts_join(page, column)
+                                             : kpi_block_column(&page->parts[0].block, column,
+                                                                &page->arena, &page->cols[column]);
+    bool is_actor = page->stream->stored[column].type == KP_TYPE_ACTOR;
     if (status == KP_OK && is_actor && page->ids == NULL)
         status = page_actors(snapshot, page);
     page_cost(snapshot, page, before);
@@ -284,7 +376,7 @@ static int compare_rows(const void *a, const void *b, void *ctx)
 
 static kp_status order_make(struct kpi_page *page, struct sorter *sorter)
 {
-    uint32_t rows = page->block.info.rows, at = 1;
+    uint32_t rows = page->rows, at = 1;
     for (; at < rows; at++)
         if (compare_rows(&(uint32_t){at - 1}, &(uint32_t){at}, sorter) > 0)
             break;
@@ -300,7 +392,15 @@ static kp_status order_make(struct kpi_page *page, struct sorter *sorter)
     return KP_OK;
 }
 
-kp_status kpi_page_sort(struct kp_snapshot *snapshot, struct kpi_page *page)
+static bool times_ascend(const int64_t *ts, uint32_t rows)
+{
+    for (uint32_t i = 1; i < rows; i++)
+        if (ts[i - 1] >= ts[i])
+            return false;
+    return true;
+}
+
+static kp_status page_sort(struct kp_snapshot *snapshot, struct kpi_page *page)
 {
     static const uint32_t columns[] = {KP_COL_TS, KP_COL_SEQ, KP_COL_CPU, KP_COL_ACTOR};
     const struct kp_vec *vecs[KP_ARRAY_LEN(columns)];
@@ -308,6 +408,8 @@ kp_status kpi_page_sort(struct kp_snapshot *snapshot, struct kpi_page *page)
         kp_status status = kpi_page_column(snapshot, page, columns[i], &vecs[i]);
         if (status != KP_OK)
             return status;
+        if (i == 0 && times_ascend(vecs[0]->i64, page->rows))
+            return KP_OK; /* nearly always; nothing else need be decoded */
     }
     struct sorter sorter = {.actors = snapshot->actors,
                             .ids = page->ids,
@@ -316,7 +418,22 @@ kp_status kpi_page_sort(struct kp_snapshot *snapshot, struct kpi_page *page)
                             .cpu = vecs[2]->i64,
                             .actor = vecs[3]->i64};
     pthread_mutex_lock(&page->lock);
-    kp_status status = page->sorted ? KP_OK : order_make(page, &sorter);
+    size_t before = page->arena.used_bytes;
+    kp_status status = page->order == NULL ? order_make(page, &sorter) : KP_OK;
+    page_cost(snapshot, page, before);
+    pthread_mutex_unlock(&page->lock);
+    return status;
+}
+
+kp_status kpi_page_sort(struct kp_snapshot *snapshot, struct kpi_page *page)
+{
+    pthread_mutex_lock(&page->lock);
+    bool sorted = page->sorted;
+    pthread_mutex_unlock(&page->lock);
+    if (sorted)
+        return KP_OK;
+    kp_status status = page_sort(snapshot, page);
+    pthread_mutex_lock(&page->lock);
     page->sorted = status == KP_OK;
     pthread_mutex_unlock(&page->lock);
     return status;

@@ -157,10 +157,10 @@ static kp_status keep_actors(const struct kpi_filter_key *key, struct kp_snapsho
                              const struct kpi_page *page, const struct kp_vec *vec, uint32_t *rows,
                              uint32_t *count)
 {
-    bool *passes = malloc((size_t)page->block.actors + 1);
+    bool *passes = malloc((size_t)page->actors + 1);
     if (passes == NULL)
         return KP_NO_MEMORY;
-    for (uint32_t i = 0; i <= page->block.actors; i++)
+    for (uint32_t i = 0; i <= page->actors; i++)
         passes[i] = actor_passes(key, snapshot->actors, page->ids[i]);
     *count = keep_codes64(vec->i64, passes, rows, *count);
     free(passes);
@@ -244,7 +244,7 @@ static uint32_t lower_bound(const int64_t *ts, uint32_t rows, kp_time t)
 static uint32_t keep_times(const struct kpi_filter *filter, const struct kpi_page *page,
                            const int64_t *ts, uint32_t *rows)
 {
-    uint32_t count = page->block.info.rows, kept = 0;
+    uint32_t count = page->rows, kept = 0;
     uint32_t begin = page->order != NULL ? 0 : lower_bound(ts, count, filter->from);
     for (uint32_t i = begin; i < count; i++) {
         uint32_t row = page->order == NULL ? i : page->order[i];

@@ -143,14 +143,13 @@ static kp_status segments_units(struct kp_scan *scan)
 
 static kp_status log_units(struct kp_scan *scan)
 {
-    for (uint32_t i = 0; i < scan->snapshot->log_count; i++) {
-        const struct kpi_block_info *info = &scan->snapshot->log_pages[i]->block.info;
-        if (info->stream != scan->filter.stream ||
-            (!scan->no_prune &&
-             (info->ts_max < scan->filter.from || info->ts_min > scan->filter.to)))
+    const struct kpi_log *log = &scan->snapshot->logs[scan->filter.stream->number];
+    for (uint32_t i = 0; i < log->count; i++) {
+        const struct kpi_page *page = log->pages[i];
+        if (!scan->no_prune && (page->ts_max < scan->filter.from || page->ts_min > scan->filter.to))
             continue;
-        scan->stat.wal_blocks++;
-        kp_status status = unit_add(scan, FROM_LOG, i, info->ts_min, info->ts_max);
+        scan->stat.wal_blocks += page->parts_count;
+        kp_status status = unit_add(scan, FROM_LOG, i, page->ts_min, page->ts_max);
         if (status != KP_OK)
             return status;
     }
@@ -283,7 +282,8 @@ void kp_scan_stat(const struct kp_scan *scan, struct kp_scan_stat *out)
 static kp_status unit_page(struct kp_scan *scan, struct unit *unit)
 {
     if (unit->segment == FROM_LOG) {
-        unit->page = scan->snapshot->log_pages[unit->number];
+        unit->page = scan->snapshot->logs[scan->filter.stream->number].pages[unit->number];
+        kpi_page_hold(scan->snapshot, unit->page);
         return kpi_page_sort(scan->snapshot, unit->page);
     }
     unit->page = kpi_page_cached(scan->snapshot, unit->segment, unit->number);
@@ -294,7 +294,7 @@ static kp_status unit_page(struct kp_scan *scan, struct unit *unit)
         status =
             kpi_page_read(scan->snapshot, scan->queue, unit->segment, unit->number, &unit->page);
     if (status == KP_OK)
-        scan->stat.bytes_read += unit->page->block.info.size;
+        scan->stat.bytes_read += unit->page->size;
     return status;
 }
 
@@ -309,7 +309,7 @@ static void rows_reverse(uint32_t *rows, uint32_t count)
 
 static kp_status unit_filter(struct kp_scan *scan, struct unit *unit)
 {
-    uint32_t rows = unit->page->block.info.rows;
+    uint32_t rows = unit->page->rows;
     const struct kp_vec *ts;
     unit->rows = malloc((size_t)rows * sizeof(*unit->rows));
     if (unit->rows == NULL)

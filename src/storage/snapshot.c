@@ -80,18 +80,37 @@ static void loader_damage(void *ctx, const struct kp_damage *damage)
     damage_add(((struct loader *)ctx)->snapshot, damage);
 }
 
-static kp_status log_page_add(struct kp_snapshot *snapshot, struct kpi_page *page)
+static kp_status log_page_new(struct kpi_log *log, const struct kp_stream *stream)
 {
-    if (snapshot->log_count == snapshot->log_capacity) {
-        uint32_t capacity = snapshot->log_capacity == 0 ? 64 : snapshot->log_capacity * 2;
-        struct kpi_page **more = realloc(snapshot->log_pages, capacity * sizeof(*more));
+    if (log->count == log->capacity) {
+        uint32_t capacity = log->capacity == 0 ? 16 : log->capacity * 2;
+        struct kpi_page **more = realloc(log->pages, capacity * sizeof(*more));
         if (more == NULL)
             return KP_NO_MEMORY;
-        snapshot->log_pages = more;
-        snapshot->log_capacity = capacity;
+        log->pages = more;
+        log->capacity = capacity;
     }
-    snapshot->log_pages[snapshot->log_count++] = page;
-    return KP_OK;
+    kp_status status = kpi_page_new(stream, &log->pages[log->count]);
+    if (status == KP_OK)
+        log->pages[log->count++]->from_log = true;
+    return status;
+}
+
+/* Ingest drains its rings often, so log blocks are small; pages of many are cheaper to scan. */
+static kp_status log_block_add(struct kp_snapshot *snapshot, const struct kpi_block *block,
+                               const char *file, uint64_t offset)
+{
+    struct kpi_log *log = &snapshot->logs[block->info.stream->number];
+    struct kpi_page *last = log->count == 0 ? NULL : log->pages[log->count - 1];
+    if (last == NULL || last->rows + block->info.rows > KPI_LOG_PAGE_ROWS) {
+        kp_status status = log_page_new(log, block->info.stream);
+        if (status != KP_OK)
+            return status;
+        last = log->pages[log->count - 1];
+        last->file = file;
+        last->offset = offset;
+    }
+    return kpi_page_add(last, block);
 }
 
 /* A record whose own sum holds but whose blocks do not read: a newer writer, or a fault of ours. */
@@ -122,20 +141,9 @@ kp_status kpi_snapshot_take_record(struct kp_snapshot *snapshot,
             record_damage(snapshot, record, at);
             break;
         }
-        struct kpi_page *page;
-        kp_status status = kpi_page_new(&page);
+        kp_status status = log_block_add(snapshot, &block, file, record->offset + at);
         if (status != KP_OK)
             return status;
-        page->block = block;
-        page->bytes = payload + at;
-        page->from_log = true;
-        page->file = file;
-        page->offset = record->offset + at;
-        status = log_page_add(snapshot, page);
-        if (status != KP_OK) {
-            kpi_page_free(page);
-            return status;
-        }
         at += block.info.size;
     }
     return KP_OK;
@@ -199,19 +207,26 @@ static kp_status snapshot_load(struct kp_snapshot *snapshot, const char *dir, st
     return status;
 }
 
+static void log_free(struct kpi_log *log)
+{
+    for (uint32_t i = 0; i < log->count; i++)
+        kpi_page_free(log->pages[i]);
+    free(log->pages);
+}
+
 static void snapshot_free(struct kp_snapshot *snapshot)
 {
     for (uint32_t i = 0; i < snapshot->segments_count; i++)
         if (snapshot->segments[i].state == KPI_SEGMENT_OPEN)
             kpi_segment_close(&snapshot->segments[i].segment);
-    for (uint32_t i = 0; i < snapshot->log_count; i++)
-        kpi_page_free(snapshot->log_pages[i]);
     for (struct kpi_page *page = snapshot->newest; page != NULL;) {
         struct kpi_page *older = page->older;
-        kpi_page_free(page);
+        if (!page->from_log)
+            kpi_page_free(page);
         page = older;
     }
-    free(snapshot->log_pages);
+    for (uint32_t s = 0; s < KP_STREAM_MAX; s++)
+        log_free(&snapshot->logs[s]);
     kp_actors_deinit(snapshot->actors);
     kp_arena_deinit(&snapshot->arena);
     pthread_mutex_destroy(&snapshot->lock);
@@ -288,10 +303,11 @@ void kp_snapshot_range(const struct kp_snapshot *snapshot, kp_time *out_min, kp_
         min = KP_MIN(min, snapshot->segments[i].meta.ts_min);
         max = KP_MAX(max, snapshot->segments[i].meta.ts_max);
     }
-    for (uint32_t i = 0; i < snapshot->log_count; i++) {
-        min = KP_MIN(min, snapshot->log_pages[i]->block.info.ts_min);
-        max = KP_MAX(max, snapshot->log_pages[i]->block.info.ts_max);
-    }
+    for (uint32_t s = 0; s < KP_STREAM_MAX; s++)
+        for (uint32_t i = 0; i < snapshot->logs[s].count; i++) {
+            min = KP_MIN(min, snapshot->logs[s].pages[i]->ts_min);
+            max = KP_MAX(max, snapshot->logs[s].pages[i]->ts_max);
+        }
     *out_min = min;
     *out_max = max;
 }
@@ -301,9 +317,9 @@ uint64_t kp_snapshot_rows(const struct kp_snapshot *snapshot, const struct kp_st
     uint64_t rows = 0;
     for (uint32_t i = 0; i < snapshot->segments_count; i++)
         rows += snapshot->segments[i].meta.rows_by_stream[stream->number];
-    for (uint32_t i = 0; i < snapshot->log_count; i++)
-        if (snapshot->log_pages[i]->block.info.stream == stream)
-            rows += snapshot->log_pages[i]->block.info.rows;
+    const struct kpi_log *log = &snapshot->logs[stream->number];
+    for (uint32_t i = 0; i < log->count; i++)
+        rows += log->pages[i]->rows;
     return rows;
 }
 

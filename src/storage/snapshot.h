@@ -15,26 +15,46 @@
 
 #define KPI_CACHE_BYTES ((size_t)64 << 20)
 
-/* A block in memory, shared by the scans of a snapshot. */
+#define KPI_LOG_PAGE_ROWS 8192u /* small blocks of the log are put together up to this */
+
+/* One block of a page, and where its rows and local actor numbers begin in it. */
+struct kpi_part {
+    struct kpi_block block;
+    uint32_t first_row, first_actor;
+};
+
+/* Rows of one stream in memory, shared by the scans of a snapshot: a block of a segment, or blocks
+ * of the log that follow each other. */
 struct kpi_page {
     pthread_mutex_t lock;
-    struct kpi_block block;
-    void *bytes; /* of the block; owned when from a segment */
+    const struct kp_stream *stream;
+    uint32_t rows, actors;
+    kp_time ts_min, ts_max;
+    struct kpi_part *parts;
+    uint32_t parts_count, parts_capacity;
+    void *bytes; /* of the block, owned; log blocks borrow the snapshot's */
     bool from_log;
-    struct kp_arena arena;
+    struct kp_arena arena;             /* of what is decoded */
     struct kp_vec cols[KP_STORED_MAX]; /* ACTOR columns as local numbers */
     uint32_t decoded;                  /* bit per column; written under lock */
     kp_actor_id *ids;                  /* local number -> registry */
     uint32_t *order;  /* rows in order when they do not lie so; NULL: as they lie */
     bool sorted;      /* order was looked at (log blocks; segments are in order) */
     const char *file; /* for damage */
-    uint64_t offset;
+    uint64_t offset, size;
     bool bad; /* damage was found inside and reported */
     /* of the cache, under the snapshot's lock */
     uint32_t refs;
     uint32_t segment, number;
     size_t cost;
+    bool listed;
     struct kpi_page *newer, *older, *chain;
+};
+
+/* Pages of one stream's rows that are not sealed yet, in log order. */
+struct kpi_log {
+    struct kpi_page **pages;
+    uint32_t count, capacity;
 };
 
 enum kpi_segment_state { KPI_SEGMENT_UNOPENED, KPI_SEGMENT_OPEN, KPI_SEGMENT_FAILED };
@@ -56,8 +76,7 @@ struct kp_snapshot {
     struct kp_actors *actors;
     struct kpi_snapshot_segment *segments;
     uint32_t segments_count;
-    struct kpi_page **log_pages; /* blocks not yet sealed, in log order */
-    uint32_t log_count, log_capacity;
+    struct kpi_log logs[KP_STREAM_MAX];
     struct kp_damage *damage; /* grows by copying; old arrays stay valid in the arena */
     uint32_t damage_count, damage_capacity;
     struct kpi_page *slots[KPI_CACHE_SLOTS];
@@ -84,8 +103,12 @@ kp_status kpi_snapshot_take_record(struct kp_snapshot *snapshot,
 
 /* ---------- pages (cache.c) ---------- */
 
-kp_status kpi_page_new(struct kpi_page **out) KP_MUST;
+kp_status kpi_page_new(const struct kp_stream *stream, struct kpi_page **out) KP_MUST;
 void kpi_page_free(struct kpi_page *page);
+/* Adds a block of the page's stream behind its rows. */
+kp_status kpi_page_add(struct kpi_page *page, const struct kpi_block *block) KP_MUST;
+/* Holds a log page until it is released; others are held by how they were got. */
+void kpi_page_hold(struct kp_snapshot *snapshot, struct kpi_page *page);
 /* Block `number` of an open segment: from the cache (no queue needed) or NULL. Release it. */
 struct kpi_page *kpi_page_cached(struct kp_snapshot *snapshot, uint32_t segment, uint32_t number);
 /* The same, read from the file. CORRUPT: it cannot be had, and that was reported as damage. */
