@@ -4,6 +4,7 @@
  * where they stand, and parse.c decides that, so that columns may be called `count` or `order`.
  * Literals arrive with their value: durations in ns, datetimes in ns since the epoch.
  */
+#include "base/assert.h"
 #include "build/gen/query.h"
 #include "base/assert.h"
 #include "query/parse.h"

@@ -21,11 +21,10 @@ static struct kpi_aggregate *aggregate_new(struct kpi_bind *bind, struct kpi_pla
     return aggregate;
 }
 
-static struct kp_str text_of(struct kpi_bind *bind, const char *format, struct kp_str a,
-                             struct kp_str b)
+static struct kp_str text_of(struct kpi_bind *bind, struct kp_str a, struct kp_str b)
 {
     char text[160];
-    int length = snprintf(text, sizeof(text), format, (int)KP_MIN(a.len, 60u), a.ptr,
+    int length = snprintf(text, sizeof(text), "%.*s_%.*s", (int)KP_MIN(a.len, 60u), a.ptr,
                           (int)KP_MIN(b.len, 60u), b.ptr);
     struct kp_str copy = {text, (uint32_t)KP_MIN(length, (int)sizeof(text) - 1)};
     copy = kp_arena_str(bind->ctx->arena, copy);
@@ -38,16 +37,16 @@ static struct kp_str text_of(struct kpi_bind *bind, const char *format, struct k
 static struct kp_str aggregate_name(struct kpi_bind *bind, struct kp_str call,
                                     const struct kpi_node *first, struct kp_str suffix)
 {
-    struct kp_str name = text_of(bind, "%.*s_%.*s", call,
+    struct kp_str name = text_of(bind, call,
                                  first != NULL && first->kind == KPI_NODE_NAME ? first->name
                                                                                : KP_STR(""));
     if (kp_str_equal(call, KP_STR("take_any")) && first != NULL && first->kind == KPI_NODE_NAME)
         return first->name;
     if (kp_str_equal(call, KP_STR("make_list")) || kp_str_equal(call, KP_STR("make_set")))
-        name = text_of(bind, "%.*s_%.*s",
+        name = text_of(bind,
                        kp_str_equal(call, KP_STR("make_list")) ? KP_STR("list") : KP_STR("set"),
                        first != NULL && first->kind == KPI_NODE_NAME ? first->name : KP_STR(""));
-    return suffix.len == 0 ? name : text_of(bind, "%.*s_%.*s", name, suffix);
+    return suffix.len == 0 ? name : text_of(bind, name, suffix);
 }
 
 static void fail_aggregate(struct kpi_bind *bind, const struct kpi_node *node,
@@ -137,7 +136,7 @@ static struct kpi_expr *add_aggregate(struct kpi_bind *bind, const struct kpi_no
                                       struct kp_str name, struct kpi_expr **args, uint32_t count,
                                       struct kp_str suffix)
 {
-    enum kp_type types[KPI_ARGS_MAX];
+    enum kp_type types[KPI_ARGS_MAX] = {KP_TYPE_NULL};
     bool if_form = false;
     for (uint32_t i = 0; i < count; i++)
         types[i] = args[i]->type;

@@ -174,7 +174,7 @@ static void finish(struct kp_query *query)
     if (run->overflows > 0)
         kpi_note(run, "%lu results did not fit in 64 bits and are null",
                  (unsigned long)run->overflows);
-    kpi_answer_notes(run);
+    kpi_remarks_add(run);
     run->stat.elapsed = kp_time_monotonic() - query->started;
 }
 
