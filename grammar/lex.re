@@ -43,9 +43,12 @@ static void unclosed(struct kpi_lexer *lexer, struct kpi_token *out, const char 
 
 static void literal(struct kpi_lexer *lexer, struct kpi_token *out, bool good)
 {
-    if (!good && lexer->ctx->status == KP_OK)
+    if (!good && lexer->ctx->status == KP_OK) {
         kpi_fail(lexer->ctx, KP_INVALID, out->place, "'%.*s' is not a value",
                  (int)KP_MIN(out->text.len, 60u), out->text.ptr);
+        kpi_hint(lexer->ctx, "longs fit in 64 bits; datetime(2026-11-23T03:47:00.123456789Z), "
+                             "timespan(01:02:03.5), 'text' with \\n \\t \\\\ \\' \\u0041");
+    }
     if (lexer->ctx->status != KP_OK)
         out->code = -1;
 }

@@ -59,7 +59,7 @@ static void finish_sum_i64(struct kpi_aggregate *aggregate, void *state, struct 
 {
     __int128 sum = ((struct sum_state *)state)->sum;
     out->null = sum > INT64_MAX || sum < INT64_MIN;
-    aggregate->overflows += out->null;
+    aggregate->ctx->overflows += out->null;
     out->i64 = out->null ? 0 : (int64_t)sum;
 }
 

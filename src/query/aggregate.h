@@ -59,7 +59,6 @@ struct kpi_aggregate {
     struct kpi_rowset rows;  /* arg_min, arg_max, take_any: the row kept for each group */
     uint32_t shared;         /* arg_*: this one reads column `shared` of the rows of `lead` */
     struct kpi_aggregate *lead;
-    uint64_t overflows;
 };
 
 #define KPI_AGGREGATES_MAX 128

@@ -39,8 +39,6 @@ static void close_tree(struct kpi_op *op)
         close_tree(joined->inputs[i]);
     if (op->input != NULL)
         close_tree(op->input);
-    op->run->overflows += op->eval.overflows;
-    op->eval.overflows = 0;
     if (op->class->close != NULL)
         op->class->close(op);
 }
@@ -171,10 +169,10 @@ static void finish(struct kp_query *query)
         return;
     query->ended = true;
     close_tree(query->root);
-    if (run->overflows > 0)
+    if (run->ctx.overflows > 0)
         kpi_note(run, "%lu results did not fit in 64 bits and are null",
-                 (unsigned long)run->overflows);
-    kpi_remarks_add(run);
+                 (unsigned long)run->ctx.overflows);
+    kpi_run_remarks(run);
     run->stat.elapsed = kp_time_monotonic() - query->started;
 }
 

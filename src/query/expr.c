@@ -86,7 +86,7 @@ void kpi_set_overflow(struct kpi_call *call, uint32_t row)
     if (kp_vec_null(call->out, row))
         return;
     kpi_set_null(call, row);
-    call->eval->overflows++;
+    call->eval->ctx->overflows++;
 }
 
 /* --- vectors --- */

@@ -27,8 +27,7 @@ struct kpi_scratch_chunk {
 struct kpi_eval {
     struct kpi_ctx *ctx;
     struct kpi_scratch_chunk *first, *current;
-    size_t used;        /* bytes of the current chunk */
-    uint64_t overflows; /* results that did not fit and became null */
+    size_t used; /* bytes of the current chunk */
 };
 
 struct kpi_call;

@@ -21,7 +21,6 @@ struct kpi_run {
     struct kp_query_opts opts;
     int64_t deadline;             /* monotonic ns; 0 = none */
     struct kp_query_stat stat;
-    uint64_t overflows;           /* of all operators */
     kp_time from, to;             /* time the query looks at; from > to = no stored rows read */
     bool streams[KP_STREAM_MAX];  /* streams it reads */
     struct kp_str *notes;

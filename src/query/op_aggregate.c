@@ -326,18 +326,8 @@ static void aggregate_describe(const struct kpi_op *base, struct kp_buf *out)
     }
 }
 
-static void aggregate_close(struct kpi_op *base)
-{
-    struct aggregate_op *op = (struct aggregate_op *)base;
-    for (uint32_t i = 0; i < op->aggregates.count; i++) {
-        base->run->overflows += op->aggregates.items[i]->overflows;
-        op->aggregates.items[i]->overflows = 0;
-    }
-}
-
-static const struct kpi_op_class aggregate_class = {"summarize",    aggregate_open, aggregate_next,
-                                                    aggregate_close, aggregate_need,
-                                                    aggregate_describe, NULL};
+static const struct kpi_op_class aggregate_class = {"summarize",    aggregate_open,     aggregate_next, NULL,
+                                                    aggregate_need, aggregate_describe, NULL};
 
 struct kpi_op *kpi_op_aggregate(struct kpi_op *input, struct kpi_expr **keys,
                                 const struct kp_field *key_fields, uint32_t keys_count,

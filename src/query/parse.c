@@ -213,7 +213,7 @@ static void start_word(struct driver *driver, struct kpi_token *token)
     if (word == NULL || next_is(&driver->lexer, '|', ';'))
         return;
     if (word->code == 0)
-        refuse_word(driver, token, word, "");
+        refuse_word(driver, token, word, "statement");
     else
         token->code = word->code;
     driver->verb = word->code == CAUSES || word->code == EVIDENCE;
@@ -342,7 +342,7 @@ static const char *display_name(const char *token)
                  {"MATCHES", "a comparison"},   {"PLUS", "an arithmetic operator"},
                  {"SLASH", "an arithmetic operator"}, {"MINUS", "an arithmetic operator"},
                  {"ORDINAL", "#n"},             {"DOT", NULL},             {"TXN", "txn"},
-                 {"STAR", "*"},                 {"OF", "of"}};
+                 {"STAR", "an arithmetic operator"},                 {"OF", "of"}};
     for (size_t i = 0; i < KP_ARRAY_LEN(names); i++)
         if (strcmp(token, names[i].token) == 0)
             return names[i].name;
@@ -365,12 +365,18 @@ static void list_expected(struct kp_buf *out, const char *const *expected, uint3
 {
     const char *names[EXPECTED_MAX];
     uint32_t kept = 0, written = 0;
-    bool operand = false;
-    for (uint32_t i = 0; i < count && kept < EXPECTED_MAX; i++)
+    bool operand = false, stage = false;
+    for (uint32_t i = 0; i < count; i++) {
         operand |= strcmp(expected[i], "VALUE") == 0;
+        stage |= strcmp(expected[i], "WHERE") == 0;
+    }
+    if (stage) {
+        kp_buf_text(out, "an operator: where, project, extend, summarize, sort, top, take, count");
+        return;
+    }
     for (uint32_t i = 0; i < count && kept < EXPECTED_MAX; i++) {
         const char *name = display_name(expected[i]);
-        bool skip = name == NULL || (operand && (strcmp(name, "[") == 0 || name[0] == 'a'));
+        bool skip = name == NULL || (operand && strchr("[(a", name[0]) != NULL);
         for (uint32_t k = 0; k < kept && !skip; k++)
             skip = strcmp(names[k], name) == 0;
         if (!skip)

@@ -40,6 +40,7 @@ struct kpi_ctx {
     struct kp_str text; /* NUL-terminated copy */
     struct kp_error *err;
     kp_status status;   /* first failure */
+    uint64_t overflows; /* results that did not fit and became null */
     bool ended_early;   /* the failure is that the text stops where it may not */
     kp_time now;        /* one instant for the whole query */
 };
