@@ -46,6 +46,8 @@
 %type arguments {struct kpi_node *}
 %type list {struct kpi_node *}
 %type pipe {struct kpi_pipe *}
+%type table {struct kpi_pipe *}
+%type made {struct kpi_source *}
 %type pipes {struct kpi_pipe *}
 %type source {struct kpi_source *}
 %type verb {struct kpi_source *}
@@ -76,40 +78,55 @@ lets ::= lets LET IDENT(N) ASSIGN expr(E) SEMI. {
         kpi_items_add(parse->statement->lets, kpi_item_new(parse->ctx, &N, E));
 }
 
+lets ::= lets LET IDENT(N) ASSIGN table(P) SEMI. {
+    struct kpi_item *let = kpi_item_new(parse->ctx, &N, NULL);
+    if (let != NULL)
+        let->pipe = P;
+    parse->statement->lets = kpi_items_add(parse->statement->lets, let);
+}
+
+table(A) ::= made(S). { A = kpi_pipe_new(parse->ctx, S); }
+table(A) ::= IDENT(N) PIPE stage(S). {
+    struct kpi_source *source = kpi_source_new(parse->ctx, KPI_SOURCE_TABLE, &N, N.text);
+    A = kpi_pipe_add(parse->ctx, kpi_pipe_new(parse->ctx, source), S);
+}
+table(A) ::= table(P) PIPE stage(S). { A = kpi_pipe_add(parse->ctx, P, S); }
+
 pipe(A) ::= source(S). { A = kpi_pipe_new(parse->ctx, S); }
 pipe(A) ::= pipe(P) PIPE stage(S). { A = kpi_pipe_add(parse->ctx, P, S); }
 
 /* --- sources --- */
 source(A) ::= IDENT(N). { A = kpi_source_new(parse->ctx, KPI_SOURCE_TABLE, &N, N.text); }
-source(A) ::= PRINT(W) items(I). {
+source(A) ::= made(S). { A = S; }
+made(A) ::= PRINT(W) items(I). {
     A = kpi_source_new(parse->ctx, KPI_SOURCE_PRINT, &W, W.text);
     if (A != NULL)
         A->items = I;
 }
-source(A) ::= RANGE(W) IDENT(N) FROM expr(F) TO expr(T) STEP expr(S). {
+made(A) ::= RANGE(W) IDENT(N) FROM expr(F) TO expr(T) STEP expr(S). {
     A = kpi_source_new(parse->ctx, KPI_SOURCE_RANGE, &W, N.text);
     if (A != NULL)
         A->values = kpi_node_call(parse->ctx, &W, F, T, S);
 }
-source(A) ::= DATATABLE(W) LPAREN columns(C) RPAREN LBRACKET arguments(V) RBRACKET. {
+made(A) ::= DATATABLE(W) LPAREN columns(C) RPAREN LBRACKET arguments(V) RBRACKET. {
     A = kpi_source_new(parse->ctx, KPI_SOURCE_DATATABLE, &W, W.text);
     if (A != NULL) {
         A->items = C;
         A->values = V;
     }
 }
-source(A) ::= UNION(W) pipes(P). {
+made(A) ::= UNION(W) pipes(P). {
     A = kpi_source_new(parse->ctx, KPI_SOURCE_UNION, &W, W.text);
     if (A != NULL)
         A->pipes = P;
 }
-source(A) ::= SHOW(W) TABLES. {
+made(A) ::= SHOW(W) TABLES. {
     A = kpi_source_new(parse->ctx, KPI_SOURCE_SHOW_TABLES, &W, W.text);
 }
-source(A) ::= SHOW COLUMNS IDENT(N). {
+made(A) ::= SHOW COLUMNS IDENT(N). {
     A = kpi_source_new(parse->ctx, KPI_SOURCE_SHOW_COLUMNS, &N, N.text);
 }
-source(A) ::= verb(V). { A = V; }
+made(A) ::= verb(V). { A = V; }
 
 columns(A) ::= IDENT(N) COLON IDENT(T). {
     A = kpi_items_add((struct kpi_items){0},

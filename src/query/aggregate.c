@@ -161,6 +161,32 @@ static void fold_max(struct kpi_fold *fold)
          if (s->row == 0 || against_kept(fold, s, row) > 0) keep_row(fold, s, row));
 }
 
+/* arg_min, arg_max: a row whose value is null is kept until one with a value comes. */
+static void fold_arg(struct kpi_fold *fold, int sign)
+{
+    for (uint32_t i = 0; i < fold->count; i++) {
+        uint32_t row = fold->sel != NULL ? fold->sel[i] : i;
+        struct kept_state *s = kpi_aggregate_state(fold->aggregate, fold->groups[i]);
+        bool null = kp_vec_null(fold->args[0], row);
+        bool kept_null = s->row != 0 && kp_vec_null(kpi_rowset_vec(&fold->aggregate->rows,
+                                                                   s->row - 1, 0),
+                                                    (s->row - 1) & 1023);
+        bool better = s->row == 0 || (!null && (kept_null || sign * against_kept(fold, s, row) < 0));
+        if (better)
+            keep_row(fold, s, row);
+    }
+}
+
+static void fold_arg_min(struct kpi_fold *fold)
+{
+    fold_arg(fold, 1);
+}
+
+static void fold_arg_max(struct kpi_fold *fold)
+{
+    fold_arg(fold, -1);
+}
+
 static void fold_any(struct kpi_fold *fold)
 {
     FOLD(fold, struct kept_state, s, row, if (s->row == 0) keep_row(fold, s, row));
@@ -436,9 +462,9 @@ static const struct kpi_aggregate_func funcs[] = {
     {"make_set", ".c", 'y', SIZE(list_state), true, fold_set, finish_list, NULL},
     {"take_any", ".", 'T', SIZE(kept_state), false, fold_any, finish_kept, "the first value"},
     {"any", ".", 'T', SIZE(kept_state), false, fold_any, finish_kept, "same as take_any()"},
-    {"arg_min", "..*", 'T', SIZE(kept_state), false, fold_min, finish_kept,
+    {"arg_min", "..*", 'T', SIZE(kept_state), false, fold_arg_min, finish_kept,
      "other columns of the row with the smallest value"},
-    {"arg_max", "..*", 'T', SIZE(kept_state), false, fold_max, finish_kept,
+    {"arg_max", "..*", 'T', SIZE(kept_state), false, fold_arg_max, finish_kept,
      "other columns of the row with the largest value"},
     {"(column of arg)", ".", 'T', SIZE(kept_state), false, fold_nothing, finish_kept, NULL},
 };

@@ -22,11 +22,14 @@ struct kpi_node {
     uint32_t args_count, args_capacity;
 };
 
+struct kpi_pipe;
+
 /* `name = expr`, `expr desc nulls last`, a bare column pattern: whatever operators list. */
 struct kpi_item {
     struct kp_str name; /* {NULL,0} when not given */
     struct kpi_place place;
     struct kpi_node *expr;
+    struct kpi_pipe *pipe; /* let name = table */
     bool ascending, nulls_first;
     struct kpi_item *next;
 };
@@ -55,8 +58,6 @@ enum kpi_stage_kind {
     KPI_STAGE_SERIALIZE,
     KPI_STAGE_GETSCHEMA,
 };
-
-struct kpi_pipe;
 
 struct kpi_stage {
     enum kpi_stage_kind kind;

@@ -78,6 +78,12 @@ int kpi_bind_find(struct kpi_bind *bind, struct kp_str name, struct kpi_place pl
     int found = find_quiet(bind, name);
     if (found >= 0)
         return found;
+    if (bind->aggregates != NULL && kp_schema_find(bind->input, name) >= 0) {
+        kpi_fail(bind->ctx, KP_INVALID, place, "column '%.*s' stands outside any aggregate",
+                 (int)name.len, name.ptr);
+        kpi_hint(bind->ctx, "write take_any(%.*s), or put it after `by`", (int)name.len, name.ptr);
+        return -1;
+    }
     struct kpi_nearest nearest = {.wanted = name};
     for (uint32_t i = 0; bind->schema != NULL && i < bind->schema->count; i++)
         kpi_nearest_offer(&nearest, bind->schema->fields[i].name);
@@ -85,7 +91,7 @@ int kpi_bind_find(struct kpi_bind *bind, struct kp_str name, struct kpi_place pl
              name.ptr);
     if (nearest.best.len != 0)
         kpi_hint(bind->ctx, "did you mean '%.*s'?", (int)nearest.best.len, nearest.best.ptr);
-    else if (bind->schema != NULL)
+    else if (bind->schema != NULL && bind->schema->count > 0)
         hint_columns(bind);
     else
         kpi_hint(bind->ctx, "no table is in reach here: write a value, or name it with let");
@@ -364,6 +370,8 @@ static struct kpi_expr *bind_call(struct kpi_bind *bind, const struct kpi_node *
     struct kp_str name = canonical(node->name);
     if (kp_str_equal(name, KP_STR("case")) && node->args_count >= 3 && node->args_count % 2 == 1)
         return bind_case(bind, node, 0);
+    if (!kpi_func_known(bind->ctx, name, node->place))
+        return NULL;
     if (node->args_count > KPI_ARGS_MAX)
         return bind_many(bind, node, name);
     for (uint32_t i = 0; i < node->args_count; i++)

@@ -481,6 +481,8 @@ static bool bind_lets(struct kpi_bind *bind, const struct kpi_items *lets)
     if (bind->let_values == NULL)
         return false;
     for (const struct kpi_item *let = lets->first; let != NULL; let = let->next, i++) {
+        if (let->pipe != NULL)
+            continue; /* a table: bound where it is used */
         struct kpi_expr *expr = kpi_bind_expr(bind, let->expr);
         if (expr == NULL)
             return false;

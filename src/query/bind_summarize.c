@@ -249,7 +249,8 @@ static bool bind_arg(struct kpi_bind *bind, const struct kpi_item *item,
     for (uint32_t i = 0; i < node->args_count; i++) {
         bool star = node->args[i]->kind == KPI_NODE_STAR && i == 1 && node->args_count == 2;
         for (uint32_t c = 0; star && c < bind->input->count && count < KPI_ARGS_MAX - 1; c++)
-            if (args[0]->kind != KPI_EXPR_COLUMN || args[0]->column != c)
+            if ((args[0]->kind != KPI_EXPR_COLUMN || args[0]->column != c) &&
+                kp_schema_find(bind->schema, bind->input->fields[c].name) < 0)
                 args[count++] = kpi_bind_column(&rows, c, node->args[i]->place);
         if (!star && count < KPI_ARGS_MAX - 1)
             args[count++] = kpi_bind_expr(&rows, node->args[i]);

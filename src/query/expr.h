@@ -143,6 +143,8 @@ const struct kpi_func *kpi_func_resolve(struct kpi_ctx *ctx, struct kp_str name,
 enum kp_type kpi_func_arg_type(const struct kpi_func *func, uint32_t i, enum kp_type generic);
 /* The function that turns one type into another implicitly; NULL when there is none. */
 const struct kpi_func *kpi_func_cast(enum kp_type from, enum kp_type to);
+/* Is there a function of this name? If not, the error is set with the nearest one. */
+bool kpi_func_known(struct kpi_ctx *ctx, struct kp_str name, struct kpi_place place);
 /* Overloads in table order; NULL past the last. */
 const struct kpi_func *kpi_func_at(uint32_t index);
 

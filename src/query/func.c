@@ -159,6 +159,9 @@ static const char *missing_hint(struct kp_str name)
         {"parse_url", "split()"},
         {"parse_csv", "split()"},
         {"toscalar", "let with a value"},
+        {"trim", "trim_ws() for blanks, or substring()"},
+        {"trim_start", "trim_ws() for blanks, or substring()"},
+        {"trim_end", "trim_ws() for blanks, or substring()"},
         {"prev", "sort by ts asc"},
         {"next", "sort by ts asc"},
         {"row_number", "sort by ts asc"},
@@ -202,6 +205,16 @@ static void fail_unknown(struct kpi_ctx *ctx, struct kp_str name, struct kpi_pla
         kpi_hint(ctx, "docs/language.md lists the functions");
 }
 
+bool kpi_func_known(struct kpi_ctx *ctx, struct kp_str name, struct kpi_place place)
+{
+    const struct kpi_func *func;
+    for (uint32_t i = 0; (func = kpi_func_at(i)) != NULL; i++)
+        if (kp_str_equal(name, kp_str_from(func->name)))
+            return true;
+    fail_unknown(ctx, name, place);
+    return false;
+}
+
 static void fail_types(struct kpi_ctx *ctx, struct kp_str name, struct kpi_place place,
                        struct kpi_expr *const *args, uint32_t count)
 {
@@ -222,11 +235,11 @@ const struct kpi_func *kpi_func_resolve(struct kpi_ctx *ctx, struct kp_str name,
 {
     const struct kpi_func *best = NULL, *func;
     int best_cost = NO_CAST;
-    bool known = false;
+    if (!kpi_func_known(ctx, name, place))
+        return NULL;
     for (uint32_t i = 0; (func = kpi_func_at(i)) != NULL; i++) {
         if (!kp_str_equal(name, kp_str_from(func->name)))
             continue;
-        known = true;
         enum kp_type generic = KP_TYPE_NULL;
         int cost = overload_cost(func, args, args_count, &generic);
         if (cost >= best_cost)
@@ -235,9 +248,7 @@ const struct kpi_func *kpi_func_resolve(struct kpi_ctx *ctx, struct kp_str name,
         best = func;
         *out_generic = generic;
     }
-    if (!known)
-        fail_unknown(ctx, name, place);
-    else if (best == NULL)
+    if (best == NULL)
         fail_types(ctx, name, place, args, args_count);
     else
         *out_result = best->result == 'T' ? *out_generic : kpi_letter_type(best->result);

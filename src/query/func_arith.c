@@ -199,6 +199,15 @@ static void bin_at_i64(struct kpi_call *call)
         else if (!bin_down(a[row], b[row], c[row], &out[row])) kpi_set_overflow(call, row));
 }
 
+static void bin_at_f64(struct kpi_call *call)
+{
+    AF;
+    BF;
+    OF;
+    const double *c = call->args[2]->f64;
+    KPI_EACH(call, row, out[row] = floor((a[row] - c[row]) / b[row]) * b[row] + c[row]);
+}
+
 static void round_digits(struct kpi_call *call)
 {
     AF;
@@ -292,6 +301,7 @@ static const struct kpi_func funcs[] = {
     {"floor", "td", 't', 0, bin_i64, NULL},
     {"floor", "dd", 'd', 0, bin_i64, NULL},
     {"bin_at", "lll", 'l', 0, bin_at_i64, "rounds down to a step counted from a fixed point"},
+    {"bin_at", "rrr", 'r', 0, bin_at_f64, NULL},
     {"bin_at", "tdt", 't', 0, bin_at_i64, NULL},
     {"bin_at", "ddd", 'd', 0, bin_at_i64, NULL},
     {"ceiling", "r", 'r', 0, ceil_f64, "smallest whole number not below"},

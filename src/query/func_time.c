@@ -111,7 +111,22 @@ PART(k_yearday, date.yearday)
 PART(k_weekday, date.weekday *KP_DAY)
 PART(k_week, (date.yearday + 9 - (date.weekday + 6) % 7 - 1) / 7)
 
-enum part { YEAR, QUARTER, MONTH, WEEK, DAY, HOUR, MINUTE, SECOND, MILLI, MICRO, NANO, PARTS };
+enum part {
+    YEAR,
+    QUARTER,
+    MONTH,
+    WEEK,
+    DAY,
+    HOUR,
+    MINUTE,
+    SECOND,
+    MILLI,
+    MICRO,
+    NANO,
+    WEEK_OF_YEAR,
+    DAY_OF_YEAR,
+    PARTS
+};
 
 static const struct {
     const char *name;
@@ -119,7 +134,8 @@ static const struct {
 } parts[PARTS] = {{"year", 0},           {"quarter", 0},          {"month", 0},
                   {"week", 7 * KP_DAY},  {"day", KP_DAY},         {"hour", KP_HOUR},
                   {"minute", KP_MIN_NS}, {"second", KP_SEC},      {"millisecond", KP_MS},
-                  {"microsecond", KP_US}, {"nanosecond", 1}};
+                  {"microsecond", KP_US}, {"nanosecond", 1},      {"week_of_year", 7 * KP_DAY},
+                  {"dayofyear", KP_DAY}};
 
 static enum part part_of(struct kp_str name)
 {
@@ -139,7 +155,10 @@ static int64_t part_value(enum part part, kp_time t)
         return (date.month + 2) / 3;
     case MONTH:
         return date.month;
+    case DAY_OF_YEAR:
+        return date.yearday;
     case WEEK:
+    case WEEK_OF_YEAR:
         return (date.yearday + 9 - (date.weekday + 6) % 7 - 1) / 7;
     case DAY:
         return date.day;
@@ -346,6 +365,11 @@ static void format_row(struct kpi_call *call, uint32_t row, const struct kpi_dat
     for (uint32_t i = 0; i < format.len;) {
         char letter = format.ptr[i];
         uint32_t width = 1;
+        if (letter == 't') {
+            kp_buf_text(out, date->hour < 12 ? "AM" : "PM");
+            i += i + 1 < format.len && format.ptr[i + 1] == 't' ? 2 : 1;
+            continue;
+        }
         if (letter == '\0' || strchr("yMdHhmsfF", letter) == NULL) {
             kp_buf_char(out, letter);
             i++;
@@ -412,7 +436,7 @@ static const struct kpi_func funcs[] = {
     {"unixtime_milliseconds_todatetime", "l", 't', 0, k_unix_ms, "milliseconds since 1970"},
     {"unixtime_microseconds_todatetime", "l", 't', 0, k_unix_us, "microseconds since 1970"},
     {"unixtime_nanoseconds_todatetime", "l", 't', 0, k_unix_ns, "nanoseconds since 1970"},
-    {"format_datetime", "ts", 's', 0, k_format_datetime, "text by pattern: yyyy-MM-dd HH:mm:ss.fff"},
+    {"format_datetime", "ts", 's', 0, k_format_datetime, "text by pattern: yyyy-MM-dd HH:mm:ss.fff tt"},
     {"format_timespan", "ds", 's', 0, k_format_timespan, "text by pattern: d.HH:mm:ss.fffffffff"},
 };
 

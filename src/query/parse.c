@@ -139,6 +139,8 @@ struct driver {
     void *parser;
     int previous;       /* code fed last */
     bool verb, where;   /* inside CAUSES/EVIDENCE, inside where */
+    bool joined;        /* a union has been seen: brackets may hold tables */
+    int let;            /* 1 after let, 2 after its name, 3 after its = */
     bool stop;
 };
 
@@ -276,9 +278,11 @@ static bool read_verb_word(struct driver *driver, struct kpi_token *token)
     return true;
 }
 
-static bool at_start(int previous)
+static bool at_start(const struct driver *driver)
 {
-    return previous == 0 || previous == SEMI || previous == EXPLAIN || previous == ANALYZE;
+    int previous = driver->previous;
+    return previous == 0 || previous == SEMI || previous == EXPLAIN || previous == ANALYZE ||
+           driver->let == 3 || (previous == LPAREN && driver->joined);
 }
 
 static void read_token(struct driver *driver, struct kpi_token *token)
@@ -293,7 +297,7 @@ static void read_token(struct driver *driver, struct kpi_token *token)
         read_verb_word(driver, token))
         return;
     kpi_lex(&driver->lexer, token);
-    if (token->code == IDENT && at_start(driver->previous))
+    if (token->code == IDENT && at_start(driver))
         start_word(driver, token);
     if (token->code == IDENT)
         plain_word(driver, token);
@@ -322,6 +326,8 @@ struct kpi_statement *kpi_parse(struct kpi_ctx *ctx)
             break;
         kpi_parser(driver.parser, token.code, token, &driver.parse);
         driver.previous = token.code;
+        driver.joined |= token.code == UNION;
+        driver.let = token.code == LET ? 1 : driver.let > 0 && driver.let < 3 ? driver.let + 1 : 0;
     } while (token.code != 0 && ctx->status == KP_OK);
     kpi_parserFree(driver.parser, free);
     return ctx->status == KP_OK ? driver.parse.statement : NULL;

@@ -14,7 +14,9 @@ struct kpi_bind {
     struct kpi_ctx *ctx;
     const struct kp_schema *schema; /* columns in scope; NULL = none */
     const struct kpi_item *lets;    /* scalars named by let */
-    struct kpi_expr **let_values;
+    const struct kpi_item *lets_end; /* first one not in force; NULL = all are */
+    uint32_t let_depth;
+    struct kpi_expr **let_values; /* NULL entries: tables */
     /* inside summarize: aggregates found are added here and become columns of its answer, after
      * `keys` columns of groups; schema is then that of the keys, `input` that of the rows */
     struct kpi_aggregates *aggregates;

@@ -49,8 +49,36 @@ static void fail_table(struct kpi_bind *bind, struct kp_str name, struct kpi_pla
         kpi_hint(bind->ctx, "`show tables` lists them");
 }
 
+#define LET_DEPTH_MAX 20
+
+/* A table named by let, bound anew at each use; it sees the lets before it only. */
+static struct kpi_op *open_let(struct kpi_bind *bind, const struct kpi_item *let,
+                               struct kpi_place place)
+{
+    struct kpi_bind inside = *bind;
+    inside.lets_end = let;
+    inside.let_depth++;
+    if (inside.let_depth > LET_DEPTH_MAX) {
+        kpi_fail(bind->ctx, KP_LIMIT, place, "tables named by let are nested too deeply");
+        return NULL;
+    }
+    return kpi_bind_pipe(&inside, let->pipe);
+}
+
+static const struct kpi_item *find_let(const struct kpi_bind *bind, struct kp_str name)
+{
+    const struct kpi_item *found = NULL;
+    for (const struct kpi_item *let = bind->lets; let != bind->lets_end; let = let->next)
+        if (let->pipe != NULL && kp_str_equal(let->name, name))
+            found = let;
+    return found;
+}
+
 static struct kpi_op *open_table(struct kpi_bind *bind, struct kp_str name, struct kpi_place place)
 {
+    const struct kpi_item *let = find_let(bind, name);
+    if (let != NULL)
+        return open_let(bind, let, place);
     const struct kp_stream *stream = kp_stream_by_name(name);
     if (stream != NULL)
         return kpi_op_scan(bind->run, stream);
