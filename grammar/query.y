@@ -253,9 +253,11 @@ pattern(A) ::= LBRACKET STRING(N) RBRACKET. {
 expr(A) ::= primary(P). { A = P; }
 expr(A) ::= expr(L) OR(O) expr(R). { A = kpi_node_logic(parse->ctx, &O, L, R); }
 expr(A) ::= expr(L) AND(O) expr(R). { A = kpi_node_logic(parse->ctx, &O, L, R); }
-expr(A) ::= expr(L) EQ|LT|STROP|NOTWORD|PLUS|MINUS|STAR|SLASH(O) expr(R). {
+expr(A) ::= expr(L) EQ|LT|STROP|NOTWORD(O) expr(R). {
     A = kpi_node_call(parse->ctx, &O, L, R, NULL);
 }
+expr(A) ::= expr(L) PLUS|MINUS(O) expr(R). { A = kpi_node_call(parse->ctx, &O, L, R, NULL); }
+expr(A) ::= expr(L) STAR|SLASH(O) expr(R). { A = kpi_node_call(parse->ctx, &O, L, R, NULL); }
 expr(A) ::= expr(L) MATCHES(O) REGEX expr(R). [EQ] {
     A = kpi_node_call(parse->ctx, &O, L, R, NULL);
 }
