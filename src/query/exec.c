@@ -172,7 +172,7 @@ static void finish(struct kp_query *query)
     if (run->ctx.overflows > 0)
         kpi_note(run, "%lu results did not fit in 64 bits and are null",
                  (unsigned long)run->ctx.overflows);
-    kpi_run_remarks(run);
+    kpi_answer_notes(run);
     run->stat.elapsed = kp_time_monotonic() - query->started;
 }
 

@@ -153,7 +153,7 @@ static void note_damage(struct kpi_run *run)
              damage[0].file, damage[0].offset, damage[0].what);
 }
 
-void kpi_run_remarks(struct kpi_run *run)
+void kpi_answer_notes(struct kpi_run *run)
 {
     if (run->snapshot == NULL)
         return;

@@ -75,6 +75,6 @@ bool kpi_plan_reads(const struct kpi_op *op);
 /* The table that describes a planned (analyze: finished) query. */
 struct kpi_op *kpi_explain(struct kpi_run *run, const struct kpi_op *planned, bool analyze);
 /* Remarks on what the query touched: gaps, damage, kinds that were not recorded. */
-void kpi_run_remarks(struct kpi_run *run);
+void kpi_answer_notes(struct kpi_run *run);
 
 #endif
