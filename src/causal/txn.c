@@ -183,12 +183,13 @@ static bool as_number(struct kp_str id, int64_t *out)
     return id.len > 0;
 }
 
+/* Numbers are near numbers; everything else comes after them, by edit distance. */
 static uint64_t id_distance(struct kp_str a, struct kp_str b)
 {
     int64_t x, y;
     if (as_number(a, &x) && as_number(b, &y))
         return x > y ? (uint64_t)(x - y) : (uint64_t)(y - x);
-    return kp_str_distance(a, b);
+    return (uint64_t)INT64_MAX + kp_str_distance(a, b);
 }
 
 static void nearest_add(struct nearest *nearest, uint32_t *count, struct kp_str wanted,
