@@ -37,7 +37,7 @@ void kpi_demo_plan_story(struct kpi_demo_plan *out)
                                   .batch = true,
                                   /* a single CPU is needed by the driver as well */
                                   .policy = count > 1 ? "fifo" : "nice",
-                                  .batch_after = 8 * KP_MS,
+                                  .batch_after = 4 * KP_MS,
                                   .batch_ms = 735};
 }
 

@@ -114,7 +114,10 @@ kp_status kpi_demo_show(const struct kpi_demo_result *result, bool stays, int64_
     if (status != KP_OK)
         return status;
     show_fate(result, &answer);
-    status = show_query(result->dir, NULL, KPI_DEMO_CAUSES, err);
+    status = show_query(result->dir, NULL, KPI_DEMO_CAUSES_SHOWN, err);
+    if (status == KP_OK && answer.rows > KPI_DEMO_ROWS_SHOWN)
+        printf("(%u of %u rows, largest excess over the normal payments first)\n",
+               KPI_DEMO_ROWS_SHOWN, answer.rows);
     status = status == KP_OK ? show_query(result->dir, NULL, KPI_DEMO_EVIDENCE, err) : status;
     status = status == KP_OK ? show_query(result->dir, "timeline", KPI_DEMO_TIMELINE, err) : status;
     if (status == KP_OK) {
