@@ -100,6 +100,11 @@ static void note_coverage(const struct kpi_answer *answer, struct kp_rows *rows)
     else
         kpi_rows_note(rows, "coverage %d.%d %% (events may be missing in %lld ns)", permille / 10,
                       permille % 10, (long long)gap);
+    if (world->joins_lost > 0)
+        kpi_rows_note(rows,
+                      "%lld system calls, lock waits or requests around this window lack their "
+                      "begin and are not shown",
+                      (long long)world->joins_lost);
 }
 
 static void note_clocks(const struct kpi_answer *answer, struct kp_rows *rows)

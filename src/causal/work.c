@@ -97,12 +97,18 @@ static bool fill_signal(struct work_row *row)
     return row->work->group != KPI_NONE;
 }
 
+enum { GAP_JOIN_LOST = 7 }; /* catalogue: GAP_REASON */
+
 static bool fill_gap(struct work_row *row)
 {
     end_after(row, kpi_cursor_i64(row->cursor, 4));
     struct kp_str stream = kpi_cursor_str(row->cursor, 5);
     row->work->group = row->host;
     row->work->code = (int32_t)kpi_cursor_i64(row->cursor, KP_COL_CPU);
+    if (kpi_cursor_i64(row->cursor, 6) == GAP_JOIN_LOST) {
+        row->world->joins_lost += KP_MAX(kpi_cursor_i64(row->cursor, 7), 0);
+        return false;
+    }
     /* only what the timelines are made of makes them doubtful */
     return stream.len == 0 || kp_str_equal(stream, KP_STR("sched_switch")) ||
            kp_str_equal(stream, KP_STR("sched_waking"));
@@ -131,7 +137,8 @@ static const char *const reclaim_cols[] = {"ts",  "seq",       "cpu", "actor",
 static const char *const block_cols[] = {"ts",     "seq",   "cpu", "actor", "dur", "queue_dur",
                                          "sector", "bytes", "dev", "op",    NULL};
 static const char *const signal_cols[] = {"ts", "seq", "cpu", "actor", "target", "sig", NULL};
-static const char *const gap_cols[] = {"ts", "seq", "cpu", "actor", "dur", "stream", NULL};
+static const char *const gap_cols[] = {"ts",     "seq",    "cpu",   "actor", "dur",
+                                       "stream", "reason", "count", NULL};
 static const char *const quota_cols[] = {"ts",   "seq",   "cpu",           "actor",
                                          "path", "quota", "throttled_dur", NULL};
 
