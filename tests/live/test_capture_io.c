@@ -355,9 +355,8 @@ static void interrupts_add_up(void **state)
         if (rec->window != 0)
             assert_true(rec->dur <= rec->window);
     }
-    /* 200 sleeps end by the timer of CPU 0 at least, and a busy CPU ticks 100 times a second or
-     * more */
-    assert_in_range(timers, 200 + 20, (uint64_t)(end - begin) / 1000);
+    /* the sleeps end by the timer of CPU 0, at least */
+    assert_in_range(timers, 200, (uint64_t)(end - begin) / 1000);
     assert_in_range(sums, 5, 1000 + singles);
     assert_int_equal(tape.stat.lost, 0);
     tape_free(&tape);
