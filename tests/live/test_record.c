@@ -26,7 +26,8 @@
 #define NAPS 20
 
 static char dir[256];
-static char group[300]; /* cgroup of the child; empty = could not be made */
+static char group[300];   /* cgroup of the child; empty = could not be made */
+static char limited[300]; /* cgroup with a CPU quota, of the v1 cpu hierarchy; empty = none */
 static pid_t child;
 static struct kp_recorder_stat recorded;
 static uint64_t sent_spans;
@@ -82,15 +83,15 @@ static void child_main(int go)
     _exit(0);
 }
 
-/* The unified hierarchy's mount, wherever it is. */
-static bool unified_mount(char out[256])
+/* Where a cgroup hierarchy is mounted: the unified one, or v1 cpu. */
+static bool find_mount(const char *kind, const char *option, char out[256])
 {
     char line[1024];
     bool found = false;
     FILE *file = fopen("/proc/self/mountinfo", "re");
     while (file != NULL && !found && fgets(line, sizeof(line), file) != NULL)
-        found =
-            strstr(line, " - cgroup2 ") != NULL && sscanf(line, "%*s %*s %*s %*s %255s", out) == 1;
+        found = strstr(line, kind) != NULL && strstr(line, option) != NULL &&
+                sscanf(line, "%*s %*s %*s %*s %255s", out) == 1;
     if (file != NULL)
         fclose(file);
     return found;
@@ -100,11 +101,25 @@ static void make_group(void)
 {
     char mount[256];
     group[0] = '\0';
-    if (!unified_mount(mount))
+    if (!find_mount(" - cgroup2 ", "", mount))
         return;
     snprintf(group, sizeof(group), "%s/kp-test-%d", mount, getpid());
     if (mkdir(group, 0755) != 0)
         group[0] = '\0';
+}
+
+static void make_limited(void)
+{
+    char mount[256], file[350];
+    limited[0] = '\0';
+    if (!find_mount(" - cgroup ", ",cpu\n", mount) && !find_mount(" - cgroup ", ",cpu,", mount))
+        return;
+    snprintf(limited, sizeof(limited), "%s/kp-test-%d", mount, getpid());
+    snprintf(file, sizeof(file), "%s/cpu.cfs_quota_us", limited);
+    if (mkdir(limited, 0755) == 0 && write_text(file, "50000"))
+        return;
+    rmdir(limited);
+    limited[0] = '\0';
 }
 
 static void send_span(struct kp_store *store, uint32_t pid)
@@ -163,6 +178,7 @@ static int set_up(void **state)
     if (mkdtemp(dir) == NULL || pipe(go) != 0)
         return -1;
     make_group();
+    make_limited();
     child = fork();
     if (child == 0) {
         close(go[1]);
@@ -190,6 +206,8 @@ static int tear_down(void **state)
     (void)state;
     if (group[0] != '\0')
         rmdir(group);
+    if (limited[0] != '\0')
+        rmdir(limited);
     return nftw(dir, remove_one, 16, FTW_DEPTH | FTW_PHYS);
 }
 
@@ -338,6 +356,28 @@ static void the_span_is_of_the_same_thread(void **state)
     read_close(&reading);
 }
 
+static void quotas_are_sampled(void **state)
+{
+    (void)state;
+    static const char *const cols[] = {"path", "quota", "period", "periods", NULL};
+    struct reading reading;
+    uint32_t samples = 0;
+    if (limited[0] == '\0') {
+        print_message("no v1 cpu hierarchy to limit a group in\n");
+        skip();
+    }
+    read_open(&reading, "cgroup_stat", cols);
+    while (read_next(&reading)) {
+        if (!text_is(&reading, 0, strrchr(limited, '/')))
+            continue;
+        samples++;
+        assert_int_equal(number(&reading, 1), 50 * KP_MS);
+        assert_int_equal(number(&reading, 2), 100 * KP_MS);
+    }
+    read_close(&reading);
+    assert_in_range(samples, 1, 10);
+}
+
 static void the_recording_tells_of_itself(void **state)
 {
     (void)state;
@@ -381,6 +421,7 @@ int main(void)
         cmocka_unit_test(switches_carry_the_names_of_their_time),
         cmocka_unit_test(the_life_of_the_grandchild_is_there),
         cmocka_unit_test(the_span_is_of_the_same_thread),
+        cmocka_unit_test(quotas_are_sampled),
         cmocka_unit_test(the_recording_tells_of_itself),
     };
     return cmocka_run_group_tests(tests, set_up, tear_down);
