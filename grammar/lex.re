@@ -6,7 +6,6 @@
  */
 #include "base/assert.h"
 #include "build/gen/query.h"
-#include "base/assert.h"
 #include "query/parse.h"
 
 #define YYCTYPE unsigned char

@@ -93,8 +93,11 @@ int kpi_bind_find(struct kpi_bind *bind, struct kp_str name, struct kpi_place pl
         kpi_hint(bind->ctx, "did you mean '%.*s'?", (int)nearest.best.len, nearest.best.ptr);
     else if (bind->schema != NULL && bind->schema->count > 0)
         hint_columns(bind);
+    else if (bind->aggregates != NULL)
+        kpi_hint(bind->ctx, "summarize sees aggregates and what stands after `by`; compute further "
+                            "with | extend");
     else
-        kpi_hint(bind->ctx, "no table is in reach here: write a value, or name it with let");
+        kpi_hint(bind->ctx, "a constant is needed here: write a value, or name it with let");
     return -1;
 }
 

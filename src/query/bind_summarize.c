@@ -42,9 +42,10 @@ static struct kp_str aggregate_name(struct kpi_bind *bind, struct kp_str call,
                                                                                : KP_STR(""));
     if (kp_str_equal(call, KP_STR("take_any")) && first != NULL && first->kind == KPI_NODE_NAME)
         return first->name;
-    if (kp_str_equal(call, KP_STR("make_list")) || kp_str_equal(call, KP_STR("make_set")))
-        name = text_of(bind,
-                       kp_str_equal(call, KP_STR("make_list")) ? KP_STR("list") : KP_STR("set"),
+    bool list = kp_str_equal(call, KP_STR("make_list")) || kp_str_equal(call, KP_STR("make_list_if"));
+    bool set = kp_str_equal(call, KP_STR("make_set")) || kp_str_equal(call, KP_STR("make_set_if"));
+    if (list || set)
+        name = text_of(bind, list ? KP_STR("list") : KP_STR("set"),
                        first != NULL && first->kind == KPI_NODE_NAME ? first->name : KP_STR(""));
     return suffix.len == 0 ? name : text_of(bind, name, suffix);
 }

@@ -67,6 +67,8 @@ static kp_status prepare(struct kp_query *query)
     query->root = op;
     if (statement->analyze)
         query->analyzed = op;
+    if (statement->explain && !statement->analyze)
+        memset(run->streams, 0, sizeof(run->streams)); /* nothing is read */
     if (statement->explain)
         query->root = kpi_explain(run, statement->analyze ? NULL : op, statement->analyze);
     for (uint32_t i = 0; query->root != NULL && i < query->root->schema.count; i++)
@@ -170,8 +172,8 @@ static void finish(struct kp_query *query)
     query->ended = true;
     close_tree(query->root);
     if (run->ctx.overflows > 0)
-        kpi_note(run, "%lu results did not fit in 64 bits and are null",
-                 (unsigned long)run->ctx.overflows);
+        kpi_note(run, "%lu result%s did not fit in 64 bits: null",
+                 (unsigned long)run->ctx.overflows, run->ctx.overflows == 1 ? "" : "s");
     kpi_answer_notes(run);
     run->stat.elapsed = kp_time_monotonic() - query->started;
 }

@@ -4,6 +4,7 @@
  * events that were not recorded, and files that could not be read.
  */
 #include <inttypes.h>
+#include <stdio.h>
 
 #include "query/plan.h"
 
@@ -92,8 +93,11 @@ static void note_gaps(struct kpi_run *run)
     char from[KP_TIME_TEXT_MAX], to[KP_TIME_TEXT_MAX];
     kp_time_format(sum.from, from);
     kp_time_format(sum.to, to);
-    kpi_note(run, "%" PRIu64 " gaps: %" PRIu64 " events%s lost between %s and %s", sum.gaps,
-             sum.events, sum.unknown ? " and an unknown number more" : "", from, to);
+    char events[64] = "an unknown number of";
+    if (sum.events > 0)
+        snprintf(events, sizeof(events), "%s%" PRIu64, sum.unknown ? "more than " : "", sum.events);
+    kpi_note(run, "%" PRIu64 " gap%s: %s events lost between %s and %s", sum.gaps,
+             sum.gaps == 1 ? "" : "s", events, from, to);
 }
 
 /* --- kinds that were off --- */
@@ -149,8 +153,8 @@ static void note_damage(struct kpi_run *run)
     uint32_t count = kp_snapshot_damage(run->snapshot, &damage);
     if (count == 0)
         return;
-    kpi_note(run, "%u damaged places were skipped, the first in %s at byte %" PRIu64 ": %s", count,
-             damage[0].file, damage[0].offset, damage[0].what);
+    kpi_note(run, "damage was skipped in %u place%s, first in %s at byte %" PRIu64 ": %s", count,
+             count == 1 ? "" : "s", damage[0].file, damage[0].offset, damage[0].what);
 }
 
 void kpi_answer_notes(struct kpi_run *run)

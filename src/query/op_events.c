@@ -184,8 +184,14 @@ static void value_text(const struct kp_stored_column *stored, const struct kp_ve
     }
     struct kp_str name = stored->type == KP_TYPE_ENUM ? kp_enum_name(stored, vec->i64[row])
                                                       : (struct kp_str){NULL, 0};
+    char span[KP_DUR_TEXT_MAX];
+    kp_dur_format_exact(vec->i64[row], span);
     if (name.ptr != NULL)
         kp_buf_str(out, name);
+    else if (stored->type == KP_TYPE_DUR)
+        kp_buf_text(out, span);
+    else if (stored->type == KP_TYPE_BOOL)
+        kp_buf_text(out, "true");
     else if (stored->unit == KP_UNIT_HEX)
         kp_buf_printf(out, "0x%" PRIx64, (uint64_t)vec->i64[row]);
     else
@@ -198,11 +204,13 @@ static struct kp_str detail_of(struct events_op *op, const struct lane *lane, ui
     kp_buf_clear(text);
     for (uint32_t i = 0; i < lane->detail_count; i++) {
         const struct kp_query_column *column = &lane->stream->columns[lane->detail_columns[i]];
-        if (column->ref.attr == KP_ATTR_START)
+        const struct kp_stored_column *stored = &lane->stream->stored[column->ref.stored];
+        const struct kp_vec *vec = &lane->batch->cols[lane->detail_first + i];
+        bool off = stored->type == KP_TYPE_BOOL && vec->i64[row] == 0; /* flags show when set */
+        if (column->ref.attr == KP_ATTR_START || off)
             continue;
         kp_buf_printf(text, "%s%s=", text->size > 0 ? " " : "", column->name);
-        const struct kp_stored_column *stored = &lane->stream->stored[column->ref.stored];
-        value_text(stored, &lane->batch->cols[lane->detail_first + i], row, text);
+        value_text(stored, vec, row, text);
     }
     char *copy = kpi_scratch(&op->base.eval, text->size + 1);
     if (copy == NULL || text->failed)

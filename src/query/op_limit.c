@@ -47,7 +47,8 @@ static kp_status limit_next(struct kpi_op *base, const struct kp_batch **out)
 
 static void limit_describe(const struct kpi_op *base, struct kp_buf *out)
 {
-    kp_buf_printf(out, "%" PRIu64 " rows", ((const struct limit_op *)base)->rows_max);
+    uint64_t rows = ((const struct limit_op *)base)->rows_max;
+    kp_buf_printf(out, "%" PRIu64 " row%s", rows, rows == 1 ? "" : "s");
 }
 
 static const struct kpi_op_class limit_class = {"take", limit_open, limit_next,

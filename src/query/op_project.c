@@ -52,7 +52,8 @@ static void project_describe(const struct kpi_op *base, struct kp_buf *out)
 {
     const struct project_op *op = (const struct project_op *)base;
     bool first = true, extend = strcmp(op->word, "extend") == 0;
-    kp_buf_printf(out, "%s: ", op->word);
+    if (strcmp(op->word, base->class->name) != 0)
+        kp_buf_printf(out, "%s: ", op->word);
     for (uint32_t i = 0; i < base->schema.count; i++) {
         const struct kpi_expr *expr = op->exprs[i];
         const struct kp_field *field = &base->schema.fields[i];

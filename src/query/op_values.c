@@ -31,7 +31,8 @@ static kp_status values_next(struct kpi_op *base, const struct kp_batch **out)
 
 static void values_describe(const struct kpi_op *base, struct kp_buf *out)
 {
-    kp_buf_printf(out, "%u rows", ((const struct values_op *)base)->rows.rows);
+    uint32_t rows = ((const struct values_op *)base)->rows.rows;
+    kp_buf_printf(out, "%u row%s", rows, rows == 1 ? "" : "s");
 }
 
 struct kpi_op *kpi_op_values(struct kpi_run *run, const char *name, const struct kp_field *fields,

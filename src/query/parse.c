@@ -320,8 +320,12 @@ struct kpi_statement *kpi_parse(struct kpi_ctx *ctx)
         return NULL;
     }
     struct kpi_token token;
+    struct kpi_place end = {0}; /* after the last token: where a text that ends too early ends */
     do {
         read_token(&driver, &token);
+        if (token.code == 0)
+            token.place = end;
+        end = (struct kpi_place){token.place.at + token.place.len, 1};
         if (token.code < 0 || ctx->status != KP_OK)
             break;
         kpi_parser(driver.parser, token.code, token, &driver.parse);

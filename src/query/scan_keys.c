@@ -134,8 +134,14 @@ void kpi_scan_keys_text(const struct kpi_scan_keys *keys, const struct kp_stream
                 stream->columns[c].ref.attr == key->column.attr)
                 name = stream->columns[c].name;
         kp_buf_printf(out, "%s%s in (", k == 0 ? " keys " : ", ", name);
+        const struct kp_stored_column *stored = &stream->stored[key->column.stored];
         for (uint32_t i = 0; i < key->count; i++) {
-            if (key->strs != NULL)
+            struct kp_str known = {NULL, 0};
+            if (stored->type == KP_TYPE_ENUM && key->numbers != NULL)
+                known = kp_enum_name(stored, key->numbers[i]);
+            if (known.ptr != NULL)
+                kp_buf_printf(out, "%s'%.*s'", i > 0 ? ", " : "", (int)known.len, known.ptr);
+            else if (key->strs != NULL)
                 kp_buf_printf(out, "%s'%.*s'", i > 0 ? ", " : "", (int)key->strs[i].len,
                               key->strs[i].ptr);
             else

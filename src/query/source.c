@@ -144,8 +144,16 @@ static bool add_cells(struct kpi_bind *bind, struct kpi_op *op, const struct kpi
         if (expr == NULL)
             return false;
         enum kp_type type = op->schema.fields[i % cols].type;
-        if (kpi_func_cast(expr->type, type) == NULL && type == KP_TYPE_DYN)
-            expr->type = expr->value.type = expr->type == KP_TYPE_STR ? type : expr->type;
+        if (type == KP_TYPE_DYN && expr->type == KP_TYPE_STR)
+            expr->type = expr->value.type = type;
+        bool fits = expr->type == type || expr->type == KP_TYPE_NULL ||
+                    (expr->type == KP_TYPE_I64 && type == KP_TYPE_F64);
+        if (!fits) {
+            kpi_fail(bind->ctx, KP_INVALID, expr->place, "a %s does not fit column '%.*s' (%s)",
+                     kp_type_name(expr->type), (int)op->schema.fields[i % cols].name.len,
+                     op->schema.fields[i % cols].name.ptr, kp_type_name(type));
+            return false;
+        }
         expr = kpi_bind_cast(bind, expr, type);
         if (expr == NULL || !kpi_op_values_add(op, expr->value))
             return false;
