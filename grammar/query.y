@@ -221,6 +221,11 @@ items(A) ::= items(L) COMMA item(I). { A = kpi_items_add(L, I); }
 item(A) ::= expr(E). { A = kpi_item_new(parse->ctx, NULL, E); }
 item(A) ::= IDENT(N) ASSIGN expr(E). { A = kpi_item_new(parse->ctx, &N, E); }
 
+item(A) ::= LBRACKET STRING(N) RBRACKET ASSIGN expr(E). {
+    N.text = N.value.str;
+    A = kpi_item_new(parse->ctx, &N, E);
+}
+
 keys(A) ::= key(I). { A = kpi_items_add((struct kpi_items){0}, I); }
 keys(A) ::= keys(L) COMMA key(I). { A = kpi_items_add(L, I); }
 key(A) ::= expr(E) direction(D) nulls(N). {

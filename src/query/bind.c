@@ -371,7 +371,8 @@ static struct kpi_expr *bind_call(struct kpi_bind *bind, const struct kpi_node *
 {
     struct kpi_expr *args[KPI_ARGS_MAX];
     struct kp_str name = canonical(node->name);
-    if (kp_str_equal(name, KP_STR("case")) && node->args_count >= 3 && node->args_count % 2 == 1)
+    bool pairs = kp_str_equal(name, KP_STR("case")) && node->args_count % 2 == 1;
+    if (pairs && node->args_count >= 3 && node->args_count <= KPI_DEPTH_MAX)
         return bind_case(bind, node, 0);
     if (!kpi_func_known(bind->ctx, name, node->place))
         return NULL;

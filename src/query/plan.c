@@ -64,11 +64,13 @@ static bool push_comparison(struct kpi_op *source, const struct kpi_expr *expr)
 static bool push_between(struct kpi_op *source, const struct kpi_expr *expr)
 {
     const struct kpi_value *values = constants(source->run, expr->args + 1, 2);
-    if (values == NULL || expr->args[0]->type != KP_TYPE_TIME ||
-        expr->args[2]->type != KP_TYPE_TIME)
+    if (values == NULL || expr->args[0]->type != KP_TYPE_TIME)
+        return false;
+    struct kpi_value end = values[1]; /* an instant, or how long after the beginning */
+    if (end.type == KP_TYPE_DUR && __builtin_add_overflow(end.i64, values[0].i64, &end.i64))
         return false;
     bool low = push_values(source, expr->args[0]->column, '>', &values[0], 1);
-    return push_values(source, expr->args[0]->column, '<', &values[1], 1) && low;
+    return push_values(source, expr->args[0]->column, '<', &end, 1) && low;
 }
 
 /* A bool column by itself, or not(column). */
