@@ -288,8 +288,8 @@ int kpi_shell(struct kpi_session *session)
     struct kp_error err = {0};
     char path[600];
     session->interactive = true;
-    kp_status status = kpi_lineedit_open(history_path(path, sizeof(path)) ? path : NULL, complete,
-                                         NULL, &shell.edit);
+    const char *history = history_path(path, sizeof(path)) ? path : NULL;
+    kp_status status = kpi_lineedit_open(history, &kpi_cancel, complete, NULL, &shell.edit);
     if (status != KP_OK) {
         kp_error_set(&err, status, "cannot open the line editor");
         return kpi_tool_fail(&err, (struct kp_str){NULL, 0});

@@ -9,10 +9,15 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <histedit.h>
+#include <poll.h>
+#include <pthread.h>
+#include <signal.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/stat.h>
 #include <unistd.h>
+#include <wchar.h>
 
 #include "base/assert.h"
 
@@ -22,6 +27,7 @@
 
 struct kpi_lineedit {
     EditLine *el;
+    const _Atomic bool *interrupted;
     History *history;
     char *path;
     const char *prompt;
@@ -43,6 +49,40 @@ static char *give_prompt(EditLine *el)
     el_get(el, EL_CLIENTDATA, &edit);
     snprintf(text, sizeof(text), "%s", edit->prompt);
     return text;
+}
+
+/* Waits for one character. Ctrl-C may come at any instant: it is blocked except inside ppoll, so
+ * that one that comes just before the wait ends the wait too. */
+static int get_char(EditLine *el, wchar_t *out)
+{
+    struct kpi_lineedit *edit = NULL;
+    sigset_t interrupt, before;
+    mbstate_t state = {0};
+    int result = 0;
+    el_get(el, EL_CLIENTDATA, &edit);
+    sigemptyset(&interrupt);
+    sigaddset(&interrupt, SIGINT);
+    pthread_sigmask(SIG_BLOCK, &interrupt, &before);
+    while (result == 0) {
+        struct pollfd in = {.fd = STDIN_FILENO, .events = POLLIN};
+        char byte = 0;
+        int ready = atomic_load(edit->interrupted) ? -1 : ppoll(&in, 1, NULL, &before);
+        if (ready < 0 && !atomic_load(edit->interrupted))
+            continue; /* another signal: the window, a return to the foreground */
+        ssize_t got = ready < 0 ? -1 : read(STDIN_FILENO, &byte, 1);
+        if (got <= 0) {
+            errno = ready < 0 ? EINTR : errno;
+            result = got == 0 ? -2 : -1;
+            break;
+        }
+        size_t length = mbrtowc(out, &byte, 1, &state);
+        if (length == (size_t)-1)
+            memset(&state, 0, sizeof(state)); /* not a character of this locale: dropped */
+        else if (length != (size_t)-2)
+            result = 1;
+    }
+    pthread_sigmask(SIG_SETMASK, &before, NULL);
+    return result == -2 ? 0 : result;
 }
 
 /* --- completion --- */
@@ -160,12 +200,13 @@ static void load_history(struct kpi_lineedit *edit, const char *path)
     history(edit->history, &event, H_LOAD, path);
 }
 
-kp_status kpi_lineedit_open(const char *history_path, kpi_complete_fn complete, void *ctx,
-                            struct kpi_lineedit **out)
+kp_status kpi_lineedit_open(const char *history_path, const _Atomic bool *interrupted,
+                            kpi_complete_fn complete, void *ctx, struct kpi_lineedit **out)
 {
     struct kpi_lineedit *edit = calloc(1, sizeof(*edit));
     if (edit == NULL)
         return KP_NO_MEMORY;
+    edit->interrupted = interrupted;
     edit->complete = complete;
     edit->ctx = ctx;
     edit->prompt = "";
@@ -176,6 +217,8 @@ kp_status kpi_lineedit_open(const char *history_path, kpi_complete_fn complete, 
     }
     el_set(edit->el, EL_CLIENTDATA, edit);
     el_set(edit->el, EL_PROMPT, give_prompt);
+    el_set(edit->el, EL_GETCFN, get_char);
+    el_set(edit->el, EL_SIGNAL, 1); /* Ctrl-Z and back */
     el_set(edit->el, EL_EDITOR, "emacs");
     el_set(edit->el, EL_ADDFN, "kp-complete", "complete a name", on_tab);
     el_set(edit->el, EL_BIND, "^I", "kp-complete", NULL);
@@ -207,11 +250,11 @@ kp_status kpi_lineedit_read(struct kpi_lineedit *edit, const char *prompt, struc
     edit->prompt = prompt;
     edit->before = before;
     kp_buf_clear(out);
-    el_resize(edit->el); /* the window may have changed while a query ran */
-    errno = 0;
+    el_resize(edit->el);               /* the window may have changed while a query ran */
+    el_set(edit->el, EL_PREP_TERM, 1); /* before the prompt: who sees it may type */
     const char *line = el_gets(edit->el, &length);
     if (line == NULL || length <= 0) {
-        bool interrupted = errno == EINTR;
+        bool interrupted = atomic_load(edit->interrupted);
         if (interrupted) {
             el_set(edit->el, EL_PREP_TERM, 0); /* leave the half-typed line and its mode behind */
             el_reset(edit->el);

@@ -15,9 +15,9 @@ typedef void (*kpi_complete_fn)(void *ctx, struct kp_str text, uint32_t at,
                                 void *each_ctx);
 
 /* Opens the terminal's editor. history_path may be NULL (no history kept); the file is made with
- * mode 0600. */
-kp_status kpi_lineedit_open(const char *history_path, kpi_complete_fn complete, void *ctx,
-                            struct kpi_lineedit **out) KP_MUST;
+ * mode 0600. *interrupted is what the handler of SIGINT sets; the caller clears it. */
+kp_status kpi_lineedit_open(const char *history_path, const _Atomic bool *interrupted,
+                            kpi_complete_fn complete, void *ctx, struct kpi_lineedit **out) KP_MUST;
 void kpi_lineedit_close(struct kpi_lineedit *edit);
 /* One line into out (cleared first, no line end). END: Ctrl-D on an empty line; CANCELLED: Ctrl-C.
  * before: the lines of the unfinished statement so far, for completion. */

@@ -103,7 +103,7 @@ def test_otlp(kpd):
     status, body, _ = send(kpd, gzip.compress(request(span(2)).encode()), Content_Encoding="gzip")
     check(status == 200 and count_spans(kpd) == 2, "a gzip body", body)
     pieces = [request(span(3)).encode()[i:i + 50] for i in range(0, 10**4, 50)]
-    status, body, _ = send(kpd, (p for p in pieces if p), Transfer_Encoding="chunked")
+    status, body, _ = send(kpd, (p for p in pieces if p))
     check(status == 200 and count_spans(kpd) == 3, "a chunked body", body)
     check(send(kpd, "{}")[0] == 200, "an empty request is a success")
     status, body, _ = send(kpd, request(span(4), span(5, trace="00" * 16)))
@@ -126,7 +126,7 @@ def test_otlp_refusals(kpd):
     status, text, _ = send(kpd, bomb, Content_Encoding="gzip")
     check(status == 413 and json.loads(text)["code"] == 8, "413 after inflation", text)
     chunks = (b" " * (1 << 20) for _ in range(65))
-    status, text, _ = send(kpd, chunks, Transfer_Encoding="chunked")
+    status, text, _ = send(kpd, chunks)
     check(status == 413 and json.loads(text)["code"] == 8, "413 for a long chunked body", text)
     for path in ("/v1/metrics", "/v1/logs"):
         status, text, _ = ask(kpd.otlp, "POST", path, "{}", {"Content-Type": "application/json"})
@@ -137,7 +137,7 @@ def test_otlp_refusals(kpd):
 
 
 def test_query(kpd):
-    status, body = query(kpd, "spans | sort by start | project name, dur", format="csv")
+    status, body = query(kpd, "spans | sort by start asc | project name, dur", format="csv")
     check(status == 200 and body.split("\r\n")[1] == "step 1,1000", "CSV over HTTP", body)
     status, body, _ = ask(kpd.api, "GET", "/api/query?q=spans+%7C+count&format=ndjson")
     check(status == 200 and list(json.loads(body).values()) == [4], "GET with parameters", body)
@@ -160,7 +160,7 @@ def kpq(target, text, *flags):
 
 
 def test_kpq_against_it(kpd, data):
-    text = "spans | sort by start | project start, name, dur"
+    text = "spans | sort by start asc | project start, name, dur"
     here = kpq(data, text)
     for target in (f"http://127.0.0.1:{kpd.api}", f"http://127.0.0.1:{kpd.api}/",
                    f"unix:{data}/kpd.sock"):

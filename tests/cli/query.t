@@ -1,7 +1,7 @@
 # kpq DIR: formats, exit codes and every message for bad input.
 
 NAME a table
-RUN kpq $DATA -c 'spans | sort by start | project service, name, dur'
+RUN kpq $DATA -c 'spans | sort by start asc | project service, name, dur'
 EXPECT service
 EXPECT payment-handler  POST /pay  802.000 ms
 EXPECT ledger           append      52.000 ms
@@ -16,7 +16,7 @@ RUN kpq $DATA -c 'spans | count' -F json | python3 -c 'import json,sys; d = json
 EXPECT rows [[2]] of 1
 
 NAME NDJSON is a document a line
-RUN kpq $DATA -c 'spans | sort by start | project name, dur' --format ndjson | python3 -c 'import json,sys; print([json.loads(l)["dur"] for l in sys.stdin])'
+RUN kpq $DATA -c 'spans | sort by start asc | project name, dur' --format ndjson | python3 -c 'import json,sys; print([json.loads(l)["dur"] for l in sys.stdin])'
 EXPECT [802000000, 52000000]
 
 NAME line protocol
@@ -24,7 +24,7 @@ RUN kpq $DATA -c 'spans | where service == "ledger" | project ts, service, dur, 
 EXPECT spans,service=ledger dur_ns=52000000i,name="append" 1795405620152000001
 
 NAME a timeline
-RUN kpq $DATA -c 'spans | sort by start' --format timeline
+RUN kpq $DATA -c 'spans | sort by start asc' --format timeline
 EXPECT axis: 802.000 ms from 2026-11-23T03:47:00.000000000Z
 EXPECT +100,000,001 ns    52.000 ms
 

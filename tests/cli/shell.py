@@ -116,10 +116,10 @@ with tempfile.TemporaryDirectory() as state:
     shell.type("\x1b[A")
     shell.expect("clock | wherre x")
     shell.type("\x1b[A\x1b[A\n")
-    shell.expect("take 1;")
+    shell.expect("project cpu, bound")
     shell.expect("read)")
     shell.expect("kpq> ")
-    check(True, "a statement of two lines is one history entry")
+    check(True, "a statement of three lines is one history entry")
 
     shell.type("sched_sw\t")
     shell.expect("sched_switch")
