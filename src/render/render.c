@@ -6,6 +6,7 @@
  */
 #include "render/render_int.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 
 #include "base/assert.h"
@@ -63,7 +64,7 @@ kp_status kp_render_open(enum kp_format format, const struct kp_schema *schema, 
     kp_arena_init(&render->arena, 0);
     render->format = formats[format];
     render->schema = schema;
-    render->name = name;
+    snprintf(render->name, sizeof(render->name), "%s", name);
     render->term = *term;
     render->write = write;
     render->ctx = ctx;

@@ -39,7 +39,7 @@ struct kp_render; /* one rendering in progress */
 /* Where text goes; returns false when the reader is gone (closed pipe): rendering stops quietly. */
 typedef bool (*kp_write_fn)(void *ctx, const char *text, size_t size);
 
-/* name for line protocol's measurement ("causes"); schema must outlive the rendering.
+/* name for line protocol's measurement ("causes"), copied; schema must outlive the rendering.
  * INVALID: this format cannot show this schema (timeline without start and dur). */
 kp_status kp_render_open(enum kp_format format, const struct kp_schema *schema, const char *name,
                          const struct kp_term *term, kp_write_fn write, void *ctx,

@@ -22,7 +22,7 @@ struct kpi_format {
 struct kp_render {
     const struct kpi_format *format;
     const struct kp_schema *schema;
-    const char *name;
+    char name[KP_RENDER_NAME_MAX];
     struct kp_term term;
     kp_write_fn write;
     void *ctx;

@@ -165,8 +165,10 @@ def test_kpq_against_it(kpd, data):
     for target in (f"http://127.0.0.1:{kpd.api}", f"http://127.0.0.1:{kpd.api}/",
                    f"unix:{data}/kpd.sock"):
         for flags in ((), ("--format", "json"), ("--format", "line"), ("--format", "timeline")):
-            check(kpq(target, text, *flags) == kpq(data, text, *flags),
-                  f"{target.split(':')[0]} {' '.join(flags)} and the directory give the same")
+            there, beside = kpq(target, text, *flags), kpq(data, text, *flags)
+            check(there == beside,
+                  f"{target.split(':')[0]} {' '.join(flags)} and the directory give the same",
+                  f"{there}\n{beside}")
     check(here[0] == 0 and "step 1" in here[1], "a directory is read beside the running kpd")
     wrong = "spans |\n where servce == 1"
     check(kpq(f"unix:{data}/kpd.sock", wrong) == kpq(data, wrong), "and the same error and caret")
