@@ -16,8 +16,8 @@
 #include "render/render_int.h"
 
 #define ROWS_MAX     4096
-#define LABEL_MAX    44
-#define WIDTH_PIPE   110 /* drawing width where there is no terminal */
+#define LABEL_MAX    60
+#define WIDTH_PIPE   140 /* drawing width where there is no terminal */
 #define BAR_MIN      16
 #define SIDE_COLUMNS 34 /* the two numbers right of the bar */
 
@@ -84,6 +84,13 @@ static void add_who(struct timeline *line, const struct kp_batch *batch, uint32_
         kp_buf_printf(&line->label_text, "(%" PRId64 ")", batch->cols[pid].i64[row]);
 }
 
+/* The thread kept itself busy: naming it twice says nothing. */
+static bool own_fault(const struct timeline *line, const struct kp_batch *batch, uint32_t row)
+{
+    return shown(batch, line->pid, row) && shown(batch, line->culprit_pid, row) &&
+           batch->cols[line->pid].i64[row] == batch->cols[line->culprit_pid].i64[row];
+}
+
 static struct kp_str make_label(struct kp_render *render, const struct kp_batch *batch,
                                 uint32_t row)
 {
@@ -98,7 +105,7 @@ static struct kp_str make_label(struct kp_render *render, const struct kp_batch 
         bool comm = strcmp(label_names[i], "comm") == 0;
         add_who(line, batch, row, column, comm ? line->pid : -1);
     }
-    if (shown(batch, line->culprit_comm, row) &&
+    if (shown(batch, line->culprit_comm, row) && !own_fault(line, batch, row) &&
         kp_vec_str(&batch->cols[line->culprit_comm], row).len > 0) {
         kp_buf_text(&line->label_text, " <- ");
         add_who(line, batch, row, line->culprit_comm, line->culprit_pid);
@@ -146,9 +153,9 @@ static struct axis find_axis(const struct kp_render *render)
         to = KP_MAX(to, bar->start + bar->dur);
         axis.label = KP_MAX(axis.label, kpi_text_width(bar->label));
     }
-    axis.label = KP_MIN(axis.label, LABEL_MAX);
-    axis.length = KP_MAX(to - axis.from, 1);
     uint32_t width = render->term.width > 0 ? render->term.width : WIDTH_PIPE;
+    axis.label = KP_MIN(axis.label, KP_MIN(LABEL_MAX, KP_MAX(width * 2 / 5, BAR_MIN)));
+    axis.length = KP_MAX(to - axis.from, 1);
     uint32_t taken = axis.label + SIDE_COLUMNS + 6;
     axis.columns = width > taken + BAR_MIN ? width - taken : BAR_MIN;
     return axis;

@@ -88,6 +88,8 @@ void kp_value_text(const struct kp_field *field, const struct kp_vec *vec, uint3
         break;
     case KP_TYPE_F64:
         text_f64(out, vec->f64[row], exact);
+        if (!exact && field->unit == KP_UNIT_PERCENT)
+            kp_buf_text(out, " %");
         break;
     case KP_TYPE_TIME:
         text_time(out, vec->i64[row]);

@@ -68,6 +68,9 @@ static void floats_read_back(void **state)
     double tenth = 0.1;
     struct kp_vec vec = {.type = KP_TYPE_F64, .f64 = &tenth};
     expect_text(&field, &vec, true, "0.1");
+    field.unit = KP_UNIT_PERCENT;
+    expect_text(&field, &vec, true, "0.1");
+    expect_text(&field, &vec, false, "0.1 %");
 }
 
 static void durations_for_people_and_machines(void **state)
