@@ -57,7 +57,7 @@ void kpi_demo_plan_draw(uint64_t seed, uint32_t run, bool batch, struct kpi_demo
     plan.cpu = count == 0 ? 0 : cpus[draw(&state, 0, count - 1)];
     plan.legs = draw(&state, 3, 8);
     plan.last_legs = plan.legs;
-    plan.policy = draw(&state, 0, 1) == 0 || count < 2 ? "nice" : "fifo";
+    plan.policy = draw(&state, 0, 2) == 0 || count < 2 ? "nice" : "fifo";
     plan.batch_after = draw(&state, 1000, plan.legs * 6000) * KP_US;
     plan.batch_ms = draw(&state, 200, 900);
     plan.neighbours = draw(&state, 0, KPI_DEMO_LOADS);
