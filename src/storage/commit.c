@@ -102,7 +102,7 @@ static void lost_add(struct kp_store *store, uint64_t first, uint64_t last, kp_s
 static void commit_lost(struct kp_store *store, const struct kpi_fill *fill, kp_status why,
                         int64_t now)
 {
-    uint64_t rows = fill->rows - fill->gap_rows;
+    uint64_t rows = fill->rows - (fill->gap_count > 0); /* that row is made anew */
     if (store->loss_rows == 0 && rows > 0) {
         store->loss_from = fill->ts_min;
         store->loss_to = fill->ts_max;
@@ -122,7 +122,6 @@ static void commit_lost(struct kp_store *store, const struct kpi_fill *fill, kp_
 static void commit_done(struct kp_store *store, const struct kpi_fill *fill, int64_t now)
 {
     store->durable = kpi_wal_sequence(store->wal);
-    store->durable_hash = kpi_wal_hash(store->wal);
     store->stat.commits++;
     store->stat.commit_bytes += fill->payload;
     store->stat.rows_durable += fill->rows - fill->gap_rows;

@@ -618,8 +618,9 @@ static struct inode *inode_copy(const struct inode *from)
     image_copy(&to->seen, &from->seen);
     image_copy(&to->durable, &from->durable);
     inode_dirty(to, 0, 0);
-    if (to->dirty_count != 0)
-        memcpy(to->dirty, from->dirty, KP_MIN(to->dirty_count, from->dirty_count));
+    size_t known = KP_MIN(to->dirty_count, from->dirty_count);
+    if (known != 0)
+        memcpy(to->dirty, from->dirty, known);
     return to;
 }
 

@@ -8,6 +8,7 @@
 
 #include <errno.h>
 #include <pthread.h>
+#include <signal.h>
 #include <stdlib.h>
 #include <unistd.h>
 
@@ -84,6 +85,18 @@ static void threads_queue_close(struct kp_io_queue *queue)
     free(queue);
 }
 
+/* Signals are for the program's own threads. */
+static void workers_start(struct kp_io_queue *queue, unsigned wanted)
+{
+    sigset_t all, before;
+    sigfillset(&all);
+    pthread_sigmask(SIG_SETMASK, &all, &before);
+    while (queue->workers_count < wanted &&
+           pthread_create(&queue->workers[queue->workers_count], NULL, worker, queue) == 0)
+        queue->workers_count++;
+    pthread_sigmask(SIG_SETMASK, &before, NULL);
+}
+
 static kp_status threads_queue_open(const struct kp_io *io, unsigned depth,
                                     struct kp_io_queue **out)
 {
@@ -97,10 +110,7 @@ static kp_status threads_queue_open(const struct kp_io *io, unsigned depth,
     pthread_mutex_init(&queue->lock, NULL);
     pthread_cond_init(&queue->work, NULL);
     pthread_cond_init(&queue->finished, NULL);
-    unsigned wanted = KP_MIN(depth, WORKERS_MAX);
-    while (queue->workers_count < wanted &&
-           pthread_create(&queue->workers[queue->workers_count], NULL, worker, queue) == 0)
-        queue->workers_count++;
+    workers_start(queue, KP_MIN(depth, WORKERS_MAX));
     if (queue->workers_count == 0) {
         threads_queue_close(queue);
         return KP_NO_MEMORY;

@@ -239,7 +239,6 @@ static void state_take(struct recovery *r)
 {
     struct kp_store *store = r->store;
     store->durable = r->end.sequence;
-    store->durable_hash = r->end.hash;
     store->sealed_through = r->manifest.sealed_through;
     store->unsealed = r->end.payload_bytes;
     store->unsealed_since = store->opts.manual ? 0 : kp_time_monotonic();
@@ -305,7 +304,6 @@ static kp_status gaps_write(struct recovery *r, struct kp_error *err)
     }
     kpi_wal_finish(store->wal, r->queue);
     store->durable = kpi_wal_sequence(store->wal);
-    store->durable_hash = kpi_wal_hash(store->wal);
     return status == KP_OK
                ? KP_OK
                : kp_error_set(err, status, "cannot write what was found damaged in %s", store->dir);

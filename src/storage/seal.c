@@ -20,12 +20,13 @@ struct sealing {
     struct kp_store *store;
     uint64_t to; /* last sequence that may be taken */
     uint64_t used;
-    uint64_t first, last;
+    uint64_t last;
     struct kp_hash128 last_hash;
     uint64_t seq_next;
     kp_time ts_last;
     struct kp_buf gaps; /* rows for damage met on the way */
     uint32_t gap_rows;
+    struct kpi_notes notes; /* of these */
     kp_status status;
 };
 
@@ -60,7 +61,7 @@ static void take_damage(void *ctx, const struct kp_damage *damage)
     if (damage->rows == 0 || kpi_notes_has(&s->store->notes, note))
         return;
     kp_status status = kpi_gap_damage(s->store, damage, s->ts_last, &s->gaps);
-    if (status == KP_OK && !kpi_notes_add(&s->store->notes, note))
+    if (status == KP_OK && !kpi_notes_add(&s->notes, note))
         status = KP_NO_MEMORY;
     if (status != KP_OK)
         s->status = status;
@@ -101,15 +102,18 @@ static kp_status segment_make(struct sealing *s)
                             NULL);
 }
 
-/* Hands the rows about damage to the committer; the seal is done again once they are durable. */
+/* Hands the rows about damage to the committer; the seal is done again once they are durable.
+ * Without room now the next try meets the same damage. */
 static void gaps_commit(struct sealing *s, int64_t now)
 {
     struct kp_store *store = s->store;
-    if (kpi_fill_add(store, &s->gaps, s->gap_rows, s->ts_last, s->ts_last, now)) {
-        store->fills[store->filling].gap_rows += s->gap_rows;
-        store->ticket_wanted = UINT64_MAX; /* no ticket of its own: whatever fills is due now */
-        pthread_cond_signal(&store->commit_work);
-    }
+    if (!kpi_fill_add(store, &s->gaps, s->gap_rows, s->ts_last, s->ts_last, now))
+        return;
+    store->fills[store->filling].gap_rows += s->gap_rows;
+    for (uint32_t i = 0; i < s->notes.count; i++)
+        if (!kpi_notes_add(&store->notes, s->notes.items[i]))
+            break; /* told again at the next try: twice is better than never */
+    pthread_cond_signal(&store->commit_work);
 }
 
 static void seal_done(struct sealing *s, int64_t now)
@@ -131,7 +135,6 @@ static void seal_done(struct sealing *s, int64_t now)
 void kpi_seal_run(struct kp_store *store, int64_t now)
 {
     struct sealing s = {.store = store, .to = store->durable, .last = store->sealed_through};
-    s.first = store->sealed_through + 1;
     store->sealing = true;
     pthread_mutex_unlock(&store->lock);
     kp_status status = records_take(&s);
@@ -150,6 +153,7 @@ void kpi_seal_run(struct kp_store *store, int64_t now)
     else
         store->seal_retry = now + SEAL_RETRY;
     kp_buf_deinit(&s.gaps);
+    free(s.notes.items);
     pthread_cond_broadcast(&store->changed);
 }
 

@@ -10,6 +10,7 @@
 #include "storage/store_int.h"
 
 #include <errno.h>
+#include <signal.h>
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
@@ -225,6 +226,7 @@ static void tick_manual(struct kp_store *store, int64_t now, bool flush)
     store->seal_forced = false;
 }
 
+/* What was appended before the call is in segments afterwards; what comes meanwhile may not be. */
 static void flush_threaded(struct kp_store *store)
 {
     uint64_t ticket = store->ticket_next - 1;
@@ -233,12 +235,14 @@ static void flush_threaded(struct kp_store *store)
         pthread_cond_signal(&store->commit_work);
         pthread_cond_wait(&store->changed, &store->lock);
     }
+    uint64_t through = store->durable;
     store->seal_retry = 0;
     store->seal_status = KP_OK;
-    store->seal_forced = store->unsealed > 0;
-    pthread_cond_signal(&store->seal_work);
-    while (store->seal_forced && store->seal_status == KP_OK)
+    while (store->sealed_through < through && store->seal_status == KP_OK) {
+        store->seal_forced = true;
+        pthread_cond_signal(&store->seal_work);
         pthread_cond_wait(&store->changed, &store->lock);
+    }
     store->seal_forced = false;
 }
 
@@ -390,6 +394,17 @@ static void threads_stop(struct kp_store *store, bool commit_made, bool seal_mad
         pthread_join(store->commit_thread, NULL);
 }
 
+/* Signals are for the program's own threads. */
+static bool thread_make(pthread_t *out, void *(*run)(void *), struct kp_store *store)
+{
+    sigset_t all, before;
+    sigfillset(&all);
+    pthread_sigmask(SIG_SETMASK, &all, &before);
+    bool made = pthread_create(out, NULL, run, store) == 0;
+    pthread_sigmask(SIG_SETMASK, &before, NULL);
+    return made;
+}
+
 static kp_status threads_start(struct kp_store *store, struct kp_error *err)
 {
     if (store->opts.manual) {
@@ -398,8 +413,8 @@ static kp_status threads_start(struct kp_store *store, struct kp_error *err)
             status = store->io->queue_open(store->io, 8, &store->seal_queue);
         return status == KP_OK ? KP_OK : kp_error_set(err, status, "no I/O queues for the store");
     }
-    bool commit = pthread_create(&store->commit_thread, NULL, kpi_commit_main, store) == 0;
-    bool seal = commit && pthread_create(&store->seal_thread, NULL, kpi_seal_main, store) == 0;
+    bool commit = thread_make(&store->commit_thread, kpi_commit_main, store);
+    bool seal = commit && thread_make(&store->seal_thread, kpi_seal_main, store);
     pthread_mutex_lock(&store->lock);
     while (seal && !store->stop && !(store->commit_started && store->seal_started))
         pthread_cond_wait(&store->changed, &store->lock);

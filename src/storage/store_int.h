@@ -82,8 +82,7 @@ struct kp_store {
     kp_time loss_from, loss_to;
     int64_t loss_retry; /* mono time */
     uint64_t durable;   /* sequence of the last durable record */
-    struct kp_hash128 durable_hash;
-    uint64_t unsealed; /* payload bytes behind sealed_through */
+    uint64_t unsealed;  /* payload bytes behind sealed_through */
     int64_t unsealed_since;
     uint64_t sealed_through;
     bool seal_forced, sealing;

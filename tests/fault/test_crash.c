@@ -205,7 +205,7 @@ static void power_may_go_at_any_moment(void **state)
     int64_t took = kp_time_monotonic() - start;
     print_message("%llu crash states in %lld ms\n", (unsigned long long)world.states,
                   (long long)(took / KP_MS));
-    assert_true(world.states > 1000);
+    assert_true(world.states > WORKLOADS * 400);
 }
 
 static void the_same_seed_writes_the_same_bytes(void **state)

@@ -143,9 +143,9 @@ static void *work(void *arg)
         uint64_t ticket = append(&feed, 1 + i % 50);
         worker->rows += 1 + i % 50;
         if (i % 7 == 0)
-            assert_int_equal(kp_store_wait(worker->store, ticket, NULL), KP_OK);
+            kp_assert(kp_store_wait(worker->store, ticket, NULL) == KP_OK);
         struct kp_actor actor = {.host = KP_STR("h"), .tid = i + 1, .pid = 1};
-        assert_int_not_equal(kp_store_actor(worker->store, &actor), KP_ACTOR_UNKNOWN);
+        kp_assert(kp_store_actor(worker->store, &actor) != KP_ACTOR_UNKNOWN);
     }
     feed_deinit(&feed);
     return NULL;
@@ -332,6 +332,42 @@ static void commits_and_seals_come_when_due(void **state)
     kp_sim_close(sim);
 }
 
+/* The log went bad after it was written: sealing tells exactly what is missing and goes on. */
+static void damage_met_while_sealing(void **state)
+{
+    (void)state;
+    struct kp_sim *sim = NULL;
+    assert_int_equal(kp_sim_open(1, &sim), KP_OK);
+    struct kp_store *store = sim_store(sim, 0);
+    struct feed feed;
+    uint64_t first, ticket;
+    size_t size;
+    feed_init(&feed, store);
+    for (uint32_t i = 0; i < 5; i++) {
+        assert_int_equal(feed_append(&feed, 10 + i, &first, &ticket), KP_OK);
+        assert_int_equal(kp_store_wait(store, ticket, NULL), KP_OK);
+    }
+    uint8_t *log = kp_sim_file(sim, "/s/wal/0000000000000001.kpw", &size);
+    assert_non_null(log);
+    log[4 * KPI_BLOCK + 200] ^= 1; /* the third record: 12 rows */
+    assert_int_equal(kp_store_tick(store, 1, true), KP_OK);
+    struct kp_store_stat stat;
+    kp_store_stat(store, &stat);
+    assert_int_equal(stat.gaps, 1);
+    assert_int_equal(stat.segments, 1);
+    feed_deinit(&feed);
+    assert_int_equal(kp_store_close(store, NULL), KP_OK);
+    assert_int_equal(kp_store_close(sim_store(sim, 0), NULL), KP_OK);
+    struct seen seen;
+    assert_int_equal(seen_read(kp_sim_io(sim), "/s", &seen), KP_OK);
+    assert_int_equal(seen.count, 60 - 12);
+    assert_int_equal(seen.gap_rows, 1);
+    assert_int_equal(seen.gap_count, 12);
+    assert_int_equal(seen.damaged, 0); /* it is behind what is sealed */
+    seen_deinit(&seen);
+    kp_sim_close(sim);
+}
+
 #define REAL(test) cmocka_unit_test_setup_teardown(test, setup, teardown)
 
 int main(void)
@@ -347,6 +383,7 @@ int main(void)
         cmocka_unit_test(full_buffers_take_nothing),
         cmocka_unit_test(a_full_log_takes_nothing),
         cmocka_unit_test(commits_and_seals_come_when_due),
+        cmocka_unit_test(damage_met_while_sealing),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
