@@ -110,7 +110,7 @@ static void cache_drop(struct kp_snapshot *snapshot, struct kpi_page *page)
 static void cache_trim(struct kp_snapshot *snapshot)
 {
     struct kpi_page *page = snapshot->oldest;
-    while (page != NULL && snapshot->cache_bytes > KPI_CACHE_BYTES) {
+    while (page != NULL && snapshot->cache_bytes > snapshot->cache_limit) {
         struct kpi_page *newer = page->newer;
         if (page->refs == 0 && page->from_log)
             cache_forget(snapshot, page);

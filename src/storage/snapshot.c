@@ -243,6 +243,7 @@ kp_status kpi_snapshot_new(const struct kp_io *io, struct kp_snapshot **out)
         return KP_NO_MEMORY;
     }
     snapshot->io = io;
+    snapshot->cache_limit = KPI_CACHE_BYTES;
     kp_arena_init(&snapshot->arena, 0);
     if (kp_actors_init(&snapshot->actors) != KP_OK) {
         snapshot_free(snapshot);

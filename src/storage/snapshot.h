@@ -81,7 +81,7 @@ struct kp_snapshot {
     uint32_t damage_count, damage_capacity;
     struct kpi_page *slots[KPI_CACHE_SLOTS];
     struct kpi_page *newest, *oldest; /* cached pages by last use */
-    size_t cache_bytes;
+    size_t cache_bytes, cache_limit;
 };
 
 /* The opened segment, or NULL when it does not open (reported as damage). queue: the caller's. */

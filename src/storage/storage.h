@@ -79,7 +79,7 @@ uint64_t kp_store_seq(struct kp_store *store, uint32_t count);
 /* --- reading --- */
 
 /* A consistent state of a directory, with or without a writer beside it. Checks what it reads;
- * damaged parts are skipped and listed by kp_snapshot_damage. Reference-counted; any thread. */
+ * damaged parts are skipped and listed by kp_snapshot_damage. May be shared by threads. */
 kp_status kp_snapshot_open(const char *dir, const struct kp_io *io, struct kp_snapshot **out,
                            struct kp_error *err) KP_MUST;
 /* The newest committed state of an open store. */
