@@ -275,6 +275,12 @@ static void list_add(struct kpi_fold *fold, struct list_state *s, struct kpi_val
     s->count++;
 }
 
+static void fold_all(struct kpi_fold *fold)
+{
+    FOLD(fold, struct list_state, s, row, list_add(fold, s, kpi_vec_value(fold->args[0], row)));
+}
+
+/* The parameter bounds the list. */
 static void fold_list(struct kpi_fold *fold)
 {
     double most = fold->aggregate->parameter;
@@ -445,11 +451,11 @@ static const struct kpi_aggregate_func funcs[] = {
     {"dcount", ".c", 'l', SIZE(count_state), true, fold_dcount, finish_count, NULL},
     {"count_distinct", ".", 'l', SIZE(count_state), true, fold_dcount, finish_count,
      "same as dcount()"},
-    {"percentile", "lc", 'l', SIZE(list_state), false, fold_list, finish_percentile,
+    {"percentile", "lc", 'l', SIZE(list_state), false, fold_all, finish_percentile,
      "value at a percentage of the order, nearest rank, exact"},
-    {"percentile", "dc", 'd', SIZE(list_state), false, fold_list, finish_percentile, NULL},
-    {"percentile", "tc", 't', SIZE(list_state), false, fold_list, finish_percentile, NULL},
-    {"percentile", "rc", 'r', SIZE(list_state), false, fold_list, finish_percentile, NULL},
+    {"percentile", "dc", 'd', SIZE(list_state), false, fold_all, finish_percentile, NULL},
+    {"percentile", "tc", 't', SIZE(list_state), false, fold_all, finish_percentile, NULL},
+    {"percentile", "rc", 'r', SIZE(list_state), false, fold_all, finish_percentile, NULL},
     {"stdev", "r", 'r', SIZE(spread_state), false, fold_spread, finish_stdev,
      "standard deviation of a sample"},
     {"variance", "r", 'r', SIZE(spread_state), true, fold_spread, finish_variance,

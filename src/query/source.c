@@ -92,12 +92,20 @@ static struct kpi_op *open_table(struct kpi_bind *bind, struct kp_str name, stru
 
 /* --- rows written out --- */
 
+static bool count_columns(struct kpi_bind *bind, const struct kpi_source *source)
+{
+    if (source->items.count <= KPI_COLUMNS_MAX)
+        return true;
+    kpi_fail(bind->ctx, KP_LIMIT, source->place, "more than %d columns", KPI_COLUMNS_MAX);
+    return false;
+}
+
 static struct kpi_op *open_print(struct kpi_bind *bind, const struct kpi_source *source)
 {
     struct kp_field *fields = kpi_new(bind->ctx, source->items.count, sizeof(*fields));
     struct kpi_value *values = kpi_new(bind->ctx, source->items.count, sizeof(*values));
     uint32_t count = 0;
-    if (fields == NULL || values == NULL)
+    if (fields == NULL || values == NULL || !count_columns(bind, source))
         return NULL;
     for (const struct kpi_item *item = source->items.first; item != NULL; item = item->next) {
         struct kpi_expr *expr = kpi_bind_expr(bind, item->expr);
@@ -175,7 +183,7 @@ static struct kpi_op *open_datatable(struct kpi_bind *bind, const struct kpi_sou
             return NULL;
         }
     }
-    if (fields == NULL)
+    if (fields == NULL || !count_columns(bind, source))
         return NULL;
     uint32_t cells = source->values == NULL ? 0 : source->values->args_count;
     if (cells % count != 0) {
