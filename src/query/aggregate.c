@@ -11,13 +11,13 @@
 #include "query/func.h"
 
 /* Runs body for each row of a fold with its group's state; argument 0 not null. */
-#define FOLD(fold, type, s, row, ...)                                                              \
-    for (uint32_t i_ = 0; i_ < (fold)->count; i_++) {                                              \
-        uint32_t row = (fold)->sel != NULL ? (fold)->sel[i_] : i_;                                 \
-        if ((fold)->aggregate->args_count > 0 && kp_vec_null((fold)->args[0], row))                \
-            continue;                                                                              \
-        type *s = kpi_aggregate_state((fold)->aggregate, (fold)->groups[i_]);                      \
-        __VA_ARGS__;                                                                               \
+#define FOLD(fold, type, s, row, ...)                                               \
+    for (uint32_t i_ = 0; i_ < (fold)->count; i_++) {                               \
+        uint32_t row = (fold)->sel != NULL ? (fold)->sel[i_] : i_;                  \
+        if ((fold)->aggregate->args_count > 0 && kp_vec_null((fold)->args[0], row)) \
+            continue;                                                               \
+        type *s = kpi_aggregate_state((fold)->aggregate, (fold)->groups[i_]);       \
+        __VA_ARGS__;                                                                \
     }
 
 /* --- count, sum, avg --- */
@@ -168,10 +168,11 @@ static void fold_arg(struct kpi_fold *fold, int sign)
         uint32_t row = fold->sel != NULL ? fold->sel[i] : i;
         struct kept_state *s = kpi_aggregate_state(fold->aggregate, fold->groups[i]);
         bool null = kp_vec_null(fold->args[0], row);
-        bool kept_null = s->row != 0 && kp_vec_null(kpi_rowset_vec(&fold->aggregate->rows,
-                                                                   s->row - 1, 0),
-                                                    (s->row - 1) & 1023);
-        bool better = s->row == 0 || (!null && (kept_null || sign * against_kept(fold, s, row) < 0));
+        bool kept_null =
+            s->row != 0 &&
+            kp_vec_null(kpi_rowset_vec(&fold->aggregate->rows, s->row - 1, 0), (s->row - 1) & 1023);
+        bool better =
+            s->row == 0 || (!null && (kept_null || sign * against_kept(fold, s, row) < 0));
         if (better)
             keep_row(fold, s, row);
     }
@@ -414,8 +415,7 @@ static bool set_insert(struct kpi_fold *fold, uint32_t group, uint32_t row)
 
 static void fold_dcount(struct kpi_fold *fold)
 {
-    FOLD(fold, struct count_state, s, row,
-         if (set_insert(fold, fold->groups[i_], row)) s->count++);
+    FOLD(fold, struct count_state, s, row, if (set_insert(fold, fold->groups[i_], row)) s->count++);
 }
 
 static void fold_set(struct kpi_fold *fold)
@@ -527,8 +527,9 @@ static bool fits(const struct kpi_aggregate_func *func, const enum kp_type *type
     return i == count;
 }
 
-const struct kpi_aggregate_func *kpi_aggregate_resolve(struct kp_str name, const enum kp_type *types,
-                                                       uint32_t count, bool *out_if_form)
+const struct kpi_aggregate_func *kpi_aggregate_resolve(struct kp_str name,
+                                                       const enum kp_type *types, uint32_t count,
+                                                       bool *out_if_form)
 {
     bool if_form = !named(name) && strip_if(&name);
     if (if_form && (count == 0 || types[count - 1] != KP_TYPE_BOOL))

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
  * Aggregates: a table of functions (aggregate.c) and the grouping operator (op_aggregate.c). Each
- * aggregate keeps one fixed-size state per group; what grows (lists, sets) hangs off it in the arena.
+ * aggregate keeps one fixed-size state per group; what grows (lists, sets) hangs off it in the
+ * arena.
  */
 #ifndef KP_QUERY_AGGREGATE_H
 #define KP_QUERY_AGGREGATE_H
@@ -23,10 +24,10 @@ struct kpi_fold {
 
 struct kpi_aggregate_func {
     const char *name;
-    const char *args;  /* type letters as in struct kpi_func; a final `c` is a constant number */
-    char result;       /* letter; T = type of the first argument */
+    const char *args; /* type letters as in struct kpi_func; a final `c` is a constant number */
+    char result;      /* letter; T = type of the first argument */
     uint8_t state_bytes;
-    bool zero_unit;    /* counts and the like: the argument's unit does not carry over */
+    bool zero_unit; /* counts and the like: the argument's unit does not carry over */
     void (*fold)(struct kpi_fold *fold);
     /* Writes the answer of one group. */
     void (*finish)(struct kpi_aggregate *aggregate, void *state, struct kpi_value *out);
@@ -52,12 +53,12 @@ struct kpi_aggregate {
     double parameter;        /* of a `c` argument: percentile, size limit */
     enum kp_type type;
     enum kp_unit unit;
-    struct kp_str name;      /* its automatic name */
-    char **states;           /* chunks of 1,024 groups */
+    struct kp_str name; /* its automatic name */
+    char **states;      /* chunks of 1,024 groups */
     uint32_t states_count, states_capacity;
     struct kpi_value_set set;
-    struct kpi_rowset rows;  /* arg_min, arg_max, take_any: the row kept for each group */
-    uint32_t shared;         /* arg_*: this one reads column `shared` of the rows of `lead` */
+    struct kpi_rowset rows; /* arg_min, arg_max, take_any: the row kept for each group */
+    uint32_t shared;        /* arg_*: this one reads column `shared` of the rows of `lead` */
     struct kpi_aggregate *lead;
 };
 
@@ -76,8 +77,9 @@ static inline void *kpi_aggregate_state(struct kpi_aggregate *aggregate, uint32_
 /* Is this the name of an aggregate? */
 bool kpi_aggregate_known(struct kp_str name);
 /* The overload for these argument types; `if_form` tells that the last argument is a condition. */
-const struct kpi_aggregate_func *kpi_aggregate_resolve(struct kp_str name, const enum kp_type *types,
-                                                       uint32_t count, bool *out_if_form);
+const struct kpi_aggregate_func *kpi_aggregate_resolve(struct kp_str name,
+                                                       const enum kp_type *types, uint32_t count,
+                                                       bool *out_if_form);
 /* Table order, for docs and completion; NULL past the last. */
 const struct kpi_aggregate_func *kpi_aggregate_at(uint32_t index);
 

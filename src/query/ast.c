@@ -129,9 +129,7 @@ struct kpi_item *kpi_item_new(struct kpi_ctx *ctx, const struct kpi_token *name,
     item->expr = expr;
     if (name != NULL)
         item->name = name->text;
-    item->place = name != NULL   ? name->place
-                  : expr != NULL ? expr->place
-                                 : (struct kpi_place){0};
+    item->place = name != NULL ? name->place : expr != NULL ? expr->place : (struct kpi_place){0};
     return item;
 }
 

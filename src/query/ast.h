@@ -83,8 +83,8 @@ enum kpi_source_kind {
 struct kpi_source {
     enum kpi_source_kind kind;
     struct kpi_place place;
-    struct kp_str name;     /* table, range column, transaction id */
-    struct kpi_items items; /* print; datatable columns (expr = NAME of the type) */
+    struct kp_str name;      /* table, range column, transaction id */
+    struct kpi_items items;  /* print; datatable columns (expr = NAME of the type) */
     struct kpi_node *values; /* datatable cells; range: from, to, step (a CALL's args) */
     struct kpi_pipe *pipes;  /* union */
     struct kpi_node *within, *at, *min, *last, *pick, *row;

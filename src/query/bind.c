@@ -178,9 +178,9 @@ struct kpi_expr *kpi_bind_cast(struct kpi_bind *bind, struct kpi_expr *expr, enu
 static enum kp_unit call_unit(const struct kpi_func *func, struct kpi_expr *const *args,
                               uint32_t count, enum kp_type type)
 {
-    static const char *const keep[] = {"+",   "-",    "%",      "bin",    "floor",   "abs",
-                                       "negate", "min_of", "max_of", "coalesce", "tolong", "toreal",
-                                       "bin_at", "round"};
+    static const char *const keep[] = {"+",      "-",      "%",      "bin",    "floor",
+                                       "abs",    "negate", "min_of", "max_of", "coalesce",
+                                       "tolong", "toreal", "bin_at", "round"};
     if (unit_of_type(type) != KP_UNIT_NONE)
         return KP_UNIT_NS;
     if (count == 0 || (type != KP_TYPE_I64 && type != KP_TYPE_F64))
@@ -257,7 +257,8 @@ static struct kpi_expr *bind_case(struct kpi_bind *bind, const struct kpi_node *
     return good ? make_call(bind, func, args, 3, type, node->place) : NULL;
 }
 
-/* "name" == 'value': InfluxQL quotes names with ", so a quoted name of a column means the column. */
+/* "name" == 'value': InfluxQL quotes names with ", so a quoted name of a column means the column.
+ */
 static bool quoted_column(const struct kpi_bind *bind, const struct kpi_node *node, uint32_t arg)
 {
     const struct kpi_node *left = node->args[0];
@@ -286,8 +287,11 @@ static struct kp_str canonical(struct kp_str name)
 {
     static const struct {
         const char *from, *to;
-    } names[] = {{"=", "=="}, {"<>", "!="}, {"notcontains", "!contains"},
-                 {"notcontains_cs", "!contains_cs"}, {"matches", "matches regex"}};
+    } names[] = {{"=", "=="},
+                 {"<>", "!="},
+                 {"notcontains", "!contains"},
+                 {"notcontains_cs", "!contains_cs"},
+                 {"matches", "matches regex"}};
     for (size_t i = 0; i < KP_ARRAY_LEN(names); i++)
         if (kp_str_equal(name, kp_str_from(names[i].from)))
             return kp_str_from(names[i].to);
@@ -325,9 +329,9 @@ static struct kpi_expr *call_of(struct kpi_bind *bind, struct kp_str name, struc
 static const struct grouping {
     const char *name, *join;
     bool keyed; /* the first argument belongs to every group */
-} groupings[] = {{"and", "and", false}, {"or", "or", false},      {"strcat", "strcat", false},
-                 {"in", "or", true},    {"!in", "and", true},     {"in~", "or", true},
-                 {"!in~", "and", true}, {"has_any", "or", true},  {"has_all", "and", true}};
+} groupings[] = {{"and", "and", false}, {"or", "or", false},     {"strcat", "strcat", false},
+                 {"in", "or", true},    {"!in", "and", true},    {"in~", "or", true},
+                 {"!in~", "and", true}, {"has_any", "or", true}, {"has_all", "and", true}};
 
 static struct kpi_expr *bind_group(struct kpi_bind *bind, const struct kpi_node *node,
                                    const struct grouping *grouping, uint32_t *at)

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * Pipes: each operator of the text becomes one operator of the engine, its names checked against the
- * columns that the one before gives.
+ * Pipes: each operator of the text becomes one operator of the engine, its names checked against
+ * the columns that the one before gives.
  */
 #include <stdio.h>
 
@@ -24,7 +24,8 @@ static struct kp_str unique_name(struct kpi_bind *bind, const struct kpi_outputs
     struct kp_str base = name;
     char text[200];
     for (uint32_t n = 1; name_taken(outputs, name); n++) {
-        int length = snprintf(text, sizeof(text), "%.*s%u", (int)KP_MIN(base.len, 150u), base.ptr, n);
+        int length =
+            snprintf(text, sizeof(text), "%.*s%u", (int)KP_MIN(base.len, 150u), base.ptr, n);
         name = (struct kp_str){text, (uint32_t)length};
     }
     struct kp_str copy = kp_arena_str(bind->ctx->arena, name);
@@ -63,12 +64,12 @@ bool kpi_outputs_add(struct kpi_bind *bind, struct kpi_outputs *outputs, struct 
     }
     if (outputs->count == outputs->capacity && !grow_outputs(bind, outputs))
         return false;
-    uint8_t scale = expr->kind == KPI_EXPR_COLUMN && bind->schema != NULL &&
-                            expr->column < bind->schema->count
-                        ? bind->schema->fields[expr->column].scale
-                        : 0;
-    outputs->fields[outputs->count] = (struct kp_field){
-        unique_name(bind, outputs, name), expr->type, expr->unit, scale};
+    uint8_t scale =
+        expr->kind == KPI_EXPR_COLUMN && bind->schema != NULL && expr->column < bind->schema->count
+            ? bind->schema->fields[expr->column].scale
+            : 0;
+    outputs->fields[outputs->count] =
+        (struct kp_field){unique_name(bind, outputs, name), expr->type, expr->unit, scale};
     outputs->exprs[outputs->count++] = expr;
     return bind->ctx->status == KP_OK;
 }
@@ -76,8 +77,9 @@ bool kpi_outputs_add(struct kpi_bind *bind, struct kpi_outputs *outputs, struct 
 struct kp_str kpi_auto_name(struct kpi_bind *bind, const struct kpi_node *node, const char *prefix,
                             uint32_t number)
 {
-    static const char *const through[] = {"bin", "floor", "bin_at", "startofday", "startofhour",
-                                          "startofminute", "tostring", "tolong", "toint"};
+    static const char *const through[] = {"bin",        "floor",       "bin_at",
+                                          "startofday", "startofhour", "startofminute",
+                                          "tostring",   "tolong",      "toint"};
     if (node->kind == KPI_NODE_NAME)
         return node->name;
     for (size_t i = 0; node->kind == KPI_NODE_CALL && i < KP_ARRAY_LEN(through); i++)
@@ -118,9 +120,8 @@ static struct kpi_op *bind_project(struct kpi_bind *bind, struct kpi_op *input,
     uint32_t number = 1;
     for (const struct kpi_item *item = stage->items.first; item != NULL; item = item->next) {
         struct kpi_expr *expr = kpi_bind_expr(bind, item->expr);
-        struct kp_str name = item->name.ptr != NULL
-                                 ? item->name
-                                 : kpi_auto_name(bind, item->expr, "Column", number);
+        struct kp_str name =
+            item->name.ptr != NULL ? item->name : kpi_auto_name(bind, item->expr, "Column", number);
         number += item->name.ptr == NULL && name.len > 6 && memcmp(name.ptr, "Column", 6) == 0;
         if (!kpi_outputs_add(bind, &outputs, name, expr))
             return NULL;
@@ -346,20 +347,21 @@ static struct kpi_op *bind_getschema(struct kpi_bind *bind, struct kpi_op *input
 
 /* --- union --- */
 
-static bool merge_schema(struct kpi_bind *bind, struct kpi_outputs *all, const struct kp_schema *one,
-                         struct kpi_place place)
+static bool merge_schema(struct kpi_bind *bind, struct kpi_outputs *all,
+                         const struct kp_schema *one, struct kpi_place place)
 {
     for (uint32_t i = 0; i < one->count; i++) {
         struct kp_schema so_far = {all->fields, all->count};
         int at = kp_schema_find(&so_far, one->fields[i].name);
         struct kpi_value none = {.type = one->fields[i].type, .null = true};
-        if (at < 0 && !kpi_outputs_add(bind, all, one->fields[i].name,
-                                       kpi_bind_value(bind, none, place)))
+        if (at < 0 &&
+            !kpi_outputs_add(bind, all, one->fields[i].name, kpi_bind_value(bind, none, place)))
             return false;
         if (at < 0) {
             all->fields[all->count - 1] = one->fields[i];
         } else if (all->fields[at].type != one->fields[i].type) {
-            kpi_fail(bind->ctx, KP_INVALID, place, "column '%.*s' is %s in one table and %s in another",
+            kpi_fail(bind->ctx, KP_INVALID, place,
+                     "column '%.*s' is %s in one table and %s in another",
                      (int)one->fields[i].name.len, one->fields[i].name.ptr,
                      kp_type_name(all->fields[at].type), kp_type_name(one->fields[i].type));
             kpi_hint(bind->ctx, "project-rename or convert it first");

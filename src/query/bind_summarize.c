@@ -37,12 +37,12 @@ static struct kp_str text_of(struct kpi_bind *bind, struct kp_str a, struct kp_s
 static struct kp_str aggregate_name(struct kpi_bind *bind, struct kp_str call,
                                     const struct kpi_node *first, struct kp_str suffix)
 {
-    struct kp_str name = text_of(bind, call,
-                                 first != NULL && first->kind == KPI_NODE_NAME ? first->name
-                                                                               : KP_STR(""));
+    struct kp_str name = text_of(
+        bind, call, first != NULL && first->kind == KPI_NODE_NAME ? first->name : KP_STR(""));
     if (kp_str_equal(call, KP_STR("take_any")) && first != NULL && first->kind == KPI_NODE_NAME)
         return first->name;
-    bool list = kp_str_equal(call, KP_STR("make_list")) || kp_str_equal(call, KP_STR("make_list_if"));
+    bool list =
+        kp_str_equal(call, KP_STR("make_list")) || kp_str_equal(call, KP_STR("make_list_if"));
     bool set = kp_str_equal(call, KP_STR("make_set")) || kp_str_equal(call, KP_STR("make_set_if"));
     if (list || set)
         name = text_of(bind, list ? KP_STR("list") : KP_STR("set"),
@@ -71,8 +71,8 @@ static void fail_aggregate(struct kpi_bind *bind, const struct kpi_node *node,
     }
     kpi_fail(bind->ctx, KP_INVALID, node->place, "'%.*s' does not take (%s)",
              (int)KP_MIN(node->name.len, 60u), node->name.ptr, kp_buf_cstr(&list));
-    kpi_hint(bind->ctx, "%s", forms.size > 0 ? kp_buf_cstr(&forms)
-                                             : "the last argument is the condition");
+    kpi_hint(bind->ctx, "%s",
+             forms.size > 0 ? kp_buf_cstr(&forms) : "the last argument is the condition");
     kp_buf_deinit(&list);
     kp_buf_deinit(&forms);
 }
@@ -111,10 +111,9 @@ static bool take_arguments(struct kpi_bind *bind, struct kpi_aggregate *aggregat
     }
     aggregate->args = kpi_new(bind->ctx, count, sizeof(*aggregate->args));
     for (uint32_t i = 0; aggregate->args != NULL && i < count; i++) {
-        char letter = letters[i];
+        char letter = i < strcspn(letters, "*") ? letters[i] : '.';
         bool cast = letter == 'r' || letter == 'l';
-        aggregate->args[i] =
-            cast ? kpi_bind_cast(bind, args[i], kpi_letter_type(letter)) : args[i];
+        aggregate->args[i] = cast ? kpi_bind_cast(bind, args[i], kpi_letter_type(letter)) : args[i];
         if (aggregate->args[i] == NULL)
             return false;
     }
@@ -154,7 +153,8 @@ static struct kpi_expr *add_aggregate(struct kpi_bind *bind, const struct kpi_no
     if (!take_arguments(bind, aggregate, args, count, if_form) ||
         !percentile_range(bind, aggregate, node->place))
         return NULL;
-    aggregate->type = func->result == 'T' ? aggregate->args[0]->type : kpi_letter_type(func->result);
+    aggregate->type =
+        func->result == 'T' ? aggregate->args[0]->type : kpi_letter_type(func->result);
     bool time = aggregate->type == KP_TYPE_DUR || aggregate->type == KP_TYPE_TIME;
     if (time)
         aggregate->unit = KP_UNIT_NS;
@@ -211,8 +211,8 @@ static bool bind_percentiles(struct kpi_bind *bind, const struct kpi_node *node,
                                     kpi_bind_expr(&rows, node->args[i])};
         if (args[0] == NULL || args[1] == NULL)
             return false;
-        struct kpi_expr *slot = add_aggregate(bind, node, KP_STR("percentile"), args, 2,
-                                              node->args[i]->name);
+        struct kpi_expr *slot =
+            add_aggregate(bind, node, KP_STR("percentile"), args, 2, node->args[i]->name);
         if (slot == NULL || !kpi_outputs_add(bind, outputs, slot->name, slot))
             return false;
     }
@@ -262,7 +262,7 @@ static bool bind_arg(struct kpi_bind *bind, const struct kpi_item *item,
     if (slot == NULL)
         return false;
     struct kpi_aggregate *lead = bind->aggregates->items[slot->column - bind->keys];
-    struct kp_str first = item->name.ptr != NULL ? item->name
+    struct kp_str first = item->name.ptr != NULL             ? item->name
                           : args[0]->kind == KPI_EXPR_COLUMN ? args[0]->name
                                                              : lead->name;
     lead->name = first;
@@ -278,8 +278,8 @@ static bool bind_arg(struct kpi_bind *bind, const struct kpi_item *item,
 
 static bool is_call(const struct kpi_node *node, const char *a, const char *b)
 {
-    return node->kind == KPI_NODE_CALL && (kp_str_equal(node->name, kp_str_from(a)) ||
-                                           kp_str_equal(node->name, kp_str_from(b)));
+    return node->kind == KPI_NODE_CALL &&
+           (kp_str_equal(node->name, kp_str_from(a)) || kp_str_equal(node->name, kp_str_from(b)));
 }
 
 static bool bind_item(struct kpi_bind *bind, const struct kpi_item *item,
@@ -364,8 +364,8 @@ struct kpi_op *kpi_bind_summarize(struct kpi_bind *bind, struct kpi_op *input,
     for (const struct kpi_item *item = items->first; item != NULL; item = item->next)
         if (!bind_item(&inside, item, &results, number++))
             return NULL;
-    struct kpi_op *groups = kpi_op_aggregate(input, keys.exprs, keys.fields, keys.count, aggregates,
-                                             by->count == 0);
+    struct kpi_op *groups =
+        kpi_op_aggregate(input, keys.exprs, keys.fields, keys.count, aggregates, by->count == 0);
     if (groups == NULL || items->count == 0)
         return groups;
     return on_top(bind, groups, &keys, &results);

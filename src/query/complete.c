@@ -230,9 +230,10 @@ static void complete_start(const struct complete *c, struct kp_str statement)
 
 static void offer_keywords(const struct complete *c, struct kp_str operator_name)
 {
-    static const char *const conditions[] = {"and", "or", "in", "between", "has", "contains",
-                                             "startswith", "endswith"};
-    bool sorts = is(operator_name, "sort") || is(operator_name, "order") || is(operator_name, "top");
+    static const char *const conditions[] = {"and", "or",       "in",         "between",
+                                             "has", "contains", "startswith", "endswith"};
+    bool sorts =
+        is(operator_name, "sort") || is(operator_name, "order") || is(operator_name, "top");
     if (sorts || is(operator_name, "summarize"))
         offer(c, "by", "keyword");
     if (sorts) {

@@ -93,8 +93,8 @@ static kp_status copy_text(struct kp_query *query, struct kp_str text)
 static struct kp_query *query_new(const struct kp_query_opts *opts)
 {
     struct kp_arena arena;
-    size_t cap = opts != NULL && opts->memory_bytes_max != 0 ? opts->memory_bytes_max
-                                                             : MEMORY_BYTES_DEFAULT;
+    size_t cap =
+        opts != NULL && opts->memory_bytes_max != 0 ? opts->memory_bytes_max : MEMORY_BYTES_DEFAULT;
     kp_arena_init(&arena, cap);
     struct kp_query *query = kp_arena_zalloc(&arena, 1, sizeof(*query));
     if (query == NULL) {

@@ -7,13 +7,12 @@
 #include "query/plan.h"
 #include "query/union.h"
 
-static const struct kp_field explain_fields[] = {
-    {KP_STR("step"), KP_TYPE_I64, KP_UNIT_NONE, 0},
-    {KP_STR("operator"), KP_TYPE_STR, KP_UNIT_NONE, 0},
-    {KP_STR("detail"), KP_TYPE_STR, KP_UNIT_NONE, 0},
-    {KP_STR("rows"), KP_TYPE_I64, KP_UNIT_COUNT, 0},
-    {KP_STR("batches"), KP_TYPE_I64, KP_UNIT_COUNT, 0},
-    {KP_STR("self"), KP_TYPE_DUR, KP_UNIT_NS, 0}};
+static const struct kp_field explain_fields[] = {{KP_STR("step"), KP_TYPE_I64, KP_UNIT_NONE, 0},
+                                                 {KP_STR("operator"), KP_TYPE_STR, KP_UNIT_NONE, 0},
+                                                 {KP_STR("detail"), KP_TYPE_STR, KP_UNIT_NONE, 0},
+                                                 {KP_STR("rows"), KP_TYPE_I64, KP_UNIT_COUNT, 0},
+                                                 {KP_STR("batches"), KP_TYPE_I64, KP_UNIT_COUNT, 0},
+                                                 {KP_STR("self"), KP_TYPE_DUR, KP_UNIT_NS, 0}};
 
 enum { PLAN_FIELDS = 3, ANALYZE_FIELDS = KP_ARRAY_LEN(explain_fields) };
 
@@ -70,13 +69,13 @@ static void print_totals(struct printer *printer, const struct kpi_run *run)
 {
     const struct kp_query_stat *stat = &run->stat;
     char text[300];
-    int length = snprintf(text, sizeof(text),
-                          "%lu rows and %lu bytes read, %u of %u segments and %u of %u pages pruned, "
-                          "%zu bytes of memory",
-                          (unsigned long)stat->rows_read, (unsigned long)stat->bytes_read,
-                          stat->segments_pruned, stat->segments + stat->segments_pruned,
-                          stat->pages_pruned, stat->pages + stat->pages_pruned,
-                          run->arena.used_bytes);
+    int length =
+        snprintf(text, sizeof(text),
+                 "%lu rows and %lu bytes read, %u of %u segments and %u of %u pages pruned, "
+                 "%zu bytes of memory",
+                 (unsigned long)stat->rows_read, (unsigned long)stat->bytes_read,
+                 stat->segments_pruned, stat->segments + stat->segments_pruned, stat->pages_pruned,
+                 stat->pages + stat->pages_pruned, run->arena.used_bytes);
     add_number(printer->table, KP_TYPE_I64, ++printer->step);
     add_text(printer->table, KP_STR("total"));
     add_text(printer->table, (struct kp_str){text, (uint32_t)length});

@@ -214,12 +214,12 @@ static void spread(struct kpi_call *call, const uint32_t *codes, const char *ans
     }
     if (nulls == NULL)
         return;
-    KPI_EACH(call, row, if (nulls[codes[row] >> 6] >> (codes[row] & 63) & 1)
-                            kpi_set_null(call, row));
+    KPI_EACH(call, row,
+             if (nulls[codes[row] >> 6] >> (codes[row] & 63) & 1) kpi_set_null(call, row));
 }
 
-/* Runs the kernel once per dictionary entry and spreads the answers by code. The entries' answers are
- * moved aside first, because they lie where the rows' answers go. */
+/* Runs the kernel once per dictionary entry and spreads the answers by code. The entries' answers
+ * are moved aside first, because they lie where the rows' answers go. */
 static bool run_coded(struct kpi_call *call, int coded)
 {
     const struct kp_vec *vec = call->args[coded];

@@ -39,8 +39,8 @@ enum {
 };
 
 /* One overload. Types in args and result, one letter each: b bool, l long, r real, s string,
- * t datetime, d timespan, y dynamic, T any (all T the same), . any; `*` repeats the letter before it
- * any number of times. */
+ * t datetime, d timespan, y dynamic, T any (all T the same), . any; `*` repeats the letter before
+ * it any number of times. */
 struct kpi_func {
     const char *name;
     const char *args;
@@ -82,25 +82,26 @@ struct kpi_call {
 #define KPI_ARGS_MAX 64
 
 /* Runs body for each row of a call; two loops, so that the dense one can be vectorised. */
-#define KPI_EACH(call, row, ...)                                                                   \
-    do {                                                                                           \
-        if ((call)->sel == NULL) {                                                                 \
-            for (uint32_t row = 0; row < (call)->count; row++) {                                   \
-                __VA_ARGS__;                                                                       \
-            }                                                                                      \
-        } else {                                                                                   \
-            for (uint32_t i_ = 0; i_ < (call)->count; i_++) {                                      \
-                uint32_t row = (call)->sel[i_];                                                    \
-                __VA_ARGS__;                                                                       \
-            }                                                                                      \
-        }                                                                                          \
+#define KPI_EACH(call, row, ...)                                 \
+    do {                                                         \
+        if ((call)->sel == NULL) {                               \
+            for (uint32_t row = 0; row < (call)->count; row++) { \
+                __VA_ARGS__;                                     \
+            }                                                    \
+        } else {                                                 \
+            for (uint32_t i_ = 0; i_ < (call)->count; i_++) {    \
+                uint32_t row = (call)->sel[i_];                  \
+                __VA_ARGS__;                                     \
+            }                                                    \
+        }                                                        \
     } while (0)
 
 /* Marks a row of the answer null. */
 void kpi_set_null(struct kpi_call *call, uint32_t row);
 /* The same because the result does not fit; counted once unless the row was null anyway. */
 void kpi_set_overflow(struct kpi_call *call, uint32_t row);
-/* Text that lives until the batch is done; NULL when the memory limit is hit (ctx has the error). */
+/* Text that lives until the batch is done; NULL when the memory limit is hit (ctx has the error).
+ */
 char *kpi_scratch(struct kpi_eval *eval, size_t size);
 void kpi_set_str(struct kpi_call *call, uint32_t row, const char *ptr, size_t len);
 /* Copies text into scratch memory and answers with it. */

@@ -140,7 +140,8 @@ static void list_overloads(struct kp_buf *out, struct kp_str name)
                 kp_buf_text(out, "...");
             else
                 kp_buf_printf(out, "%s%s", at > func->args ? ", " : "",
-                              *at == 'T' || *at == '.' ? "any" : kp_type_name(kpi_letter_type(*at)));
+                              *at == 'T' || *at == '.' ? "any"
+                                                       : kp_type_name(kpi_letter_type(*at)));
         }
         kp_buf_char(out, ')');
     }
@@ -266,8 +267,9 @@ const struct kpi_func *kpi_func_cast(enum kp_type from, enum kp_type to)
     static const struct {
         enum kp_type to;
         const char *name;
-    } casts[] = {{KP_TYPE_F64, "toreal"},  {KP_TYPE_I64, "tolong"}, {KP_TYPE_STR, "tostring"},
-                 {KP_TYPE_BOOL, "tobool"}, {KP_TYPE_DUR, "totimespan"}, {KP_TYPE_TIME, "todatetime"}};
+    } casts[] = {{KP_TYPE_F64, "toreal"},     {KP_TYPE_I64, "tolong"},
+                 {KP_TYPE_STR, "tostring"},   {KP_TYPE_BOOL, "tobool"},
+                 {KP_TYPE_DUR, "totimespan"}, {KP_TYPE_TIME, "todatetime"}};
     const struct kpi_func *func;
     for (size_t c = 0; c < KP_ARRAY_LEN(casts); c++) {
         for (uint32_t i = 0; casts[c].to == to && (func = kpi_func_at(i)) != NULL; i++) {

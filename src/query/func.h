@@ -15,11 +15,12 @@ struct kpi_func_table {
 extern const struct kpi_func_table kpi_funcs_arith, kpi_funcs_compare, kpi_funcs_text,
     kpi_funcs_time, kpi_funcs_convert, kpi_funcs_flow, kpi_funcs_json;
 
-/* JSON text (func_json.c): the member of an object or the element of an array. Gives the raw text of
- * the value, {NULL,0} when it is not there. */
+/* JSON text (func_json.c): the member of an object or the element of an array. Gives the raw text
+ * of the value, {NULL,0} when it is not there. */
 struct kp_str kpi_json_member(struct kp_str json, struct kp_str key);
 struct kp_str kpi_json_element(struct kp_str json, int64_t index);
-/* A JSON string without quotes and escapes (into scratch), any other value as it is; null is empty. */
+/* A JSON string without quotes and escapes (into scratch), any other value as it is; null is empty.
+ */
 struct kp_str kpi_json_plain(struct kpi_eval *eval, struct kp_str json);
 /* Appends text as a JSON string. */
 void kpi_json_quote(struct kp_str text, struct kp_buf *out);

@@ -14,41 +14,41 @@
 #define O64 int64_t *out = call->out->i64
 #define OF  double *out = call->out->f64
 
-#define CHECKED(name, builtin)                                                                     \
-    static void name(struct kpi_call *call)                                                        \
-    {                                                                                              \
-        A64;                                                                                       \
-        B64;                                                                                       \
-        O64;                                                                                       \
-        KPI_EACH(call, row, if (builtin(a[row], b[row], &out[row])) kpi_set_overflow(call, row));  \
+#define CHECKED(name, builtin)                                                                    \
+    static void name(struct kpi_call *call)                                                       \
+    {                                                                                             \
+        A64;                                                                                      \
+        B64;                                                                                      \
+        O64;                                                                                      \
+        KPI_EACH(call, row, if (builtin(a[row], b[row], &out[row])) kpi_set_overflow(call, row)); \
     }
 CHECKED(add_i64, __builtin_add_overflow)
 CHECKED(sub_i64, __builtin_sub_overflow)
 CHECKED(mul_i64, __builtin_mul_overflow)
 
-#define REAL2(name, expr)                                                                          \
-    static void name(struct kpi_call *call)                                                        \
-    {                                                                                              \
-        AF;                                                                                        \
-        BF;                                                                                        \
-        OF;                                                                                        \
-        KPI_EACH(call, row, out[row] = (expr));                                                    \
+#define REAL2(name, expr)                       \
+    static void name(struct kpi_call *call)     \
+    {                                           \
+        AF;                                     \
+        BF;                                     \
+        OF;                                     \
+        KPI_EACH(call, row, out[row] = (expr)); \
     }
 REAL2(add_f64, a[row] + b[row])
 REAL2(sub_f64, a[row] - b[row])
-REAL2(mul_f64, a[row] *b[row])
+REAL2(mul_f64, a[row] * b[row])
 REAL2(div_f64, a[row] / b[row])
 REAL2(mod_f64, fmod(a[row], b[row]) + (fmod(a[row], b[row]) < 0 ? fabs(b[row]) : 0))
 REAL2(pow_f64, pow(a[row], b[row]))
 REAL2(bin_f64, floor(a[row] / b[row]) * b[row])
 REAL2(atan2_f64, atan2(a[row], b[row]))
 
-#define REAL1(name, expr)                                                                          \
-    static void name(struct kpi_call *call)                                                        \
-    {                                                                                              \
-        AF;                                                                                        \
-        OF;                                                                                        \
-        KPI_EACH(call, row, out[row] = (expr));                                                    \
+#define REAL1(name, expr)                       \
+    static void name(struct kpi_call *call)     \
+    {                                           \
+        AF;                                     \
+        OF;                                     \
+        KPI_EACH(call, row, out[row] = (expr)); \
     }
 REAL1(neg_f64, -a[row])
 REAL1(abs_f64, fabs(a[row]))
@@ -69,10 +69,9 @@ static void div_i64(struct kpi_call *call)
     A64;
     B64;
     O64;
-    KPI_EACH(
-        call, row, if (b[row] == 0) kpi_set_null(call, row);
-        else if (a[row] == INT64_MIN && b[row] == -1) kpi_set_overflow(call, row);
-        else out[row] = a[row] / b[row]);
+    KPI_EACH(call, row, if (b[row] == 0) kpi_set_null(call, row);
+             else if (a[row] == INT64_MIN && b[row] == -1) kpi_set_overflow(call, row);
+             else out[row] = a[row] / b[row]);
 }
 
 /* Kusto's: 0 <= result < |divisor|. */
@@ -91,8 +90,7 @@ static void mod_i64(struct kpi_call *call)
     A64;
     B64;
     O64;
-    KPI_EACH(call, row,
-             if (b[row] == 0) kpi_set_null(call, row);
+    KPI_EACH(call, row, if (b[row] == 0) kpi_set_null(call, row);
              else out[row] = modulo(a[row], b[row]));
 }
 
@@ -102,9 +100,8 @@ static void ratio_i64(struct kpi_call *call)
     A64;
     B64;
     OF;
-    KPI_EACH(
-        call, row, if (b[row] == 0) kpi_set_null(call, row);
-        else out[row] = (double)a[row] / (double)b[row]);
+    KPI_EACH(call, row, if (b[row] == 0) kpi_set_null(call, row);
+             else out[row] = (double)a[row] / (double)b[row]);
 }
 
 static void store_rounded(struct kpi_call *call, uint32_t row, double value)
@@ -142,16 +139,16 @@ static void neg_i64(struct kpi_call *call)
     A64;
     O64;
     KPI_EACH(call, row,
-             if (__builtin_sub_overflow((int64_t)0, a[row], &out[row])) kpi_set_overflow(call, row));
+             if (__builtin_sub_overflow((int64_t)0, a[row], &out[row]))
+                 kpi_set_overflow(call, row));
 }
 
 static void abs_i64(struct kpi_call *call)
 {
     A64;
     O64;
-    KPI_EACH(
-        call, row, if (a[row] == INT64_MIN) kpi_set_overflow(call, row);
-        else out[row] = a[row] < 0 ? -a[row] : a[row]);
+    KPI_EACH(call, row, if (a[row] == INT64_MIN) kpi_set_overflow(call, row);
+             else out[row] = a[row] < 0 ? -a[row] : a[row]);
 }
 
 static void sign_i64(struct kpi_call *call)
@@ -183,9 +180,8 @@ static void bin_i64(struct kpi_call *call)
     A64;
     B64;
     O64;
-    KPI_EACH(
-        call, row, if (b[row] <= 0) kpi_set_null(call, row);
-        else if (!bin_down(a[row], b[row], 0, &out[row])) kpi_set_overflow(call, row));
+    KPI_EACH(call, row, if (b[row] <= 0) kpi_set_null(call, row);
+             else if (!bin_down(a[row], b[row], 0, &out[row])) kpi_set_overflow(call, row));
 }
 
 static void bin_at_i64(struct kpi_call *call)
@@ -194,9 +190,8 @@ static void bin_at_i64(struct kpi_call *call)
     B64;
     O64;
     const int64_t *c = call->args[2]->i64;
-    KPI_EACH(
-        call, row, if (b[row] <= 0) kpi_set_null(call, row);
-        else if (!bin_down(a[row], b[row], c[row], &out[row])) kpi_set_overflow(call, row));
+    KPI_EACH(call, row, if (b[row] <= 0) kpi_set_null(call, row);
+             else if (!bin_down(a[row], b[row], c[row], &out[row])) kpi_set_overflow(call, row));
 }
 
 static void bin_at_f64(struct kpi_call *call)
@@ -244,13 +239,13 @@ static void pi_f64(struct kpi_call *call)
     KPI_EACH(call, row, out[row] = M_PI);
 }
 
-#define BITS(name, expr)                                                                           \
-    static void name(struct kpi_call *call)                                                        \
-    {                                                                                              \
-        A64;                                                                                       \
-        B64;                                                                                       \
-        O64;                                                                                       \
-        KPI_EACH(call, row, out[row] = (int64_t)(expr));                                           \
+#define BITS(name, expr)                                 \
+    static void name(struct kpi_call *call)              \
+    {                                                    \
+        A64;                                             \
+        B64;                                             \
+        O64;                                             \
+        KPI_EACH(call, row, out[row] = (int64_t)(expr)); \
     }
 BITS(and_bits, a[row] & b[row])
 BITS(or_bits, a[row] | b[row])
@@ -275,7 +270,8 @@ static const struct kpi_func funcs[] = {
     {"*", "ld", 'd', 0, mul_i64, NULL},
     {"*", "dr", 'd', 0, scale_up, NULL},
     {"*", "rd", 'd', 0, scale_up_swapped, NULL},
-    {"/", "ll", 'l', 0, div_i64, "quotient; of longs the whole part; by zero null (real: infinite)"},
+    {"/", "ll", 'l', 0, div_i64,
+     "quotient; of longs the whole part; by zero null (real: infinite)"},
     {"/", "rr", 'r', 0, div_f64, NULL},
     {"/", "dd", 'r', 0, ratio_i64, NULL},
     {"/", "dl", 'd', 0, div_i64, NULL},

@@ -22,12 +22,12 @@ static void equality_nulls(struct kpi_call *call, int64_t one)
     });
 }
 
-#define COMPARE(name, ctype, member, op)                                                           \
-    static void name(struct kpi_call *call)                                                        \
-    {                                                                                              \
-        const ctype *a = call->args[0]->member, *b = call->args[1]->member;                        \
-        int64_t *out = call->out->i64;                                                             \
-        KPI_EACH(call, row, out[row] = a[row] op b[row]);                                          \
+#define COMPARE(name, ctype, member, op)                                    \
+    static void name(struct kpi_call *call)                                 \
+    {                                                                       \
+        const ctype *a = call->args[0]->member, *b = call->args[1]->member; \
+        int64_t *out = call->out->i64;                                      \
+        KPI_EACH(call, row, out[row] = a[row] op b[row]);                   \
     }
 COMPARE(eq_all_i64, int64_t, i64, ==)
 COMPARE(ne_all_i64, int64_t, i64, !=)
@@ -42,24 +42,24 @@ COMPARE(le_f64, double, f64, <=)
 COMPARE(gt_f64, double, f64, >)
 COMPARE(ge_f64, double, f64, >=)
 
-#define EQUALITY(name, all, one)                                                                   \
-    static void name(struct kpi_call *call)                                                        \
-    {                                                                                              \
-        all(call);                                                                                 \
-        equality_nulls(call, one);                                                                 \
+#define EQUALITY(name, all, one)            \
+    static void name(struct kpi_call *call) \
+    {                                       \
+        all(call);                          \
+        equality_nulls(call, one);          \
     }
 EQUALITY(eq_i64, eq_all_i64, 0)
 EQUALITY(ne_i64, ne_all_i64, 1)
 EQUALITY(eq_f64, eq_all_f64, 0)
 EQUALITY(ne_f64, ne_all_f64, 1)
 
-#define COMPARE_STR(name, expr)                                                                    \
-    static void name(struct kpi_call *call)                                                        \
-    {                                                                                              \
-        const struct kp_vec *va = call->args[0], *vb = call->args[1];                              \
-        int64_t *out = call->out->i64;                                                             \
-        KPI_EACH(call, row, struct kp_str a = kp_vec_str(va, row);                                 \
-                 struct kp_str b = kp_vec_str(vb, row); out[row] = (expr));                        \
+#define COMPARE_STR(name, expr)                                             \
+    static void name(struct kpi_call *call)                                 \
+    {                                                                       \
+        const struct kp_vec *va = call->args[0], *vb = call->args[1];       \
+        int64_t *out = call->out->i64;                                      \
+        KPI_EACH(call, row, struct kp_str a = kp_vec_str(va, row);          \
+                 struct kp_str b = kp_vec_str(vb, row); out[row] = (expr)); \
     }
 COMPARE_STR(eq_str, kp_str_equal(a, b))
 COMPARE_STR(ne_str, !kp_str_equal(a, b))
@@ -221,8 +221,8 @@ static void in_nocase(struct kpi_call *call)
 {
     int64_t *out = call->out->i64;
     KPI_EACH(call, row, bool found = false;
-             for (uint32_t i = 1; i < call->args_count && !found; i++) found =
-                 kp_str_equal_nocase(kp_vec_str(call->args[0], row), kp_vec_str(call->args[i], row));
+             for (uint32_t i = 1; i < call->args_count && !found; i++) found = kp_str_equal_nocase(
+                 kp_vec_str(call->args[0], row), kp_vec_str(call->args[i], row));
              out[row] = found);
 }
 
@@ -267,14 +267,19 @@ static void not_bool(struct kpi_call *call)
     KPI_EACH(call, row, call->out->i64[row] = !call->args[0]->i64[row]);
 }
 
-#define ORDERED(op, i64, f64, str, doc)                                                            \
-    {op, "ll", 'b', 0, i64, doc}, {op, "rr", 'b', 0, f64, NULL}, {op, "tt", 'b', 0, i64, NULL},    \
-        {op, "dd", 'b', 0, i64, NULL}, {op, "ss", 'b', 0, str, NULL}, {op, "bb", 'b', 0, i64, NULL}
-#define EQUAL(op, i64, f64, str, doc)                                                              \
-    {op, "ll", 'b', KPI_FUNC_NULLS, i64, doc}, {op, "rr", 'b', KPI_FUNC_NULLS, f64, NULL},         \
-        {op, "tt", 'b', KPI_FUNC_NULLS, i64, NULL}, {op, "dd", 'b', KPI_FUNC_NULLS, i64, NULL},    \
-        {op, "bb", 'b', KPI_FUNC_NULLS, i64, NULL}, {op, "ss", 'b', 0, str, NULL},                 \
-        {op, "yy", 'b', 0, str, NULL}
+#define ORDERED(op, i64, f64, str, doc)                                                         \
+    {op, "ll", 'b', 0, i64, doc}, {op, "rr", 'b', 0, f64, NULL}, {op, "tt", 'b', 0, i64, NULL}, \
+        {op, "dd", 'b', 0, i64, NULL}, {op, "ss", 'b', 0, str, NULL},                           \
+    {                                                                                           \
+        op, "bb", 'b', 0, i64, NULL                                                             \
+    }
+#define EQUAL(op, i64, f64, str, doc)                                                           \
+    {op, "ll", 'b', KPI_FUNC_NULLS, i64, doc}, {op, "rr", 'b', KPI_FUNC_NULLS, f64, NULL},      \
+        {op, "tt", 'b', KPI_FUNC_NULLS, i64, NULL}, {op, "dd", 'b', KPI_FUNC_NULLS, i64, NULL}, \
+        {op, "bb", 'b', KPI_FUNC_NULLS, i64, NULL}, {op, "ss", 'b', 0, str, NULL},              \
+    {                                                                                           \
+        op, "yy", 'b', 0, str, NULL                                                             \
+    }
 
 static const struct kpi_func funcs[] = {
     EQUAL("==", eq_i64, eq_f64, eq_str, "equal"),

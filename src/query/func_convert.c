@@ -45,10 +45,9 @@ static void same_str(struct kpi_call *call)
 
 static void long_of_real(struct kpi_call *call)
 {
-    KPI_EACH(
-        call, row, double value = call->args[0]->f64[row];
-        if (!(value >= -0x1p63 && value < 0x1p63)) kpi_set_null(call, row);
-        else call->out->i64[row] = (int64_t)value);
+    KPI_EACH(call, row, double value = call->args[0]->f64[row];
+             if (!(value >= -0x1p63 && value < 0x1p63)) kpi_set_null(call, row);
+             else call->out->i64[row] = (int64_t)value);
 }
 
 static void read_long(struct kpi_call *call, uint32_t row)
@@ -182,14 +181,15 @@ static void human_span(struct kpi_call *call)
 static void human_bytes(struct kpi_call *call)
 {
     static const char *const units[] = {"Bytes", "KB", "MB", "GB", "TB", "PB", "EB"};
-    KPI_EACH(call, row, double value = (double)call->args[0]->i64[row]; size_t unit = 0;
-             while ((value >= 1024 || value <= -1024) && unit + 1 < KP_ARRAY_LEN(units)) {
-                 value /= 1024;
-                 unit++;
-             } char text[40];
-             int length = snprintf(text, sizeof(text), "%.*f %s", value == (int64_t)value ? 0 : 1,
-                                   value, units[unit]);
-             kpi_set_copy(call, row, text, (size_t)length));
+    KPI_EACH(
+        call, row, double value = (double)call->args[0]->i64[row]; size_t unit = 0;
+        while ((value >= 1024 || value <= -1024) && unit + 1 < KP_ARRAY_LEN(units)) {
+            value /= 1024;
+            unit++;
+        } char text[40];
+        int length = snprintf(text, sizeof(text), "%.*f %s", value == (int64_t)value ? 0 : 1, value,
+                              units[unit]);
+        kpi_set_copy(call, row, text, (size_t)length));
 }
 
 static const struct kpi_func funcs[] = {

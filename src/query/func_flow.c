@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * Choosing between values: iff, case, coalesce, min_of, max_of, and questions about null. Both sides
- * of a choice are computed; nothing in the language has side effects.
+ * Choosing between values: iff, case, coalesce, min_of, max_of, and questions about null. Both
+ * sides of a choice are computed; nothing in the language has side effects.
  */
 #include "query/func.h"
 
@@ -114,7 +114,8 @@ static const struct kpi_func funcs[] = {
     {"iff", "bTT", 'T', KPI_FUNC_NULLS, k_iff, "the second when the first holds, else the third"},
     {"iif", "bTT", 'T', KPI_FUNC_NULLS, k_iff, "same as iff()"},
     /* bind.c turns case() of more arguments into a chain of these */
-    {"case", "bTT", 'T', KPI_FUNC_NULLS, k_iff, "value after the first condition that holds, or else"},
+    {"case", "bTT", 'T', KPI_FUNC_NULLS, k_iff,
+     "value after the first condition that holds, or else"},
     {"coalesce", "TTT*", 'T', KPI_FUNC_NULLS, k_coalesce, "first that is neither null nor empty"},
     {"min_of", "TT*", 'T', KPI_FUNC_NULLS, k_min_of, "smallest of the arguments"},
     {"max_of", "TT*", 'T', KPI_FUNC_NULLS, k_max_of, "largest of the arguments"},

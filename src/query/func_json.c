@@ -136,7 +136,7 @@ static bool hex4(const char *at, const char *end, uint32_t *out)
         if (at + i >= end)
             return false;
         char c = at[i];
-        unsigned digit = c >= '0' && c <= '9'               ? (unsigned)(c - '0')
+        unsigned digit = c >= '0' && c <= '9'                 ? (unsigned)(c - '0')
                          : (c | 32) >= 'a' && (c | 32) <= 'f' ? (unsigned)((c | 32) - 'a' + 10)
                                                               : 16;
         if (digit > 15)
@@ -235,14 +235,17 @@ static void answer(struct kpi_call *call, uint32_t row, struct kp_str value)
 
 static void k_member_name(struct kpi_call *call)
 {
-    KPI_EACH(call, row, answer(call, row, kpi_json_member(kp_vec_str(call->args[0], row),
-                                                          kp_vec_str(call->args[1], row))));
+    KPI_EACH(
+        call, row,
+        answer(call, row,
+               kpi_json_member(kp_vec_str(call->args[0], row), kp_vec_str(call->args[1], row))));
 }
 
 static void k_member_index(struct kpi_call *call)
 {
-    KPI_EACH(call, row, answer(call, row, kpi_json_element(kp_vec_str(call->args[0], row),
-                                                           call->args[1]->i64[row])));
+    KPI_EACH(call, row,
+             answer(call, row,
+                    kpi_json_element(kp_vec_str(call->args[0], row), call->args[1]->i64[row])));
 }
 
 static void k_same(struct kpi_call *call)
@@ -285,9 +288,11 @@ static struct kp_str follow(struct kp_str path, struct kp_str json)
 
 static void k_extract_json(struct kpi_call *call)
 {
-    KPI_EACH(call, row, struct kp_str found = follow(kp_vec_str(call->args[0], row),
-                                                     kp_vec_str(call->args[1], row));
-             found = kpi_json_plain(call->eval, found); kpi_set_str(call, row, found.ptr, found.len));
+    KPI_EACH(call, row,
+             struct kp_str found =
+                 follow(kp_vec_str(call->args[0], row), kp_vec_str(call->args[1], row));
+             found = kpi_json_plain(call->eval, found);
+             kpi_set_str(call, row, found.ptr, found.len));
 }
 
 static const struct kpi_func funcs[] = {

@@ -44,7 +44,8 @@ static int64_t find(struct kp_str text, struct kp_str part, uint32_t from, bool 
 
 static bool in_term(char c)
 {
-    return (c >= '0' && c <= '9') || (lower(c) >= 'a' && lower(c) <= 'z') || (unsigned char)c >= 0x80;
+    return (c >= '0' && c <= '9') || (lower(c) >= 'a' && lower(c) <= 'z') ||
+           (unsigned char)c >= 0x80;
 }
 
 enum { EDGE_LEFT = 1, EDGE_RIGHT = 2 };
@@ -75,18 +76,18 @@ static bool ends(struct kp_str text, struct kp_str part, bool nocase)
 }
 
 /* Each test in four forms: ignoring case and exact, plain and negated. */
-#define TEST(name, expr)                                                                           \
-    static void name(struct kpi_call *call)                                                        \
-    {                                                                                              \
-        const struct kp_vec *va = call->args[0], *vb = call->args[1];                              \
-        int64_t *out = call->out->i64;                                                             \
-        KPI_EACH(call, row, struct kp_str a = kp_vec_str(va, row);                                 \
-                 struct kp_str b = kp_vec_str(vb, row); out[row] = (expr));                        \
+#define TEST(name, expr)                                                    \
+    static void name(struct kpi_call *call)                                 \
+    {                                                                       \
+        const struct kp_vec *va = call->args[0], *vb = call->args[1];       \
+        int64_t *out = call->out->i64;                                      \
+        KPI_EACH(call, row, struct kp_str a = kp_vec_str(va, row);          \
+                 struct kp_str b = kp_vec_str(vb, row); out[row] = (expr)); \
     }
-#define TESTS(name, test)                                                                          \
-    TEST(name, test(a, b, true))                                                                   \
-    TEST(name##_cs, test(a, b, false))                                                             \
-    TEST(not_##name, !test(a, b, true))                                                            \
+#define TESTS(name, test)               \
+    TEST(name, test(a, b, true))        \
+    TEST(name##_cs, test(a, b, false))  \
+    TEST(not_##name, !test(a, b, true)) \
     TEST(not_##name##_cs, !test(a, b, false))
 #define TERM(a, b, nocase)   has_term(a, b, nocase, EDGE_LEFT | EDGE_RIGHT)
 #define PREFIX(a, b, nocase) has_term(a, b, nocase, EDGE_LEFT)
@@ -140,11 +141,11 @@ static uint32_t byte_of(struct kp_str text, int64_t n)
     return at;
 }
 
-#define TEXT0(name, body)                                                                          \
-    static void name(struct kpi_call *call)                                                        \
-    {                                                                                              \
-        const struct kp_vec *va = call->args[0];                                                   \
-        KPI_EACH(call, row, struct kp_str a = kp_vec_str(va, row); body);                          \
+#define TEXT0(name, body)                                                 \
+    static void name(struct kpi_call *call)                               \
+    {                                                                     \
+        const struct kp_vec *va = call->args[0];                          \
+        KPI_EACH(call, row, struct kp_str a = kp_vec_str(va, row); body); \
     }
 TEXT0(k_strlen, call->out->i64[row] = characters(a))
 TEXT0(k_string_size, call->out->i64[row] = a.len)
@@ -211,12 +212,13 @@ static void k_indexof(struct kpi_call *call)
 
 static void k_countof(struct kpi_call *call)
 {
-    KPI_EACH(call, row, struct kp_str a = kp_vec_str(call->args[0], row);
-             struct kp_str b = kp_vec_str(call->args[1], row); int64_t count = 0, at = 0;
-             while (b.len > 0 && (at = find(a, b, (uint32_t)at, false)) >= 0) {
-                 count++;
-                 at++;
-             } call->out->i64[row] = count);
+    KPI_EACH(
+        call, row, struct kp_str a = kp_vec_str(call->args[0], row);
+        struct kp_str b = kp_vec_str(call->args[1], row); int64_t count = 0, at = 0;
+        while (b.len > 0 && (at = find(a, b, (uint32_t)at, false)) >= 0) {
+            count++;
+            at++;
+        } call->out->i64[row] = count);
 }
 
 static bool is_blank(char c, struct kp_str set)
@@ -378,10 +380,12 @@ static void k_hash_i64(struct kpi_call *call)
              call->out->i64[row] = (int64_t)kp_hash64(&value, sizeof(value), 0));
 }
 
-#define FORMS(word, kernel, doc)                                                                   \
-    {word, "ss", 'b', 0, kernel, doc}, {"!" word, "ss", 'b', 0, not_##kernel, "not: " doc},        \
-        {word "_cs", "ss", 'b', 0, kernel##_cs, doc ", exact case"},                               \
-        {"!" word "_cs", "ss", 'b', 0, not_##kernel##_cs, "not: " doc ", exact case"}
+#define FORMS(word, kernel, doc)                                                            \
+    {word, "ss", 'b', 0, kernel, doc}, {"!" word, "ss", 'b', 0, not_##kernel, "not: " doc}, \
+        {word "_cs", "ss", 'b', 0, kernel##_cs, doc ", exact case"},                        \
+    {                                                                                       \
+        "!" word "_cs", "ss", 'b', 0, not_##kernel##_cs, "not: " doc ", exact case"         \
+    }
 
 static const struct kpi_func funcs[] = {
     FORMS("has", k_has, "holds the whole term"),
@@ -401,7 +405,8 @@ static const struct kpi_func funcs[] = {
     {"tolower", "s", 's', 0, k_tolower, "lower case (ASCII)"},
     {"toupper", "s", 's', 0, k_toupper, "upper case (ASCII)"},
     {"reverse", "s", 's', 0, k_reverse, "characters in reverse order"},
-    {"substring", "sl", 's', 0, k_substring2, "part from a position (0 first; negative from the end)"},
+    {"substring", "sl", 's', 0, k_substring2,
+     "part from a position (0 first; negative from the end)"},
     {"substring", "sll", 's', 0, k_substring3, NULL},
     {"indexof", "ss", 'l', 0, k_indexof, "position of a text, -1 when absent"},
     {"countof", "ss", 'l', 0, k_countof, "occurrences of a text"},

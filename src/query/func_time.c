@@ -55,7 +55,8 @@ bool kpi_date_time(int64_t year, int64_t month, int64_t day, kp_time *out)
         day > 400000)
         return false;
     int64_t months = year * 12 + (month - 1);
-    int64_t days = day_number(floor_div(months, 12), (unsigned)(months - floor_div(months, 12) * 12) + 1, 1);
+    int64_t days =
+        day_number(floor_div(months, 12), (unsigned)(months - floor_div(months, 12) * 12) + 1, 1);
     return !__builtin_mul_overflow(days + day - 1, (int64_t)KP_DAY, out);
 }
 
@@ -68,7 +69,8 @@ void kpi_timespan_text(kp_dur d, struct kp_buf *out)
     if (days > 0)
         kp_buf_printf(out, "%" PRIu64 ".", days);
     kp_buf_printf(out, "%02u:%02u:%02u", (unsigned)(abs / (uint64_t)KP_HOUR % 24),
-                  (unsigned)(abs / (uint64_t)KP_MIN_NS % 60), (unsigned)(abs / (uint64_t)KP_SEC % 60));
+                  (unsigned)(abs / (uint64_t)KP_MIN_NS % 60),
+                  (unsigned)(abs / (uint64_t)KP_SEC % 60));
     if (ns > 0)
         kp_buf_printf(out, ".%09" PRIu64, ns);
 }
@@ -82,26 +84,26 @@ static void k_now(struct kpi_call *call)
 
 static void k_now_plus(struct kpi_call *call)
 {
-    KPI_EACH(call, row, if (__builtin_add_overflow(call->eval->ctx->now, call->args[0]->i64[row],
-                                                   &call->out->i64[row]))
-                            kpi_set_overflow(call, row));
+    KPI_EACH(call, row,
+             if (__builtin_add_overflow(call->eval->ctx->now, call->args[0]->i64[row],
+                                        &call->out->i64[row])) kpi_set_overflow(call, row));
 }
 
 static void k_ago(struct kpi_call *call)
 {
-    KPI_EACH(call, row, if (__builtin_sub_overflow(call->eval->ctx->now, call->args[0]->i64[row],
-                                                   &call->out->i64[row]))
-                            kpi_set_overflow(call, row));
+    KPI_EACH(call, row,
+             if (__builtin_sub_overflow(call->eval->ctx->now, call->args[0]->i64[row],
+                                        &call->out->i64[row])) kpi_set_overflow(call, row));
 }
 
 /* --- parts --- */
 
-#define PART(name, expr)                                                                           \
-    static void name(struct kpi_call *call)                                                        \
-    {                                                                                              \
-        KPI_EACH(call, row, kp_time t = call->args[0]->i64[row];                                   \
-                 struct kpi_date date = kpi_date_of(t); (void)date;                                \
-                 call->out->i64[row] = (int64_t)(expr));                                           \
+#define PART(name, expr)                                            \
+    static void name(struct kpi_call *call)                         \
+    {                                                               \
+        KPI_EACH(call, row, kp_time t = call->args[0]->i64[row];    \
+                 struct kpi_date date = kpi_date_of(t); (void)date; \
+                 call->out->i64[row] = (int64_t)(expr));            \
     }
 PART(k_year, date.year)
 PART(k_month, date.month)
@@ -131,10 +133,18 @@ enum part {
 static const struct {
     const char *name;
     int64_t ns; /* 0 = calendar */
-} parts[PARTS] = {{"year", 0},           {"quarter", 0},          {"month", 0},
-                  {"week", 7 * KP_DAY},  {"day", KP_DAY},         {"hour", KP_HOUR},
-                  {"minute", KP_MIN_NS}, {"second", KP_SEC},      {"millisecond", KP_MS},
-                  {"microsecond", KP_US}, {"nanosecond", 1},      {"week_of_year", 7 * KP_DAY},
+} parts[PARTS] = {{"year", 0},
+                  {"quarter", 0},
+                  {"month", 0},
+                  {"week", 7 * KP_DAY},
+                  {"day", KP_DAY},
+                  {"hour", KP_HOUR},
+                  {"minute", KP_MIN_NS},
+                  {"second", KP_SEC},
+                  {"millisecond", KP_MS},
+                  {"microsecond", KP_US},
+                  {"nanosecond", 1},
+                  {"week_of_year", 7 * KP_DAY},
                   {"dayofyear", KP_DAY}};
 
 static enum part part_of(struct kp_str name)
@@ -190,7 +200,8 @@ static int64_t borders(enum part part, kp_time t)
         return date.year * 4 + (date.month - 1) / 3;
     if (part == MONTH)
         return date.year * 12 + date.month;
-    int64_t shift = part == WEEK ? 3 * KP_DAY : 0; /* 1970-01-01 was a Thursday; weeks start Sunday */
+    int64_t shift =
+        part == WEEK ? 3 * KP_DAY : 0; /* 1970-01-01 was a Thursday; weeks start Sunday */
     return floor_div(t, parts[part].ns) + (shift != 0 && t % parts[part].ns >= shift);
 }
 
@@ -198,8 +209,8 @@ static void k_diff(struct kpi_call *call)
 {
     KPI_EACH(call, row, enum part part = part_of(kp_vec_str(call->args[0], row));
              call->out->i64[row] = 0; if (part == PARTS) kpi_set_null(call, row);
-             else call->out->i64[row] = borders(part, call->args[1]->i64[row]) -
-                                        borders(part, call->args[2]->i64[row]));
+             else call->out->i64[row] =
+                 borders(part, call->args[1]->i64[row]) - borders(part, call->args[2]->i64[row]));
 }
 
 static bool month_added(kp_time t, int64_t months, kp_time *out)
@@ -221,7 +232,8 @@ static bool period_added(enum part part, int64_t count, kp_time t, kp_time *out)
     int64_t months = part == YEAR ? 12 : part == QUARTER ? 3 : 1, ns;
     if (parts[part].ns == 0)
         return !__builtin_mul_overflow(count, months, &months) && month_added(t, months, out);
-    return !__builtin_mul_overflow(count, parts[part].ns, &ns) && !__builtin_add_overflow(t, ns, out);
+    return !__builtin_mul_overflow(count, parts[part].ns, &ns) &&
+           !__builtin_add_overflow(t, ns, out);
 }
 
 static void k_add(struct kpi_call *call)
@@ -247,10 +259,10 @@ static kp_time period_start(enum part part, kp_time t)
     return floor_div(t, parts[part].ns) * parts[part].ns;
 }
 
-#define START(name, part)                                                                          \
-    static void name(struct kpi_call *call)                                                        \
-    {                                                                                              \
-        KPI_EACH(call, row, call->out->i64[row] = period_start(part, call->args[0]->i64[row]));    \
+#define START(name, part)                                                                       \
+    static void name(struct kpi_call *call)                                                     \
+    {                                                                                           \
+        KPI_EACH(call, row, call->out->i64[row] = period_start(part, call->args[0]->i64[row])); \
     }
 START(k_start_year, YEAR)
 START(k_start_month, MONTH)
@@ -260,13 +272,13 @@ START(k_start_hour, HOUR)
 START(k_start_minute, MINUTE)
 START(k_start_second, SECOND)
 
-#define END(name, part)                                                                            \
-    static void name(struct kpi_call *call)                                                        \
-    {                                                                                              \
-        KPI_EACH(call, row, kp_time next;                                                          \
-                 if (period_added(part, 1, period_start(part, call->args[0]->i64[row]), &next))    \
-                     call->out->i64[row] = next - 1;                                               \
-                 else kpi_set_overflow(call, row));                                                \
+#define END(name, part)                                                                         \
+    static void name(struct kpi_call *call)                                                     \
+    {                                                                                           \
+        KPI_EACH(call, row, kp_time next;                                                       \
+                 if (period_added(part, 1, period_start(part, call->args[0]->i64[row]), &next)) \
+                     call->out->i64[row] = next - 1;                                            \
+                 else kpi_set_overflow(call, row));                                             \
     }
 END(k_end_year, YEAR)
 END(k_end_month, MONTH)
@@ -285,9 +297,10 @@ static bool clock_ns(int64_t hour, int64_t minute, double second, int64_t *out)
 
 static void k_make_date(struct kpi_call *call)
 {
-    KPI_EACH(call, row, if (!kpi_date_time(call->args[0]->i64[row], call->args[1]->i64[row],
-                                           call->args[2]->i64[row], &call->out->i64[row]))
-                            kpi_set_overflow(call, row));
+    KPI_EACH(call, row,
+             if (!kpi_date_time(call->args[0]->i64[row], call->args[1]->i64[row],
+                                call->args[2]->i64[row], &call->out->i64[row]))
+                 kpi_set_overflow(call, row));
 }
 
 static void k_make_datetime(struct kpi_call *call)
@@ -297,25 +310,26 @@ static void k_make_datetime(struct kpi_call *call)
              if (kpi_date_time(call->args[0]->i64[row], call->args[1]->i64[row],
                                call->args[2]->i64[row], &day) &&
                  clock_ns(call->args[3]->i64[row], call->args[4]->i64[row],
-                          second == NULL ? 0 : second->f64[row], &clock))
-                 call->out->i64[row] = day + clock;
+                          second == NULL ? 0 : second->f64[row], &clock)) call->out->i64[row] =
+                 day + clock;
              else kpi_set_overflow(call, row));
 }
 
 static void k_make_timespan(struct kpi_call *call)
 {
     const struct kp_vec *second = call->args_count > 2 ? call->args[2] : NULL;
-    KPI_EACH(call, row, if (!clock_ns(call->args[0]->i64[row], call->args[1]->i64[row],
-                                      second == NULL ? 0 : second->f64[row],
-                                      &call->out->i64[row])) kpi_set_overflow(call, row));
+    KPI_EACH(call, row,
+             if (!clock_ns(call->args[0]->i64[row], call->args[1]->i64[row],
+                           second == NULL ? 0 : second->f64[row], &call->out->i64[row]))
+                 kpi_set_overflow(call, row));
 }
 
-#define UNIX(name, unit)                                                                           \
-    static void name(struct kpi_call *call)                                                        \
-    {                                                                                              \
-        KPI_EACH(call, row, if (__builtin_mul_overflow(call->args[0]->i64[row], (int64_t)(unit),   \
-                                                       &call->out->i64[row]))                      \
-                                kpi_set_overflow(call, row));                                      \
+#define UNIX(name, unit)                                                                         \
+    static void name(struct kpi_call *call)                                                      \
+    {                                                                                            \
+        KPI_EACH(call, row,                                                                      \
+                 if (__builtin_mul_overflow(call->args[0]->i64[row], (int64_t)(unit),            \
+                                            &call->out->i64[row])) kpi_set_overflow(call, row)); \
     }
 UNIX(k_unix_s, KP_SEC)
 UNIX(k_unix_ms, KP_MS)
@@ -324,7 +338,8 @@ UNIX(k_unix_ns, 1)
 
 /* --- formatting: y M d H h m s f F with their usual meanings, anything else as it is --- */
 
-static void format_field(char letter, uint32_t width, const struct kpi_date *date, struct kp_buf *out)
+static void format_field(char letter, uint32_t width, const struct kpi_date *date,
+                         struct kp_buf *out)
 {
     unsigned hour12 = date->hour % 12 == 0 ? 12 : date->hour % 12;
     switch (letter) {
@@ -436,7 +451,8 @@ static const struct kpi_func funcs[] = {
     {"unixtime_milliseconds_todatetime", "l", 't', 0, k_unix_ms, "milliseconds since 1970"},
     {"unixtime_microseconds_todatetime", "l", 't', 0, k_unix_us, "microseconds since 1970"},
     {"unixtime_nanoseconds_todatetime", "l", 't', 0, k_unix_ns, "nanoseconds since 1970"},
-    {"format_datetime", "ts", 's', 0, k_format_datetime, "text by pattern: yyyy-MM-dd HH:mm:ss.fff tt"},
+    {"format_datetime", "ts", 's', 0, k_format_datetime,
+     "text by pattern: yyyy-MM-dd HH:mm:ss.fff tt"},
     {"format_timespan", "ds", 's', 0, k_format_timespan, "text by pattern: d.HH:mm:ss.fffffffff"},
 };
 

@@ -310,10 +310,10 @@ static enum kp_type literal_type(struct kp_str word)
     static const struct {
         const char *name;
         enum kp_type type;
-    } types[] = {{"long", KP_TYPE_I64},     {"int", KP_TYPE_I64},       {"real", KP_TYPE_F64},
-                 {"double", KP_TYPE_F64},   {"bool", KP_TYPE_BOOL},
-                 {"boolean", KP_TYPE_BOOL}, {"datetime", KP_TYPE_TIME}, {"date", KP_TYPE_TIME},
-                 {"timespan", KP_TYPE_DUR}, {"time", KP_TYPE_DUR},      {"string", KP_TYPE_STR}};
+    } types[] = {{"long", KP_TYPE_I64},      {"int", KP_TYPE_I64},   {"real", KP_TYPE_F64},
+                 {"double", KP_TYPE_F64},    {"bool", KP_TYPE_BOOL}, {"boolean", KP_TYPE_BOOL},
+                 {"datetime", KP_TYPE_TIME}, {"date", KP_TYPE_TIME}, {"timespan", KP_TYPE_DUR},
+                 {"time", KP_TYPE_DUR},      {"string", KP_TYPE_STR}};
     for (size_t i = 0; i < KP_ARRAY_LEN(types); i++)
         if (kp_str_equal(word, kp_str_from(types[i].name)))
             return types[i].type;

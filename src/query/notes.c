@@ -23,11 +23,8 @@ static bool remarks_open(struct kpi_run *run, const char *stream, const char *co
     *out = (struct remarks){.stream = kp_stream_by_name(kp_str_from(stream))};
     for (uint32_t i = 0; i < count; i++)
         cols[i] = kp_stream_column(out->stream, kp_str_from(names[i]))->ref;
-    struct kp_scan_req req = {.stream = out->stream,
-                              .from = from,
-                              .to = KP_TIME_MAX,
-                              .cols = cols,
-                              .cols_count = count};
+    struct kp_scan_req req = {
+        .stream = out->stream, .from = from, .to = KP_TIME_MAX, .cols = cols, .cols_count = count};
     return kp_scan_open(run->snapshot, &req, &out->scan, NULL) == KP_OK;
 }
 

@@ -19,10 +19,10 @@ struct kpi_run {
     struct kp_arena arena;
     struct kp_snapshot *snapshot; /* NULL: statements without data only */
     struct kp_query_opts opts;
-    int64_t deadline;             /* monotonic ns; 0 = none */
+    int64_t deadline; /* monotonic ns; 0 = none */
     struct kp_query_stat stat;
-    kp_time from, to;             /* time the query looks at; from > to = no stored rows read */
-    bool streams[KP_STREAM_MAX];  /* streams it reads */
+    kp_time from, to;            /* time the query looks at; from > to = no stored rows read */
+    bool streams[KP_STREAM_MAX]; /* streams it reads */
     struct kp_str *notes;
     uint32_t notes_count, notes_capacity;
 };
@@ -101,8 +101,8 @@ struct kpi_op *kpi_op_derived(struct kpi_run *run, struct kp_str name);
 struct kpi_op *kpi_op_values(struct kpi_run *run, const char *name, const struct kp_field *fields,
                              uint32_t count);
 bool kpi_op_values_add(struct kpi_op *op, struct kpi_value value);
-struct kpi_op *kpi_op_range(struct kpi_run *run, const struct kp_field *field, struct kpi_value from,
-                            struct kpi_value to, struct kpi_value step);
+struct kpi_op *kpi_op_range(struct kpi_run *run, const struct kp_field *field,
+                            struct kpi_value from, struct kpi_value to, struct kpi_value step);
 
 /* --- operators --- */
 

@@ -53,7 +53,8 @@ static bool grow_states(struct kpi_ctx *ctx, struct kpi_aggregate *aggregate, ui
 {
     while (aggregate->states_count * 1024 < groups) {
         if (aggregate->states_count == aggregate->states_capacity) {
-            uint32_t capacity = aggregate->states_capacity == 0 ? 16 : aggregate->states_capacity * 2;
+            uint32_t capacity =
+                aggregate->states_capacity == 0 ? 16 : aggregate->states_capacity * 2;
             char **states = kpi_new(ctx, capacity, sizeof(*states));
             if (states == NULL)
                 return false;
@@ -326,16 +327,15 @@ static void aggregate_describe(const struct kpi_op *base, struct kp_buf *out)
     }
 }
 
-static const struct kpi_op_class aggregate_class = {"summarize",    aggregate_open,     aggregate_next, NULL,
-                                                    aggregate_need, aggregate_describe, NULL};
+static const struct kpi_op_class aggregate_class = {
+    "summarize", aggregate_open, aggregate_next, NULL, aggregate_need, aggregate_describe, NULL};
 
 struct kpi_op *kpi_op_aggregate(struct kpi_op *input, struct kpi_expr **keys,
                                 const struct kp_field *key_fields, uint32_t keys_count,
                                 const struct kpi_aggregates *aggregates, bool one_row)
 {
-    struct aggregate_op *op =
-        (struct aggregate_op *)kpi_op_new(input->run, &aggregate_class, sizeof(*op), input,
-                                          keys_count + aggregates->count);
+    struct aggregate_op *op = (struct aggregate_op *)kpi_op_new(
+        input->run, &aggregate_class, sizeof(*op), input, keys_count + aggregates->count);
     if (op == NULL)
         return NULL;
     op->keys = keys;

@@ -10,14 +10,31 @@
 
 #include "query/scan.h"
 
-enum { EV_TS, EV_KIND, EV_CPU, EV_HOST, EV_TID, EV_PID, EV_COMM, EV_CGROUP, EV_DETAIL, EV_SEQ, EV_COLUMNS };
+enum {
+    EV_TS,
+    EV_KIND,
+    EV_CPU,
+    EV_HOST,
+    EV_TID,
+    EV_PID,
+    EV_COMM,
+    EV_CGROUP,
+    EV_DETAIL,
+    EV_SEQ,
+    EV_COLUMNS
+};
 
 static const struct kp_field event_fields[EV_COLUMNS] = {
-    {KP_STR("ts"), KP_TYPE_TIME, KP_UNIT_NS, 0},     {KP_STR("kind"), KP_TYPE_STR, KP_UNIT_NONE, 0},
-    {KP_STR("cpu"), KP_TYPE_I64, KP_UNIT_ID, 0},     {KP_STR("host"), KP_TYPE_STR, KP_UNIT_NONE, 0},
-    {KP_STR("tid"), KP_TYPE_I64, KP_UNIT_ID, 0},     {KP_STR("pid"), KP_TYPE_I64, KP_UNIT_ID, 0},
-    {KP_STR("comm"), KP_TYPE_STR, KP_UNIT_NONE, 0},  {KP_STR("cgroup"), KP_TYPE_STR, KP_UNIT_NONE, 0},
-    {KP_STR("detail"), KP_TYPE_STR, KP_UNIT_NONE, 0}, {KP_STR("seq"), KP_TYPE_I64, KP_UNIT_ID, 0},
+    {KP_STR("ts"), KP_TYPE_TIME, KP_UNIT_NS, 0},
+    {KP_STR("kind"), KP_TYPE_STR, KP_UNIT_NONE, 0},
+    {KP_STR("cpu"), KP_TYPE_I64, KP_UNIT_ID, 0},
+    {KP_STR("host"), KP_TYPE_STR, KP_UNIT_NONE, 0},
+    {KP_STR("tid"), KP_TYPE_I64, KP_UNIT_ID, 0},
+    {KP_STR("pid"), KP_TYPE_I64, KP_UNIT_ID, 0},
+    {KP_STR("comm"), KP_TYPE_STR, KP_UNIT_NONE, 0},
+    {KP_STR("cgroup"), KP_TYPE_STR, KP_UNIT_NONE, 0},
+    {KP_STR("detail"), KP_TYPE_STR, KP_UNIT_NONE, 0},
+    {KP_STR("seq"), KP_TYPE_I64, KP_UNIT_ID, 0},
 };
 
 struct lane {
@@ -175,8 +192,8 @@ static kp_status refill(struct events_op *op)
 
 /* --- rows --- */
 
-static void value_text(const struct kp_stored_column *stored, const struct kp_vec *vec, uint32_t row,
-                       struct kp_buf *out)
+static void value_text(const struct kp_stored_column *stored, const struct kp_vec *vec,
+                       uint32_t row, struct kp_buf *out)
 {
     if (kp_type_phys(vec->type) == KP_PHYS_STR || vec->dict != NULL) {
         kp_buf_str(out, kp_vec_str(vec, row));

@@ -68,8 +68,8 @@ static void filter_describe(const struct kpi_op *base, struct kp_buf *out)
         kpi_expr_text(op->condition, out);
 }
 
-static const struct kpi_op_class filter_class = {"where", filter_open, filter_next,
-                                                 NULL,    filter_need, filter_describe, NULL};
+static const struct kpi_op_class filter_class = {"where",     filter_open,     filter_next, NULL,
+                                                 filter_need, filter_describe, NULL};
 
 struct kpi_op *kpi_op_filter(struct kpi_op *input, struct kpi_expr *condition)
 {

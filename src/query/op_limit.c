@@ -51,8 +51,8 @@ static void limit_describe(const struct kpi_op *base, struct kp_buf *out)
     kp_buf_printf(out, "%" PRIu64 " row%s", rows, rows == 1 ? "" : "s");
 }
 
-static const struct kpi_op_class limit_class = {"take", limit_open, limit_next,
-                                                NULL,   NULL,       limit_describe, NULL};
+static const struct kpi_op_class limit_class = {"take", limit_open,     limit_next, NULL,
+                                                NULL,   limit_describe, NULL};
 
 struct kpi_op *kpi_op_limit(struct kpi_op *input, uint64_t rows_max)
 {

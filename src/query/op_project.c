@@ -69,8 +69,8 @@ static void project_describe(const struct kpi_op *base, struct kp_buf *out)
     }
 }
 
-static const struct kpi_op_class project_class = {"project", project_open, project_next,
-                                                  NULL,      project_need, project_describe, NULL};
+static const struct kpi_op_class project_class = {
+    "project", project_open, project_next, NULL, project_need, project_describe, NULL};
 
 struct kpi_op *kpi_op_project(struct kpi_op *input, const char *word, const struct kp_field *fields,
                               struct kpi_expr **exprs, uint32_t count)

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * Tables made by src/causal: the verbs CAUSES and EVIDENCE, and the interval tables. Time conditions
- * are passed down as the range to look at (never exactly: a row is an interval, so the filter stays).
+ * Tables made by src/causal: the verbs CAUSES and EVIDENCE, and the interval tables. Time
+ * conditions are passed down as the range to look at (never exactly: a row is an interval, so the
+ * filter stays).
  */
 #include <inttypes.h>
 

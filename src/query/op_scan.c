@@ -143,8 +143,8 @@ static const struct kpi_op_class scan_class = {"scan", scan_open,     scan_next,
 
 struct kpi_op *kpi_op_scan(struct kpi_run *run, const struct kp_stream *stream)
 {
-    struct scan_op *op = (struct scan_op *)kpi_op_new(run, &scan_class, sizeof(*op), NULL,
-                                                      stream->columns_count);
+    struct scan_op *op =
+        (struct scan_op *)kpi_op_new(run, &scan_class, sizeof(*op), NULL, stream->columns_count);
     if (op == NULL)
         return NULL;
     op->stream = stream;

@@ -201,8 +201,7 @@ static kp_status consume(struct kpi_sort_op *op)
         for (uint32_t c = 0; c < base->schema.count; c++)
             op->vecs[c] = &batch->cols[c];
         for (uint32_t k = 0; k < op->keys_count; k++)
-            op->vecs[base->schema.count + k] =
-                kpi_expr_eval(op->keys[k].expr, batch, &base->eval);
+            op->vecs[base->schema.count + k] = kpi_expr_eval(op->keys[k].expr, batch, &base->eval);
         for (uint32_t i = 0; i < kp_batch_count(batch); i++) {
             uint32_t row = kp_batch_row(batch, i);
             struct item item = make_item(&op->keys[0], op->vecs[base->schema.count], row);
@@ -316,17 +315,16 @@ static void sort_describe(const struct kpi_op *base, struct kp_buf *out)
     }
 }
 
-static const struct kpi_op_class sort_class = {"sort", sort_open, sort_next,
-                                               NULL,   sort_need, sort_describe, NULL};
-static const struct kpi_op_class top_class = {"top", sort_open, sort_next,
-                                              NULL,  sort_need, sort_describe, NULL};
+static const struct kpi_op_class sort_class = {"sort",    sort_open,     sort_next, NULL,
+                                               sort_need, sort_describe, NULL};
+static const struct kpi_op_class top_class = {"top",     sort_open,     sort_next, NULL,
+                                              sort_need, sort_describe, NULL};
 
 struct kpi_op *kpi_op_sort(struct kpi_op *input, const struct kpi_sort_key *keys, uint32_t count,
                            uint64_t limit)
 {
-    struct kpi_sort_op *op =
-        (struct kpi_sort_op *)kpi_op_new(input->run, limit != 0 ? &top_class : &sort_class,
-                                         sizeof(*op), input, input->schema.count);
+    struct kpi_sort_op *op = (struct kpi_sort_op *)kpi_op_new(
+        input->run, limit != 0 ? &top_class : &sort_class, sizeof(*op), input, input->schema.count);
     if (op == NULL)
         return NULL;
     memcpy(kpi_op_fields(&op->base), input->schema.fields,

@@ -35,8 +35,8 @@ static void union_describe(const struct kpi_op *base, struct kp_buf *out)
     kp_buf_printf(out, "%u tables", ((const struct kpi_union_op *)base)->inputs_count);
 }
 
-static const struct kpi_op_class union_class = {"union", union_open, union_next,
-                                                NULL,    union_need, union_describe, NULL};
+static const struct kpi_op_class union_class = {"union",    union_open,     union_next, NULL,
+                                                union_need, union_describe, NULL};
 
 struct kpi_op *kpi_op_union(struct kpi_run *run, struct kpi_op **inputs, uint32_t inputs_count,
                             const struct kp_schema *schema)

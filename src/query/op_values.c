@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * Tables that need no store: print, datatable, show, getschema and explain (rows made cell by cell),
- * and range (made as they are asked for).
+ * Tables that need no store: print, datatable, show, getschema and explain (rows made cell by
+ * cell), and range (made as they are asked for).
  */
 #include "query/op.h"
 #include "query/rowset.h"
@@ -44,7 +44,8 @@ struct kpi_op *kpi_op_values(struct kpi_run *run, const char *name, const struct
     enum kp_type *types = kpi_new(&run->ctx, count, sizeof(*types));
     if (op == NULL || types == NULL)
         return NULL;
-    op->class = (struct kpi_op_class){.name = name, .next = values_next, .describe = values_describe};
+    op->class =
+        (struct kpi_op_class){.name = name, .next = values_next, .describe = values_describe};
     op->base.class = &op->class;
     memcpy(kpi_op_fields(&op->base), fields, count * sizeof(*fields));
     for (uint32_t i = 0; i < count; i++)
@@ -130,8 +131,8 @@ static void range_describe(const struct kpi_op *base, struct kp_buf *out)
 static const struct kpi_op_class range_class = {
     .name = "range", .open = range_open, .next = range_next, .describe = range_describe};
 
-struct kpi_op *kpi_op_range(struct kpi_run *run, const struct kp_field *field, struct kpi_value from,
-                            struct kpi_value to, struct kpi_value step)
+struct kpi_op *kpi_op_range(struct kpi_run *run, const struct kp_field *field,
+                            struct kpi_value from, struct kpi_value to, struct kpi_value step)
 {
     struct range_op *op =
         (struct range_op *)kpi_op_new(run, &range_class, sizeof(struct range_op), NULL, 1);

@@ -127,20 +127,20 @@ static const struct word words[] = {
 };
 
 static const char *const string_operators[] = {
-    "has",         "has_cs",        "hasprefix",   "hasprefix_cs",  "hassuffix", "hassuffix_cs",
-    "contains",    "contains_cs",   "startswith",  "startswith_cs", "endswith",  "endswith_cs",
-    "!has",        "!has_cs",       "!hasprefix",  "!hasprefix_cs", "!hassuffix", "!hassuffix_cs",
-    "!contains",   "!contains_cs",  "!startswith", "!startswith_cs", "!endswith", "!endswith_cs",
+    "has",         "has_cs",        "hasprefix",   "hasprefix_cs",   "hassuffix",  "hassuffix_cs",
+    "contains",    "contains_cs",   "startswith",  "startswith_cs",  "endswith",   "endswith_cs",
+    "!has",        "!has_cs",       "!hasprefix",  "!hasprefix_cs",  "!hassuffix", "!hassuffix_cs",
+    "!contains",   "!contains_cs",  "!startswith", "!startswith_cs", "!endswith",  "!endswith_cs",
     "notcontains", "notcontains_cs"};
 
 struct driver {
     struct kpi_parse parse;
     struct kpi_lexer lexer;
     void *parser;
-    int previous;       /* code fed last */
-    bool verb, where;   /* inside CAUSES/EVIDENCE, inside where */
-    bool joined;        /* a union has been seen: brackets may hold tables */
-    int let;            /* 1 after let, 2 after its name, 3 after its = */
+    int previous;     /* code fed last */
+    bool verb, where; /* inside CAUSES/EVIDENCE, inside where */
+    bool joined;      /* a union has been seen: brackets may hold tables */
+    int let;          /* 1 after let, 2 after its name, 3 after its = */
     bool stop;
 };
 
@@ -205,7 +205,8 @@ static bool next_is(const struct kpi_lexer *lexer, char a, char b)
     struct kpi_lexer look = *lexer;
     struct kpi_token token;
     kpi_lex(&look, &token);
-    return token.code == 0 || (token.text.len > 0 && (token.text.ptr[0] == a || token.text.ptr[0] == b));
+    return token.code == 0 ||
+           (token.text.len > 0 && (token.text.ptr[0] == a || token.text.ptr[0] == b));
 }
 
 /* The first word of a statement: a keyword, unless it stands as a table name. */
@@ -342,17 +343,36 @@ static const char *display_name(const char *token)
 {
     static const struct {
         const char *token, *name;
-    } names[] = {{"$", "the end of the query"}, {"IDENT", "a name"},       {"VALUE", "a value"},
-                 {"DURATION", "a value"},       {"STRING", "a value"},     {"PIPE", "|"},
-                 {"SEMI", ";"},                 {"COMMA", ","},            {"LPAREN", "("},
-                 {"RPAREN", ")"},               {"LBRACKET", "["},         {"RBRACKET", "]"},
-                 {"ASSIGN", "="},               {"COLON", ":"},            {"DOTDOT", ".."},
-                 {"EQ", "a comparison"},        {"LT", "a comparison"},    {"STROP", "a comparison"},
-                 {"NOTWORD", "a comparison"},   {"IN", "a comparison"},    {"BETWEEN", "a comparison"},
-                 {"MATCHES", "a comparison"},   {"PLUS", "an arithmetic operator"},
-                 {"SLASH", "an arithmetic operator"}, {"MINUS", "an arithmetic operator"},
-                 {"ORDINAL", "#n"},             {"DOT", NULL},             {"TXN", "txn"},
-                 {"STAR", "an arithmetic operator"},                 {"OF", "of"}};
+    } names[] = {{"$", "the end of the query"},
+                 {"IDENT", "a name"},
+                 {"VALUE", "a value"},
+                 {"DURATION", "a value"},
+                 {"STRING", "a value"},
+                 {"PIPE", "|"},
+                 {"SEMI", ";"},
+                 {"COMMA", ","},
+                 {"LPAREN", "("},
+                 {"RPAREN", ")"},
+                 {"LBRACKET", "["},
+                 {"RBRACKET", "]"},
+                 {"ASSIGN", "="},
+                 {"COLON", ":"},
+                 {"DOTDOT", ".."},
+                 {"EQ", "a comparison"},
+                 {"LT", "a comparison"},
+                 {"STROP", "a comparison"},
+                 {"NOTWORD", "a comparison"},
+                 {"IN", "a comparison"},
+                 {"BETWEEN", "a comparison"},
+                 {"MATCHES", "a comparison"},
+                 {"PLUS", "an arithmetic operator"},
+                 {"SLASH", "an arithmetic operator"},
+                 {"MINUS", "an arithmetic operator"},
+                 {"ORDINAL", "#n"},
+                 {"DOT", NULL},
+                 {"TXN", "txn"},
+                 {"STAR", "an arithmetic operator"},
+                 {"OF", "of"}};
     for (size_t i = 0; i < KP_ARRAY_LEN(names); i++)
         if (strcmp(token, names[i].token) == 0)
             return names[i].name;

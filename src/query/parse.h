@@ -26,8 +26,8 @@ struct kpi_lexer {
 struct kpi_lexer kpi_lexer_init(struct kpi_ctx *ctx);
 /* Next token; code 0 at the end, -1 after an error. Words come as IDENT. */
 void kpi_lex(struct kpi_lexer *lexer, struct kpi_token *out);
-/* The next run of bytes up to a blank, `|`, `;`, `,` or bracket as one IDENT (transaction ids). Code 0
- * when there is none. A quoted string is read as by kpi_lex. */
+/* The next run of bytes up to a blank, `|`, `;`, `,` or bracket as one IDENT (transaction ids).
+ * Code 0 when there is none. A quoted string is read as by kpi_lex. */
 void kpi_lex_word(struct kpi_lexer *lexer, struct kpi_token *out);
 /* The next operator name: a word that may hold hyphens. Code 0 when there is none. */
 void kpi_lex_operator(struct kpi_lexer *lexer, struct kpi_token *out);
@@ -43,7 +43,8 @@ bool kpi_literal_string(struct kpi_ctx *ctx, struct kp_str text, struct kpi_valu
 bool kpi_literal_raw(struct kpi_ctx *ctx, struct kp_str text, struct kpi_value *out);
 /* What stands inside dynamic( ): JSON, kept as compact text. */
 bool kpi_literal_dynamic(struct kpi_ctx *ctx, struct kp_str text, struct kpi_value *out);
-/* type(text): 1 = a value, 0 = a function call after all, -1 = a value of this type it cannot be. */
+/* type(text): 1 = a value, 0 = a function call after all, -1 = a value of this type it cannot be.
+ */
 int kpi_literal_typed(struct kp_str text, struct kpi_value *out);
 /* 1.02:03:04.5, 02:03:04, or as kpi_literal_duration. */
 bool kpi_literal_timespan(struct kp_str text, int64_t *out_ns);

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
  * The plan: what the sources can do themselves moves down into them. Three passes over the chain:
- * conditions of `where` right above a source become its time range and keys; sorts that the order of
- * stored rows already gives are dropped; columns nobody reads are not asked for.
+ * conditions of `where` right above a source become its time range and keys; sorts that the order
+ * of stored rows already gives are dropped; columns nobody reads are not asked for.
  */
 #include "query/filter.h"
 #include "query/plan.h"
@@ -101,8 +101,7 @@ static bool push_part(struct kpi_op *source, const struct kpi_expr *expr)
         return push_between(source, expr);
     if (!is_func(expr, "in"))
         return false;
-    const struct kpi_value *values =
-        constants(source->run, expr->args + 1, expr->args_count - 1);
+    const struct kpi_value *values = constants(source->run, expr->args + 1, expr->args_count - 1);
     return values != NULL &&
            push_values(source, expr->args[0]->column, '=', values, expr->args_count - 1);
 }

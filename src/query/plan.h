@@ -12,8 +12,8 @@
 struct kpi_bind {
     struct kpi_run *run;
     struct kpi_ctx *ctx;
-    const struct kp_schema *schema; /* columns in scope; NULL = none */
-    const struct kpi_item *lets;    /* scalars named by let */
+    const struct kp_schema *schema;  /* columns in scope; NULL = none */
+    const struct kpi_item *lets;     /* scalars named by let */
     const struct kpi_item *lets_end; /* first one not in force; NULL = all are */
     uint32_t let_depth;
     struct kpi_expr **let_values; /* NULL entries: tables */

@@ -21,7 +21,8 @@ static void locate(struct kp_str text, uint32_t at, uint32_t *out_line, uint32_t
     *out_column = at - start + 1;
 }
 
-kp_status kpi_fail(struct kpi_ctx *ctx, kp_status code, struct kpi_place place, const char *fmt, ...)
+kp_status kpi_fail(struct kpi_ctx *ctx, kp_status code, struct kpi_place place, const char *fmt,
+                   ...)
 {
     if (ctx->status != KP_OK)
         return ctx->status;

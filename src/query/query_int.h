@@ -3,8 +3,8 @@
  * What the files of src/query share about text: places, tokens, the tree, and the context every
  * stage works in. Nothing here outlives the query's arena.
  *
- * Invariant: a function that can fail returns a status or NULL after kpi_fail() filled ctx->err; the
- * first error wins, later ones are ignored.
+ * Invariant: a function that can fail returns a status or NULL after kpi_fail() filled ctx->err;
+ * the first error wins, later ones are ignored.
  */
 #ifndef KP_QUERY_QUERY_INT_H
 #define KP_QUERY_QUERY_INT_H
@@ -48,9 +48,10 @@ struct kpi_ctx {
 /* --- errors --- */
 
 /* Sets the error of the context, with its place; returns code. The first one wins. */
-kp_status kpi_fail(struct kpi_ctx *ctx, kp_status code, struct kpi_place place, const char *fmt, ...)
-    __attribute__((format(printf, 4, 5)));
-/* Gives the error that another folder filled a place in the text, when it has none; returns code. */
+kp_status kpi_fail(struct kpi_ctx *ctx, kp_status code, struct kpi_place place, const char *fmt,
+                   ...) __attribute__((format(printf, 4, 5)));
+/* Gives the error that another folder filled a place in the text, when it has none; returns code.
+ */
 kp_status kpi_fail_here(struct kpi_ctx *ctx, kp_status code, struct kpi_place place);
 /* Adds a hint to the error just set by kpi_fail (not to an earlier one of other origin). */
 void kpi_hint(struct kpi_ctx *ctx, const char *fmt, ...) __attribute__((format(printf, 2, 3)));

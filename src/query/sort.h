@@ -14,7 +14,7 @@ struct kpi_sort_op {
     struct kpi_op base;
     const struct kpi_sort_key *keys;
     uint32_t keys_count;
-    uint64_t limit; /* 0 = sort */
+    uint64_t limit;         /* 0 = sort */
     struct kpi_rowset rows; /* needed columns, then keys */
     const struct kp_vec **vecs;
     struct item *items;

@@ -132,8 +132,8 @@ static bool type_of_name(struct kp_str name, enum kp_type *out)
     static const struct {
         const char *name;
         enum kp_type type;
-    } types[] = {{"bool", KP_TYPE_BOOL},    {"long", KP_TYPE_I64},      {"int", KP_TYPE_I64},
-                 {"real", KP_TYPE_F64},     {"double", KP_TYPE_F64},    {"string", KP_TYPE_STR},
+    } types[] = {{"bool", KP_TYPE_BOOL},     {"long", KP_TYPE_I64},     {"int", KP_TYPE_I64},
+                 {"real", KP_TYPE_F64},      {"double", KP_TYPE_F64},   {"string", KP_TYPE_STR},
                  {"datetime", KP_TYPE_TIME}, {"timespan", KP_TYPE_DUR}, {"dynamic", KP_TYPE_DYN}};
     for (size_t i = 0; i < KP_ARRAY_LEN(types); i++) {
         if (kp_str_equal(name, kp_str_from(types[i].name))) {
@@ -209,10 +209,11 @@ static struct kpi_op *open_range(struct kpi_bind *bind, const struct kpi_source 
     enum kp_type step = type == KP_TYPE_TIME ? KP_TYPE_DUR : type;
     if (type == KP_TYPE_I64 && (parts[1]->type == KP_TYPE_F64 || parts[2]->type == KP_TYPE_F64))
         type = step = KP_TYPE_F64;
-    bool counts = type == KP_TYPE_I64 || type == KP_TYPE_F64 || type == KP_TYPE_TIME ||
-                  type == KP_TYPE_DUR;
+    bool counts =
+        type == KP_TYPE_I64 || type == KP_TYPE_F64 || type == KP_TYPE_TIME || type == KP_TYPE_DUR;
     if (!counts) {
-        kpi_fail(bind->ctx, KP_INVALID, parts[0]->place, "range counts numbers, datetimes or timespans");
+        kpi_fail(bind->ctx, KP_INVALID, parts[0]->place,
+                 "range counts numbers, datetimes or timespans");
         return NULL;
     }
     parts[0] = kpi_bind_cast(bind, parts[0], type);
@@ -223,7 +224,8 @@ static struct kpi_op *open_range(struct kpi_bind *bind, const struct kpi_source 
     struct kpi_value by = parts[2]->value;
     bool moves = !by.null && (step == KP_TYPE_F64 ? by.f64 != 0 && by.f64 == by.f64 : by.i64 != 0);
     if (!moves || parts[0]->value.null || parts[1]->value.null) {
-        kpi_fail(bind->ctx, KP_INVALID, parts[2]->place, "range needs values, and a step other than 0");
+        kpi_fail(bind->ctx, KP_INVALID, parts[2]->place,
+                 "range needs values, and a step other than 0");
         return NULL;
     }
     struct kp_field field = {source->name, type, parts[0]->unit, 0};

@@ -9,7 +9,7 @@
 #include "world.h"
 
 #define SAMPLE_ZERO ((kp_time)1795405620 * KP_SEC) /* 2026-11-23T03:47:00Z */
-#define US(n)       ((kp_dur)(n) * KP_US)
+#define US(n)       ((kp_dur)(n)*KP_US)
 
 static void sample_capture(struct world *w, const char *stream, int64_t state, const char *why)
 {
@@ -50,10 +50,18 @@ static void sample_kernel(struct world *w)
     world_switch(w, US(800), 0, settle, S, idle);
     world_switch(w, US(850), 1, handler, S, idle);
     world_gap(w, US(860), US(880), 1);
-    struct world_span pay = {.from = US(80), .to = US(820), .thread = handler,
-                             .trace = "4bf92f3577b34da6a3ce929d0e0e4736", .id = "00f067aa0ba902b7",
-                             .parent = "", .txn = "98721", .service = "payment-handler",
-                             .name = "POST /pay", .status_msg = "timeout", .status = 2, .kind = 2};
+    struct world_span pay = {.from = US(80),
+                             .to = US(820),
+                             .thread = handler,
+                             .trace = "4bf92f3577b34da6a3ce929d0e0e4736",
+                             .id = "00f067aa0ba902b7",
+                             .parent = "",
+                             .txn = "98721",
+                             .service = "payment-handler",
+                             .name = "POST /pay",
+                             .status_msg = "timeout",
+                             .status = 2,
+                             .kind = 2};
     struct world_span write = pay;
     write.from = US(100);
     write.to = US(800);

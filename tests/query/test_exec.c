@@ -149,10 +149,12 @@ static void a_window_is_assumed_and_said(void **state)
     struct kp_buf out = {0};
     struct kp_error err = {0};
     assert_int_equal(run("irq | count", &opts, &out, &err), KP_END);
-    if (strncmp(out.data, "21 \n", 4) != 0 || strstr(out.data, "looks at the last 2.000 ms") == NULL)
+    if (strncmp(out.data, "21 \n", 4) != 0 ||
+        strstr(out.data, "looks at the last 2.000 ms") == NULL)
         fail_msg("%s", kp_buf_cstr(&out));
     kp_buf_clear(&out);
-    assert_int_equal(run("irq | where ts >= datetime(2000-01-01) | count", &opts, &out, &err), KP_END);
+    assert_int_equal(run("irq | where ts >= datetime(2000-01-01) | count", &opts, &out, &err),
+                     KP_END);
     assert_true(strncmp(kp_buf_cstr(&out), "5000 \n", 6) == 0);
     assert_null(strstr(out.data, "looks at"));
     kp_buf_deinit(&out);
@@ -165,10 +167,11 @@ static void pushed_conditions_give_what_filters_give(void **state)
     agree("irq | where pid == 103 | project seq", "irq | where pid + 0 == 103 | project seq");
     agree("irq | where comm in ('w1', 'w5') and irq == 7 | project seq",
           "irq | where strcat(comm, '') in ('w1', 'w5') and irq + 0 == 7 | project seq");
-    agree("irq | where ts > datetime(2026-11-23T03:47:00.1) and ts <= datetime(2026-11-23T03:47:00.2) "
-          "| summarize count(), min(ts), max(ts)",
-          "irq | where ts + 0ns > datetime(2026-11-23T03:47:00.1) "
-          "and ts + 0ns <= datetime(2026-11-23T03:47:00.2) | summarize count(), min(ts), max(ts)");
+    agree(
+        "irq | where ts > datetime(2026-11-23T03:47:00.1) and ts <= datetime(2026-11-23T03:47:00.2) "
+        "| summarize count(), min(ts), max(ts)",
+        "irq | where ts + 0ns > datetime(2026-11-23T03:47:00.1) "
+        "and ts + 0ns <= datetime(2026-11-23T03:47:00.2) | summarize count(), min(ts), max(ts)");
     agree("irq | where start >= datetime(2026-11-23T03:47:00.4) | summarize count(), sum(dur)",
           "irq | where ts - dur >= datetime(2026-11-23T03:47:00.4) | summarize count(), sum(dur)");
     agree("softirq | where vec == 'NET_RX' | project seq",
@@ -189,7 +192,8 @@ static void orders_agree(void **state)
     agree("irq | top 40 by ts | project seq", "irq | sort by seq desc | take 40 | project seq");
     agree("irq | top 25 by dur, seq asc | project seq, dur",
           "irq | sort by dur desc, seq asc | take 25 | project seq, dur");
-    agree("irq | top 25 by comm asc | project seq", "irq | sort by comm asc | take 25 | project seq");
+    agree("irq | top 25 by comm asc | project seq",
+          "irq | sort by comm asc | take 25 | project seq");
     agree("events | count", "union irq, softirq, sched_switch | count");
     agree("events | top 2000 by ts asc | project seq", "events | take 2000 | project seq");
     agree("events | project seq | sort by seq asc", "events | project seq");
@@ -198,8 +202,7 @@ static void orders_agree(void **state)
 static void groups_agree_with_sums(void **state)
 {
     (void)state;
-    answers("irq | summarize n = count() by comm, irq | summarize sum(n), count()",
-            "5000 56 \n");
+    answers("irq | summarize n = count() by comm, irq | summarize sum(n), count()", "5000 56 \n");
     answers("irq | summarize by comm | count", "8 \n");
     agree("irq | summarize sum(dur), dcount(pid), percentile(dur, 90)",
           "irq | extend k = seq % 97 | summarize s = sum(dur) by k | summarize sum_dur = sum(s), "
@@ -251,7 +254,8 @@ static int open_world(void **state)
         if (i % 3 == 0)
             world_softirq(&world, t, t + 10, i % 2, actors[i % 8], i % 2 ? VEC_NET_RX : VEC_TIMER);
         if (i % 5 == 0)
-            world_switch(&world, t + 20, i % 2, actors[i % 8], i % 10 ? S : RP, actors[(i + 1) % 8]);
+            world_switch(&world, t + 20, i % 2, actors[i % 8], i % 10 ? S : RP,
+                         actors[(i + 1) % 8]);
     }
     world_commit(&world);
     return 0;

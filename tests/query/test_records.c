@@ -3,8 +3,8 @@
  * Queries with their answers as text: the records of tests/query/ *.test and every example of
  * docs/language.md, on the sample recording. `test_records QUERY` prints the answer of one query.
  *
- * A record is query lines, a line `----`, and the answer up to a blank line; lines that begin with #
- * before a query are remarks. An example is a ```kql fence followed by a ```text fence.
+ * A record is query lines, a line `----`, and the answer up to a blank line; lines that begin with
+ * # before a query are remarks. An example is a ```kql fence followed by a ```text fence.
  */
 #include <setjmp.h>
 #include <stdarg.h>
@@ -16,6 +16,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "query/plan.h"
 #include "query/query.h"
 #include "render/render.h"
 #include "sample.h"
@@ -31,7 +32,8 @@ static bool write_text(void *ctx, const char *text, size_t size)
 static void add_error(struct kp_buf *out, const struct kp_error *err)
 {
     if (err->line != 0)
-        kp_buf_printf(out, "error at %u:%u+%u: %s\n", err->line, err->column, err->width, err->text);
+        kp_buf_printf(out, "error at %u:%u+%u: %s\n", err->line, err->column, err->width,
+                      err->text);
     else
         kp_buf_printf(out, "error: %s\n", err->text);
     if (err->hint[0] != '\0')
@@ -179,6 +181,33 @@ static void examples_answer_as_documented(void **state)
     assert_true(examples > 30);
 }
 
+/* Every function, aggregate, operator and verb stands in the manual. */
+static void manual_is_complete(void **state)
+{
+    (void)state;
+    static char manual[256 * 1024];
+    FILE *file = fopen("docs/language.md", "re");
+    assert_non_null(file);
+    size_t size = fread(manual, 1, sizeof(manual) - 1, file);
+    fclose(file);
+    manual[size] = '\0';
+    const char *name, *doc;
+    const struct kpi_func *func;
+    const struct kpi_aggregate_func *aggregate;
+    for (uint32_t i = 0; (func = kpi_func_at(i)) != NULL; i++) {
+        bool form = func->name[0] == '!' || strstr(func->name, "_cs") != NULL; /* of a plain name */
+        if (func->doc != NULL && !form && strstr(manual, func->name) == NULL)
+            fail_msg("%s is not in docs/language.md", func->name);
+    }
+    for (uint32_t i = 0; (aggregate = kpi_aggregate_at(i)) != NULL; i++)
+        if (aggregate->doc != NULL && strstr(manual, aggregate->name) == NULL)
+            fail_msg("%s() is not in docs/language.md", aggregate->name);
+    for (enum kpi_word_place place = KPI_WORD_START; place <= KPI_WORD_VERB; place++)
+        for (uint32_t i = 0; (name = kpi_word_name(place, i, &doc)) != NULL; i++)
+            if (strstr(manual, name) == NULL)
+                fail_msg("%s is not in docs/language.md", name);
+}
+
 static int open_world(void **state)
 {
     (void)state;
@@ -198,6 +227,7 @@ int main(int argc, char **argv)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(records_answer_as_written),
         cmocka_unit_test(examples_answer_as_documented),
+        cmocka_unit_test(manual_is_complete),
     };
     if (argc < 2)
         return cmocka_run_group_tests(tests, open_world, close_world);
