@@ -194,3 +194,17 @@ EXPECT 1 damaged places
 NAME a manifest that was cut off
 RUN cp -r $DATA $TMP/d; truncate -s 100 $TMP/d/manifest.*; kpq $TMP/d -c 'spans | count'; test $? -eq 5
 EXPECT kpq:
+
+NAME the examples of docs/start.md
+RUN sed -n 's/^    kpq> //p' $KP_ROOT/docs/start.md > $TMP/q; test $(wc -l < $TMP/q) -ge 5 || exit 9; while read -r q; do kpq $DATA -c "$q" > $TMP/out 2>&1 || { echo "failed: $q"; cat $TMP/out; exit 8; }; done < $TMP/q
+EXIT 0
+
+NAME a query that may not take long
+RUN kpq $DATA -c 'spans' --timeout 1ns
+EXIT 6
+EXPECT kpq:
+
+NAME a query that may not take memory
+RUN kpq $DATA -c 'spans | sort by start' --memory 1K
+EXIT 6
+EXPECT kpq:

@@ -9,6 +9,8 @@ import pty
 import re
 import select
 import signal
+import socket
+import subprocess
 import sys
 import tempfile
 import time
@@ -18,14 +20,14 @@ ESCAPES = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]|\x1b[()][A-Z0-9]|\x1b[=>]|\r")
 
 
 class Shell:
-    def __init__(self, state):
+    def __init__(self, state, target=DATA):
         self.seen = ""
         self.pid, self.fd = pty.fork()
         if self.pid == 0:
             env = dict(os.environ, XDG_STATE_HOME=state, TERM="xterm", LC_ALL="C.UTF-8",
                        PAGER="cat", HOME=state)
             env.pop("NO_COLOR", None)
-            os.execve(KPQ, [KPQ, DATA], env)
+            os.execve(KPQ, [KPQ, target], env)
 
     def read(self, seconds):
         ready, _, _ = select.select([self.fd], [], [], seconds)
@@ -165,3 +167,22 @@ with tempfile.TemporaryDirectory() as state:
     again.type("\x03")
     again.expect("kpq> ")
     check(again.leave() == 0, "the history is there the next day")
+
+    # A server that takes a query and never answers stands for a query that takes too long.
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        url = f"http://127.0.0.1:{silent.getsockname()[1]}"
+        slow = Shell(state, url)
+        slow.expect("kpq> ")
+        slow.type("clock | take 1\n")
+        client, _ = silent.accept()
+        slow.type("\x03")
+        slow.expect("kpq: cancelled")
+        slow.expect("kpq> ")
+        check(slow.leave() == 0, "Ctrl-C cancels what runs and stays")
+        client.close()
+        once = subprocess.Popen([KPQ, url, "-c", "clock"], stderr=subprocess.PIPE)
+        client, _ = silent.accept()
+        once.send_signal(signal.SIGINT)
+        check(once.wait(20) == 130 and b"kpq: cancelled" in once.stderr.read(),
+              "Ctrl-C ends a query from the command line with 130")
+        client.close()
