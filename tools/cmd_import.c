@@ -60,7 +60,8 @@ static kp_status import(const struct kpi_opts *opts, struct kp_error *err)
         status = kp_store_wait(store, result.ticket, err);
     kp_dur elapsed = kpi_progress_end(&progress);
     kp_status closed = kp_store_close(store, &closing);
-    tell_summary(&result, elapsed);
+    if (status == KP_OK || result.spans > 0)
+        tell_summary(&result, elapsed);
     if (status == KP_OK && closed != KP_OK) {
         *err = closing;
         return closed;

@@ -203,9 +203,13 @@ static void show_timing(const struct kpi_outcome *answer)
     kp_dur_format(answer->elapsed, elapsed);
     kp_buf_char(&text, '(');
     kp_text_count(&text, (int64_t)answer->rows);
-    kp_buf_printf(&text, answer->rows == 1 ? " row in %s, " : " rows in %s, ", elapsed);
-    kp_text_count(&text, (int64_t)answer->rows_read);
-    kp_buf_text(&text, " read)\n");
+    kp_buf_printf(&text, answer->rows == 1 ? " row in %s" : " rows in %s", elapsed);
+    if (answer->rows_read > 0) {
+        kp_buf_text(&text, ", ");
+        kp_text_count(&text, (int64_t)answer->rows_read);
+        kp_buf_text(&text, " read");
+    }
+    kp_buf_text(&text, ")\n");
     fputs(kp_buf_cstr(&text), stdout);
     fflush(stdout);
     kp_buf_deinit(&text);

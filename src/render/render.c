@@ -150,13 +150,21 @@ void kp_render_name(struct kp_str query_text, char out[KP_RENDER_NAME_MAX])
         memcpy(out, "rows", sizeof("rows"));
 }
 
+static void add_note(struct kp_render *render, struct kp_str note)
+{
+    struct kp_buf text = {0};
+    uint32_t width = render->term.width > 40 ? render->term.width - 6 : 0;
+    kpi_text_escape(&text, note);
+    kp_buf_text(&render->out, render->term.color ? "\033[2mnote:\033[0m " : "note: ");
+    kpi_text_wrap(&render->out, (struct kp_str){text.data, (uint32_t)text.size}, width, 6);
+    render->out.failed |= text.failed;
+    kp_buf_deinit(&text);
+}
+
 void kpi_render_notes(struct kp_render *render)
 {
-    for (uint32_t i = 0; i < render->notes_count; i++) {
-        kp_buf_text(&render->out, render->term.color ? "\033[2mnote:\033[0m " : "note: ");
-        kpi_text_escape(&render->out, render->notes[i]);
-        kp_buf_char(&render->out, '\n');
-    }
+    for (uint32_t i = 0; i < render->notes_count; i++)
+        add_note(render, render->notes[i]);
     if (render->failure != NULL)
         kp_buf_text(&render->out, "(incomplete: the query ended with an error)\n");
 }

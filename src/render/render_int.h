@@ -55,6 +55,10 @@ void kpi_text_escape(struct kp_buf *out, struct kp_str text);
 /* text in `width` columns, padded on the left or right, cut with an ellipsis when longer. */
 void kpi_text_pad(struct kp_buf *out, struct kp_str text, uint32_t width, bool right, bool utf8);
 
+/* Adds a line of words, broken at spaces where it would pass `width` columns (0 = never); the lines
+ * after the first are indented. Ends with a line end. */
+void kpi_text_wrap(struct kp_buf *out, struct kp_str text, uint32_t width, uint32_t indent);
+
 /* True for types whose columns stand right-aligned. */
 bool kpi_type_right(enum kp_type type);
 

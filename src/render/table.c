@@ -302,30 +302,26 @@ static void add_vertical(struct kp_render *render)
     }
 }
 
-/* Names what steps 1 and 2 took out. */
-static void add_hidden(struct kp_render *render)
+/* Names the columns that steps 1 or 2 took out, with their value when they have one. */
+static void add_hidden_line(struct kp_render *render, const char *head, bool empty)
 {
     struct table *table = render->state;
-    bool any = false;
+    struct kp_buf text = {0};
     for (uint32_t c = 0; c < render->schema->count; c++) {
-        if (!table->columns[c].hidden || table->columns[c].empty)
+        if (!table->columns[c].hidden || table->columns[c].empty != empty)
             continue;
-        kp_buf_text(&render->out, any ? ", " : "same in every row: ");
-        kp_buf_str(&render->out, render->schema->fields[c].name);
-        kp_buf_text(&render->out, " = ");
-        kp_buf_str(&render->out, cell_text(table, cell_at(table, render, 0, c)));
-        any = true;
-    }
-    kp_buf_text(&render->out, any ? "\n" : "");
-    any = false;
-    for (uint32_t c = 0; c < render->schema->count; c++) {
-        if (!table->columns[c].hidden || !table->columns[c].empty)
+        kp_buf_text(&text, text.size > 0 ? ", " : head);
+        kp_buf_str(&text, render->schema->fields[c].name);
+        if (empty)
             continue;
-        kp_buf_text(&render->out, any ? ", " : "empty: ");
-        kp_buf_str(&render->out, render->schema->fields[c].name);
-        any = true;
+        kp_buf_text(&text, " = ");
+        kp_buf_str(&text, cell_text(table, cell_at(table, render, 0, c)));
     }
-    kp_buf_text(&render->out, any ? "\n" : "");
+    if (text.size > 0)
+        kpi_text_wrap(&render->out, (struct kp_str){text.data, (uint32_t)text.size},
+                      render->term.width, 2);
+    render->out.failed |= text.failed;
+    kp_buf_deinit(&text);
 }
 
 static void print_chunk(struct kp_render *render)
@@ -347,8 +343,8 @@ static void print_chunk(struct kp_render *render)
         add_lines(render, 0, render->schema->count);
     }
     table->headed = fits && !reduced;
-    if (reduced)
-        add_hidden(render);
+    add_hidden_line(render, "same in every row: ", false);
+    add_hidden_line(render, "empty: ", true);
     kp_buf_clear(&table->text);
     kp_buf_clear(&table->cells);
     kp_buf_clear(&table->marks);

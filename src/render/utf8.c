@@ -118,6 +118,36 @@ void kpi_text_pad(struct kp_buf *out, struct kp_str text, uint32_t width, bool r
         add_spaces(out, width - used);
 }
 
+/* Bytes up to the next space or the end. */
+static uint32_t word_length(struct kp_str text, uint32_t at)
+{
+    uint32_t end = at;
+    while (end < text.len && text.ptr[end] != ' ')
+        end++;
+    return end - at;
+}
+
+void kpi_text_wrap(struct kp_buf *out, struct kp_str text, uint32_t width, uint32_t indent)
+{
+    uint32_t used = 0;
+    for (uint32_t at = 0; at < text.len;) {
+        struct kp_str word = {text.ptr + at, word_length(text, at)};
+        uint32_t columns = kpi_text_width(word);
+        if (width > 0 && used > indent && used + 1 + columns > width) {
+            kp_buf_char(out, '\n');
+            add_spaces(out, indent);
+            used = indent;
+        } else if (at > 0) {
+            kp_buf_char(out, ' ');
+            used++;
+        }
+        kp_buf_str(out, word);
+        used += columns;
+        at += word.len + 1;
+    }
+    kp_buf_char(out, '\n');
+}
+
 void kp_text_count(struct kp_buf *out, int64_t value)
 {
     uint64_t left = value < 0 ? -(uint64_t)value : (uint64_t)value;

@@ -50,6 +50,10 @@ class Shell:
         before, self.seen = self.seen.split(text, 1)
         return before
 
+    def expect_answer(self):
+        """Waits for the timing line; returns what stood before it."""
+        return self.expect("(") + self.expect("s in ") + self.expect(")")
+
     def type(self, text):
         os.write(self.fd, text.encode())
 
@@ -80,20 +84,19 @@ with tempfile.TemporaryDirectory() as state:
     shell.expect("kpq> ")
 
     shell.type("clock | take 1\n")
-    shell.expect("row")
-    shell.expect("read)")
+    shell.expect_answer()
     shell.expect("kpq> ")
     check(True, "a complete line runs at once, with a timing line")
 
     shell.type("clock |\n")
     shell.expect("...> ")
     shell.type("take 1;\n")
-    shell.expect("read)")
+    shell.expect_answer()
     shell.expect("kpq> ")
     check(True, "an unfinished statement goes on in the next line")
 
     shell.type("clock\n| take 1\n| project cpu, bound\n")
-    before = shell.expect("read)")
+    before = shell.expect_answer()
     check(before.count("bound") >= 2 and "mono" not in before, "a pasted pipe is one statement")
     shell.expect("kpq> ")
 
@@ -107,7 +110,7 @@ with tempfile.TemporaryDirectory() as state:
     shell.type("\x03")
     shell.expect("kpq> ")
     shell.type("clock | take 1\n")
-    shell.expect("read)")
+    shell.expect_answer()
     shell.expect("kpq> ")
     check(True, "Ctrl-C drops the lines so far")
 
@@ -119,7 +122,7 @@ with tempfile.TemporaryDirectory() as state:
     shell.expect("clock | wherre x")
     shell.type("\x1b[A\x1b[A\n")
     shell.expect("project cpu, bound")
-    shell.expect("read)")
+    shell.expect_answer()
     shell.expect("kpq> ")
     check(True, "a statement of three lines is one history entry")
 

@@ -160,9 +160,7 @@ static void tables_fit_the_terminal(void **state)
         char *text = render_times(KP_FORMAT_TABLE, (struct kp_term){.width = width}, 1);
         for (char *at = text, *line = next_line(&at); line != NULL; line = next_line(&at)) {
             struct kp_str all = kp_str_from(line);
-            if (memcmp(line, "same in", 7) != 0)
-                assert_true(all.len <=
-                            width + 2); /* 3 bytes of one wide character take 2 columns */
+            assert_true(all.len <= width + 2); /* 3 bytes of a wide character take 2 columns */
         }
         free(text);
     }

@@ -122,6 +122,18 @@ static void cells_are_cut_at_columns(void **state)
     }
 }
 
+static void notes_break_at_words(void **state)
+{
+    (void)state;
+    struct kp_buf out = {0};
+    kpi_text_wrap(&out, KP_STR("one two  three averylongword x"), 9, 2);
+    assert_string_equal(kp_buf_cstr(&out), "one two \n  three\n  averylongword\n  x\n");
+    kp_buf_clear(&out);
+    kpi_text_wrap(&out, KP_STR("one two  three"), 0, 2);
+    assert_string_equal(kp_buf_cstr(&out), "one two  three\n");
+    kp_buf_deinit(&out);
+}
+
 static void counts_have_commas(void **state)
 {
     (void)state;
@@ -144,6 +156,7 @@ int main(void)
         cmocka_unit_test(text_is_disarmed_for_people_only),
         cmocka_unit_test(utf8_is_checked),
         cmocka_unit_test(cells_are_cut_at_columns),
+        cmocka_unit_test(notes_break_at_words),
         cmocka_unit_test(counts_have_commas),
     };
     setlocale(LC_CTYPE, "C.UTF-8");
