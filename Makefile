@@ -98,10 +98,12 @@ man: $(wildcard man/*.[1-8]) ## check the man pages
 install: all ## install under PREFIX
 	install -d $(DESTDIR)$(PREFIX)/bin $(DESTDIR)$(PREFIX)/share/man/man1 $(DESTDIR)$(PREFIX)/share/man/man8
 	install -m 755 $(BIN)/kpd $(BIN)/kpq $(DEMO_BIN) $(DESTDIR)$(PREFIX)/bin
+	mkdir -p $(DESTDIR)$(PREFIX)/share/kprobe && cp -r demo/recording $(DESTDIR)$(PREFIX)/share/kprobe
 	for m in man/*.1; do [ ! -f $$m ] || install -m 644 $$m $(DESTDIR)$(PREFIX)/share/man/man1; done
 	for m in man/*.8; do [ ! -f $$m ] || install -m 644 $$m $(DESTDIR)$(PREFIX)/share/man/man8; done
 
 uninstall: ## remove what install put there
+	rm -rf $(DESTDIR)$(PREFIX)/share/kprobe/recording
 	rm -f $(addprefix $(DESTDIR)$(PREFIX)/bin/,kpd kpq $(notdir $(DEMO_BIN)))
 	rm -f $(addprefix $(DESTDIR)$(PREFIX)/share/man/man1/,$(notdir $(wildcard man/*.1)))
 	rm -f $(addprefix $(DESTDIR)$(PREFIX)/share/man/man8/,$(notdir $(wildcard man/*.8)))

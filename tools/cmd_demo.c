@@ -8,8 +8,10 @@
  * batch job counted on their own.
  */
 #include <errno.h>
+#include <ftw.h>
 #include <getopt.h>
 #include <inttypes.h>
+#include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -18,6 +20,7 @@
 
 #include "cmd.h"
 #include "demo.h"
+#include "base/assert.h"
 
 struct options {
     struct kpi_demo_plan plan;
@@ -176,24 +179,36 @@ static kp_status parse_options(int argc, char **argv, struct options *out, struc
 
 /* --- the recording that comes with kprobe --- */
 
+/* True when folder (absolute or not) holds a recording; *out is its full path then. */
+static bool has_recording(const char *folder, char out[KPI_DEMO_PATH_MAX])
+{
+    char full[PATH_MAX], truth[PATH_MAX + 8];
+    if (realpath(folder, full) == NULL || strlen(full) >= KPI_DEMO_PATH_MAX)
+        return false;
+    snprintf(truth, sizeof(truth), "%s/truth", full);
+    if (access(truth, R_OK) != 0)
+        return false;
+    memcpy(out, full, strlen(full) + 1);
+    return true;
+}
+
+/* Where KP_DEMO_RECORDING says, where `make install` puts it, or in the tree we were built from. */
 static kp_status find_recording(char out[KPI_DEMO_PATH_MAX], struct kp_error *err)
 {
     static const char *const places[] = {"../share/kprobe/recording", "../../../demo/recording"};
     const char *given = getenv("KP_DEMO_RECORDING");
-    char self[KPI_DEMO_PATH_MAX];
+    char self[KPI_DEMO_PATH_MAX], folder[KPI_DEMO_PATH_MAX + 32];
     kp_status status = kpi_demo_program("kpq", self, err);
     if (status != KP_OK)
         return status;
     *strrchr(self, '/') = '\0';
-    for (size_t i = 0; i < sizeof(places) / sizeof(places[0]) + 1; i++) {
-        int n = i == 0 ? snprintf(out, KPI_DEMO_PATH_MAX, "%s", given == NULL ? "" : given)
-                       : snprintf(out, KPI_DEMO_PATH_MAX, "%s/%s", self, places[i - 1]);
-        char truth[KPI_DEMO_PATH_MAX + 8];
-        snprintf(truth, sizeof(truth), "%s/truth", out);
-        if (n > 0 && n < KPI_DEMO_PATH_MAX && access(truth, R_OK) == 0)
-            return KP_OK;
+    bool found = given != NULL && has_recording(given, out);
+    for (size_t i = 0; i < KP_ARRAY_LEN(places) && !found; i++) {
+        snprintf(folder, sizeof(folder), "%s/%s", self, places[i]);
+        found = has_recording(folder, out);
     }
-    return kp_error_set(err, KP_NOT_FOUND, "the recording of the demo is not installed");
+    return found ? KP_OK
+                 : kp_error_set(err, KP_NOT_FOUND, "the recording of the demo is not installed");
 }
 
 /* --- the runs --- */
@@ -263,19 +278,63 @@ static int run(const struct options *options)
     return status != KP_OK ? fail(&err) : ok ? 0 : 1;
 }
 
-/* Records into DIR/data and writes down what it knows in DIR/truth. */
+/* A closed store has everything in its segments: the log (64 MiB, recycled) can go. Its folder has
+ * to stay, with a file in it that makes version control keep it. */
+static kp_status drop_log(const char *dir, struct kp_error *err)
+{
+    char path[KPI_DEMO_PATH_MAX + 16];
+    snprintf(path, sizeof(path), "%s/lock", dir);
+    (void)unlink(path);
+    snprintf(path, sizeof(path), "%s/wal", dir);
+    kpi_demo_remove_dir(path);
+    if (mkdir(path, 0755) != 0)
+        return kp_error_os(err, KP_IO, errno, "cannot make %s", path);
+    snprintf(path, sizeof(path), "%s/wal/README", dir);
+    FILE *file = fopen(path, "we");
+    if (file == NULL || fputs("The log is empty: every row is in ../seg.\n", file) < 0 ||
+        fclose(file) != 0)
+        return kp_error_os(err, KP_IO, errno, "cannot write %s", path);
+    return KP_OK;
+}
+
+static int make_readable(const char *path, const struct stat *stat, int type, struct FTW *ftw)
+{
+    (void)stat;
+    (void)ftw;
+    return chmod(path, type == FTW_D ? 0755 : 0644);
+}
+
+/* Only an answer that is right is worth keeping. */
+static kp_status check_recording(const struct kpi_demo_result *result, struct kp_error *err)
+{
+    struct kpi_demo_answer answer;
+    kp_status status = kpi_demo_ask(result->dir, &answer, err);
+    if (status == KP_OK && (answer.culprit_pid != result->batch_pid || answer.sum != answer.wall))
+        status = kp_error_set(err, KP_INVALID, "its answer is wrong; look at it with kpq %s",
+                              result->dir);
+    return status;
+}
+
+/* Records into DIR/data and writes down what it knows in DIR/truth. Without the life of other
+ * programs: whoever reads the recording has no business with what else ran here. */
 static int make_recording(const struct options *options)
 {
     struct kpi_demo_result result = {0};
+    struct kpi_demo_plan plan = options->plan;
     struct kp_error err = {0};
     char work[KPI_DEMO_PATH_MAX];
     kp_status status = kpi_demo_make_dir(work, &err);
     if (status != KP_OK)
         return fail(&err);
+    plan.kinds = "default,-task,-cgroup";
     status = set_data_dir(&result, options->make_recording, "/data", &err);
     if (status == KP_OK && mkdir(options->make_recording, 0755) != 0 && errno != EEXIST)
         status = kp_error_os(&err, KP_IO, errno, "cannot make %s", options->make_recording);
-    status = status == KP_OK ? kpi_demo_record(&options->plan, work, &result, &err) : status;
+    status = status == KP_OK ? kpi_demo_record(&plan, work, &result, &err) : status;
+    status = status == KP_OK ? drop_log(result.dir, &err) : status;
+    if (status == KP_OK && nftw(result.dir, make_readable, 16, FTW_PHYS) != 0)
+        status = kp_error_os(&err, KP_IO, errno, "cannot make %s readable", result.dir);
+    status = status == KP_OK ? check_recording(&result, &err) : status;
     status =
         status == KP_OK ? kpi_demo_truth_write(options->make_recording, &result, &err) : status;
     kpi_demo_remove_dir(work);

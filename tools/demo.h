@@ -87,6 +87,7 @@ struct kpi_demo_plan {
     uint32_t batch_ms;
     uint32_t neighbours; /* background load processes, at most KPI_DEMO_LOADS */
     uint32_t duty;       /* percent of a CPU each */
+    const char *kinds;   /* for kpd; NULL = its default */
     bool quiet;          /* no progress */
 };
 

@@ -97,7 +97,7 @@ static bool is_ready(uint16_t port)
     return status == 200;
 }
 
-/* The last line kpd wrote that says why it left. */
+/* The last line kpd wrote that says why it left, not what to do about it. */
 static void last_words(const char *log, char *out, size_t size)
 {
     char line[400];
@@ -105,7 +105,7 @@ static void last_words(const char *log, char *out, size_t size)
     snprintf(out, size, "no message");
     while (file != NULL && fgets(line, sizeof(line), file) != NULL) {
         line[strcspn(line, "\n")] = '\0';
-        if (line[0] != '\0')
+        if (line[0] != '\0' && strstr(line, "hint:") == NULL)
             snprintf(out, size, "%s", line);
     }
     if (file != NULL)
@@ -141,8 +141,8 @@ static kp_status wait_ready(struct kpi_proc *kpd, uint16_t port, const char *log
     return kp_error_set(err, KP_LIMIT, "kpd was not ready after 30 s: %s", words);
 }
 
-static kp_status start_kpd(struct kpi_proc *kpd, const char *dir, const char *log,
-                           uint16_t *out_otlp, struct kp_error *err)
+static kp_status start_kpd(struct kpi_proc *kpd, const struct kpi_demo_plan *plan, const char *dir,
+                           const char *log, uint16_t *out_otlp, struct kp_error *err)
 {
     char path[KPI_DEMO_PATH_MAX], listen[32], otlp_listen[32];
     uint16_t port, otlp;
@@ -153,9 +153,11 @@ static kp_status start_kpd(struct kpi_proc *kpd, const char *dir, const char *lo
         return status;
     snprintf(listen, sizeof(listen), "127.0.0.1:%u", port);
     snprintf(otlp_listen, sizeof(otlp_listen), "127.0.0.1:%u", otlp);
-    const char *argv[] = {
-        path,        "--data", dir, "--capture=on", "--listen", listen, "--otlp-listen",
-        otlp_listen, NULL};
+    const char *argv[] = {path,   "--data",  dir,         "--capture=on",  "--listen",
+                          listen, "--kinds", plan->kinds, "--otlp-listen", otlp_listen,
+                          NULL};
+    if (plan->kinds == NULL)
+        argv[7] = "default";
     status = kpi_proc_start(kpd, "kpd", argv, log, err);
     status = status == KP_OK ? wait_ready(kpd, port, log, err) : status;
     if (status == KP_OK)
@@ -241,7 +243,7 @@ kp_status kpi_demo_record(const struct kpi_demo_plan *plan, const char *work,
     uint16_t otlp = 0;
     snprintf(log, sizeof(log), "%s/kpd.log", work);
     int64_t start = kp_time_monotonic();
-    kp_status status = start_kpd(&kpd, result->dir, log, &otlp, err);
+    kp_status status = start_kpd(&kpd, plan, result->dir, log, &otlp, err);
     result->capture_start = kp_time_monotonic() - start;
     if (status == KP_OK && !plan->quiet) {
         fprintf(stderr, "kpd records the kernel (ready after %lld ms)\n",
