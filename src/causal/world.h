@@ -145,7 +145,7 @@ struct kpi_world {
     uint32_t *order;     /* intervals by thread */
     uint32_t *cpu_order; /* switch events by CPU */
     struct kpi_work_set works[KPI_WORKS];
-    int64_t joins_lost; /* interval rows known to be missing in the range loaded */
+    int64_t joins_lost;     /* interval rows known to be missing in the range loaded */
     struct kpi_span *spans; /* sorted by (from, trace, id) */
     uint32_t spans_count;
     uint32_t *thread_slots; /* hash (host, tid) -> newest life */

@@ -6,9 +6,10 @@
  *                and cgroups.c give it an actor) -> builders -> kp_store_append     feed.c
  *   spans        otlp_json.c -> spans.c (transaction id, binding to a thread) -> kp_store_append
  *
- * Files in reading order: ingest.h source.h source_queue.c source_drain.c source_ring.c order.c proc.c
- * cgroups.c threads.c decode.c rows.c clock.c kinds.c recorder.c feed.c house.c spans.h spans.c
- * otlp_json.c import.c. (source_none.c stands in for source_ring.c in a build without capture.)
+ * Files in reading order: ingest.h source.h source_queue.c source_drain.c source_ring.c order.c
+ * proc.c cgroups.c threads.c decode.c rows.c clock.c kinds.c recorder.c feed.c house.c spans.h
+ * spans.c otlp_json.c import.c. (source_none.c stands in for source_ring.c in a build without
+ * capture.)
  */
 #ifndef KP_INGEST_INGEST_H
 #define KP_INGEST_INGEST_H
