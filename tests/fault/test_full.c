@@ -151,15 +151,30 @@ static void remove_file(void *ctx)
     assert_int_equal(unlink(ctx), 0);
 }
 
+static int setup(void **state)
+{
+    static char dir[32];
+    snprintf(dir, sizeof(dir), "/tmp/kp-full-XXXXXX");
+    *state = dir;
+    return mkdtemp(dir) == NULL;
+}
+
+/* Also after a failure. Lazy, because the kernel gives up a closed ring's files a moment later. */
+static int teardown(void **state)
+{
+    char command[128];
+    umount2(*state, MNT_DETACH);
+    snprintf(command, sizeof(command), "rm -rf '%s'", (const char *)*state);
+    return system(command);
+}
+
 static void a_full_tmpfs(void **state)
 {
-    (void)state;
-    char dir[] = "/tmp/kp-full-XXXXXX", ballast[64], data[64];
-    assert_non_null(mkdtemp(dir));
+    const char *dir = *state;
+    char ballast[64], data[64];
     if (mount("tmpfs", dir, "tmpfs", 0, "size=12m") != 0) {
         print_message("cannot mount a tmpfs here (%s): the simulated disk stands for it\n",
                       strerror(errno));
-        rmdir(dir);
         skip();
     }
     snprintf(ballast, sizeof(ballast), "%s/ballast", dir);
@@ -170,8 +185,6 @@ static void a_full_tmpfs(void **state)
     assert_int_equal(fwrite(zeros, 1, sizeof(zeros), file), sizeof(zeros));
     fclose(file);
     fill_and_recover(data, remove_file, ballast);
-    assert_int_equal(umount(dir), 0);
-    rmdir(dir);
 }
 
 static void lift_limit(void *ctx)
@@ -184,18 +197,14 @@ static void lift_limit(void *ctx)
 /* The same with a limit on file sizes, which needs no rights: no new log file can be made. */
 static void a_limited_file_size(void **state)
 {
-    (void)state;
-    char dir[] = "/tmp/kp-full-XXXXXX", data[64], command[128];
+    char data[64];
     struct rlimit before, small = {600 << 10, RLIM_INFINITY};
-    assert_non_null(mkdtemp(dir));
-    snprintf(data, sizeof(data), "%s/data", dir);
+    snprintf(data, sizeof(data), "%s/data", (const char *)*state);
     assert_int_equal(getrlimit(RLIMIT_FSIZE, &before), 0);
     if (before.rlim_max != RLIM_INFINITY)
         skip();
     assert_int_equal(setrlimit(RLIMIT_FSIZE, &small), 0);
     fill_and_recover(data, lift_limit, NULL);
-    snprintf(command, sizeof(command), "rm -rf '%s'", dir);
-    assert_int_equal(system(command), 0);
 }
 
 int main(void)
@@ -203,8 +212,8 @@ int main(void)
     signal(SIGXFSZ, SIG_IGN);
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_full_simulated_disk),
-        cmocka_unit_test(a_full_tmpfs),
-        cmocka_unit_test(a_limited_file_size),
+        cmocka_unit_test_setup_teardown(a_full_tmpfs, setup, teardown),
+        cmocka_unit_test_setup_teardown(a_limited_file_size, setup, teardown),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -113,17 +113,23 @@ static void check(const struct kp_io *io, const char *dir, const struct range *a
     seen_deinit(&seen);
 }
 
-static void remove_tree(const char *dir)
+static int setup(void **state)
 {
-    char command[128];
-    snprintf(command, sizeof(command), "rm -rf '%s'", dir);
-    assert_int_equal(system(command), 0);
+    static char dir[32];
+    snprintf(dir, sizeof(dir), "/tmp/kp-kill-XXXXXX");
+    *state = dir;
+    return mkdtemp(dir) == NULL;
 }
 
-static void killed_writers(const struct kp_io *io)
+static int teardown(void **state)
 {
-    char dir[] = "/tmp/kp-kill-XXXXXX";
-    assert_non_null(mkdtemp(dir));
+    char command[128];
+    snprintf(command, sizeof(command), "rm -rf '%s'", (const char *)*state);
+    return system(command);
+}
+
+static void killed_writers(const struct kp_io *io, const char *dir)
+{
     struct range acked[KILLS];
     uint64_t rows = 0;
     for (unsigned i = 0; i < KILLS; i++) {
@@ -136,29 +142,26 @@ static void killed_writers(const struct kp_io *io)
     print_message("%s: %u kills, %llu rows acknowledged, 0 lost, %u segments\n", io->name, KILLS,
                   (unsigned long long)rows, manifest.count);
     kpi_manifest_deinit(&manifest);
-    remove_tree(dir);
 }
 
 static void writers_on_io_uring(void **state)
 {
-    (void)state;
     if (kp_io_uring() == NULL)
         skip();
-    killed_writers(kp_io_uring());
+    killed_writers(kp_io_uring(), *state);
 }
 
 static void writers_on_threads(void **state)
 {
-    (void)state;
-    killed_writers(kp_io_threads());
+    killed_writers(kp_io_threads(), *state);
 }
 
 int main(void)
 {
     signal(SIGPIPE, SIG_IGN);
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(writers_on_io_uring),
-        cmocka_unit_test(writers_on_threads),
+        cmocka_unit_test_setup_teardown(writers_on_io_uring, setup, teardown),
+        cmocka_unit_test_setup_teardown(writers_on_threads, setup, teardown),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
