@@ -11,8 +11,9 @@
  *   - readers never block the writer and see one consistent state.
  *
  * Fed by src/ingest, read by src/causal and src/query. Files in reading order: storage.h io.h
- * format.h storage.c wal.c block.c segment.c manifest.c recover.c snapshot.c scan.c index.c
- * verify.c; backends io_uring.c io_threads.c io_sim.c.
+ * format.h format_page.h store.c commit.c wal.c wal_read.c block.c codec_*.c pager.c segment.c
+ * index.c seal.c manifest.c recover.c snapshot.c cache.c filter.c scan.c verify.c inspect*.c;
+ * backends io_uring.c io_threads.c io_sim.c.
  */
 #ifndef KP_STORAGE_STORAGE_H
 #define KP_STORAGE_STORAGE_H
