@@ -19,7 +19,6 @@ struct kpi_fold {
     const uint32_t *groups;
     const uint16_t *sel;
     uint32_t count;
-    struct kpi_run *run;
 };
 
 struct kpi_aggregate_func {
@@ -39,7 +38,6 @@ struct kpi_value_set {
     struct kpi_rowset values;
     uint32_t *groups; /* of values row i */
     uint64_t *hashes;
-    uint32_t groups_capacity;
     uint32_t *slots; /* row + 1 */
     uint32_t capacity;
 };

@@ -167,11 +167,10 @@ static bool offer_values(const struct complete *c, struct kp_str segment, struct
     for (uint32_t i = 0; i < stored->names_count; i++) {
         char value[80];
         int length = snprintf(value, sizeof(value), "'%s'", stored->names[i].name);
-        struct complete bare = *c;
         if (!quoted && c->prefix.len == 0 && length > 0)
             c->each(c->ctx, kp_str_from(value), stored->doc);
         else
-            offer(&bare, stored->names[i].name, stored->doc);
+            offer(c, stored->names[i].name, stored->doc);
     }
     return stored->names_count > 0;
 }

@@ -155,8 +155,7 @@ static void fold_batch(struct aggregate_op *op, const struct kp_batch *batch)
         struct kpi_fold fold = {.aggregate = aggregate,
                                 .groups = op->group_of,
                                 .sel = batch->sel,
-                                .count = kp_batch_count(batch),
-                                .run = op->base.run};
+                                .count = kp_batch_count(batch)};
         for (uint32_t a = 0; a < aggregate->args_count; a++)
             fold.args[a] = kpi_expr_eval(aggregate->args[a], batch, &op->base.eval);
         if (aggregate->filter != NULL)
