@@ -11,6 +11,7 @@
 #include "column/syscalls.h"
 
 #define PLACED_SOON    (100 * KP_US) /* a woken thread that ran within this was placed there */
+#define SYSCALL_MIN    (10 * KP_US)  /* shorter calls are part of the running around them */
 #define IDLE_CHECK_MIN (100 * KP_US) /* shorter waits are not checked for idle CPUs elsewhere */
 
 /* ---------- names ---------- */
@@ -189,7 +190,7 @@ static void running_syscall(struct kpi_walk *walk, const struct kpi_frame *frame
                             const struct kpi_interval *iv, const struct kpi_work *row, kp_time from,
                             kp_time to)
 {
-    own_time(walk, frame, iv, row, from, to);
+    own_time(walk, frame, iv, row->to - row->from < SYSCALL_MIN ? NULL : row, from, to);
 }
 
 static void running_plain(struct kpi_walk *walk, const struct kpi_frame *frame,

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
  * Slices become rows: those with the same kind, culprit process, object, victim thread and span
- * are one row, so a preemption made of many slices reads as one. Nothing else is merged.
+ * name are one row, so a preemption made of many slices reads as one. Nothing else is merged.
  */
 #include <string.h>
 
@@ -19,8 +19,7 @@ void kpi_causes_init(struct kpi_causes *causes, struct kp_arena *arena,
     kpi_list_init(&causes->list, arena, sizeof(struct kpi_cause *));
 }
 
-/* Process of a culprit, as (host, pid), or the thread where the process is not known. */
-static uint64_t culprit_key(const struct kpi_world *world, const struct kpi_slice *slice)
+uint64_t kpi_culprit_key(const struct kpi_world *world, const struct kpi_slice *slice)
 {
     if (slice->culprit == KPI_NONE)
         return slice->culprit_actor == KP_ACTOR_UNKNOWN ? 0 : (1ull << 63 | slice->culprit_actor);
@@ -34,15 +33,25 @@ static uint64_t slice_hash(const struct kpi_world *world, const struct kpi_slice
 {
     uint64_t hash =
         kp_hash_mix((uint64_t)slice->kind << 40 ^ (uint64_t)slice->rule << 32 ^ slice->thread);
-    hash = kp_hash_mix(hash ^ culprit_key(world, slice));
-    return kp_hash_mix(hash ^ slice->span);
+    return kp_hash_mix(hash ^ kpi_culprit_key(world, slice));
+}
+
+/* Spans of one name, as the legs of one payment have, are told of in one row. */
+static bool span_same(const struct kpi_world *world, uint32_t a, uint32_t b)
+{
+    if (a == b || a == KPI_NONE || b == KPI_NONE)
+        return a == b;
+    const struct kpi_span *x = &world->spans[a], *y = &world->spans[b];
+    return kp_str_equal(x->name, y->name) && kp_str_equal(x->service, y->service) &&
+           kp_str_equal(x->trace, y->trace) && kp_str_equal(x->txn, y->txn);
 }
 
 static bool slice_same(const struct kpi_world *world, const struct kpi_slice *a,
                        const struct kpi_slice *b)
 {
     return a->kind == b->kind && a->rule == b->rule && a->thread == b->thread &&
-           a->span == b->span && culprit_key(world, a) == culprit_key(world, b) &&
+           span_same(world, a->span, b->span) &&
+           kpi_culprit_key(world, a) == kpi_culprit_key(world, b) &&
            kp_str_equal(a->object, b->object) && kp_str_equal(a->subkind, b->subkind);
 }
 

@@ -16,7 +16,7 @@ struct kpi_ref_node {
     struct kpi_ref_node *next;
 };
 
-/* All slices of one (kind, culprit process, object, victim thread, span). */
+/* All slices of one (kind, culprit process, object, victim thread, span name). */
 struct kpi_cause {
     struct kpi_slice largest;
     kp_time start; /* of the first slice */
@@ -51,6 +51,8 @@ static inline struct kpi_cause *kpi_cause_at(const struct kpi_causes *causes, ui
 {
     return *(struct kpi_cause **)kpi_list_at(&causes->list, i);
 }
+/* Process of a culprit, or its thread where the process is not known; 0 = nobody. */
+uint64_t kpi_culprit_key(const struct kpi_world *world, const struct kpi_slice *slice);
 /* True when there is somebody or something to name. */
 bool kpi_cause_named(const struct kpi_cause *cause);
 /* Strong unless more than a tenth of the row's time is weak. */

@@ -4,9 +4,10 @@
  *
  * The excess of a row is its time minus what its class usually spends on the same (kind, object
  * class, rule); rows that share such a key share its median in proportion to their time. Rows come
- * out by excess. The root is the first row that names somebody or something and is a fair part of
- * the slowdown; it is withheld when the transaction was not slow, and when more of the excess is
- * unexplained than that row accounts for: a wrong name is worse than none.
+ * out by excess. One culprit may have several rows, one per victim and span; the root is the
+ * largest row of the culprit whose rows together weigh most, if that is a fair part of the
+ * slowdown. It is withheld when the transaction was not slow, and when more of the excess is
+ * unexplained than those rows account for: a wrong name is worse than none.
  */
 #include <stdlib.h>
 
@@ -65,26 +66,54 @@ static kp_dur slowdown_of(const struct kpi_causes *causes, const struct kpi_base
     return slow ? slowdown : 0;
 }
 
-static enum kpi_verdict root_mark(struct kpi_cause **ranked, uint32_t count, kp_dur slowdown)
+/* Rows that are one culprit's doing of one sort, whoever its victims were. */
+static bool same_doing(const struct kpi_world *world, const struct kpi_cause *a,
+                       const struct kpi_cause *b)
 {
-    kp_dur unexplained = 0;
+    static const uint8_t sorts[KPI_KINDS] = {
+        [KPI_RUNNING] = 1, [KPI_SYSCALL] = 1,     [KPI_PREEMPTED] = 2,
+        [KPI_QUEUED] = 2,  [KPI_BLOCK_QUEUE] = 3, [KPI_BLOCK_DEVICE] = 3,
+    };
+    enum kpi_kind x = a->largest.kind, y = b->largest.kind;
+    bool sort = x == y || (sorts[x] != 0 && sorts[x] == sorts[y]);
+    return sort && kp_str_equal(a->largest.object, b->largest.object) &&
+           kpi_culprit_key(world, &a->largest) == kpi_culprit_key(world, &b->largest);
+}
+
+static kp_dur excess_of_doing(const struct kpi_world *world, struct kpi_cause **ranked,
+                              uint32_t count, uint32_t at)
+{
+    kp_dur sum = 0;
+    for (uint32_t i = 0; i < count; i++)
+        if (same_doing(world, ranked[i], ranked[at]))
+            sum += KP_MAX(ranked[i]->excess, 0);
+    return sum;
+}
+
+static enum kpi_verdict root_mark(const struct kpi_world *world, struct kpi_cause **ranked,
+                                  uint32_t count, kp_dur slowdown)
+{
+    kp_dur unexplained = 0, most = 0;
+    struct kpi_cause *root = NULL;
     if (slowdown <= 0)
         return KPI_VERDICT_NOT_SLOW;
-    for (uint32_t i = 0; i < count; i++)
-        if (!kpi_cause_named(ranked[i]) && ranked[i]->excess > 0)
+    for (uint32_t i = 0; i < count && ranked[i]->excess > 0; i++) {
+        if (!kpi_cause_named(ranked[i])) {
             unexplained += ranked[i]->excess;
-    for (uint32_t i = 0; i < count; i++) {
-        struct kpi_cause *cause = ranked[i];
-        if (!kpi_cause_named(cause))
             continue;
-        if ((__int128)cause->excess * 100 < (__int128)slowdown * ROOT_SHARE_PCT)
-            return unexplained * 2 > slowdown ? KPI_VERDICT_UNEXPLAINED : KPI_VERDICT_SPREAD;
-        if (unexplained > cause->excess)
-            return KPI_VERDICT_UNEXPLAINED;
-        cause->root = true;
-        return KPI_VERDICT_ROOT;
+        }
+        kp_dur sum = excess_of_doing(world, ranked, count, i);
+        if (sum > most) {
+            most = sum;
+            root = ranked[i];
+        }
     }
-    return KPI_VERDICT_UNEXPLAINED;
+    if (unexplained > most)
+        return KPI_VERDICT_UNEXPLAINED;
+    if (root == NULL || (__int128)most * 100 < (__int128)slowdown * ROOT_SHARE_PCT)
+        return KPI_VERDICT_SPREAD;
+    root->root = true;
+    return KPI_VERDICT_ROOT;
 }
 
 struct kpi_cause **kpi_rank(struct kpi_causes *causes, const struct kpi_baseline *baseline,
@@ -97,6 +126,7 @@ struct kpi_cause **kpi_rank(struct kpi_causes *causes, const struct kpi_baseline
         return NULL;
     if (causes->list.count > 1)
         qsort(ranked, causes->list.count, sizeof(struct kpi_cause *), cause_compare);
-    *out_verdict = root_mark(ranked, causes->list.count, slowdown_of(causes, baseline));
+    *out_verdict =
+        root_mark(causes->world, ranked, causes->list.count, slowdown_of(causes, baseline));
     return ranked == NULL ? none : ranked;
 }

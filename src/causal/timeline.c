@@ -58,8 +58,9 @@ static void state_assume(struct kpi_world *world, struct kpi_thread *thread, enu
 {
     if (thread->state != KPI_STATE_NONE)
         return;
-    state_open(thread, state, kpi_host_of(world, thread->host)->first, KPI_NONE);
-    thread->flags = KPI_FLAG_BEFORE;
+    kp_time since = thread->forked ? thread->born : kpi_host_of(world, thread->host)->first;
+    state_open(thread, state, since, KPI_NONE);
+    thread->flags = thread->forked ? 0 : KPI_FLAG_BEFORE;
 }
 
 /* What this thread did since its last event is not known. */

@@ -219,16 +219,18 @@ uint32_t kpi_world_thread_at(const struct kpi_world *world, kp_actor_id id, kp_t
 
 void kpi_world_fork(struct kpi_world *world, kp_actor_id id, kp_time ts)
 {
-    const struct kp_actor *actor = kp_actors_get(world->actors, id);
-    if (id == KP_ACTOR_UNKNOWN)
+    uint32_t index = kpi_world_thread(world, id, ts);
+    if (index == KPI_NONE)
         return;
-    uint32_t thread = kpi_world_thread(world, id, ts);
-    if (thread == KPI_NONE || kpi_thread_of(world, thread)->born == ts)
-        return;
-    /* the tid was in use before by a life whose start nobody knew */
-    if (actor->start == KP_ACTOR_START_UNKNOWN && kpi_thread_of(world, thread)->ended)
-        life_add(world, thread_slot(world, kpi_thread_of(world, thread)->host, actor->tid),
-                 kpi_thread_of(world, thread)->host, id, ts);
+    struct kpi_thread *thread = kpi_thread_of(world, index);
+    /* the tid was in use before, by a life whose start nobody knew */
+    if (thread->born != ts && thread->ended) {
+        index =
+            life_add(world, thread_slot(world, thread->host, thread->tid), thread->host, id, ts);
+        if (index == KPI_NONE)
+            return;
+    }
+    kpi_thread_of(world, index)->forked = true;
 }
 
 void kpi_world_exit(struct kpi_world *world, kp_actor_id id, kp_time ts)

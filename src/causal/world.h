@@ -49,6 +49,7 @@ struct kpi_thread {
     int64_t start;
     kp_actor_id actor; /* newest attributes */
     bool kthread, idle, ended;
+    bool forked;           /* its fork was seen: it did not exist before `born` */
     kp_time born;          /* first row that mentions it */
     uint32_t older_life;   /* of the same tid, or KPI_NONE */
     uint32_t first, count; /* intervals: world->order[first .. first + count) */

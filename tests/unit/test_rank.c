@@ -203,6 +203,47 @@ static void unexplained_excess_withholds_the_root(void **state)
     assert_true(answer_noted(&s->answer, "not explained"));
 }
 
+/* batch takes the CPU in each of eight steps, and own work grows more than any one of them. */
+static void one_culprit_in_many_rows(void **state)
+{
+    struct stage *s = *state;
+    normal(s, 30);
+    kp_time t = s->next;
+    world_wake(&s->w, t - 2000, 0, s->idle, s->pay, 0);
+    world_switch(&s->w, t - 1000, 0, s->idle, R, s->pay);
+    for (int i = 0; i < 8; i++) {
+        char id[8];
+        snprintf(id, sizeof(id), "leg%c", 'a' + i);
+        world_switch(&s->w, t + 2 * MS, 0, s->pay, RP, s->batch);
+        world_switch(&s->w, t + 12 * MS, 0, s->batch, S, s->pay);
+        world_span(&s->w, &(struct world_span){.from = t,
+                                               .to = t + 14 * MS,
+                                               .thread = s->pay,
+                                               .trace = "traceX",
+                                               .id = id,
+                                               .parent = "s",
+                                               .service = "pay",
+                                               .name = id});
+        t += 14 * MS;
+    }
+    t += 25 * MS;
+    world_span(&s->w, &(struct world_span){.from = s->next,
+                                           .to = t,
+                                           .thread = s->pay,
+                                           .trace = "traceX",
+                                           .id = "s",
+                                           .txn = "30",
+                                           .service = "pay",
+                                           .name = "POST /pay"});
+    s->payments++;
+    ask(s, t - s->next);
+    int root = answer_root(&s->answer);
+    assert_true(root >= 0);
+    assert_string_equal(cell_str(&s->answer, root, "kind"), "runnable.preempted");
+    assert_int_equal(cell_i64(&s->answer, root, "culprit_pid"), 200);
+    assert_int_equal(cell_i64(&s->answer, root, "dur"), 10 * MS);
+}
+
 static void first_of_its_class(void **state)
 {
     struct stage *s = *state;
@@ -288,6 +329,7 @@ int main(void)
         T_(sleep_is_the_applications),
         T_(two_causes_stay_two),
         T_(unexplained_excess_withholds_the_root),
+        T_(one_culprit_in_many_rows),
         T_(first_of_its_class),
         T_(failed_ones_are_not_normal),
         T_(later_ones_are_not_compared_with),
