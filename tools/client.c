@@ -7,12 +7,16 @@
 #include "client.h"
 
 #include <curl/curl.h>
+#include <fcntl.h>
+#include <limits.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "base/assert.h"
 
-#define ERROR_BODY_MAX (64 * 1024)
+#define ERROR_BODY_MAX  (64 * 1024)
+#define SOCKET_PATH_MAX 107
 
 struct transfer {
     const struct kpi_ask *ask;
@@ -21,6 +25,7 @@ struct transfer {
     struct kpi_outcome answer;
     bool reader_gone;
     bool answered; /* rows have started */
+    int dir_fd;    /* of a unix socket whose path is long; -1 = none */
     bool complete; /* the trailer that ends every whole answer came */
 };
 
@@ -177,19 +182,34 @@ static void make_form(CURL *curl, const struct kpi_ask *ask, struct kp_buf *form
         kp_buf_printf(form, "&timeout=%lldns", (long long)ask->timeout);
 }
 
-static void set_target(CURL *curl, const char *target)
+/* A socket's path may have 107 bytes; a longer one is named through its directory's descriptor. */
+static void set_socket(struct transfer *transfer, const char *path)
+{
+    char near[PATH_MAX];
+    const char *slash = strrchr(path, '/');
+    curl_easy_setopt(transfer->curl, CURLOPT_URL, "http://localhost/api/query");
+    if (strlen(path) > SOCKET_PATH_MAX && slash != NULL && (size_t)(slash - path) < sizeof(near)) {
+        snprintf(near, sizeof(near), "%.*s", (int)(slash - path), path);
+        transfer->dir_fd = open(near, O_PATH | O_DIRECTORY | O_CLOEXEC);
+        snprintf(near, sizeof(near), "/proc/self/fd/%d%s", transfer->dir_fd, slash);
+        path = near;
+    }
+    curl_easy_setopt(transfer->curl, CURLOPT_UNIX_SOCKET_PATH, path);
+}
+
+static void set_target(struct transfer *transfer)
 {
     char url[2048];
+    const char *target = transfer->ask->url;
     if (strncmp(target, "unix:", 5) == 0) {
-        curl_easy_setopt(curl, CURLOPT_UNIX_SOCKET_PATH, target + 5);
-        curl_easy_setopt(curl, CURLOPT_URL, "http://localhost/api/query");
+        set_socket(transfer, target + 5);
         return;
     }
     size_t length = strlen(target);
     while (length > 0 && target[length - 1] == '/')
         length--;
     snprintf(url, sizeof(url), "%.*s/api/query", (int)length, target);
-    curl_easy_setopt(curl, CURLOPT_URL, url);
+    curl_easy_setopt(transfer->curl, CURLOPT_URL, url);
 }
 
 static kp_status finish(struct transfer *transfer, CURLcode code, struct kp_error *err)
@@ -220,7 +240,7 @@ static kp_status finish(struct transfer *transfer, CURLcode code, struct kp_erro
 static kp_status perform(struct transfer *transfer, struct kp_buf *form, struct kp_error *err)
 {
     CURL *curl = transfer->curl;
-    set_target(curl, transfer->ask->url);
+    set_target(transfer);
     curl_easy_setopt(curl, CURLOPT_POSTFIELDSIZE, (long)form->size);
     curl_easy_setopt(curl, CURLOPT_POSTFIELDS, kp_buf_cstr(form));
     curl_easy_setopt(curl, CURLOPT_WRITEFUNCTION, on_body);
@@ -239,7 +259,7 @@ static kp_status perform(struct transfer *transfer, struct kp_buf *form, struct 
 
 kp_status kpi_client_query(const struct kpi_ask *ask, struct kpi_outcome *out, struct kp_error *err)
 {
-    struct transfer transfer = {.ask = ask};
+    struct transfer transfer = {.ask = ask, .dir_fd = -1};
     struct kp_buf form = {0};
     if (curl_global_init(CURL_GLOBAL_DEFAULT) != CURLE_OK)
         return kp_error_set(err, KP_NO_MEMORY, "cannot start the HTTP client");
@@ -251,6 +271,8 @@ kp_status kpi_client_query(const struct kpi_ask *ask, struct kpi_outcome *out, s
                                    : perform(&transfer, &form, err);
     *out = transfer.answer;
     curl_easy_cleanup(transfer.curl);
+    if (transfer.dir_fd >= 0)
+        close(transfer.dir_fd);
     kp_buf_deinit(&form);
     kp_buf_deinit(&transfer.error);
     return status;

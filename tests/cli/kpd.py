@@ -226,7 +226,8 @@ def test_kill(data):
 
 
 with tempfile.TemporaryDirectory() as base:
-    data = base + "/data"
+    data = base + "/" + "deep" * 40 + "/data"
+    os.mkdir(os.path.dirname(data))
     notify = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
     notify.bind(base + "/notify")
     kpd = Kpd(data, notify=base + "/notify")
