@@ -55,7 +55,7 @@ BPF_SKEL := $(if $(filter 0,$(BPF)),,$(if $(BPF_SRC),$(GEN)/capture.skel.h))
 .DELETE_ON_ERROR:
 .SECONDARY:
 .PHONY: deps all demo demo-accuracy test check bench fuzz asan ubsan tsan tidy format man install \
-	uninstall clean help
+	uninstall clean help FORCE
 
 PROGRAMS := $(patsubst tools/%.c,$(BIN)/%,$(wildcard tools/kpd.c tools/kpq.c)) $(DEMO_BIN)
 
@@ -115,6 +115,11 @@ help: ## list the targets
 	$(Q)sed -n 's/^\([a-z -]*\):.*## \(.*\)/\1\t\2/p' $(MAKEFILE_LIST) | expand -t 18
 
 # --- rules ---
+$(GEN)/version: FORCE
+	$(Q)mkdir -p $(@D) && echo '$(VERSION)' | cmp -s - $@ || echo '$(VERSION)' > $@
+
+$(OUT)/src/base/version.o: $(GEN)/version
+
 $(GEN)/syscalls.inc:
 	$(call say,GEN,$@)mkdir -p $(@D) && $(CC) -E -dM -x c /dev/null -include asm/unistd.h \
 	  | sed -n 's/^#define __NR_\([a-z0-9_]*\) \([0-9]*\)$$/\2 \1/p' | sort -n \

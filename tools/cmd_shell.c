@@ -13,6 +13,7 @@
 #include <unistd.h>
 
 #include "base/assert.h"
+#include "base/version.h"
 #include "column/catalogue.h"
 #include "lineedit.h"
 #include "query/query.h"
@@ -294,7 +295,7 @@ int kpi_shell(struct kpi_session *session)
         kp_error_set(&err, status, "cannot open the line editor");
         return kpi_tool_fail(&err, (struct kp_str){NULL, 0});
     }
-    printf("kprobe %s on %s   \\? for help, Ctrl-D to leave\n", KP_BUILD_VERSION, session->target);
+    printf("kprobe %s on %s   \\? for help, Ctrl-D to leave\n", kp_version(), session->target);
     loop(&shell);
     kpi_lineedit_close(shell.edit);
     kp_buf_deinit(&shell.statement);

@@ -15,6 +15,7 @@
 
 #include "base/assert.h"
 #include "base/log.h"
+#include "base/version.h"
 #include "kpd_config.h"
 #include "render/render.h"
 #include "server/server.h"
@@ -128,7 +129,7 @@ static void log_start(struct daemon *daemon)
     struct kp_store_stat stat;
     kp_store_stat(daemon->store, &stat);
     kp_log(KP_LOG_INFO, "kpd", "version=%s data=%s segments=%llu store_memory_bytes=%llu",
-           KP_BUILD_VERSION, daemon->settings.dir, (unsigned long long)stat.segments,
+           kp_version(), daemon->settings.dir, (unsigned long long)stat.segments,
            (unsigned long long)stat.memory_bytes);
     kp_log(KP_LOG_INFO, "kpd", "api=http://%s (port %u) socket=%s/kpd.sock",
            daemon->settings.server.listen, kp_server_port(daemon->server, false),

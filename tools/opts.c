@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "base/assert.h"
+#include "base/version.h"
 
 const struct kpi_opt kpi_opt_table[KPI_OPT_COUNT] = {
 #define KPI_OPT(ID, name, letter, arg, commands, dflt, help) \
@@ -151,7 +152,7 @@ bool kpi_opts_answered(const struct kpi_opts *opts, const char *help)
         return true;
     }
     if (opts->value[KPI_OPT_VERSION] != NULL) {
-        printf("%s %s\n", opts->command == KPI_KPD ? "kpd" : "kpq", KP_BUILD_VERSION);
+        printf("%s %s\n", opts->command == KPI_KPD ? "kpd" : "kpq", kp_version());
         return true;
     }
     return false;

@@ -13,6 +13,7 @@
 
 #include "base/assert.h"
 #include "base/log.h"
+#include "base/version.h"
 #include "render/render.h"
 #include "server/server_int.h"
 
@@ -364,7 +365,7 @@ static void answer_version(struct kp_server *server, const struct kpi_request *r
                            struct kpi_answer *answer)
 {
     (void)server, (void)request;
-    kp_buf_text(&answer->body, "{\"name\":\"kprobe\",\"version\":\"" KP_BUILD_VERSION "\"}\n");
+    kp_buf_printf(&answer->body, "{\"name\":\"kprobe\",\"version\":\"%s\"}\n", kp_version());
 }
 
 static void answer_metrics(struct kp_server *server, const struct kpi_request *request,

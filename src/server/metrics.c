@@ -5,6 +5,7 @@
  */
 #include <inttypes.h>
 
+#include "base/version.h"
 #include "server/server_int.h"
 
 static void head(struct kp_buf *out, const char *name, const char *type, const char *help)
@@ -95,7 +96,7 @@ static void door_metrics(struct kp_server *server, struct kp_buf *out)
     seconds(out, "uptime_seconds", "gauge", "Time since start.",
             kp_time_monotonic() - server->started);
     head(out, "build_info", "gauge", "The version in a label.");
-    kp_buf_text(out, "kprobe_build_info{version=\"" KP_BUILD_VERSION "\"} 1\n");
+    kp_buf_printf(out, "kprobe_build_info{version=\"%s\"} 1\n", kp_version());
 }
 
 void kpi_metrics_text(struct kp_server *server, struct kp_buf *out)
