@@ -267,6 +267,47 @@ static void enter_sender(struct kpi_walk *walk, const struct kpi_frame *frame,
     enter(walk, frame, &child);
 }
 
+/* ---------- block requests handed in by others ---------- */
+
+/* Since when the thread that handed the request in had been trying to: it was runnable or ran
+ * without a break up to there. */
+static kp_time submitter_since(const struct kpi_world *world, const struct kpi_work *request)
+{
+    const struct kpi_thread *thread = kpi_thread_of(world, request->thread);
+    kp_time since = request->from;
+    for (uint32_t i = kpi_timeline_find(world, thread, request->from - 1) + 1; i-- > 0;) {
+        if (i >= thread->count)
+            continue;
+        const struct kpi_interval *iv = kpi_timeline_at(world, thread, i);
+        if (iv->from > since)
+            continue;
+        if (iv->to < since || (iv->state != KPI_STATE_RUNNABLE && iv->state != KPI_STATE_RUNNING))
+            break;
+        since = iv->from;
+    }
+    return since;
+}
+
+/* A worker handed the request in (a flush, a write held back): while it waited for its CPU, that is
+ * what this thread waited for. */
+static void explain_block(struct kpi_walk *walk, const struct kpi_frame *frame,
+                          const struct kpi_interval *iv, const struct kpi_work *request,
+                          kp_time from, kp_time to)
+{
+    kp_time since = to, first = KP_MIN(request->from, to);
+    if (request->thread != KPI_NONE && !kpi_thread_of(walk->world, request->thread)->idle &&
+        !on_stack(frame, request->thread))
+        since = KP_MAX(submitter_since(walk->world, request), from);
+    if (since < first) {
+        struct kpi_frame child = child_frame(frame, request->thread, KPI_RULE_BLOCK, since, first);
+        child.strength = KPI_WEAK; /* whose work it carried is not recorded */
+        kpi_blame_block(walk, frame, iv, request, from, since);
+        enter(walk, frame, &child);
+        from = first;
+    }
+    kpi_blame_block(walk, frame, iv, request, from, to);
+}
+
 static bool is_stopped(const struct kpi_interval *iv)
 {
     return iv->letter == 4 || iv->letter == 8; /* catalogue: TASK_STATE T, t */
@@ -282,7 +323,7 @@ static void explain_wait(struct kpi_walk *walk, const struct kpi_frame *frame,
     if (is_stopped(iv))
         kpi_blame_wait(walk, frame, iv, from, to);
     else if (request != NULL)
-        kpi_blame_block(walk, frame, iv, request, from, to);
+        explain_block(walk, frame, iv, request, from, to);
     else if (is_idle_server(walk, frame, iv, wake, from, to))
         kpi_blame_handover(walk, frame, "", from, to);
     else if (is_thread_wake(world, wake))

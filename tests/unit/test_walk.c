@@ -401,11 +401,33 @@ static void local_sender_without_spans_is_weak(void **state)
     assert_true(seen);
 }
 
+/* A flush goes out through a worker of the CPU that batch holds: not the device is late, batch is. */
+static void request_held_back_with_its_worker(void **state)
+{
+    struct stage *s = *state;
+    kp_actor_id worker = world_thread_in(&s->w, 44, 44, "kworker/0:1H", 0, "/", true);
+    on(s, -1 * MS, 0, s->client);
+    world_switch(&s->w, 100 * MS, 0, s->client, D, s->batch);
+    world_wake_irq(&s->w, 101 * MS, 0, s->batch, worker, IN_SOFTIRQ, VEC_BLOCK, -1, 0);
+    world_switch(&s->w, 700 * MS, 0, s->batch, S, worker);
+    world_block(&s->w, 701 * MS, 702 * MS, 710 * MS, 0, worker, 9912);
+    world_switch(&s->w, 703 * MS, 0, worker, S, s->idle);
+    world_wake_irq(&s->w, 710 * MS, 0, s->idle, s->client, IN_SOFTIRQ, VEC_BLOCK, -1, 0);
+    on(s, 711 * MS, 0, s->client);
+    span(s, "a", "", "client", "POST /pay", s->client, 0, 720 * MS, 3, 1);
+    ask(s, 720 * MS);
+    int row = expect(s, "runnable.queued", 599 * MS);
+    assert_int_equal(cell_i64(&s->answer, (uint32_t)row, "culprit_pid"), 500);
+    expect(s, "block_io.device", 8 * MS);
+    expect(s, "block_io.queue", 2 * MS);
+}
+
 int main(void)
 {
 #define T_(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
     const struct CMUnitTest tests[] = {
         T_(late_work_behind_a_time_limit),
+        T_(request_held_back_with_its_worker),
         T_(evidence_of_the_root_is_the_switch),
         T_(evidence_row_out_of_range),
         T_(waker_in_process_context),
