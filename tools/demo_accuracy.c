@@ -82,15 +82,16 @@ static enum verdict one_run(const struct kpi_demo_plan *plan, uint32_t run, uint
     struct kpi_demo_result result = {0};
     struct kpi_demo_answer answer = {0};
     struct kp_error err = {0};
-    char work[KPI_DEMO_PATH_MAX];
+    char work[KPI_DEMO_PATH_MAX] = "";
     kp_status status = kpi_demo_make_dir(work, &err);
     if (status == KP_OK) {
         snprintf(result.dir, sizeof(result.dir), "%.490s/data", work);
         status = kpi_demo_record(plan, work, &result, &err);
         status = status == KP_OK ? kpi_demo_ask(result.dir, &answer, &err) : status;
-        kpi_demo_remove_dir(work);
     }
     if (status != KP_OK) {
+        if (work[0] != '\0')
+            kpi_demo_remove_dir(work);
         printf("run %2u of %u: failed: %s\n", run + 1, runs, err.text);
         *out_status = status;
         return FAILED;
@@ -98,6 +99,10 @@ static enum verdict one_run(const struct kpi_demo_plan *plan, uint32_t run, uint
     enum verdict verdict = judge(plan, &result, &answer);
     say_plan(run, runs, plan, &result);
     say_answer(&result, &answer, verdict_text[verdict]);
+    if (verdict == WRONG)
+        printf("    kept to be looked at: kpq %s\n", result.dir);
+    else
+        kpi_demo_remove_dir(work);
     return verdict;
 }
 
