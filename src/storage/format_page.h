@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
  * Numbers of the page formats (blocks and segments) that are on disk and must not change. The bytes
- * are described in docs/format-pages.md. All integers are little-endian.
+ * are described in docs/format.md. All integers are little-endian.
  */
 #ifndef KP_STORAGE_FORMAT_PAGE_H
 #define KP_STORAGE_FORMAT_PAGE_H
