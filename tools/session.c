@@ -97,27 +97,29 @@ static void show_notes(const struct kp_str *notes, uint32_t count)
         fprintf(stderr, "kpq: note: %.*s\n", (int)notes[i].len, notes[i].ptr);
 }
 
-static kp_status pull_rows(struct kp_query *query, struct kp_render *render, struct kp_error *err)
+/* Renders the batch at hand and all that follow; status is what brought the first. */
+static kp_status pull_rows(struct kp_query *query, struct kp_render *render, kp_status status,
+                           const struct kp_batch *batch, struct kp_error *err)
 {
-    for (;;) {
-        const struct kp_batch *batch = NULL;
-        kp_status status = kp_query_next(query, &batch, err);
-        if (status == KP_END)
-            return KP_OK;
-        if (status != KP_OK)
-            return status;
+    while (status == KP_OK) {
         status = kp_render_batch(render, batch);
         if (status == KP_END)
             return KP_END; /* the reader is gone: no more work */
         if (status != KP_OK)
             return kp_error_set(err, status, "no memory for the answer");
+        status = kp_query_next(query, &batch, err);
     }
+    return status == KP_END ? KP_OK : status;
 }
 
 static kp_status show_query(struct kpi_session *session, struct kp_query *query, const char *name,
                             struct kpi_sink *sink, struct kp_error *err)
 {
     struct kp_render *render = NULL;
+    const struct kp_batch *batch = NULL;
+    kp_status first = kp_query_next(query, &batch, err);
+    if (first != KP_OK && first != KP_END)
+        return first; /* nothing is shown of an answer that never began */
     kp_status status = kp_render_open(session->format, kp_query_schema(query), name, &session->term,
                                       kpi_sink_write, sink, &render);
     if (status == KP_INVALID)
@@ -125,7 +127,7 @@ static kp_status show_query(struct kpi_session *session, struct kp_query *query,
                             kp_format_name(session->format));
     if (status != KP_OK)
         return kp_error_set(err, status, "no memory for the answer");
-    status = pull_rows(query, render, err);
+    status = pull_rows(query, render, first, batch, err);
     const struct kp_str *notes = NULL;
     uint32_t notes_count = kp_query_notes(query, &notes);
     kp_status end = KP_OK;
