@@ -172,6 +172,46 @@ static void many_threads_append(void **state)
     seen_deinit(&seen);
 }
 
+/* Log files turn over and are recycled under the readers; none of them may call that damage. */
+static void readers_beside_a_busy_writer(void **state)
+{
+    struct place *place = *state;
+    place->opts.segment_bytes_max = 64 << 10;
+    place->opts.wal_file_bytes = 128 << 10;
+    struct kp_store *store = open_store(place);
+    const struct kp_stream *stream = kp_stream_by_number(KP_S_SYSCALL);
+    struct feed feed;
+    uint64_t rows = 0, appended = 0, as_of = 0;
+    feed_init(&feed, store);
+    for (uint32_t i = 0; i < 150; i++) {
+        uint64_t ticket = 0;
+        for (uint32_t k = 0; k < 4; k++, appended += 1000)
+            ticket = append(&feed, 1000);
+        if (i % 4 == 0)
+            assert_int_equal(kp_store_wait(store, ticket, NULL), KP_OK);
+        struct kp_snapshot *snapshot = NULL;
+        struct kp_error err;
+        const struct kp_damage *damage;
+        if (kp_store_snapshot(store, &snapshot, &err) != KP_OK)
+            fail_msg("%s", err.text);
+        if (kp_snapshot_damage(snapshot, &damage) != 0)
+            fail_msg("%s@%llu: %s", damage->file, (unsigned long long)damage->offset, damage->what);
+        assert_true(kp_snapshot_rows(snapshot, stream) >= rows);
+        assert_true(kp_snapshot_as_of(snapshot) >= as_of);
+        rows = kp_snapshot_rows(snapshot, stream);
+        as_of = kp_snapshot_as_of(snapshot);
+        assert_true(rows <= appended);
+        if (i % 4 == 0)
+            assert_int_equal(rows, appended);
+        kp_snapshot_close(snapshot);
+    }
+    struct kp_store_stat stat;
+    kp_store_stat(store, &stat);
+    assert_true(stat.segments > 5);
+    feed_deinit(&feed);
+    assert_int_equal(kp_store_close(store, NULL), KP_OK);
+}
+
 static void one_writer_at_a_time(void **state)
 {
     struct place *place = *state;
@@ -376,6 +416,7 @@ int main(void)
         REAL(what_was_acknowledged_is_there),
         REAL(seals_go_on_beside_ingest),
         REAL(many_threads_append),
+        REAL(readers_beside_a_busy_writer),
         REAL(one_writer_at_a_time),
         REAL(wrong_directories_are_refused),
         REAL(a_store_without_its_manifest_is_not_made_anew),
