@@ -140,7 +140,13 @@ static struct kpi_expr *make_call(struct kpi_bind *bind, const struct kpi_func *
     bool constant = (func->flags & KPI_FUNC_VARYING) == 0;
     for (uint32_t i = 0; i < count; i++) {
         copy[i] = args[i];
+        expr->depth = KP_MAX(expr->depth, args[i]->depth + 1);
         constant &= args[i]->kind == KPI_EXPR_CONST;
+    }
+    if (expr->depth > KPI_DEPTH_BOUND_MAX) {
+        kpi_fail(bind->ctx, KP_LIMIT, place, "the expression is nested too deeply");
+        kpi_hint(bind->ctx, "split it with extend");
+        return NULL;
     }
     expr->func = func;
     expr->args = copy;

@@ -63,6 +63,7 @@ struct kpi_expr {
     const struct kpi_func *func;
     struct kpi_expr **args;
     uint32_t args_count;
+    uint32_t depth;    /* of calls in calls */
     struct kp_vec vec; /* CONST and CALL: the answer */
     uint64_t *nulls;   /* room for vec.nulls */
     void *state;       /* a kernel's own, e.g. the sorted list of `in` */

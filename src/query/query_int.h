@@ -13,10 +13,11 @@
 #include "query/query.h"
 
 /* Limits on what a text may ask for. */
-#define KPI_TEXT_BYTES_MAX (256 * 1024)
-#define KPI_DEPTH_MAX      200 /* nesting of an expression; the binder recurses this deep */
-#define KPI_STAGES_MAX     200 /* operators in one pipe */
-#define KPI_COLUMNS_MAX    512
+#define KPI_TEXT_BYTES_MAX  (256 * 1024)
+#define KPI_DEPTH_MAX       200  /* nesting of an expression; the binder recurses this deep */
+#define KPI_DEPTH_BOUND_MAX 1000 /* the same after casts and case() were written out */
+#define KPI_STAGES_MAX      200  /* operators in one pipe */
+#define KPI_COLUMNS_MAX     512
 
 struct kpi_place {
     uint32_t at;  /* byte offset in the query text */

@@ -168,7 +168,8 @@ static void pushed_conditions_give_what_filters_give(void **state)
     agree("irq | where comm in ('w1', 'w5') and irq == 7 | project seq",
           "irq | where strcat(comm, '') in ('w1', 'w5') and irq + 0 == 7 | project seq");
     agree("irq | where ts > datetime(2026-11-23T03:47:00.1) "
-          "and ts <= datetime(2026-11-23T03:47:00.2) | summarize count(), min(ts), max(ts)",
+          "and ts <= datetime(2026-11-23T03:47:00.2) "
+          "| summarize count(), min(ts), max(ts)",
           "irq | where ts + 0ns > datetime(2026-11-23T03:47:00.1) "
           "and ts + 0ns <= datetime(2026-11-23T03:47:00.2) | summarize count(), min(ts), max(ts)");
     agree("irq | where start >= datetime(2026-11-23T03:47:00.4) | summarize count(), sum(dur)",

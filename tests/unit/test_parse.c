@@ -146,6 +146,25 @@ static void hostile_texts_end_by_limit(void **state)
     }
 }
 
+/* case() in case(): each is short, all together they nest 10,000 deep. */
+static void written_out_forms_are_bounded(void **state)
+{
+    (void)state;
+    struct kp_buf text = {0};
+    struct kp_error err = {0};
+    kp_buf_text(&text, "explain irq | extend x = ");
+    for (int level = 0; level < 150; level++) {
+        kp_buf_text(&text, "case(");
+        for (int pair = 0; pair < 70; pair++)
+            kp_buf_text(&text, "cpu == 1, 1, ");
+    }
+    kp_buf_text(&text, "0");
+    for (int level = 0; level < 150; level++)
+        kp_buf_char(&text, ')');
+    assert_int_equal(open_only(kp_buf_cstr(&text), &err), KP_LIMIT);
+    kp_buf_deinit(&text);
+}
+
 static void control_characters_and_zeros_are_refused(void **state)
 {
     (void)state;
@@ -166,6 +185,7 @@ int main(void)
         cmocka_unit_test(unfinished_texts_wait_for_more),
         cmocka_unit_test(completion_knows_the_place),
         cmocka_unit_test(hostile_texts_end_by_limit),
+        cmocka_unit_test(written_out_forms_are_bounded),
         cmocka_unit_test(control_characters_and_zeros_are_refused),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
