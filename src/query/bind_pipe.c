@@ -6,6 +6,7 @@
 #include <stdio.h>
 
 #include "query/plan.h"
+#include "query/sort.h"
 
 /* --- output columns --- */
 
@@ -300,6 +301,9 @@ static struct kpi_op *bind_take(struct kpi_bind *bind, struct kpi_op *input,
         kpi_fail(bind->ctx, KP_INVALID, stage->expr->place, "the number of rows is negative");
         return NULL;
     }
+    const struct kpi_sort_op *sort = kpi_sort_of(input);
+    if (sort != NULL && sort->limit == 0 && limit.i64 > 0) /* sort | take is top */
+        return kpi_op_sort(input->input, sort->keys, sort->keys_count, (uint64_t)limit.i64);
     return kpi_op_limit(input, (uint64_t)limit.i64);
 }
 
