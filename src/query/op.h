@@ -110,6 +110,8 @@ struct kpi_op *kpi_op_filter(struct kpi_op *input, struct kpi_expr *condition);
 /* One expression for each field of the answer. word: what the user wrote, for explain. */
 struct kpi_op *kpi_op_project(struct kpi_op *input, const char *word, const struct kp_field *fields,
                               struct kpi_expr **exprs, uint32_t count);
+/* What column i of a projection computes; NULL when op is another operator. */
+const struct kpi_expr *kpi_project_expr(const struct kpi_op *op, uint32_t i);
 struct kpi_op *kpi_op_limit(struct kpi_op *input, uint64_t rows_max);
 struct kpi_op *kpi_op_union(struct kpi_run *run, struct kpi_op **inputs, uint32_t inputs_count,
                             const struct kp_schema *schema);

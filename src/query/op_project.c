@@ -87,3 +87,8 @@ struct kpi_op *kpi_op_project(struct kpi_op *input, const char *word, const stru
             op->base.ordered_by = i + 1;
     return &op->base;
 }
+
+const struct kpi_expr *kpi_project_expr(const struct kpi_op *op, uint32_t i)
+{
+    return op->class == &project_class ? ((const struct project_op *)op)->exprs[i] : NULL;
+}

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
  * The plan: what the sources can do themselves moves down into them. Three passes over the chain:
- * conditions of `where` right above a source become its time range and keys; sorts that the order
+ * conditions of `where` above a source become its time range and keys; sorts that the order
  * of stored rows already gives are dropped; columns nobody reads are not asked for.
  */
 #include "query/filter.h"
@@ -28,15 +28,43 @@ static const struct kpi_value *constants(struct kpi_run *run, struct kpi_expr *c
     return values;
 }
 
-static bool push_values(struct kpi_op *source, uint32_t column, char op,
+/* The source when only filters and projections lie between, else NULL. */
+static struct kpi_op *source_below(struct kpi_op *op)
+{
+    while (op->input != NULL) {
+        if (kpi_filter_of(op) == NULL && strcmp(op->class->name, "project") != 0)
+            return NULL;
+        op = op->input;
+    }
+    return op->class->source != NULL ? op : NULL;
+}
+
+/* Column of the source that column `column` of `above` passes on unchanged, or -1. */
+static int source_column(const struct kpi_op *above, uint32_t column)
+{
+    for (; above->input != NULL; above = above->input) {
+        const struct kpi_expr *expr = kpi_project_expr(above, column);
+        if (expr != NULL && expr->kind != KPI_EXPR_COLUMN)
+            return -1;
+        if (expr != NULL)
+            column = expr->column;
+    }
+    return (int)column;
+}
+
+/* `above` gives the columns of the condition; filters and projections lie between it and its
+ * source. */
+static bool push_values(struct kpi_op *above, uint32_t column, char op,
                         const struct kpi_value *values, uint32_t count)
 {
-    struct kpi_push push = {column, op, values, count};
-    return source->class->source->push(source, &push);
+    struct kpi_op *source = source_below(above);
+    int found = source_column(above, column);
+    struct kpi_push push = {(uint32_t)found, op, values, count};
+    return found >= 0 && source->class->source->push(source, &push);
 }
 
 /* column < constant and its kin on a datetime column; bounds are inclusive. */
-static bool push_bound(struct kpi_op *source, const struct kpi_expr *column,
+static bool push_bound(struct kpi_op *above, const struct kpi_expr *column,
                        const struct kpi_expr *bound, const char *name, bool swapped)
 {
     struct kpi_value value = bound->value;
@@ -45,10 +73,10 @@ static bool push_bound(struct kpi_op *source, const struct kpi_expr *column,
         return false;
     if (name[1] == '\0' && __builtin_add_overflow(value.i64, below ? -1 : 1, &value.i64))
         return false;
-    return push_values(source, column->column, below ? '<' : '>', &value, 1);
+    return push_values(above, column->column, below ? '<' : '>', &value, 1);
 }
 
-static bool push_comparison(struct kpi_op *source, const struct kpi_expr *expr)
+static bool push_comparison(struct kpi_op *above, const struct kpi_expr *expr)
 {
     const char *name = expr->func->name;
     bool swapped = expr->args[0]->kind == KPI_EXPR_CONST;
@@ -56,63 +84,63 @@ static bool push_comparison(struct kpi_op *source, const struct kpi_expr *expr)
     if (column->kind != KPI_EXPR_COLUMN || other->kind != KPI_EXPR_CONST)
         return false;
     if (strcmp(name, "==") != 0)
-        return push_bound(source, column, other, name, swapped);
-    const struct kpi_value *values = constants(source->run, &other, 1);
-    return values != NULL && push_values(source, column->column, '=', values, 1);
+        return push_bound(above, column, other, name, swapped);
+    const struct kpi_value *values = constants(above->run, &other, 1);
+    return values != NULL && push_values(above, column->column, '=', values, 1);
 }
 
-static bool push_between(struct kpi_op *source, const struct kpi_expr *expr)
+static bool push_between(struct kpi_op *above, const struct kpi_expr *expr)
 {
-    const struct kpi_value *values = constants(source->run, expr->args + 1, 2);
+    const struct kpi_value *values = constants(above->run, expr->args + 1, 2);
     if (values == NULL || expr->args[0]->type != KP_TYPE_TIME)
         return false;
     struct kpi_value end = values[1]; /* an instant, or how long after the beginning */
     if (end.type == KP_TYPE_DUR && __builtin_add_overflow(end.i64, values[0].i64, &end.i64))
         return false;
-    bool low = push_values(source, expr->args[0]->column, '>', &values[0], 1);
-    return push_values(source, expr->args[0]->column, '<', &end, 1) && low;
+    bool low = push_values(above, expr->args[0]->column, '>', &values[0], 1);
+    return push_values(above, expr->args[0]->column, '<', &end, 1) && low;
 }
 
 /* A bool column by itself, or not(column). */
-static bool push_flag(struct kpi_op *source, const struct kpi_expr *column, bool wanted)
+static bool push_flag(struct kpi_op *above, const struct kpi_expr *column, bool wanted)
 {
-    struct kpi_value *value = kpi_new(&source->run->ctx, 1, sizeof(*value));
+    struct kpi_value *value = kpi_new(&above->run->ctx, 1, sizeof(*value));
     if (value == NULL || column->kind != KPI_EXPR_COLUMN || column->type != KP_TYPE_BOOL)
         return false;
     *value = (struct kpi_value){.type = KP_TYPE_BOOL, .i64 = wanted};
-    return push_values(source, column->column, '=', value, 1);
+    return push_values(above, column->column, '=', value, 1);
 }
 
 /* One part of an `and`; true when the source applies it exactly. */
-static bool push_part(struct kpi_op *source, const struct kpi_expr *expr)
+static bool push_part(struct kpi_op *above, const struct kpi_expr *expr)
 {
     if (expr->kind == KPI_EXPR_COLUMN)
-        return push_flag(source, expr, true);
+        return push_flag(above, expr, true);
     if (expr->kind != KPI_EXPR_CALL || expr->args_count == 0)
         return false;
     if (is_func(expr, "not"))
-        return push_flag(source, expr->args[0], false);
+        return push_flag(above, expr->args[0], false);
     char first = expr->func->name[0];
     if (is_func(expr, "==") || first == '<' || first == '>')
-        return push_comparison(source, expr);
+        return push_comparison(above, expr);
     if (expr->args[0]->kind != KPI_EXPR_COLUMN)
         return false;
     if (is_func(expr, "between"))
-        return push_between(source, expr);
+        return push_between(above, expr);
     if (!is_func(expr, "in"))
         return false;
-    const struct kpi_value *values = constants(source->run, expr->args + 1, expr->args_count - 1);
+    const struct kpi_value *values = constants(above->run, expr->args + 1, expr->args_count - 1);
     return values != NULL &&
-           push_values(source, expr->args[0]->column, '=', values, expr->args_count - 1);
+           push_values(above, expr->args[0]->column, '=', values, expr->args_count - 1);
 }
 
-static struct kpi_expr *push_condition(struct kpi_op *source, struct kpi_expr *condition)
+static struct kpi_expr *push_condition(struct kpi_op *above, struct kpi_expr *condition)
 {
     if (!is_func(condition, "and"))
-        return push_part(source, condition) ? NULL : condition;
+        return push_part(above, condition) ? NULL : condition;
     uint32_t kept = 0;
     for (uint32_t i = 0; i < condition->args_count; i++) {
-        struct kpi_expr *rest = push_condition(source, condition->args[i]);
+        struct kpi_expr *rest = push_condition(above, condition->args[i]);
         if (rest != NULL)
             condition->args[kept++] = rest;
     }
@@ -129,25 +157,11 @@ static void push_filters(struct kpi_op *op)
         return;
     push_filters(op->input);
     struct kpi_filter_op *filter = kpi_filter_of(op);
-    struct kpi_op *source = op->input;
-    while (filter != NULL && kpi_filter_of(source) != NULL)
-        source = source->input;
-    if (filter != NULL && source->class->source != NULL)
-        filter->condition = push_condition(source, filter->condition);
+    if (filter != NULL && source_below(op->input) != NULL)
+        filter->condition = push_condition(op->input, filter->condition);
 }
 
 /* --- order --- */
-
-/* The source when only filters and projections lie between, else NULL. */
-static struct kpi_op *source_below(struct kpi_op *op)
-{
-    while (op->input != NULL) {
-        if (kpi_filter_of(op) == NULL && strcmp(op->class->name, "project") != 0)
-            return NULL;
-        op = op->input;
-    }
-    return op->class->source != NULL ? op : NULL;
-}
 
 /* Rows come in time order already, or the source can give them newest first. */
 static bool order_is_given(const struct kpi_sort_op *sort)

@@ -174,6 +174,9 @@ static void pushed_conditions_give_what_filters_give(void **state)
           "and ts + 0ns <= datetime(2026-11-23T03:47:00.2) | summarize count(), min(ts), max(ts)");
     agree("irq | where start >= datetime(2026-11-23T03:47:00.4) | summarize count(), sum(dur)",
           "irq | where ts - dur >= datetime(2026-11-23T03:47:00.4) | summarize count(), sum(dur)");
+    agree("irq | extend us = dur / 1us | project w = comm, us, seq | where w == 'w2' and us > 1 "
+          "| project seq",
+          "irq | where strcat(comm, '') == 'w2' and dur > 1us | project seq");
     agree("softirq | where vec == 'NET_RX' | project seq",
           "softirq | where tolower(vec) == 'net_rx' | project seq");
     agree("softirq | where vec in ('NET_RX', '77') | count",
