@@ -14,6 +14,8 @@
 #define LATE_MAX       (10 * KP_SEC) /* work that outlives the root is followed this far */
 #define AHEAD          (2 * KP_SEC)  /* joined rows that end later */
 
+enum { STATUS_ERROR = 2 }; /* catalogue: SPAN_STATUS */
+
 enum causes_column {
     C_RANK,
     C_ROOT,
@@ -149,7 +151,8 @@ static kp_status answer_make(struct kp_snapshot *snapshot, const struct kp_cause
     status = kpi_baseline_make(snapshot, req, &wall_clock, arena, &answer->baseline, err);
     if (status != KP_OK)
         return status;
-    answer->ranked = kpi_rank(&answer->causes, &answer->baseline, &answer->verdict);
+    answer->ranked = kpi_rank(&answer->causes, &answer->baseline,
+                              answer->txn.status == STATUS_ERROR, &answer->verdict);
     if (answer->ranked == NULL)
         return kp_arena_error(arena, err);
     kp_assert(answer->causes.wall == answer->to - answer->from);

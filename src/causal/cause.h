@@ -85,7 +85,7 @@ enum kpi_verdict {
 };
 /* Gives every cause its excess, sorts them and marks the root. NULL when out of memory. */
 struct kpi_cause **kpi_rank(struct kpi_causes *causes, const struct kpi_baseline *baseline,
-                            enum kpi_verdict *out_verdict);
+                            bool failed, enum kpi_verdict *out_verdict);
 
 /* Everything one answer is made from. */
 struct kpi_answer {

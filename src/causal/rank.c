@@ -15,7 +15,7 @@
 #include "causal/cause.h"
 
 #define ROOT_SHARE_PCT 20 /* of the slowdown that a root must account for */
-#define SLOW_PCT       10 /* above the class's median to be called slow */
+#define SLOW_SPREADS   2  /* distances from median to 95th percentile that a slow one is above */
 
 static bool norm_is_of(const struct kpi_norm *norm, const struct kpi_cause *cause)
 {
@@ -55,15 +55,19 @@ static int cause_compare(const void *a, const void *b)
     return x->order < y->order ? -1 : x->order > y->order;
 }
 
-/* How much longer than usual it took; everything when there is nothing to compare with. */
-static kp_dur slowdown_of(const struct kpi_causes *causes, const struct kpi_baseline *baseline)
+/* How much longer than usual it took, 0 = not slow; everything when there is nothing to compare
+ * with. One that failed is worth explaining when it took a little longer; one that did not must lie
+ * well outside of what its class does anyway. */
+static kp_dur slowdown_of(const struct kpi_causes *causes, const struct kpi_baseline *baseline,
+                          bool failed)
 {
     if (baseline->used == 0)
         return causes->wall;
     kp_dur slowdown = causes->wall - baseline->wall_median;
-    bool slow =
-        causes->wall > baseline->wall_p95 && slowdown > baseline->wall_median / 100 * SLOW_PCT;
-    return slow ? slowdown : 0;
+    kp_dur spread = baseline->wall_p95 - baseline->wall_median;
+    kp_dur least = failed ? baseline->wall_median / 10
+                          : KP_MAX(spread * SLOW_SPREADS, baseline->wall_median / 4);
+    return slowdown > least ? slowdown : 0;
 }
 
 /* Rows that are one culprit's doing of one sort, whoever its victims were. */
@@ -117,7 +121,7 @@ static enum kpi_verdict root_mark(const struct kpi_world *world, struct kpi_caus
 }
 
 struct kpi_cause **kpi_rank(struct kpi_causes *causes, const struct kpi_baseline *baseline,
-                            enum kpi_verdict *out_verdict)
+                            bool failed, enum kpi_verdict *out_verdict)
 {
     static struct kpi_cause *none[1];
     excess_set(causes, baseline);
@@ -127,6 +131,6 @@ struct kpi_cause **kpi_rank(struct kpi_causes *causes, const struct kpi_baseline
     if (causes->list.count > 1)
         qsort(ranked, causes->list.count, sizeof(struct kpi_cause *), cause_compare);
     *out_verdict =
-        root_mark(causes->world, ranked, causes->list.count, slowdown_of(causes, baseline));
+        root_mark(causes->world, ranked, causes->list.count, slowdown_of(causes, baseline, failed));
     return ranked == NULL ? none : ranked;
 }
