@@ -30,7 +30,7 @@ struct kp_rows;
 struct kp_causes_req {
     struct kp_str txn;  /* transaction id as stored in spans.txn */
     kp_dur within;      /* lookback for explaining causes before the start; < 0 = default 2 s */
-    kp_dur min;         /* merge away rows shorter than this? never: only hides (MIN); 0 = all */
+    kp_dur min;         /* shorter rows are hidden and told of in a note; 0 = all */
     uint32_t pick;      /* 1-based choice among several transactions of this id; 0 = must be one */
     kp_time at;         /* or the one that covers this instant; KP_TIME_MIN = unused */
     bool baseline_none; /* BASELINE none */
