@@ -401,7 +401,7 @@ static void local_sender_without_spans_is_weak(void **state)
     assert_true(seen);
 }
 
-/* A flush goes out through a worker of the CPU that batch holds: not the device is late, batch is. */
+/* A flush goes out through a worker of the CPU that batch holds: the device is not late. */
 static void request_held_back_with_its_worker(void **state)
 {
     struct stage *s = *state;
