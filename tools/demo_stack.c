@@ -10,6 +10,7 @@
 #include "demo.h"
 
 #include <dirent.h>
+#include <sched.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -329,6 +330,18 @@ static kp_status read_batch(struct kpi_demo_stack *stack, kp_dur *out, struct kp
     return status;
 }
 
+/* The driver itself must not be what takes the CPU from the payment: it stays off that CPU while it
+ * wakes the batch job. */
+static void leave_cpu(uint32_t cpu, cpu_set_t *out_before)
+{
+    CPU_ZERO(out_before);
+    (void)sched_getaffinity(0, sizeof(*out_before), out_before);
+    cpu_set_t others = *out_before;
+    CPU_CLR(cpu, &others);
+    if (CPU_COUNT(&others) > 0)
+        (void)sched_setaffinity(0, sizeof(others), &others);
+}
+
 kp_status kpi_stack_pay_last(struct kpi_demo_stack *stack, const struct kpi_demo_plan *plan,
                              const char *dir, struct kpi_paid *out, struct kpi_waited *out_waited,
                              kp_dur *out_batch, struct kp_error *err)
@@ -336,6 +349,8 @@ kp_status kpi_stack_pay_last(struct kpi_demo_stack *stack, const struct kpi_demo
     struct thread_wait before[THREADS_MAX], after[THREADS_MAX];
     uint32_t before_count = read_stack_waits(stack, before);
     kp_dur batch = 0;
+    cpu_set_t cpus;
+    leave_cpu(plan->cpu, &cpus);
     kp_status status = send_payment(stack, KPI_DEMO_TXN, KPI_DEMO_AMOUNT, plan->last_legs,
                                     plan->last_hold_ms, err);
     if (status == KP_OK && plan->batch)
@@ -350,5 +365,6 @@ kp_status kpi_stack_pay_last(struct kpi_demo_stack *stack, const struct kpi_demo
         subtract_waits(before, before_count, after, after_count, out_waited);
         *out_batch = batch;
     }
+    (void)sched_setaffinity(0, sizeof(cpus), &cpus);
     return status;
 }
