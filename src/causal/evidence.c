@@ -7,6 +7,8 @@
 #include "base/assert.h"
 #include "causal/cause.h"
 
+enum { STATE_RUNNABLE = 0, STATE_PREEMPTED = 256 }; /* catalogue: TASK_STATE */
+
 enum evidence_column { E_ROW, E_TS, E_STREAM, E_HOST, E_CPU, E_SEQ, E_TID, E_PID, E_COMM, E_WHAT };
 
 static const struct kp_field evidence_fields[] = {
@@ -95,7 +97,10 @@ static struct kp_str switch_text(const struct kpi_world *world, const struct kpi
 {
     struct kp_str a = who(world, event->actor_a, arena), b = who(world, event->actor_b, arena);
     struct kp_str state = enum_text(KP_S_SCHED_SWITCH, "prev_state", event->state);
-    bool forced = (event->flags & KPI_FLAG_PREEMPT) != 0;
+    /* whoever leaves runnable did not leave by itself; without kernel preemption it shows as R */
+    bool forced = event->b != KPI_NONE && !kpi_thread_of(world, event->b)->idle &&
+                  ((event->flags & KPI_FLAG_PREEMPT) != 0 || event->state == STATE_RUNNABLE ||
+                   event->state == STATE_PREEMPTED);
     return kpi_text(arena, "%.*s %s %.*s (left in %.*s%s, prio %d -> %d)", (int)b.len, b.ptr,
                     forced ? "took the CPU from" : "follows", (int)a.len, a.ptr, (int)state.len,
                     state.len > 0 ? state.ptr : "?",
