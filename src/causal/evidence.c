@@ -98,7 +98,8 @@ static struct kp_str switch_text(const struct kpi_world *world, const struct kpi
     struct kp_str a = who(world, event->actor_a, arena), b = who(world, event->actor_b, arena);
     struct kp_str state = enum_text(KP_S_SCHED_SWITCH, "prev_state", event->state);
     /* whoever leaves runnable did not leave by itself; without kernel preemption it shows as R */
-    bool forced = event->b != KPI_NONE && !kpi_thread_of(world, event->b)->idle &&
+    bool forced = event->a != KPI_NONE && !kpi_thread_of(world, event->a)->idle &&
+                  event->b != KPI_NONE && !kpi_thread_of(world, event->b)->idle &&
                   ((event->flags & KPI_FLAG_PREEMPT) != 0 || event->state == STATE_RUNNABLE ||
                    event->state == STATE_PREEMPTED);
     return kpi_text(arena, "%.*s %s %.*s (left in %.*s%s, prio %d -> %d)", (int)b.len, b.ptr,
