@@ -65,8 +65,9 @@ kp_actor_id kp_store_actor(struct kp_store *store, const struct kp_actor *actor)
 /* The only door into storage: one stored batch of one stream (rows ascending by (ts, seq) as far as
  * known; late rows are legal). Any thread. Copies what it needs before returning.
  * *out_ticket (may be NULL) is what kp_store_wait takes. LIMIT: buffers or log full, nothing was
- * taken; INVALID: larger than a buffer (an eighth of memory_bytes_max, at most 8 MiB), nothing was taken;
- * IO/NO_SPACE: the store is in loss mode, the rows were counted and a gap will be written. */
+ * taken; INVALID: larger than a buffer (an eighth of memory_bytes_max, at most 8 MiB), nothing was
+ * taken; IO/NO_SPACE: the store is in loss mode, the rows were counted and a gap will be written.
+ */
 kp_status kp_store_append(struct kp_store *store, const struct kp_batch *batch,
                           uint64_t *out_ticket) KP_MUST;
 /* Returns when everything up to ticket is durable, or why it never will be. */

@@ -266,7 +266,8 @@ static void sleeps_end_by_interrupt(void **state)
         else
             assert_int_not_equal(wk->vec, 255);
     }
-    assert_in_range(by_interrupt, SLEEPS, SLEEPS + 5);
+    /* kept off the CPU past its timer, a sleeper does not sleep at all: rare, on a busy machine */
+    assert_in_range(by_interrupt, SLEEPS - 3, SLEEPS + 5);
     assert_in_range(by_task, 0, 3); /* our own go */
     tape_free(&tape);
 }
