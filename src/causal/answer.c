@@ -8,6 +8,7 @@
 
 #include "base/assert.h"
 #include "causal/cause.h"
+#include "causal/cursor.h"
 
 #define WITHIN_DEFAULT (2 * KP_SEC)
 #define AFTER          (100 * KP_MS) /* events read after the last span */
@@ -87,12 +88,12 @@ const struct kp_schema *kp_causes_schema(void)
 /* ---------- making the answer ---------- */
 
 /* The kernel stamps of the transaction's wall-clock ones, before any event is read. */
-static kp_status window_map(struct kp_snapshot *snapshot, struct kp_arena *arena,
-                            struct kpi_txn *txn, struct kp_error *err)
+static kp_status window_map(struct kpi_reader *reader, struct kp_arena *arena, struct kpi_txn *txn,
+                            struct kp_error *err)
 {
     struct kpi_world *clocks;
     kp_dur bound;
-    kp_status status = kpi_world_bare(snapshot, arena, &clocks, err);
+    kp_status status = kpi_world_bare(reader, arena, &clocks, err);
     if (status == KP_OK)
         status = kpi_clocks_load(clocks, txn->from, txn->to, err);
     if (status != KP_OK)
@@ -104,17 +105,17 @@ static kp_status window_map(struct kp_snapshot *snapshot, struct kp_arena *arena
     return KP_OK;
 }
 
-static kp_status world_read(struct kp_snapshot *snapshot, const struct kp_causes_req *req,
+static kp_status world_read(struct kpi_reader *reader, const struct kp_causes_req *req,
                             struct kp_arena *arena, struct kpi_answer *answer, struct kp_error *err)
 {
     struct kpi_txn *txn = &answer->txn;
-    kp_status status = window_map(snapshot, arena, txn, err);
+    kp_status status = window_map(reader, arena, txn, err);
     if (status != KP_OK)
         return status;
     kp_dur within = req->within < 0 ? WITHIN_DEFAULT : req->within;
     kp_time from = kpi_time_add(txn->from, -within);
     kp_time to = kpi_time_add(KP_MIN(txn->last, kpi_time_add(txn->to, LATE_MAX)), AFTER);
-    status = kpi_world_load(snapshot, arena, from, to, AHEAD, &answer->world, err);
+    status = kpi_world_load(reader, arena, from, to, AHEAD, &answer->world, err);
     if (status == KP_OK)
         status =
             kpi_world_spans(answer->world, &txn->trace, 1, txn->from, kpi_time_add(to, AHEAD), err);
@@ -127,17 +128,17 @@ static kp_status world_read(struct kp_snapshot *snapshot, const struct kp_causes
     return KP_OK;
 }
 
-static kp_status answer_make(struct kp_snapshot *snapshot, const struct kp_causes_req *req,
+static kp_status answer_make(struct kpi_reader *reader, const struct kp_causes_req *req,
                              struct kp_arena *arena, struct kpi_answer **out, struct kp_error *err)
 {
     struct kpi_answer *answer = kp_arena_zalloc(arena, 1, sizeof(*answer));
     arena->owner = "CAUSES";
     if (answer == NULL)
         return kp_arena_error(arena, err);
-    kp_status status = kpi_txn_find(snapshot, req, arena, &answer->txn, err);
+    kp_status status = kpi_txn_find(reader, req, arena, &answer->txn, err);
     struct kpi_txn wall_clock = answer->txn;
     if (status == KP_OK)
-        status = world_read(snapshot, req, arena, answer, err);
+        status = world_read(reader, req, arena, answer, err);
     if (status != KP_OK)
         return status;
     kpi_causes_init(&answer->causes, arena, answer->world, true);
@@ -148,7 +149,7 @@ static kp_status answer_make(struct kp_snapshot *snapshot, const struct kp_cause
                             .ctx = &answer->causes};
     kpi_walk_run(&walk, answer->world->spans[answer->root].thread, answer->root, answer->from,
                  answer->to);
-    status = kpi_baseline_make(snapshot, req, &wall_clock, arena, &answer->baseline, err);
+    status = kpi_baseline_make(reader, req, &wall_clock, arena, &answer->baseline, err);
     if (status != KP_OK)
         return status;
     answer->ranked = kpi_rank(&answer->causes, &answer->baseline,
@@ -306,11 +307,12 @@ static void put_cause(struct kp_rows *rows, const struct kpi_answer *answer, uin
 kp_status kp_causes_open(struct kp_snapshot *snapshot, const struct kp_causes_req *req,
                          struct kp_arena *arena, struct kp_rows **out, struct kp_error *err)
 {
+    struct kpi_reader reader = {.snapshot = snapshot};
     struct kpi_answer *answer;
     struct kp_rows *rows = NULL;
     kp_dur hidden = 0;
     uint32_t hidden_rows = 0;
-    kp_status status = answer_make(snapshot, req, arena, &answer, err);
+    kp_status status = answer_make(&reader, req, arena, &answer, err);
     if (status != KP_OK)
         return status;
     if (kpi_rows_open(arena, &causes_schema, &rows) != KP_OK)
@@ -327,6 +329,7 @@ kp_status kp_causes_open(struct kp_snapshot *snapshot, const struct kp_causes_re
     if (hidden_rows > 0)
         kpi_rows_note(rows, "%u rows below MIN are not shown; they sum to %lld ns", hidden_rows,
                       (long long)hidden);
+    kpi_rows_read(rows, &reader.stat);
     if (status == KP_OK)
         status = kpi_rows_check(rows, err);
     if (status == KP_OK)
@@ -338,12 +341,16 @@ kp_status kp_evidence_open(struct kp_snapshot *snapshot, const struct kp_causes_
                            uint32_t row, struct kp_arena *arena, struct kp_rows **out,
                            struct kp_error *err)
 {
+    struct kpi_reader reader = {.snapshot = snapshot};
     struct kpi_answer *answer;
-    kp_status status = answer_make(snapshot, req, arena, &answer, err);
+    kp_status status = answer_make(&reader, req, arena, &answer, err);
     if (status != KP_OK)
         return status;
     if (row > answer->causes.list.count)
         return kp_error_set(err, KP_NOT_FOUND, "CAUSES OF txn %.*s has %u rows, there is no row %u",
                             (int)req->txn.len, req->txn.ptr, answer->causes.list.count, row);
-    return kpi_evidence_rows(answer, row, arena, out, err);
+    status = kpi_evidence_rows(answer, row, arena, out, err);
+    if (status == KP_OK)
+        kpi_rows_read(*out, &reader.stat);
+    return status;
 }

@@ -37,7 +37,7 @@ struct tally {
 };
 
 struct collect {
-    struct kp_snapshot *snapshot;
+    struct kpi_reader *reader;
     struct kp_arena *arena;
     struct sample *samples;
     uint32_t count;
@@ -86,7 +86,7 @@ static kp_status samples_find(struct collect *collect, const struct kp_causes_re
     kp_dur covered = 0;
     if (req->baseline_last > 0)
         scan.from = kpi_time_add(txn->from, -req->baseline_last);
-    kp_status status = kpi_cursor_open(collect->snapshot, &scan, &cursor, err);
+    kp_status status = kpi_cursor_open(collect->reader, &scan, &cursor, err);
     if (status != KP_OK)
         return status;
     while (collect->count < USED_MAX && covered < COVERED_MAX &&
@@ -158,7 +158,7 @@ static kp_status group_walk(struct collect *collect, uint32_t first, uint32_t en
     }
     kp_arena_init(&arena, GROUP_BYTES);
     arena.owner = "baseline of CAUSES";
-    kp_status status = kpi_world_load(collect->snapshot, &arena, kpi_time_add(from, -MARGIN),
+    kp_status status = kpi_world_load(collect->reader, &arena, kpi_time_add(from, -MARGIN),
                                       kpi_time_add(to, MARGIN), AHEAD, &world, err);
     if (status == KP_OK)
         status = kpi_world_spans(world, traces, end - first, from, kpi_time_add(to, MARGIN), err);
@@ -224,11 +224,11 @@ static bool sum_up(struct collect *collect, struct kpi_baseline *out)
     return true;
 }
 
-kp_status kpi_baseline_make(struct kp_snapshot *snapshot, const struct kp_causes_req *req,
+kp_status kpi_baseline_make(struct kpi_reader *reader, const struct kp_causes_req *req,
                             const struct kpi_txn *txn, struct kp_arena *arena,
                             struct kpi_baseline *out, struct kp_error *err)
 {
-    struct collect collect = {.snapshot = snapshot, .arena = arena};
+    struct collect collect = {.reader = reader, .arena = arena};
     struct kpi_baseline none = {0};
     if (req->baseline_none) {
         *out = none;

@@ -75,5 +75,7 @@ const struct kp_schema *kp_txn_schema(void);
 kp_status kp_rows_next(struct kp_rows *rows, const struct kp_batch **out) KP_MUST;
 /* Lines to show above the answer (coverage, gaps, clocks, baseline, fate of the transaction). */
 uint32_t kp_rows_notes(const struct kp_rows *rows, const struct kp_str **out);
+/* What was read from the store to make the table, all scans together. */
+void kp_rows_stat(const struct kp_rows *rows, struct kp_scan_stat *out);
 
 #endif

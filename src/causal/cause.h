@@ -73,7 +73,7 @@ struct kpi_baseline {
     uint32_t norms_count;
 };
 
-kp_status kpi_baseline_make(struct kp_snapshot *snapshot, const struct kp_causes_req *req,
+kp_status kpi_baseline_make(struct kpi_reader *reader, const struct kp_causes_req *req,
                             const struct kpi_txn *txn, struct kp_arena *arena,
                             struct kpi_baseline *out, struct kp_error *err) KP_MUST;
 /* Why there is a root, or none. */

@@ -39,7 +39,7 @@ kp_status kpi_clocks_load(struct kpi_world *world, kp_time from, kp_time to, str
                                  .to = kpi_time_add(to, CLOCK_MARGIN),
                                  .cols = clock_cols};
     struct kpi_cursor cursor;
-    kp_status status = kpi_cursor_open(world->snapshot, &req, &cursor, err);
+    kp_status status = kpi_cursor_open(world->reader, &req, &cursor, err);
     if (status != KP_OK)
         return status;
     while ((status = kpi_cursor_next(&cursor, err)) == KP_OK)

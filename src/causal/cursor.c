@@ -14,7 +14,7 @@ static struct kp_colref colref(const struct kp_stream *stream, const char *name)
     return (struct kp_colref){(uint8_t)stored, KP_ATTR_SELF};
 }
 
-kp_status kpi_cursor_open(struct kp_snapshot *snapshot, const struct kpi_cursor_req *req,
+kp_status kpi_cursor_open(struct kpi_reader *reader, const struct kpi_cursor_req *req,
                           struct kpi_cursor *out, struct kp_error *err)
 {
     struct kp_colref cols[KPI_CURSOR_COLS];
@@ -36,8 +36,8 @@ kp_status kpi_cursor_open(struct kp_snapshot *snapshot, const struct kpi_cursor_
     if (req->key2 != NULL)
         scan.keys[scan.keys_count++] = (struct kp_scan_key){
             .column = colref(scan.stream, req->key2), .strs = &req->str2, .count = 1};
-    struct kpi_cursor cursor = {0};
-    kp_status status = kp_scan_open(snapshot, &scan, &cursor.scan, err);
+    struct kpi_cursor cursor = {.reader = reader};
+    kp_status status = kp_scan_open(reader->snapshot, &scan, &cursor.scan, err);
     if (status == KP_OK)
         *out = cursor;
     return status;
@@ -59,9 +59,25 @@ kp_status kpi_cursor_next(struct kpi_cursor *cursor, struct kp_error *err)
     return KP_OK;
 }
 
+static void stat_add(struct kp_scan_stat *sum, const struct kp_scan *scan)
+{
+    struct kp_scan_stat stat;
+    kp_scan_stat(scan, &stat);
+    sum->rows_read += stat.rows_read;
+    sum->rows_out += stat.rows_out;
+    sum->bytes_read += stat.bytes_read;
+    sum->segments += stat.segments;
+    sum->segments_pruned += stat.segments_pruned;
+    sum->pages += stat.pages;
+    sum->pages_pruned += stat.pages_pruned;
+    sum->wal_blocks += stat.wal_blocks;
+}
+
 void kpi_cursor_close(struct kpi_cursor *cursor)
 {
-    if (cursor->scan != NULL)
+    if (cursor->scan != NULL) {
+        stat_add(&cursor->reader->stat, cursor->scan);
         kp_scan_close(cursor->scan);
+    }
     memset(cursor, 0, sizeof(*cursor));
 }

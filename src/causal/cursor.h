@@ -10,7 +10,14 @@
 
 #define KPI_CURSOR_COLS 20
 
+/* The snapshot a question is asked of, and what was read from it so far. Outlives its cursors. */
+struct kpi_reader {
+    struct kp_snapshot *snapshot;
+    struct kp_scan_stat stat; /* of the cursors closed */
+};
+
 struct kpi_cursor {
+    struct kpi_reader *reader;
     struct kp_scan *scan;
     const struct kp_batch *batch; /* NULL before the first row and after the last */
     uint32_t at;
@@ -28,7 +35,7 @@ struct kpi_cursor_req {
     bool descending;
 };
 
-kp_status kpi_cursor_open(struct kp_snapshot *snapshot, const struct kpi_cursor_req *req,
+kp_status kpi_cursor_open(struct kpi_reader *reader, const struct kpi_cursor_req *req,
                           struct kpi_cursor *out, struct kp_error *err) KP_MUST;
 /* Moves to the next row: OK or END. */
 kp_status kpi_cursor_next(struct kpi_cursor *cursor, struct kp_error *err) KP_MUST;

@@ -46,7 +46,7 @@ static void note_head(const struct kpi_answer *answer, struct kp_rows *rows)
                   (int)txn->id.len, txn->id.ptr, (int)txn->name.len, txn->name.ptr,
                   (int)txn->service.len, txn->service.ptr, hosts[0] == '\0' ? "none" : hosts, wall,
                   (long long)answer->causes.wall,
-                  (unsigned long long)kp_snapshot_as_of(answer->world->snapshot));
+                  (unsigned long long)kp_snapshot_as_of(answer->world->reader->snapshot));
 }
 
 /* The span of the transaction's trace that ended last. */
@@ -171,7 +171,7 @@ static kp_status note_kinds(const struct kpi_answer *answer, struct kp_rows *row
         .stream = KP_S_CAPTURE, .from = KP_TIME_MIN, .to = answer->to, .cols = cols};
     bool off[KP_STREAM_MAX] = {false};
     struct kpi_cursor cursor;
-    kp_status status = kpi_cursor_open(answer->world->snapshot, &req, &cursor, err);
+    kp_status status = kpi_cursor_open(answer->world->reader, &req, &cursor, err);
     if (status != KP_OK)
         return status;
     while ((status = kpi_cursor_next(&cursor, err)) == KP_OK) {

@@ -67,7 +67,7 @@ kp_status kpi_spans_load(struct kpi_world *world, kp_time from, kp_time to,
         .strs_count = traces_count,
     };
     struct kpi_cursor cursor;
-    kp_status status = kpi_cursor_open(world->snapshot, &req, &cursor, err);
+    kp_status status = kpi_cursor_open(world->reader, &req, &cursor, err);
     if (status != KP_OK)
         return status;
     while ((status = kpi_cursor_next(&cursor, err)) == KP_OK && !world->span_list.failed)

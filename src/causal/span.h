@@ -45,7 +45,7 @@ struct kpi_txn {
 };
 
 /* The one transaction a request means. */
-kp_status kpi_txn_find(struct kp_snapshot *snapshot, const struct kp_causes_req *req,
+kp_status kpi_txn_find(struct kpi_reader *reader, const struct kp_causes_req *req,
                        struct kp_arena *arena, struct kpi_txn *out, struct kp_error *err) KP_MUST;
 
 #endif

@@ -6,6 +6,7 @@
 #include <stdlib.h>
 
 #include "base/assert.h"
+#include "causal/cursor.h"
 #include "causal/table.h"
 #include "causal/timeline.h"
 
@@ -129,14 +130,14 @@ static bool is_asked(const struct kp_intervals_req *req, kp_time from, kp_time t
     return req->tids_count == 0;
 }
 
-static kp_status world_read(struct kp_snapshot *snapshot, const struct kp_intervals_req *req,
+static kp_status world_read(struct kpi_reader *reader, const struct kp_intervals_req *req,
                             struct kp_arena *arena, struct kpi_world **out, struct kp_error *err)
 {
     kp_time first, last;
-    kp_snapshot_range(snapshot, &first, &last);
+    kp_snapshot_range(reader->snapshot, &first, &last);
     kp_time from = KP_MAX(kpi_time_add(req->from, -MARGIN), first);
     kp_time to = KP_MIN(kpi_time_add(req->to, MARGIN), last);
-    return kpi_world_load(snapshot, arena, from, to, -1, out, err);
+    return kpi_world_load(reader, arena, from, to, -1, out, err);
 }
 
 static struct row *rows_sorted(struct kpi_list *list)
@@ -233,11 +234,12 @@ static void put_thread(struct kp_rows *rows, const struct kpi_world *world, cons
 kp_status kp_thread_state_open(struct kp_snapshot *snapshot, const struct kp_intervals_req *req,
                                struct kp_arena *arena, struct kp_rows **out, struct kp_error *err)
 {
+    struct kpi_reader reader = {.snapshot = snapshot};
     struct kpi_world *world;
     struct kpi_list list;
     struct kp_rows *rows = NULL;
     arena->owner = "thread_state";
-    kp_status status = world_read(snapshot, req, arena, &world, err);
+    kp_status status = world_read(&reader, req, arena, &world, err);
     if (status != KP_OK)
         return status;
     kpi_list_init(&list, arena, sizeof(struct row));
@@ -260,6 +262,7 @@ kp_status kp_thread_state_open(struct kp_snapshot *snapshot, const struct kp_int
         return kp_arena_error(arena, err);
     for (uint32_t i = 0; i < list.count; i++)
         put_thread(rows, world, &sorted[i]);
+    kpi_rows_read(rows, &reader.stat);
     status = kpi_rows_check(rows, err);
     if (status == KP_OK)
         *out = rows;
@@ -316,11 +319,12 @@ static void put_cpu(struct kp_rows *rows, const struct kpi_world *world, const s
 kp_status kp_cpu_state_open(struct kp_snapshot *snapshot, const struct kp_intervals_req *req,
                             struct kp_arena *arena, struct kp_rows **out, struct kp_error *err)
 {
+    struct kpi_reader reader = {.snapshot = snapshot};
     struct kpi_world *world;
     struct kpi_list list;
     struct kp_rows *rows = NULL;
     arena->owner = "cpu_state";
-    kp_status status = world_read(snapshot, req, arena, &world, err);
+    kp_status status = world_read(&reader, req, arena, &world, err);
     if (status != KP_OK)
         return status;
     kpi_list_init(&list, arena, sizeof(struct row));
@@ -331,6 +335,7 @@ kp_status kp_cpu_state_open(struct kp_snapshot *snapshot, const struct kp_interv
         return kp_arena_error(arena, err);
     for (uint32_t i = 0; i < list.count; i++)
         put_cpu(rows, world, &sorted[i]);
+    kpi_rows_read(rows, &reader.stat);
     status = kpi_rows_check(rows, err);
     if (status == KP_OK)
         *out = rows;

@@ -26,6 +26,7 @@ struct kp_rows {
     struct kp_vec *vecs;
     struct kpi_list notes; /* struct kp_str */
     struct kp_batch batch;
+    struct kp_scan_stat read;
     uint32_t rows, given;
     bool failed;
 };
@@ -122,6 +123,11 @@ void kpi_rows_note(struct kp_rows *rows, const char *fmt, ...)
     rows->failed |= rows->notes.failed || note->ptr == NULL;
 }
 
+void kpi_rows_read(struct kp_rows *rows, const struct kp_scan_stat *stat)
+{
+    rows->read = *stat;
+}
+
 kp_status kpi_rows_check(const struct kp_rows *rows, struct kp_error *err)
 {
     return rows->failed ? kp_arena_error(rows->arena, err) : KP_OK;
@@ -156,4 +162,9 @@ uint32_t kp_rows_notes(const struct kp_rows *rows, const struct kp_str **out)
     /* a table has few notes: they never leave the first page */
     *out = rows->notes.count == 0 ? NULL : rows->notes.pages[0];
     return KP_MIN(rows->notes.count, (uint32_t)KPI_LIST_PAGE);
+}
+
+void kp_rows_stat(const struct kp_rows *rows, struct kp_scan_stat *out)
+{
+    *out = rows->read;
 }

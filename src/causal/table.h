@@ -19,6 +19,8 @@ void kpi_rows_str(struct kp_rows *rows, uint32_t column, struct kp_str value);
 void kpi_rows_null(struct kp_rows *rows, uint32_t column);
 void kpi_rows_note(struct kp_rows *rows, const char *fmt, ...)
     __attribute__((format(printf, 2, 3)));
+/* What was read for the table. */
+void kpi_rows_read(struct kp_rows *rows, const struct kp_scan_stat *stat);
 /* OK, or LIMIT when the arena ran out while rows were added. */
 kp_status kpi_rows_check(const struct kp_rows *rows, struct kp_error *err) KP_MUST;
 

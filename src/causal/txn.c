@@ -212,7 +212,7 @@ static void nearest_add(struct nearest *nearest, uint32_t *count, struct kp_str 
     *count = last + 1;
 }
 
-static kp_status nearest_find(struct kp_snapshot *snapshot, struct kp_str wanted,
+static kp_status nearest_find(struct kpi_reader *reader, struct kp_str wanted,
                               struct kp_arena *arena, struct nearest *nearest, uint32_t *out_count,
                               struct kp_error *err)
 {
@@ -224,7 +224,7 @@ static kp_status nearest_find(struct kp_snapshot *snapshot, struct kp_str wanted
                                  .descending = true};
     struct kpi_cursor cursor;
     uint32_t count = 0;
-    kp_status status = kpi_cursor_open(snapshot, &req, &cursor, err);
+    kp_status status = kpi_cursor_open(reader, &req, &cursor, err);
     if (status != KP_OK)
         return status;
     for (uint32_t rows = 0; rows < NEAREST_ROWS; rows++) {
@@ -261,18 +261,18 @@ static void hosts_text(struct kp_snapshot *snapshot, char *out, size_t size)
     }
 }
 
-static kp_status no_such_txn(struct kp_snapshot *snapshot, struct kp_str id, struct kp_arena *arena,
+static kp_status no_such_txn(struct kpi_reader *reader, struct kp_str id, struct kp_arena *arena,
                              struct kp_error *err)
 {
     struct nearest nearest[NEAREST_MAX + 1];
     uint32_t count = 0;
-    kp_status status = nearest_find(snapshot, id, arena, nearest, &count, err);
+    kp_status status = nearest_find(reader, id, arena, nearest, &count, err);
     if (status != KP_OK)
         return status;
     kp_time from, to;
     char from_text[KP_TIME_TEXT_MAX], to_text[KP_TIME_TEXT_MAX], hosts[128];
-    kp_snapshot_range(snapshot, &from, &to);
-    hosts_text(snapshot, hosts, sizeof(hosts));
+    kp_snapshot_range(reader->snapshot, &from, &to);
+    hosts_text(reader->snapshot, hosts, sizeof(hosts));
     if (from > to) {
         kp_error_set(err, KP_NOT_FOUND, "no such txn %.*s: the store is empty", (int)id.len,
                      id.ptr);
@@ -299,7 +299,7 @@ static kp_status no_such_txn(struct kp_snapshot *snapshot, struct kp_str id, str
 
 /* ---------- finding ---------- */
 
-static kp_status traces_of(struct kp_snapshot *snapshot, struct kp_str id, struct kp_arena *arena,
+static kp_status traces_of(struct kpi_reader *reader, struct kp_str id, struct kp_arena *arena,
                            struct kp_str *traces, uint32_t *out_count, struct kp_error *err)
 {
     static const char *const cols[] = {"ts", "seq", "cpu", "actor", "trace_id", NULL};
@@ -312,7 +312,7 @@ static kp_status traces_of(struct kp_snapshot *snapshot, struct kp_str id, struc
                                  .strs_count = 1};
     struct kpi_cursor cursor;
     uint32_t count = 0;
-    kp_status status = kpi_cursor_open(snapshot, &req, &cursor, err);
+    kp_status status = kpi_cursor_open(reader, &req, &cursor, err);
     if (status != KP_OK)
         return status;
     while ((status = kpi_cursor_next(&cursor, err)) == KP_OK && count < TRACES_MAX) {
@@ -370,18 +370,18 @@ static const struct kpi_txn *choose(const struct kpi_txn *txns, uint32_t count,
     return found;
 }
 
-kp_status kpi_txn_find(struct kp_snapshot *snapshot, const struct kp_causes_req *req,
+kp_status kpi_txn_find(struct kpi_reader *reader, const struct kp_causes_req *req,
                        struct kp_arena *arena, struct kpi_txn *out, struct kp_error *err)
 {
     struct kp_str traces[TRACES_MAX];
     uint32_t traces_count = 0, at = 0;
-    kp_status status = traces_of(snapshot, req->txn, arena, traces, &traces_count, err);
+    kp_status status = traces_of(reader, req->txn, arena, traces, &traces_count, err);
     if (status != KP_OK)
         return status;
     if (traces_count == 0)
-        return no_such_txn(snapshot, req->txn, arena, err);
+        return no_such_txn(reader, req->txn, arena, err);
     struct kpi_world *world;
-    status = kpi_world_bare(snapshot, arena, &world, err);
+    status = kpi_world_bare(reader, arena, &world, err);
     if (status == KP_OK)
         status = kpi_spans_load(world, KP_TIME_MIN, KP_TIME_MAX, traces, traces_count, err);
     if (status != KP_OK)
@@ -488,9 +488,10 @@ static void trace_ids(const struct kpi_world *world, const struct trace *trace,
 kp_status kp_txn_open(struct kp_snapshot *snapshot, kp_time from, kp_time to,
                       struct kp_arena *arena, struct kp_rows **out, struct kp_error *err)
 {
+    struct kpi_reader reader = {.snapshot = snapshot};
     struct kpi_world *world;
     struct kp_rows *rows = NULL;
-    kp_status status = kpi_world_bare(snapshot, arena, &world, err);
+    kp_status status = kpi_world_bare(&reader, arena, &world, err);
     if (status == KP_OK)
         status = kpi_spans_load(world, kpi_time_add(from, -TXN_MARGIN),
                                 kpi_time_add(to, TXN_MARGIN), NULL, 0, err);
@@ -514,6 +515,7 @@ kp_status kp_txn_open(struct kp_snapshot *snapshot, kp_time from, kp_time to,
             txn_row(world, &txns[i], rows);
     if (kpi_world_failed(world) || list.failed)
         return kp_arena_error(arena, err);
+    kpi_rows_read(rows, &reader.stat);
     status = kpi_rows_check(rows, err);
     if (status == KP_OK)
         *out = rows;

@@ -223,7 +223,7 @@ static kp_status set_load(struct kpi_world *world, int set, kp_dur ahead, struct
         .cols = sets[set].cols,
     };
     struct kpi_cursor cursor;
-    kp_status status = kpi_cursor_open(world->snapshot, &req, &cursor, err);
+    kp_status status = kpi_cursor_open(world->reader, &req, &cursor, err);
     if (status != KP_OK)
         return status;
     while ((status = kpi_cursor_next(&cursor, err)) == KP_OK && !world->works[set].list.failed)

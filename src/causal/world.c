@@ -413,7 +413,7 @@ static kp_status sched_load(struct kpi_world *world, struct kp_error *err)
                                      .from = world->from,
                                      .to = world->to,
                                      .cols = inputs[i].cols};
-        status = kpi_cursor_open(world->snapshot, &req, &merge.cursors[i], err);
+        status = kpi_cursor_open(world->reader, &req, &merge.cursors[i], err);
     }
     if (status == KP_OK)
         status = merge_run(&merge, err);
@@ -429,12 +429,11 @@ bool kpi_world_failed(const struct kpi_world *world)
            world->span_list.failed;
 }
 
-static void world_init(struct kpi_world *world, struct kp_snapshot *snapshot,
-                       struct kp_arena *arena)
+static void world_init(struct kpi_world *world, struct kpi_reader *reader, struct kp_arena *arena)
 {
-    world->snapshot = snapshot;
+    world->reader = reader;
     world->arena = arena;
-    world->actors = kp_snapshot_actors(snapshot);
+    world->actors = kp_snapshot_actors(reader->snapshot);
     kpi_list_init(&world->hosts, arena, sizeof(struct kpi_host));
     kpi_list_init(&world->cpus, arena, sizeof(struct kpi_cpu));
     kpi_list_init(&world->threads, arena, sizeof(struct kpi_thread));
@@ -447,24 +446,24 @@ static void world_init(struct kpi_world *world, struct kp_snapshot *snapshot,
     kpi_world_host(world, KP_STR(""));
 }
 
-kp_status kpi_world_bare(struct kp_snapshot *snapshot, struct kp_arena *arena,
-                         struct kpi_world **out, struct kp_error *err)
+kp_status kpi_world_bare(struct kpi_reader *reader, struct kp_arena *arena, struct kpi_world **out,
+                         struct kp_error *err)
 {
     struct kpi_world *world = kp_arena_zalloc(arena, 1, sizeof(*world));
     if (world == NULL)
         return kp_arena_error(arena, err);
-    world_init(world, snapshot, arena);
+    world_init(world, reader, arena);
     if (kpi_world_failed(world))
         return kp_arena_error(arena, err);
     *out = world;
     return KP_OK;
 }
 
-kp_status kpi_world_load(struct kp_snapshot *snapshot, struct kp_arena *arena, kp_time from,
+kp_status kpi_world_load(struct kpi_reader *reader, struct kp_arena *arena, kp_time from,
                          kp_time to, kp_dur ahead, struct kpi_world **out, struct kp_error *err)
 {
     struct kpi_world *world;
-    kp_status status = kpi_world_bare(snapshot, arena, &world, err);
+    kp_status status = kpi_world_bare(reader, arena, &world, err);
     if (status != KP_OK)
         return status;
     world->from = from;

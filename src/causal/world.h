@@ -9,6 +9,8 @@
 #include "causal/list.h"
 #include "storage/storage.h"
 
+struct kpi_reader;
+
 struct kpi_host {
     struct kp_str name;
     kp_time first, last; /* scheduler rows seen; first > last = none */
@@ -138,7 +140,7 @@ struct kpi_span {
 };
 
 struct kpi_world {
-    struct kp_snapshot *snapshot;
+    struct kpi_reader *reader;
     struct kp_arena *arena;
     const struct kp_actors *actors;
     kp_time from, to; /* rows read */
@@ -165,11 +167,11 @@ struct kpi_world {
 #define kpi_host_of(world, i)                KPI_WORLD_GET(world, hosts, struct kpi_host, i)
 
 /* A world without any rows. */
-kp_status kpi_world_bare(struct kp_snapshot *snapshot, struct kp_arena *arena,
-                         struct kpi_world **out, struct kp_error *err) KP_MUST;
+kp_status kpi_world_bare(struct kpi_reader *reader, struct kp_arena *arena, struct kpi_world **out,
+                         struct kp_error *err) KP_MUST;
 /* Reads the scheduler streams of [from, to], and joined rows that end up to `ahead` later (< 0:
  * none of those). */
-kp_status kpi_world_load(struct kp_snapshot *snapshot, struct kp_arena *arena, kp_time from,
+kp_status kpi_world_load(struct kpi_reader *reader, struct kp_arena *arena, kp_time from,
                          kp_time to, kp_dur ahead, struct kpi_world **out,
                          struct kp_error *err) KP_MUST;
 uint32_t kpi_world_host(struct kpi_world *world, struct kp_str name);

@@ -56,7 +56,12 @@ static kp_status rows_open(struct kpi_op *base)
     if (ctx->status != KP_OK)
         return ctx->status;
     kp_status status = open_rows(op);
-    return status == KP_OK ? KP_OK : kpi_fail_here(ctx, status, base->place);
+    if (status != KP_OK)
+        return kpi_fail_here(ctx, status, base->place);
+    struct kp_scan_stat read;
+    kp_rows_stat(op->rows, &read);
+    kpi_stat_account(base->run, &read);
+    return KP_OK;
 }
 
 static void take_notes(struct rows_op *op)

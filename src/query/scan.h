@@ -40,7 +40,8 @@ struct kpi_enum_names {
 /* The column as a string vector; `codes` has room for a batch. False with the error set. */
 bool kpi_enum_vector(struct kpi_ctx *ctx, struct kpi_enum_names *names, const struct kp_vec *from,
                      uint32_t rows, uint32_t *codes, struct kp_vec *out);
-/* Adds the figures of a finished scan to the query's. */
+/* Adds the figures of reading to the query's; of a finished scan. */
+void kpi_stat_account(struct kpi_run *run, const struct kp_scan_stat *stat);
 void kpi_scan_account(struct kpi_run *run, const struct kp_scan *scan);
 
 #endif

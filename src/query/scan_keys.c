@@ -213,14 +213,19 @@ bool kpi_enum_vector(struct kpi_ctx *ctx, struct kpi_enum_names *names, const st
     return true;
 }
 
+void kpi_stat_account(struct kpi_run *run, const struct kp_scan_stat *stat)
+{
+    run->stat.rows_read += stat->rows_read;
+    run->stat.bytes_read += stat->bytes_read;
+    run->stat.segments += stat->segments;
+    run->stat.segments_pruned += stat->segments_pruned;
+    run->stat.pages += stat->pages;
+    run->stat.pages_pruned += stat->pages_pruned;
+}
+
 void kpi_scan_account(struct kpi_run *run, const struct kp_scan *scan)
 {
     struct kp_scan_stat stat;
     kp_scan_stat(scan, &stat);
-    run->stat.rows_read += stat.rows_read;
-    run->stat.bytes_read += stat.bytes_read;
-    run->stat.segments += stat.segments;
-    run->stat.segments_pruned += stat.segments_pruned;
-    run->stat.pages += stat.pages;
-    run->stat.pages_pruned += stat.pages_pruned;
+    kpi_stat_account(run, &stat);
 }

@@ -241,6 +241,37 @@ static void figures_are_kept(void **state)
     kp_buf_deinit(&out);
 }
 
+/* Rows read to answer text. */
+static uint64_t rows_read(const char *text)
+{
+    struct kp_error err = {0};
+    struct kp_query *query = NULL;
+    const struct kp_batch *batch;
+    struct kp_query_stat stat;
+    kp_status status = kp_query_open(world.snapshot, kp_str_from(text), NULL, &query, &err);
+    while (status == KP_OK)
+        status = kp_query_next(query, &batch, &err);
+    if (status != KP_END)
+        fail_msg("%s: %s", text, err.text);
+    kp_query_stat(query, &stat);
+    kp_query_close(query);
+    return stat.rows_read;
+}
+
+static void tables_made_by_the_engine_tell_what_they_read(void **state)
+{
+    (void)state;
+    uint64_t timeline = rows_read("sched_switch") + rows_read("sched_waking") + rows_read("task");
+    assert_true(timeline >= 1000);
+    assert_int_equal(rows_read("thread_state"), timeline);
+    assert_int_equal(rows_read("cpu_state | take 3"), timeline);
+    assert_int_equal(rows_read("txn"), rows_read("spans"));
+    assert_int_equal(rows_read("union (thread_state | project tid), (cpu_state | project tid)"),
+                     2 * timeline);
+    assert_true(rows_read("CAUSES OF txn p1") > rows_read("spans"));
+    assert_int_equal(rows_read("EVIDENCE OF txn p1"), rows_read("CAUSES OF txn p1"));
+}
+
 static int open_world(void **state)
 {
     (void)state;
@@ -260,6 +291,16 @@ static int open_world(void **state)
             world_switch(&world, t + 20, i % 2, actors[i % 8], i % 10 ? S : RP,
                          actors[(i + 1) % 8]);
     }
+    const struct world_span payment = {.from = 10 * KP_MS,
+                                       .to = 60 * KP_MS,
+                                       .thread = actors[1],
+                                       .trace = "a1",
+                                       .id = "b1",
+                                       .parent = "",
+                                       .txn = "p1",
+                                       .service = "pay",
+                                       .name = "POST /pay"};
+    world_span(&world, &payment);
     world_commit(&world);
     return 0;
 }
@@ -282,6 +323,7 @@ int main(void)
         cmocka_unit_test(orders_agree),
         cmocka_unit_test(groups_agree_with_sums),
         cmocka_unit_test(figures_are_kept),
+        cmocka_unit_test(tables_made_by_the_engine_tell_what_they_read),
     };
     return cmocka_run_group_tests(tests, open_world, close_world);
 }
