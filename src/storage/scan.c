@@ -8,6 +8,7 @@
  *
  * Invariant: a row is given out only when every waiting unit begins after it.
  */
+#include <stdatomic.h>
 #include <stdlib.h>
 
 #include "base/assert.h"
@@ -293,9 +294,11 @@ static kp_status unit_page(struct kp_scan *scan, struct unit *unit)
     if (status == KP_OK)
         status =
             kpi_page_read(scan->snapshot, scan->queue, unit->segment, unit->number, &unit->page);
-    if (status == KP_OK)
-        scan->stat.bytes_read += unit->page->size;
-    return status;
+    if (status != KP_OK)
+        return status;
+    scan->stat.bytes_read += unit->page->size;
+    atomic_fetch_add_explicit(&scan->snapshot->bytes_read, unit->page->size, memory_order_relaxed);
+    return KP_OK;
 }
 
 static void rows_reverse(uint32_t *rows, uint32_t count)
@@ -321,6 +324,7 @@ static kp_status unit_filter(struct kp_scan *scan, struct unit *unit)
     if (status != KP_OK)
         return status;
     scan->stat.rows_read += rows;
+    atomic_fetch_add_explicit(&scan->snapshot->rows_read, rows, memory_order_relaxed);
     unit->ts = ts->i64;
     if (scan->descending)
         rows_reverse(unit->rows, unit->rows_count);

@@ -7,6 +7,7 @@
  */
 #include "storage/snapshot.h"
 
+#include <stdatomic.h>
 #include <stdlib.h>
 
 #include "base/assert.h"
@@ -327,6 +328,12 @@ uint64_t kp_snapshot_rows(const struct kp_snapshot *snapshot, const struct kp_st
 uint64_t kp_snapshot_as_of(const struct kp_snapshot *snapshot)
 {
     return snapshot->as_of;
+}
+
+void kp_snapshot_read(const struct kp_snapshot *snapshot, uint64_t *out_rows, uint64_t *out_bytes)
+{
+    *out_rows = atomic_load_explicit(&snapshot->rows_read, memory_order_relaxed);
+    *out_bytes = atomic_load_explicit(&snapshot->bytes_read, memory_order_relaxed);
 }
 
 static kp_status segment_open(struct kp_snapshot *snapshot, struct kpi_snapshot_segment *from,

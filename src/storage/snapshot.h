@@ -82,6 +82,7 @@ struct kp_snapshot {
     struct kpi_page *slots[KPI_CACHE_SLOTS];
     struct kpi_page *newest, *oldest; /* cached pages by last use */
     size_t cache_bytes, cache_limit;
+    _Atomic uint64_t rows_read, bytes_read; /* of all scans, for who watches */
 };
 
 /* The opened segment, or NULL when it does not open (reported as damage). queue: the caller's. */

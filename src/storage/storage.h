@@ -96,6 +96,8 @@ struct kp_actors *kp_snapshot_actors(struct kp_snapshot *snapshot);
 void kp_snapshot_range(const struct kp_snapshot *snapshot, kp_time *out_min, kp_time *out_max);
 uint64_t kp_snapshot_rows(const struct kp_snapshot *snapshot, const struct kp_stream *stream);
 uint64_t kp_snapshot_as_of(const struct kp_snapshot *snapshot);
+/* Rows, and bytes of files, that its scans have read so far. Any thread, also while they run. */
+void kp_snapshot_read(const struct kp_snapshot *snapshot, uint64_t *out_rows, uint64_t *out_bytes);
 
 /* One damaged place found so far. Strings live as long as the snapshot. */
 struct kp_damage {
