@@ -148,6 +148,7 @@ static size_t on_header(char *bytes, size_t size, size_t count, void *ctx)
                  value.ptr);
     } else if (header_value(line, "X-Kprobe-Note:", &value) &&
                !kp_format_has_notes(transfer->ask->format)) {
+        kpi_watch_end(transfer->ask->watch);
         fprintf(stderr, "kpq: note: %.*s\n", (int)value.len, value.ptr);
     }
     return size * count;

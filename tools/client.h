@@ -15,6 +15,7 @@ struct kpi_ask {
     struct kp_term term;
     kp_dur timeout; /* 0 = none */
     const _Atomic bool *cancel;
+    struct kpi_watch *watch; /* ended before a remark is shown */
     kp_write_fn write;
     void *ctx;
 };

@@ -6,11 +6,13 @@
 #include <unistd.h>
 
 #include "base/assert.h"
+#include "render/render.h"
 
 void kpi_progress_begin(struct kpi_progress *progress)
 {
+    bool terminal = isatty(STDERR_FILENO) != 0;
     *progress =
-        (struct kpi_progress){.on = isatty(STDERR_FILENO) != 0, .begin = kp_time_monotonic()};
+        (struct kpi_progress){.on = terminal, .terminal = terminal, .begin = kp_time_monotonic()};
 }
 
 bool kpi_progress_due(struct kpi_progress *progress)
@@ -24,7 +26,13 @@ bool kpi_progress_due(struct kpi_progress *progress)
 
 void kpi_progress_line(struct kpi_progress *progress, const struct kp_buf *text)
 {
-    fprintf(stderr, "\r%.*s\033[K", (int)text->size, text->data);
+    if (!progress->terminal) {
+        fprintf(stderr, "%.*s\n", (int)text->size, text->data);
+        return;
+    }
+    /* a line that wraps could not be taken away again */
+    size_t width = kp_term_detect(STDERR_FILENO).width;
+    fprintf(stderr, "\r%.*s\033[K", (int)KP_MIN(text->size, KP_MAX(width, 2) - 1), text->data);
     progress->dirty = true;
 }
 

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * The progress line of long work: on stderr, rewritten in place, only on a terminal.
+ * The progress line of long work: on stderr, rewritten in place, as a rule only on a terminal.
  */
 #ifndef KP_TOOLS_PROGRESS_H
 #define KP_TOOLS_PROGRESS_H
@@ -10,6 +10,7 @@
 
 struct kpi_progress {
     bool on;
+    bool terminal; /* stderr is one: the line is rewritten in place */
     int64_t begin; /* monotonic */
     int64_t shown; /* when the line was last written */
     bool dirty;    /* a line stands on the screen */

@@ -84,6 +84,9 @@ kp_status kpi_session_init(struct kpi_session *session, const struct kpi_opts *o
         status = kpi_opts_dur(opts, KPI_OPT_TIMEOUT, 0, &session->timeout, err);
     if (status == KP_OK)
         status = kpi_opts_bytes(opts, KPI_OPT_MEMORY, &session->memory, err);
+    const char *progress = opts->value[KPI_OPT_PROGRESS];
+    if (status == KP_OK)
+        status = kpi_watch_parse(progress != NULL ? progress : "auto", &session->progress, err);
     if (status == KP_OK && !session->remote)
         status = check_directory(session->target, err);
     return status;
@@ -135,6 +138,7 @@ static kp_status show_query(struct kpi_session *session, struct kp_query *query,
         end = kp_render_end(render, notes, notes_count);
     else if (status != KP_END)
         end = kp_render_fail(render, err);
+    kpi_watch_end(&session->watch);
     if (!kp_format_has_notes(session->format))
         show_notes(notes, notes_count);
     if (end != KP_OK && status == KP_OK)
@@ -170,6 +174,7 @@ static kp_status run_local(struct kpi_session *session, struct kp_str statement,
     kp_status status = kp_snapshot_open(session->target, NULL, &snapshot, err);
     if (status != KP_OK)
         return status;
+    kpi_watch_snapshot(&session->watch, snapshot);
     struct kp_query_opts opts = {
         .memory_bytes_max = session->memory, .timeout = session->timeout, .cancel = &kpi_cancel};
     status = kp_query_open(snapshot, statement, &opts, &query, err);
@@ -178,6 +183,7 @@ static kp_status run_local(struct kpi_session *session, struct kp_str statement,
         fill_answer(snapshot, query, answer);
         kp_query_close(query);
     }
+    kpi_watch_end(&session->watch);
     kp_snapshot_close(snapshot);
     return status;
 }
@@ -191,6 +197,7 @@ static kp_status run_remote(struct kpi_session *session, struct kp_str statement
                           .term = session->term,
                           .timeout = session->timeout,
                           .cancel = &kpi_cancel,
+                          .watch = &session->watch,
                           .write = kpi_sink_write,
                           .ctx = sink};
     return kpi_client_query(&ask, answer, err);
@@ -254,10 +261,12 @@ static int run_statement(struct kpi_session *session, struct kp_str text, struct
     struct kpi_outcome answer = {0};
     struct kp_error err = {0}, written = {0};
     int64_t begin = kp_time_monotonic();
-    kpi_sink_begin(&sink, session->interactive);
+    kpi_watch_begin(&session->watch, session->progress);
+    kpi_sink_begin(&sink, session->interactive, &session->watch);
     kp_status status = session->remote ? run_remote(session, statement, &sink, &answer, &err)
                                        : run_local(session, statement, &sink, &answer, &err);
     answer.elapsed = kp_time_monotonic() - begin;
+    kpi_watch_end(&session->watch);
     kp_status sunk = kpi_sink_end(&sink, &written);
     if (status != KP_OK) {
         err.code = status;

@@ -11,6 +11,7 @@
 #include "base/status.h"
 #include "opts.h"
 #include "render/render.h"
+#include "watch.h"
 
 struct kpi_session {
     const char *target;
@@ -21,6 +22,8 @@ struct kpi_session {
     kp_dur timeout;      /* 0 = none */
     uint64_t memory;     /* bytes of one query */
     struct kp_term term; /* of stdout */
+    enum kpi_watch_when progress;
+    struct kpi_watch watch; /* over the running statement */
 };
 
 /* What an answer cost, and what was wrong with the data it came from. */

@@ -10,10 +10,10 @@
 #include <sys/ioctl.h>
 #include <unistd.h>
 
-void kpi_sink_begin(struct kpi_sink *sink, bool paging)
+void kpi_sink_begin(struct kpi_sink *sink, bool paging, struct kpi_watch *watch)
 {
     struct winsize size;
-    *sink = (struct kpi_sink){0};
+    *sink = (struct kpi_sink){.watch = isatty(STDOUT_FILENO) ? watch : NULL};
     if (!paging || !isatty(STDIN_FILENO) || !isatty(STDOUT_FILENO))
         return;
     if (ioctl(STDOUT_FILENO, TIOCGWINSZ, &size) == 0 && size.ws_row > 2)
@@ -22,6 +22,8 @@ void kpi_sink_begin(struct kpi_sink *sink, bool paging)
 
 static bool write_to(struct kpi_sink *sink, FILE *file, const char *text, size_t size)
 {
+    if (sink->watch != NULL)
+        kpi_watch_end(sink->watch);
     errno = 0;
     if (fwrite(text, 1, size, file) == size)
         return true;

@@ -7,18 +7,19 @@
 
 #include <stdio.h>
 
-#include "base/str.h"
+#include "watch.h"
 
 struct kpi_sink {
     uint32_t screen_lines; /* 0 = no pager */
     uint32_t lines;        /* seen so far */
     struct kp_buf held;    /* what a pager may still get from its first line on */
     FILE *pager;
-    int os_errno; /* of a failed write other than a closed pipe */
+    struct kpi_watch *watch; /* ended before the first byte on a terminal; NULL = need not */
+    int os_errno;            /* of a failed write other than a closed pipe */
 };
 
 /* paging: only when stdin and stdout are terminals. */
-void kpi_sink_begin(struct kpi_sink *sink, bool paging);
+void kpi_sink_begin(struct kpi_sink *sink, bool paging, struct kpi_watch *watch);
 /* kp_write_fn of a struct kpi_sink. */
 bool kpi_sink_write(void *ctx, const char *text, size_t size);
 /* Shows what is left and waits for the pager to be left. IO when stdout could not be written. */
