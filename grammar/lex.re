@@ -163,6 +163,8 @@ void kpi_lex(struct kpi_lexer *lexer, struct kpi_token *out)
                         { dynamic_tail(lexer, from, out); return; }
 
         ident           { TOKEN(IDENT); }
+        "$left" | "$right"
+                        { TOKEN(IDENT); }
         "in~"           { TOKEN(IN); }
         "!" ident "~"?  { TOKEN(NOTWORD); }
         "#" digit+      { set_text(lexer, from, ORDINAL, out);

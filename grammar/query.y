@@ -12,7 +12,7 @@
 %stack_size 500
 
 %fallback IDENT BY ASC DESC NULLS FIRST LAST FROM TO STEP AND OR IN BETWEEN STROP MATCHES REGEX OF
-    WITHIN AT BASELINE MIN NONE ROW TXN TABLES COLUMNS NOTWORD.
+    WITHIN AT BASELINE MIN NONE ROW TXN TABLES COLUMNS NOTWORD ON.
 
 %left OR.
 %left AND.
@@ -52,6 +52,10 @@
 %type source {struct kpi_source *}
 %type verb {struct kpi_source *}
 %type stage {struct kpi_stage *}
+%type params {struct kpi_items}
+%type param {struct kpi_item *}
+%type word {struct kpi_node *}
+%type beside {struct kpi_pipe *}
 %type items {struct kpi_items}
 %type item {struct kpi_item *}
 %type keys {struct kpi_items}
@@ -215,6 +219,39 @@ stage(A) ::= UNION(W) pipes(P). {
 stage(A) ::= AS(W) IDENT. { A = kpi_stage_new(parse->ctx, KPI_STAGE_AS, &W); }
 stage(A) ::= SERIALIZE(W). { A = kpi_stage_new(parse->ctx, KPI_STAGE_SERIALIZE, &W); }
 stage(A) ::= GETSCHEMA(W). { A = kpi_stage_new(parse->ctx, KPI_STAGE_GETSCHEMA, &W); }
+
+stage(A) ::= JOIN(W) params(P) beside(T) ON items(K). {
+    A = kpi_stage_beside(parse->ctx, KPI_STAGE_JOIN, &W, T, K);
+    if (A != NULL)
+        A->params = P;
+}
+stage(A) ::= LOOKUP(W) params(P) beside(T) ON items(K). {
+    A = kpi_stage_beside(parse->ctx, KPI_STAGE_LOOKUP, &W, T, K);
+    if (A != NULL)
+        A->params = P;
+}
+stage(A) ::= ASOF(W) JOIN beside(T). {
+    A = kpi_stage_beside(parse->ctx, KPI_STAGE_ASOF_JOIN, &W, T, (struct kpi_items){0});
+}
+stage(A) ::= ASOF(W) JOIN beside(T) ON items(K). {
+    A = kpi_stage_beside(parse->ctx, KPI_STAGE_ASOF_JOIN, &W, T, K);
+}
+
+/* --- parts of operators --- */
+params(A) ::= . { A = (struct kpi_items){0}; }
+params(A) ::= params(L) param(P). { A = kpi_items_add(L, P); }
+param(A) ::= IDENT(N) ASSIGN word(V). { A = kpi_item_new(parse->ctx, &N, V); }
+param(A) ::= IDENT DOT IDENT(N) ASSIGN word(V). {
+    A = kpi_item_new(parse->ctx, &N, V);
+    if (A != NULL)
+        A->hint = true;
+}
+word(A) ::= IDENT(N). { A = kpi_node_name(parse->ctx, &N); }
+word(A) ::= VALUE|STRING(T). { A = kpi_node_value(parse->ctx, &T); }
+beside(A) ::= LPAREN pipe(P) RPAREN. { A = P; }
+beside(A) ::= IDENT(N). {
+    A = kpi_pipe_new(parse->ctx, kpi_source_new(parse->ctx, KPI_SOURCE_TABLE, &N, N.text));
+}
 
 items(A) ::= item(I). { A = kpi_items_add((struct kpi_items){0}, I); }
 items(A) ::= items(L) COMMA item(I). { A = kpi_items_add(L, I); }

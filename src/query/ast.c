@@ -166,6 +166,16 @@ struct kpi_stage *kpi_stage_items(struct kpi_ctx *ctx, enum kpi_stage_kind kind,
     return stage;
 }
 
+struct kpi_stage *kpi_stage_beside(struct kpi_ctx *ctx, enum kpi_stage_kind kind,
+                                   const struct kpi_token *word, struct kpi_pipe *pipe,
+                                   struct kpi_items items)
+{
+    struct kpi_stage *stage = kpi_stage_items(ctx, kind, word, items);
+    if (stage != NULL)
+        stage->pipes = pipe;
+    return stage;
+}
+
 struct kpi_source *kpi_source_new(struct kpi_ctx *ctx, enum kpi_source_kind kind,
                                   const struct kpi_token *word, struct kp_str name)
 {

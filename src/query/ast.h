@@ -30,7 +30,9 @@ struct kpi_item {
     struct kpi_place place;
     struct kpi_node *expr;
     struct kpi_pipe *pipe; /* let name = table */
+    struct kp_str type;    /* of a parsed or expanded column; {NULL,0} when not given */
     bool ascending, nulls_first;
+    bool hint; /* a parameter hint.name = value */
     struct kpi_item *next;
 };
 
@@ -57,14 +59,29 @@ enum kpi_stage_kind {
     KPI_STAGE_AS,
     KPI_STAGE_SERIALIZE,
     KPI_STAGE_GETSCHEMA,
+    KPI_STAGE_JOIN,
+    KPI_STAGE_LOOKUP,
+    KPI_STAGE_ASOF_JOIN,
+    KPI_STAGE_MV_EXPAND,
+    KPI_STAGE_PARSE,
+    KPI_STAGE_PARSE_WHERE,
+    KPI_STAGE_PARSE_KV,
+    KPI_STAGE_SAMPLE,
+    KPI_STAGE_SAMPLE_DISTINCT,
+    KPI_STAGE_INTERSECT,
+    KPI_STAGE_SUBTRACT,
+    KPI_STAGE_WITHIN,
+    KPI_STAGE_FLATTEN,
+    KPI_STAGE_COVERAGE,
 };
 
 struct kpi_stage {
     enum kpi_stage_kind kind;
     struct kpi_place place;
-    struct kpi_node *expr; /* where, top, take */
+    struct kpi_node *expr; /* where, top, take, parse, sample, within */
     struct kpi_items items, by;
-    struct kpi_pipe *pipes; /* union */
+    struct kpi_items params; /* kind = inner and the like */
+    struct kpi_pipe *pipes;  /* union; the other table of a join or an interval operator */
     struct kpi_stage *next;
 };
 
@@ -127,6 +144,10 @@ struct kpi_stage *kpi_stage_new(struct kpi_ctx *ctx, enum kpi_stage_kind kind,
                                 const struct kpi_token *word);
 struct kpi_stage *kpi_stage_items(struct kpi_ctx *ctx, enum kpi_stage_kind kind,
                                   const struct kpi_token *word, struct kpi_items items);
+/* The same with a table beside it and what they meet on. */
+struct kpi_stage *kpi_stage_beside(struct kpi_ctx *ctx, enum kpi_stage_kind kind,
+                                   const struct kpi_token *word, struct kpi_pipe *pipe,
+                                   struct kpi_items items);
 struct kpi_source *kpi_source_new(struct kpi_ctx *ctx, enum kpi_source_kind kind,
                                   const struct kpi_token *word, struct kp_str name);
 struct kpi_pipe *kpi_pipe_new(struct kpi_ctx *ctx, struct kpi_source *source);

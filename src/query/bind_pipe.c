@@ -458,6 +458,10 @@ static struct kpi_op *bind_stage(struct kpi_bind *bind, struct kpi_op *input,
         return kpi_bind_union(bind, input, stage->pipes, stage->place);
     case KPI_STAGE_GETSCHEMA:
         return bind_getschema(bind, input);
+    case KPI_STAGE_JOIN:
+    case KPI_STAGE_LOOKUP:
+    case KPI_STAGE_ASOF_JOIN:
+        return kpi_bind_join(bind, input, stage);
     default:
         return input; /* as, serialize: nothing to do */
     }

@@ -4,7 +4,7 @@
  * holds everything, the query itself included.
  */
 #include "query/plan.h"
-#include "query/union.h"
+#include "query/sides.h"
 
 #define MEMORY_BYTES_DEFAULT ((size_t)256 * 1024 * 1024)
 
@@ -20,7 +20,7 @@ struct kp_query {
 
 static kp_status open_tree(struct kpi_op *op)
 {
-    struct kpi_union_op *joined = kpi_union_of(op);
+    struct kpi_sides_op *joined = kpi_sides_of(op);
     kp_status status = KP_OK;
     for (uint32_t i = 0; joined != NULL && i < joined->inputs_count && status == KP_OK; i++)
         status = open_tree(joined->inputs[i]);
@@ -34,7 +34,7 @@ static kp_status open_tree(struct kpi_op *op)
 
 static void close_tree(struct kpi_op *op)
 {
-    struct kpi_union_op *joined = kpi_union_of(op);
+    struct kpi_sides_op *joined = kpi_sides_of(op);
     for (uint32_t i = 0; joined != NULL && i < joined->inputs_count; i++)
         close_tree(joined->inputs[i]);
     if (op->input != NULL)

@@ -5,7 +5,7 @@
 #include <stdio.h>
 
 #include "query/plan.h"
-#include "query/union.h"
+#include "query/sides.h"
 
 static const struct kp_field explain_fields[] = {{KP_STR("step"), KP_TYPE_I64, KP_UNIT_NONE, 0},
                                                  {KP_STR("operator"), KP_TYPE_STR, KP_UNIT_NONE, 0},
@@ -35,7 +35,7 @@ static bool add_number(struct kpi_op *table, enum kp_type type, int64_t number)
 }
 
 /* Time spent in the operator itself, not below. */
-static kp_dur own_time(const struct kpi_op *op, const struct kpi_union_op *joined)
+static kp_dur own_time(const struct kpi_op *op, const struct kpi_sides_op *joined)
 {
     kp_dur below = op->input != NULL ? op->input->busy : 0;
     for (uint32_t i = 0; joined != NULL && i < joined->inputs_count; i++)
@@ -46,7 +46,7 @@ static kp_dur own_time(const struct kpi_op *op, const struct kpi_union_op *joine
 static void print_op(struct printer *printer, const struct kpi_op *op)
 {
     struct kpi_op *table = printer->table;
-    const struct kpi_union_op *joined = kpi_union_of((struct kpi_op *)(uintptr_t)op);
+    const struct kpi_sides_op *joined = kpi_sides_of((struct kpi_op *)(uintptr_t)op);
     if (op->input != NULL)
         print_op(printer, op->input);
     for (uint32_t i = 0; joined != NULL && i < joined->inputs_count; i++)

@@ -2,7 +2,7 @@
  *
  * What all operators share: making one, pulling from one under the query's limits, remarks.
  */
-#include "query/op.h"
+#include "query/sides.h"
 
 #include <stdarg.h>
 #include <stdio.h>
@@ -27,6 +27,11 @@ struct kpi_op *kpi_op_new(struct kpi_run *run, const struct kpi_op_class *class,
 struct kp_field *kpi_op_fields(struct kpi_op *op)
 {
     return (struct kp_field *)(uintptr_t)op->schema.fields; /* made above, writable until planned */
+}
+
+struct kpi_sides_op *kpi_sides_of(struct kpi_op *op)
+{
+    return op->sides ? (struct kpi_sides_op *)op : NULL;
 }
 
 static kp_status check_limits(struct kpi_run *run)

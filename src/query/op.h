@@ -68,7 +68,8 @@ struct kpi_op_class {
 struct kpi_op {
     const struct kpi_op_class *class;
     struct kpi_run *run;
-    struct kpi_op *input; /* NULL for sources */
+    struct kpi_op *input; /* NULL for sources and for operators with several inputs */
+    bool sides;           /* several inputs: this is a struct kpi_sides_op */
     struct kp_schema schema;
     bool *need;
     struct kpi_eval eval;

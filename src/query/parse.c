@@ -67,8 +67,9 @@ static const struct word operator_words[] = {
     {"as", AS, "name the table so far"},
     {"serialize", SERIALIZE, "fix the order of rows (it always is)"},
     {"getschema", GETSCHEMA, "names and types of the columns"},
-    {"join", 0, "let ids = ...; where key in (...), or union and summarize by key"},
-    {"lookup", 0, "extend x = case(key == ..., ..., ...)"},
+    {"join", JOIN, "rows of two tables that meet on columns: join kind=inner (T) on key"},
+    {"lookup", LOOKUP, "add the columns of another table by key"},
+    {"asof", ASOF, "asof join (T) on key: the last row of T at or before ts"},
     {"mv-expand", 0, "extend x = column[0] takes one element"},
     {"mv-apply", 0, "extend x = column[0] takes one element"},
     {"parse", 0, "extend x = substring(text, indexof(text, '='))"},
@@ -99,7 +100,6 @@ static const struct word operator_words[] = {
     {"flatten", 0, "CAUSES OF txn N, which partitions time"},
     {"coverage", 0, "summarize sum(dur)"},
     {"self_time", 0, "CAUSES OF txn N | where kind == 'running'"},
-    {"asof", 0, "where ts <= t | top 1 by ts"},
     {"within", 0, "where ts between (t - 2ms .. t + 2ms)"},
     {"EMIT", 0, "the --format timeline of the shell"},
 };
@@ -123,7 +123,7 @@ static const struct word words[] = {
     {"within", WITHIN, ""},   {"at", AT, ""},         {"baseline", BASELINE, ""},
     {"min", MIN, ""},         {"none", NONE, ""},     {"row", ROW, ""},
     {"txn", TXN, ""},         {"tables", TABLES, ""}, {"columns", COLUMNS, ""},
-    {"analyze", ANALYZE, ""},
+    {"analyze", ANALYZE, ""}, {"on", ON, ""},
 };
 
 static const char *const string_operators[] = {
@@ -139,7 +139,7 @@ struct driver {
     void *parser;
     int previous;     /* code fed last */
     bool verb, where; /* inside CAUSES/EVIDENCE, inside where */
-    bool joined;      /* a union has been seen: brackets may hold tables */
+    bool joined;      /* a union or a join has been seen: brackets may hold tables */
     int let;          /* 1 after let, 2 after its name, 3 after its = */
     bool stop;
 };
@@ -233,6 +233,8 @@ static void plain_word(struct driver *driver, struct kpi_token *token)
         token->text = token->code == AND ? KP_STR("and") : KP_STR("or");
     if (token->code == ANALYZE && driver->previous != EXPLAIN)
         token->code = IDENT;
+    if (driver->previous == ASOF && kp_str_equal(token->text, KP_STR("join")))
+        token->code = JOIN;
 }
 
 /* Names that begin with `!`: negated forms of the word operators. */
@@ -331,7 +333,7 @@ struct kpi_statement *kpi_parse(struct kpi_ctx *ctx)
             break;
         kpi_parser(driver.parser, token.code, token, &driver.parse);
         driver.previous = token.code;
-        driver.joined |= token.code == UNION;
+        driver.joined |= token.code == UNION || token.code == JOIN || token.code == LOOKUP;
         driver.let = token.code == LET ? 1 : driver.let > 0 && driver.let < 3 ? driver.let + 1 : 0;
     } while (token.code != 0 && ctx->status == KP_OK);
     kpi_parserFree(driver.parser, free);

@@ -7,7 +7,7 @@
 #include "query/filter.h"
 #include "query/plan.h"
 #include "query/sort.h"
-#include "query/union.h"
+#include "query/sides.h"
 
 /* --- conditions --- */
 
@@ -150,7 +150,7 @@ static struct kpi_expr *push_condition(struct kpi_op *above, struct kpi_expr *co
 
 static void push_filters(struct kpi_op *op)
 {
-    struct kpi_union_op *joined = kpi_union_of(op);
+    struct kpi_sides_op *joined = kpi_sides_of(op);
     for (uint32_t i = 0; joined != NULL && i < joined->inputs_count; i++)
         push_filters(joined->inputs[i]);
     if (op->input == NULL)
@@ -180,7 +180,7 @@ static bool order_is_given(const struct kpi_sort_op *sort)
 
 static struct kpi_op *drop_sorts(struct kpi_op *op)
 {
-    struct kpi_union_op *joined = kpi_union_of(op);
+    struct kpi_sides_op *joined = kpi_sides_of(op);
     for (uint32_t i = 0; joined != NULL && i < joined->inputs_count; i++)
         if ((joined->inputs[i] = drop_sorts(joined->inputs[i])) == NULL)
             return NULL;
@@ -206,7 +206,7 @@ static void note_window(struct kpi_run *run, kp_time from)
 
 static void bound_sources(struct kpi_op *op, bool *noted)
 {
-    struct kpi_union_op *joined = kpi_union_of(op);
+    struct kpi_sides_op *joined = kpi_sides_of(op);
     for (uint32_t i = 0; joined != NULL && i < joined->inputs_count; i++)
         bound_sources(joined->inputs[i], noted);
     if (op->input != NULL) {
@@ -234,7 +234,7 @@ static void bound_sources(struct kpi_op *op, bool *noted)
 
 static void spread_need(struct kpi_op *op)
 {
-    struct kpi_union_op *joined = kpi_union_of(op);
+    struct kpi_sides_op *joined = kpi_sides_of(op);
     if (op->class->need != NULL)
         op->class->need(op);
     else
@@ -248,7 +248,7 @@ static void spread_need(struct kpi_op *op)
 
 bool kpi_plan_reads(const struct kpi_op *op)
 {
-    const struct kpi_union_op *joined = kpi_union_of((struct kpi_op *)(uintptr_t)op);
+    const struct kpi_sides_op *joined = kpi_sides_of((struct kpi_op *)(uintptr_t)op);
     for (uint32_t i = 0; joined != NULL && i < joined->inputs_count; i++)
         if (kpi_plan_reads(joined->inputs[i]))
             return true;

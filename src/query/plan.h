@@ -43,6 +43,15 @@ struct kpi_op *kpi_bind_pipe(struct kpi_bind *bind, const struct kpi_pipe *pipe)
 /* Pipes side by side, columns met by name. `first` (may be NULL) comes before them. */
 struct kpi_op *kpi_bind_union(struct kpi_bind *bind, struct kpi_op *first,
                               const struct kpi_pipe *pipes, struct kpi_place place);
+/* join, lookup, asof join (bind_join.c). */
+struct kpi_op *kpi_bind_join(struct kpi_bind *bind, struct kpi_op *input,
+                             const struct kpi_stage *stage);
+/* mv-expand, parse, parse-kv (bind_shape.c). */
+struct kpi_op *kpi_bind_shape(struct kpi_bind *bind, struct kpi_op *input,
+                              const struct kpi_stage *stage);
+/* intersect, subtract, within, flatten, coverage (bind_interval.c). */
+struct kpi_op *kpi_bind_interval(struct kpi_bind *bind, struct kpi_op *input,
+                                 const struct kpi_stage *stage);
 /* A whole statement; NULL with the error set. */
 struct kpi_op *kpi_bind_statement(struct kpi_run *run, const struct kpi_statement *statement);
 /* A call of an aggregate: a column of the answer of bind->aggregates. */

@@ -89,12 +89,14 @@ static void limits_name_the_operator(void **state)
     (void)state;
     static const struct {
         const char *text, *owner;
-    } cases[] = {{"range x from 1 to 10000000 step 1 | sort by x desc", "sort"},
-                 {"range x from 1 to 10000000 step 1 | summarize count() by x", "summarize"},
-                 {"range x from 1 to 10000000 step 1 | summarize make_list(x)", "summarize"},
-                 {"range x from 1 to 10000000 step 1 | extend s = strcat('key ', x) | distinct s",
-                  "summarize"},
-                 {"range x from 1 to 10000000 step 1 | summarize dcount(x)", "summarize"}};
+    } cases[] = {
+        {"range x from 1 to 10000000 step 1 | sort by x desc", "sort"},
+        {"range x from 1 to 10000000 step 1 | summarize count() by x", "summarize"},
+        {"range x from 1 to 10000000 step 1 | summarize make_list(x)", "summarize"},
+        {"range x from 1 to 10000000 step 1 | extend s = strcat('key ', x) | distinct s",
+         "summarize"},
+        {"range x from 1 to 10000000 step 1 | summarize dcount(x)", "summarize"},
+        {"print x = 1 | join kind=inner (range x from 1 to 10000000 step 1) on x", "join"}};
     const struct kp_query_opts opts = {.memory_bytes_max = 4 * 1024 * 1024};
     for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
         struct kp_buf out = {0};
