@@ -9,7 +9,8 @@ BPF       ?= 1#         0: build without capture
 V         ?= 0#         1: show commands
 PREFIX    ?= /usr/local
 DESTDIR   ?=
-N         ?= 20#        repetitions of demo-accuracy
+N         ?= 20#        repetitions of demo-accuracy, faults of each class in truth
+TRUTH     ?=#           more arguments of truth: names of classes, --keep DIR
 FUZZ_SECONDS ?= 60#     per target of `make fuzz`
 # Nothing below needs a change.
 
@@ -48,13 +49,14 @@ TEST_BIN := $(TEST_SRC:%.c=$(OUT)/%)
 FUZZ_SRC := $(sort $(wildcard tests/fuzz/fuzz_*.c))
 REPLAY   := $(FUZZ_SRC:tests/fuzz/%.c=$(OUT)/tests/replay_%)
 BENCH    := $(patsubst %.c,$(OUT)/%,$(wildcard bench/*.c))
+INCIDENT := $(OUT)/tests/incident
 BPF_SRC  := $(wildcard bpf/*.bpf.c)
 BPF_OBJ  := $(BPF_SRC:bpf/%.bpf.c=build/bpf/%.bpf.o)
 BPF_SKEL := $(if $(filter 0,$(BPF)),,$(if $(BPF_SRC),$(GEN)/capture.skel.h))
 
 .DELETE_ON_ERROR:
 .SECONDARY:
-.PHONY: deps all demo demo-accuracy test check bench fuzz asan ubsan tsan tidy format man install \
+.PHONY: deps all demo demo-accuracy truth test check bench fuzz asan ubsan tsan tidy format man install \
 	uninstall clean help FORCE
 
 PROGRAMS := $(patsubst tools/%.c,$(BIN)/%,$(wildcard tools/kpd.c tools/kpq.c)) $(DEMO_BIN)
@@ -74,7 +76,10 @@ demo-accuracy: all ## repeat the demo N times and count how often the culprit is
 test: deps ## build and run every test
 	$(Q)$(MAKE) --no-print-directory all check
 
-check: $(TEST_BIN) $(REPLAY) $(PROGRAMS) # the tests, packages present
+truth: all $(INCIDENT) ## make N faults of every class for real and score the answers
+	$(Q)tests/incidents/truth.py $(OUT) --runs $(N) $(TRUTH)
+
+check: $(TEST_BIN) $(REPLAY) $(PROGRAMS) $(INCIDENT) # the tests, packages present
 	$(Q)tests/run.sh $(OUT)
 
 bench: all $(BENCH) ## run the benches
@@ -147,7 +152,7 @@ $(OUT)/gen/%.o: $(GEN)/%.c | $(GEN)/query.c
 	$(call say,CC,$<)mkdir -p $(@D) && $(CC) $(CPPFLAGS) -Isrc/query $(CFLAGS) -Wno-unused-parameter -w -MMD -MP -c $< -o $@
 
 $(OUT)/%.o: %.c | $(GEN)/syscalls.inc $(if $(wildcard grammar/*),$(GEN)/query.c) $(BPF_SKEL)
-	$(call say,CC,$<)mkdir -p $(@D) && $(CC) $(CPPFLAGS) -Ibpf -Itools -Itests/helpers -DKP_BUILD_VERSION='"$(VERSION)"' \
+	$(call say,CC,$<)mkdir -p $(@D) && $(CC) $(CPPFLAGS) -Ibpf -Itools -Itests -Itests/helpers -DKP_BUILD_VERSION='"$(VERSION)"' \
 	  $(CFLAGS) -MMD -MP -c $< -o $@
 
 $(LIB): $(LIB_OBJ)
@@ -166,6 +171,9 @@ $(BIN)/kp-demo-%: $(OUT)/demo/%.o $(DEMO_OBJ)
 
 $(TEST_BIN): %: %.o $(HELP_LIB) $(TOOL_LIB) $(LIB)
 	$(call say,LD,$@)$(CC) $(CFLAGS) -o $@ $^ -lcmocka $(LDLIBS)
+
+$(INCIDENT): $(patsubst %.c,$(OUT)/%.o,$(wildcard tests/incidents/*.c))
+	$(call say,LD,$@)$(CC) $(CFLAGS) -o $@ $^ -lpthread
 
 $(REPLAY): $(OUT)/tests/replay_%: $(OUT)/tests/fuzz/%.o $(OUT)/tests/fuzz/replay.o $(LIB)
 	$(call say,LD,$@)$(CC) $(CFLAGS) -o $@ $^ $(LDLIBS)

@@ -1,0 +1,89 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * Too many threads of equal priority want the CPU of the service. Truth: how long the kernel's own
+ * accounting (schedstat) says the service waited on run queues. Whether one stretch of it is
+ * called queued or preempted depends on whether the service was waiting or running before it.
+ */
+#include "incidents/incident.h"
+
+#include <pthread.h>
+#include <unistd.h>
+
+#define THREADS_MAX 8
+
+static struct kpi_helper *crowd;
+static int64_t waited;
+
+static void *spin(void *arg)
+{
+    const struct kpi_order *order = arg;
+    kpi_pin((int)order->cpu);
+    kpi_sleep_until(order->at);
+    kpi_burn_until(order->at + order->ns);
+    return NULL;
+}
+
+static void spin_all(const struct kpi_order *order, struct kpi_report *report)
+{
+    pthread_t threads[THREADS_MAX];
+    struct kpi_order copy = *order;
+    (void)report;
+    for (int64_t i = 0; i < order->arg; i++)
+        if (pthread_create(&threads[i], NULL, spin, &copy) != 0)
+            kpi_die("no thread");
+    for (int64_t i = 0; i < order->arg; i++)
+        pthread_join(threads[i], NULL);
+}
+
+static void setup(struct kpi_run *run)
+{
+    (void)run;
+    crowd = kpi_helper_start("report-pool", spin_all);
+}
+
+static void arm(struct kpi_run *run)
+{
+    kpi_pin(run->cpu);
+    if (run->fault) {
+        struct kpi_order order = {kpi_now() + 3 * KPI_MS, run->size_ns, run->cpu,
+                                  kpi_draw(run, 4, THREADS_MAX)};
+        kpi_helper_order(crowd, &order);
+        kpi_sleep_until(order.at + 2 * KPI_MS);
+    }
+    waited = kpi_now_waited();
+}
+
+static void serve(struct kpi_run *run)
+{
+    (void)run;
+    kpi_burn(8 * KPI_MS);
+}
+
+static void settle(struct kpi_run *run)
+{
+    struct kpi_report report;
+    int64_t now = kpi_now_waited();
+    if (!run->fault)
+        return;
+    kpi_helper_report(crowd, &report);
+    run->truth = (struct kpi_truth){"runnable.queued,runnable.preempted", kpi_helper_pid(crowd), "",
+                                    now - waited, false};
+}
+
+static void teardown(struct kpi_run *run)
+{
+    (void)run;
+    kpi_helper_stop(crowd);
+}
+
+KPI_INCIDENT(crowding) = {
+    .name = "crowd",
+    .about = "equal-priority threads crowd the run queue",
+    .size_min_ms = 150,
+    .size_max_ms = 250,
+    .setup = setup,
+    .arm = arm,
+    .serve = serve,
+    .settle = settle,
+    .teardown = teardown,
+};

@@ -1,0 +1,146 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * A mutex of the service. Convoy: three other threads hold it one after the other, each for a
+ * while, before the transaction gets it; the truth is the time the transaction waited for it.
+ * Inversion: one thread holds it shortly, but a real-time job takes its CPU meanwhile; the truth
+ * is the CPU time of that job.
+ */
+#include "incidents/incident.h"
+
+#include <pthread.h>
+#include <string.h>
+#include <unistd.h>
+
+#define HOLDERS 3
+
+static struct holder {
+    pthread_t thread;
+    int64_t at, ns;
+    int cpu;
+} holders[HOLDERS];
+
+static pthread_mutex_t mutex = PTHREAD_MUTEX_INITIALIZER;
+static struct kpi_helper *job;
+static int started;
+static int64_t waited;
+
+static void *hold(void *arg)
+{
+    const struct holder *holder = arg;
+    kpi_pin(holder->cpu);
+    kpi_sleep_until(holder->at);
+    pthread_mutex_lock(&mutex);
+    kpi_burn(holder->ns);
+    pthread_mutex_unlock(&mutex);
+    return NULL;
+}
+
+static void holders_start(int count, int64_t at, int64_t ns, int cpu)
+{
+    for (started = 0; started < count; started++) {
+        holders[started].at = at + started * 300 * KPI_US;
+        holders[started].ns = ns;
+        holders[started].cpu = cpu;
+        if (pthread_create(&holders[started].thread, NULL, hold, &holders[started]) != 0)
+            kpi_die("no thread");
+    }
+}
+
+static void serve(struct kpi_run *run)
+{
+    (void)run;
+    kpi_burn(KPI_MS);
+    int64_t from = kpi_now();
+    pthread_mutex_lock(&mutex);
+    waited = kpi_now() - from;
+    kpi_burn(KPI_MS);
+    pthread_mutex_unlock(&mutex);
+}
+
+static void arm_convoy(struct kpi_run *run)
+{
+    started = 0;
+    if (!run->fault)
+        return;
+    int64_t at = kpi_now() + 2 * KPI_MS;
+    holders_start(HOLDERS, at, run->size_ns / HOLDERS, -1);
+    kpi_sleep_until(at + HOLDERS * 300 * KPI_US);
+}
+
+static void settle_convoy(struct kpi_run *run)
+{
+    for (int i = 0; i < started; i++)
+        pthread_join(holders[i].thread, NULL);
+    if (run->fault)
+        run->truth = (struct kpi_truth){"lock", getpid(), "futex", waited, false};
+}
+
+static void hog(const struct kpi_order *order, struct kpi_report *report)
+{
+    kpi_pin((int)order->cpu);
+    kpi_fifo();
+    kpi_sleep_until(order->at);
+    int64_t cpu = kpi_now_cpu();
+    kpi_burn(order->ns);
+    report->cpu_ns = kpi_now_cpu() - cpu;
+}
+
+static void setup_inversion(struct kpi_run *run)
+{
+    (void)run;
+    if (sysconf(_SC_NPROCESSORS_ONLN) < 2)
+        kpi_die("the inversion needs two CPUs");
+    job = kpi_helper_start("batch-job", hog);
+}
+
+static void arm_inversion(struct kpi_run *run)
+{
+    started = 0;
+    kpi_pin(run->cpu == 0 ? 1 : 0);
+    if (!run->fault)
+        return;
+    struct kpi_order order = {kpi_now() + 4 * KPI_MS, run->size_ns, run->cpu, 0};
+    kpi_helper_order(job, &order);
+    holders_start(1, order.at - 2 * KPI_MS, 5 * KPI_MS, run->cpu);
+    kpi_sleep_until(order.at - KPI_MS);
+}
+
+static void settle_inversion(struct kpi_run *run)
+{
+    struct kpi_report report;
+    for (int i = 0; i < started; i++)
+        pthread_join(holders[i].thread, NULL);
+    if (!run->fault)
+        return;
+    kpi_helper_report(job, &report);
+    run->truth =
+        (struct kpi_truth){"runnable.preempted", kpi_helper_pid(job), "", report.cpu_ns, false};
+}
+
+static void teardown_inversion(struct kpi_run *run)
+{
+    (void)run;
+    kpi_helper_stop(job);
+}
+
+KPI_INCIDENT(convoy) = {
+    .name = "convoy",
+    .about = "a mutex held by three threads in turn",
+    .size_min_ms = 45,
+    .size_max_ms = 120,
+    .arm = arm_convoy,
+    .serve = serve,
+    .settle = settle_convoy,
+};
+
+KPI_INCIDENT(inversion) = {
+    .name = "inversion",
+    .about = "the holder of a mutex loses its CPU",
+    .size_min_ms = 40,
+    .size_max_ms = 150,
+    .setup = setup_inversion,
+    .arm = arm_inversion,
+    .serve = serve,
+    .settle = settle_inversion,
+    .teardown = teardown_inversion,
+};

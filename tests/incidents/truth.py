@@ -1,0 +1,192 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: Apache-2.0
+"""Makes faults for real, asks for their causes and scores the answers against what is true.
+
+  truth.py BUILD [--runs N] [--seed S] [--keep DIR] [--check] [CLASS...]
+
+One recording per class with N episodes; an episode whose fault had no effect of its own (see
+tests/incidents/main.c) is void and made again under another seed. Beside the answer the same
+store is asked three simple-minded questions: the longest span, the longest wait, the last waker.
+--check: exit 1 unless every class is right in at least 85 % of its episodes and nothing is wrong
+but strong.
+"""
+import argparse
+import json
+import os
+import shutil
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+
+ROUNDS = 3  # recordings at most, to replace void episodes
+
+
+def run(*command, **more):
+    done = subprocess.run(command, capture_output=True, text=True, **more)
+    if done.returncode != 0:
+        sys.exit(f"{' '.join(command)}: exit {done.returncode}\n{done.stderr}")
+    return done.stdout
+
+
+class Store:
+    """One recording with its spans."""
+
+    def __init__(self, kpq, incident, name, seed, episodes, folder):
+        self.kpq, self.data = kpq, os.path.join(folder, "data")
+        self.seconds = []
+        run(kpq, "record", "--data", self.data, "--", incident, name, "--seed", str(seed),
+            "--episodes", str(episodes), "--dir", folder)
+        with open(os.path.join(folder, "truth.jsonl"), encoding="utf-8") as lines:
+            self.truths = [json.loads(line) for line in lines]
+        run(kpq, "import", os.path.join(folder, "spans.jsonl"), "--data", self.data)
+
+    def ask(self, query):
+        begin = time.monotonic()
+        out = run(self.kpq, self.data, "--format", "ndjson", "-c", query)
+        self.seconds.append(time.monotonic() - begin)
+        return [json.loads(line) for line in out.splitlines()]
+
+    def causes(self, txn):
+        return self.ask(f"CAUSES OF txn {txn}")
+
+    def simple(self, txn):
+        """What the three simple-minded questions name: a process each, or None."""
+        seconds, self.seconds = self.seconds, []
+        spans = self.ask(f'spans | where txn == "{txn}" | project start_ns = tolong(start), '
+                         "end_ns = tolong(ts), dur, pid, tid, parent_id")
+        root = next(s for s in spans if s["parent_id"] == "")
+        leaf = max(spans, key=lambda s: (s["parent_id"] != "", s["dur"]))
+        waits = self.ask(f'thread_state | where tid == {root["tid"]} and state != "running" '
+                         "| project start_ns = tolong(start), end_ns = tolong(ts), waker_pid")
+        inside = [w for w in waits
+                  if w["end_ns"] > root["start_ns"] and w["start_ns"] < root["end_ns"]]
+        woken = [w for w in inside if w["waker_pid"] is not None]
+        longest = max(inside, key=lambda w: w["end_ns"] - w["start_ns"], default=None)
+        last = max(woken, key=lambda w: w["end_ns"], default=None)
+        self.seconds = seconds
+        return {"longest span": leaf["pid"],
+                "longest wait": longest and longest["waker_pid"],
+                "last waker": last and last["waker_pid"]}
+
+
+def matches(row, truth):
+    """Does this row say what is true?"""
+    kind = row["kind"] in truth["kinds"].split(",")
+    pid = truth["pid"] == 0 or row["culprit_pid"] == truth["pid"]
+    return kind, pid and truth["object"] in row["object"]
+
+
+def score(truth, rows, simple):
+    root = next((row for row in rows if row["root"]), None)
+    wall = sum(row["dur"] for row in rows)
+    unknown = sum(row["dur"] for row in rows if row["kind"].startswith("unknown"))
+    if truth["kinds"] == "":
+        kind = culprit = root is None
+        blamed = 0
+    else:
+        kind, culprit = matches(root, truth) if root else (False, False)
+        blamed = sum(row["dur"] for row in rows if all(matches(row, truth)))
+    strong = root is not None and root["strength"].startswith("strong")
+    return {"valid": truth["valid"], "impact": truth["wall"] / truth["normal"], "kind": kind,
+            "culprit": culprit, "error": abs(blamed - truth["ns"]) / wall,
+            "unknown": unknown / wall, "false": strong and not (kind and culprit),
+            "strong": strong, "sums": wall == truth["wall"], "root": root, "truth": truth,
+            "simple": {name: truth["kinds"] == "" or truth["pid"] in (0, pid)
+                       for name, pid in simple.items()}}
+
+
+def measure(options, incident):
+    """Scores of the validated episodes of one class, and how many were void."""
+    scores, voids, seconds = [], 0, []
+    for attempt in range(ROUNDS):
+        missing = options.runs - len(scores)
+        if missing <= 0:
+            break
+        folder = tempfile.mkdtemp(prefix="kp-truth-")
+        try:
+            store = Store(options.kpq, options.incident, incident,
+                          options.seed + attempt * 1000, missing, folder)
+            found = [score(t, store.causes(t["txn"]), store.simple(t["txn"]))
+                     for t in store.truths]
+            seconds += store.seconds
+            if options.keep:
+                shutil.copytree(folder, os.path.join(options.keep, f"{incident}-{attempt}"))
+        finally:
+            shutil.rmtree(folder)
+        scores += [s for s in found if s["valid"]]
+        voids += sum(not s["valid"] for s in found)
+    return scores, voids, seconds
+
+
+def percent(values):
+    values = list(values)
+    return 100.0 * sum(values) / len(values)
+
+
+def tell_wrong(scores):
+    for s in scores:
+        if s["kind"] and s["culprit"]:
+            continue
+        root, truth = s["root"], s["truth"]
+        said = "no root" if root is None else (
+            f"{root['kind']} {root['culprit_comm']} {root['culprit_pid']} {root['object']} "
+            f"{root['strength']}")
+        print(f"    {truth['txn']}: true {truth['kinds'] or 'no root'} {truth['pid'] or ''} "
+              f"{truth['object']}, said {said}")
+
+
+HEAD = (f"{'class':12} {'n':>3} {'void':>4} {'impact':>7} {'kind':>6} {'culprit':>7} {'error':>6} "
+        f"{'unknown':>7} {'strong':>6} {'false':>5} {'query':>8} | {'span':>4} {'wait':>4} "
+        f"{'waker':>5}")
+
+
+def tell(name, scores, voids, seconds):
+    if not scores:
+        print(f"{name:12} {0:3} {voids:4}  every episode was void", flush=True)
+        return
+    median = statistics.median
+    print(f"{name:12} {len(scores):3} {voids:4} {median(s['impact'] for s in scores):6.1f}x "
+          f"{percent(s['kind'] for s in scores):5.0f}% {percent(s['culprit'] for s in scores):6.0f}% "
+          f"{100 * median(s['error'] for s in scores):5.1f}% "
+          f"{100 * statistics.mean(s['unknown'] for s in scores):6.1f}% "
+          f"{percent(s['strong'] for s in scores):5.0f}% {percent(s['false'] for s in scores):4.0f}% "
+          f"{1000 * median(seconds):5.0f} ms | "
+          + " ".join(f"{percent(s['simple'][n] for s in scores):{w}.0f}" for n, w in (
+              ("longest span", 4), ("longest wait", 4), ("last waker", 5))), flush=True)
+    tell_wrong(scores)
+
+
+def is_good(scores):
+    right = [s["kind"] and s["culprit"] for s in scores]
+    return bool(scores) and percent(right) >= 85 and not any(s["false"] for s in scores) \
+        and all(s["sums"] for s in scores)
+
+
+def main():
+    parser = argparse.ArgumentParser()
+    parser.add_argument("build")
+    parser.add_argument("--runs", type=int, default=20)
+    parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--keep")
+    parser.add_argument("--check", action="store_true")
+    parser.add_argument("classes", nargs="*")
+    options = parser.parse_args()
+    options.kpq = os.path.join(options.build, "bin/kpq")
+    options.incident = os.path.join(options.build, "tests/incident")
+    known = [line.split("\t")[0] for line in run(options.incident, "--list").splitlines()]
+    print(HEAD)
+    everything, good = [], True
+    for name in options.classes or known:
+        scores, voids, seconds = measure(options, name)
+        tell(name, scores, voids, seconds)
+        good = good and is_good(scores)
+        everything += scores
+    right = percent(s["kind"] and s["culprit"] for s in everything)
+    print(f"{len(everything)} validated incidents: kind and culprit right in {right:.1f} %, wrong but "
+          f"strong in {percent(s['false'] for s in everything):.1f} %")
+    return 0 if good or not options.check else 1
+
+
+sys.exit(main())

@@ -1,0 +1,150 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * Clocks, computing and settings of the incidents. Computing is measured by the thread's own CPU
+ * clock, so that a transaction needs the same work however often it is interrupted.
+ */
+#include "incidents/incident.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <sched.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+#include <unistd.h>
+
+#define CHUNK 4000 /* rounds between two looks at the clock: some 10 us */
+
+static int64_t clock_ns(clockid_t clock)
+{
+    struct timespec t;
+    clock_gettime(clock, &t);
+    return (int64_t)t.tv_sec * 1000 * KPI_MS + t.tv_nsec;
+}
+
+int64_t kpi_now(void)
+{
+    return clock_ns(CLOCK_MONOTONIC);
+}
+
+int64_t kpi_now_cpu(void)
+{
+    return clock_ns(CLOCK_THREAD_CPUTIME_ID);
+}
+
+int64_t kpi_now_waited(void)
+{
+    long long ran = 0, waited = 0;
+    FILE *file = fopen("/proc/thread-self/schedstat", "re");
+    if (file == NULL || fscanf(file, "%lld %lld", &ran, &waited) != 2)
+        kpi_die("cannot read schedstat");
+    fclose(file);
+    return waited;
+}
+
+void kpi_sleep_until(int64_t at)
+{
+    struct timespec t = {at / (1000 * KPI_MS), at % (1000 * KPI_MS)};
+    while (clock_nanosleep(CLOCK_MONOTONIC, TIMER_ABSTIME, &t, NULL) == EINTR)
+        ;
+}
+
+void kpi_sleep(int64_t ns)
+{
+    kpi_sleep_until(kpi_now() + ns);
+}
+
+static void compute(void)
+{
+    static volatile uint64_t sink;
+    uint64_t x = sink | 1;
+    for (int i = 0; i < CHUNK; i++)
+        x = x * UINT64_C(6364136223846793005) + 1442695040888963407;
+    sink = x;
+}
+
+void kpi_burn(int64_t cpu_ns)
+{
+    int64_t until = kpi_now_cpu() + cpu_ns;
+    while (kpi_now_cpu() < until)
+        compute();
+}
+
+void kpi_burn_until(int64_t at)
+{
+    while (kpi_now() < at)
+        compute();
+}
+
+void kpi_pin(int cpu)
+{
+    cpu_set_t set;
+    CPU_ZERO(&set);
+    for (int i = 0; i < CPU_SETSIZE; i++)
+        if (cpu < 0 || i == cpu)
+            CPU_SET(i, &set);
+    if (sched_setaffinity(0, sizeof(set), &set) != 0)
+        kpi_die("cannot run on CPU %d: %s", cpu, strerror(errno));
+}
+
+void kpi_fifo(void)
+{
+    struct sched_param param = {.sched_priority = 1};
+    if (sched_setscheduler(0, SCHED_FIFO, &param) != 0)
+        kpi_die("no real-time priority: %s", strerror(errno));
+}
+
+/* splitmix64 */
+int64_t kpi_draw(struct kpi_run *run, int64_t least, int64_t most)
+{
+    uint64_t z = run->random += UINT64_C(0x9e3779b97f4a7c15);
+    z = (z ^ z >> 30) * UINT64_C(0xbf58476d1ce4e5b9);
+    z = (z ^ z >> 27) * UINT64_C(0x94d049bb133111eb);
+    z ^= z >> 31;
+    return least + (int64_t)(z % (uint64_t)(most - least + 1));
+}
+
+void kpi_die(const char *format, ...)
+{
+    va_list args;
+    va_start(args, format);
+    fputs("incident: ", stderr);
+    vfprintf(stderr, format, args);
+    fputc('\n', stderr);
+    va_end(args);
+    exit(2);
+}
+
+void kpi_write_file(const char *value, const char *format, ...)
+{
+    char path[256];
+    va_list args;
+    va_start(args, format);
+    vsnprintf(path, sizeof(path), format, args);
+    va_end(args);
+    int fd = open(path, O_WRONLY | O_CLOEXEC);
+    ssize_t size = (ssize_t)strlen(value);
+    if (fd < 0 || write(fd, value, (size_t)size) != size)
+        kpi_die("cannot write '%s' to %s: %s", value, path, strerror(errno));
+    close(fd);
+}
+
+int64_t kpi_read_counter(const char *key, const char *format, ...)
+{
+    char path[256], line[256];
+    long long value = -1;
+    va_list args;
+    va_start(args, format);
+    vsnprintf(path, sizeof(path), format, args);
+    va_end(args);
+    FILE *file = fopen(path, "re");
+    if (file == NULL)
+        kpi_die("cannot read %s: %s", path, strerror(errno));
+    while (value < 0 && fgets(line, sizeof(line), file) != NULL)
+        if (strncmp(line, key, strlen(key)) == 0)
+            sscanf(line + strlen(key), "%lld", &value);
+    fclose(file);
+    return value;
+}
