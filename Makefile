@@ -138,7 +138,7 @@ $(GEN)/query.c: grammar/query.y
 
 $(GEN)/query.h: $(GEN)/query.c ;
 
-build/bpf/%.bpf.o: bpf/%.bpf.c $(wildcard bpf/*.h) src/column/catalogue.def
+build/bpf/%.bpf.o: bpf/%.bpf.c $(wildcard bpf/*.h bpf/*.def) src/column/catalogue.def
 	$(call say,BPF,$@)mkdir -p $(@D) && $(CLANG) -g -O2 -target bpf -mcpu=v3 -D__TARGET_ARCH_x86 -Wall \
 	  $(if $(CI),-Werror) -Ibpf -Isrc -c $< -o $@
 

@@ -6,7 +6,7 @@
 #ifndef KP_BPF_CONFIG_H
 #define KP_BPF_CONFIG_H
 
-#define KP_KINDS_MAX    16 /* streams 1..13 come from programs */
+#define KP_KINDS_MAX    64 /* stream numbers below come from the kernel */
 #define KP_SOFTIRQS_MAX 10
 #define KP_IRQS_MAX     8 /* interrupt lines summed at the same time on one CPU */
 #define KP_CONTEXTS     3 /* task, softirq, hardirq */

@@ -152,10 +152,26 @@ static void heal_threads(struct kp_recorder *recorder)
     } while (pending > 0);
 }
 
+/* The streams of intervals, whose rows are made of two events: "syscall,lock,...". */
+static void joined_streams(char *out, size_t size)
+{
+    uint32_t count;
+    const struct kp_stream *streams = kp_streams(&count);
+    size_t used = 0;
+    for (uint32_t i = 0; i < count; i++) {
+        int dur = kp_stream_stored(&streams[i], "dur");
+        if (dur < 0 || streams[i].stored[dur].wire_size == 0 || used >= size)
+            continue;
+        used += (size_t)snprintf(out + used, size - used, "%s%s", used ? "," : "", streams[i].name);
+    }
+}
+
 /* What the source counts beside full rings, since the last time. */
 void kpi_house_account(struct kp_recorder *recorder, int64_t now)
 {
     struct kp_source_stat stat;
+    char joined[256];
+    joined_streams(joined, sizeof(joined));
     kp_source_stat(recorder->source, &stat);
     const struct {
         uint64_t more;
@@ -164,7 +180,7 @@ void kpi_house_account(struct kp_recorder *recorder, int64_t now)
         const char *detail;
     } losses[] = {
         {stat.joins_lost - recorder->accounted.joins_lost, KPI_GAP_JOIN_LOST,
-         "syscall,lock,vmscan,block_rq,irq,softirq", "ends of intervals whose begin was not seen"},
+         joined, "ends of intervals whose begin was not seen"},
         {stat.missed - recorder->accounted.missed, KPI_GAP_REJECTED, "",
          "runs of programs that the kernel refused because they nested"},
     };

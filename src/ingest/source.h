@@ -41,7 +41,7 @@ struct kp_source_span {
     int64_t complete;
 };
 
-#define KP_SOURCE_KINDS_MAX 16
+#define KP_SOURCE_KINDS_MAX 64 /* stream numbers below come from the kernel */
 
 /* Counters of one CPU since open. */
 struct kp_source_loss {
@@ -93,7 +93,7 @@ kp_status kp_source_bind(struct kp_source *source, uint32_t pid, bool bound) KP_
 /* Fills out[cpu] for the first out_max CPUs; returns the number of CPUs. Any thread, also after
  * stop, when the figures are final. */
 uint32_t kp_source_lost(struct kp_source *source, struct kp_source_loss *out, uint32_t out_max);
-/* One entry per stream the programs can make (1..13), valid until close. */
+/* One entry per stream the programs can make, valid until close. */
 uint32_t kp_source_kinds(struct kp_source *source, const struct kp_kind_state **out);
 void kp_source_stat(struct kp_source *source, struct kp_source_stat *out);
 

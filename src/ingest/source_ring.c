@@ -29,6 +29,7 @@
 #include "column/catalogue.h"
 #include "event.h"
 #include "config.h"
+#include "programs.def"
 #pragma GCC diagnostic push
 #pragma GCC diagnostic ignored "-Wcast-qual" /* in generated code */
 #include "capture.skel.h"
@@ -44,64 +45,18 @@
 
 #define BIT(ID) (1ull << KP_STREAM_##ID)
 
-/* One BPF program. `needs`: kinds that are nothing without it; `helps`: kinds that are better with
- * it, or that have another way. The tracepoint must have args_min..args_max arguments (0 = any). */
+/* One BPF program, as bpf/programs.def describes it. */
 struct program {
     const char *name, *tracepoint;
     uint32_t args_min, args_max;
     uint64_t needs, helps;
 };
 
-#define IN_IRQ (BIT(IRQ) | BIT(SOFTIRQ) | BIT(SCHED_WAKING))
-
-/* In order of attaching: interrupts first, since the waking programs ask what they saw; ends before
- * begins, so that no begin waits for an end nobody sees. */
 static const struct program PROGRAMS[] = {
-    {"kp_irq_exit", "irq_handler_exit", 3, 3, BIT(IRQ), BIT(SOFTIRQ) | BIT(SCHED_WAKING)},
-    {"kp_irq_entry", "irq_handler_entry", 2, 2, BIT(IRQ), BIT(SOFTIRQ) | BIT(SCHED_WAKING)},
-    {"kp_local_timer_exit", "local_timer_exit", 1, 1, 0, IN_IRQ},
-    {"kp_local_timer_entry", "local_timer_entry", 1, 1, 0, IN_IRQ},
-    {"kp_call_function_exit", "call_function_exit", 1, 1, 0, IN_IRQ},
-    {"kp_call_function_entry", "call_function_entry", 1, 1, 0, IN_IRQ},
-    {"kp_call_function_single_exit", "call_function_single_exit", 1, 1, 0, IN_IRQ},
-    {"kp_call_function_single_entry", "call_function_single_entry", 1, 1, 0, IN_IRQ},
-    {"kp_irq_work_exit", "irq_work_exit", 1, 1, 0, IN_IRQ},
-    {"kp_irq_work_entry", "irq_work_entry", 1, 1, 0, IN_IRQ},
-    {"kp_softirq_exit", "softirq_exit", 1, 1, BIT(SOFTIRQ), BIT(SCHED_WAKING)},
-    {"kp_softirq_entry", "softirq_entry", 1, 1, BIT(SOFTIRQ), BIT(SCHED_WAKING)},
-    {"kp_fork", "sched_process_fork", 2, 2, BIT(TASK), 0},
-    {"kp_exec", "sched_process_exec", 3, 3, BIT(TASK), 0},
-    {"kp_exit", "sched_process_exit", 1, 0, BIT(TASK), 0},
-    {"kp_rename", "task_rename", 2, 2, BIT(TASK), 0},
-    {"kp_cgroup_mkdir", "cgroup_mkdir", 2, 2, BIT(CGROUP), 0},
-    {"kp_cgroup_rmdir", "cgroup_rmdir", 2, 2, BIT(CGROUP), 0},
-    {"kp_cgroup_rename", "cgroup_rename", 2, 2, BIT(CGROUP), 0},
-    {"kp_cgroup_attach", "cgroup_attach_task", 4, 4, BIT(CGROUP), 0},
-    {"kp_switch", "sched_switch", 4, 0, BIT(SCHED_SWITCH), 0},
-    {"kp_waking", "sched_waking", 1, 1, BIT(SCHED_WAKING), 0},
-    {"kp_wakeup_new", "sched_wakeup_new", 1, 1, BIT(SCHED_WAKING), 0},
-    {"kp_sys_exit", "sys_exit", 2, 2, BIT(SYSCALL), 0},
-    {"kp_sys_enter", "sys_enter", 2, 2, BIT(SYSCALL), 0},
-    {"kp_contention_end", "contention_end", 2, 2, BIT(LOCK), 0},
-    {"kp_contention_begin", "contention_begin", 2, 2, BIT(LOCK), 0},
-    {"kp_direct_end", "mm_vmscan_direct_reclaim_end", 1, 0, BIT(VMSCAN), 0},
-    {"kp_direct_begin", "mm_vmscan_direct_reclaim_begin", 2, 0, BIT(VMSCAN), 0},
-    {"kp_memcg_end", "mm_vmscan_memcg_reclaim_end", 1, 0, 0, BIT(VMSCAN)},
-    {"kp_memcg_begin", "mm_vmscan_memcg_reclaim_begin", 2, 0, 0, BIT(VMSCAN)},
-    {"kp_node_end", "mm_vmscan_node_reclaim_end", 1, 0, 0, BIT(VMSCAN)},
-    {"kp_node_begin", "mm_vmscan_node_reclaim_begin", 3, 0, 0, BIT(VMSCAN)},
-    {"kp_throttled", "mm_vmscan_throttled", 4, 0, 0, BIT(VMSCAN)},
-    {"kp_kswapd_sleep", "mm_vmscan_kswapd_sleep", 1, 0, 0, BIT(VMSCAN)},
-    {"kp_kswapd_wake", "mm_vmscan_kswapd_wake", 3, 0, 0, BIT(VMSCAN)},
-    {"kp_compaction_end", "mm_compaction_end", 5, 0, 0, BIT(VMSCAN)},
-    {"kp_compaction_begin", "mm_compaction_begin", 4, 0, 0, BIT(VMSCAN)},
-    {"kp_rq_complete", "block_rq_complete", 3, 3, BIT(BLOCK_RQ), 0},
-    {"kp_rq_issue", "block_rq_issue", 1, 1, BIT(BLOCK_RQ), 0},
-    {"kp_rq_insert", "block_rq_insert", 1, 1, BIT(BLOCK_RQ), 0},
-    {"kp_retransmit", "tcp_retransmit_skb", 2, 0, BIT(TCP_RETRANSMIT), 0},
-    {"kp_signal", "signal_generate", 5, 5, BIT(SIGNAL), 0},
-    {"kp_victim", "mark_victim", 2, 0, 0, BIT(OOM)},
-    {"kp_victim_pid", "mark_victim", 1, 1, 0, BIT(OOM)},
+#define PROGRAM(name, tracepoint, args_min, args_max, needs, helps) \
+    {#name, #tracepoint, args_min, args_max, needs, helps},
+    KP_PROGRAMS(PROGRAM)
+#undef PROGRAM
 };
 #define PROGRAMS_COUNT KP_ARRAY_LEN(PROGRAMS)
 
@@ -446,6 +401,12 @@ static void kind_state(const struct kp_source *source, struct kp_kind_state *out
                  why ? why : "none");
 }
 
+/* Streams of the kernel that user space fills have no column on the wire. */
+static bool from_programs(const struct kp_stream *stream)
+{
+    return stream->number < KP_SOURCE_KINDS_MAX && stream->stored[KP_COL_FIRST].wire_size != 0;
+}
+
 static void tell_kinds(struct kp_source *source)
 {
     uint32_t count;
@@ -453,8 +414,7 @@ static void tell_kinds(struct kp_source *source)
 
     for (uint32_t i = 0; i < count; i++) {
         uint32_t number = streams[i].number;
-        if (number >= KP_SOURCE_KINDS_MAX || streams[i].record_size == 0 ||
-            number == KP_STREAM_CGROUP_STAT)
+        if (!from_programs(&streams[i]))
             continue;
         struct kp_kind_state *state = &source->kinds[source->kinds_count++];
         state->stream = &streams[i];
