@@ -179,8 +179,8 @@ void kpi_house_account(struct kp_recorder *recorder, int64_t now)
         const char *streams; /* that may lack rows */
         const char *detail;
     } losses[] = {
-        {stat.joins_lost - recorder->accounted.joins_lost, KPI_GAP_JOIN_LOST,
-         joined, "ends of intervals whose begin was not seen"},
+        {stat.joins_lost - recorder->accounted.joins_lost, KPI_GAP_JOIN_LOST, joined,
+         "ends of intervals whose begin was not seen"},
         {stat.missed - recorder->accounted.missed, KPI_GAP_REJECTED, "",
          "runs of programs that the kernel refused because they nested"},
     };
