@@ -32,6 +32,7 @@ SEAMS = {
     "editline": {"tools/lineedit.c"},
     "curl/": {"tools/client.c"},
     "zlib": {"src/server/inflate.c"},
+    "pcre2": {"src/query/regex.c"},
 }
 EVENT_H_USERS = re.compile(r"^(bpf/|src/ingest/(decode|source_\w+|source)\.[ch]$|tests/)")
 BANNED = {

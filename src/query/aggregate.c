@@ -317,32 +317,6 @@ static void finish_percentile(struct kpi_aggregate *aggregate, void *state, stru
     *out = flat[at];
 }
 
-static void json_value(const struct kpi_value *value, struct kp_buf *out)
-{
-    struct kp_buf text = {0};
-    char instant[KP_TIME_TEXT_MAX];
-    switch (value->type) {
-    case KP_TYPE_STR:
-        kpi_json_quote(value->str, out);
-        break;
-    case KP_TYPE_DYN:
-        kp_buf_str(out, value->str.len == 0 ? KP_STR("null") : value->str);
-        break;
-    case KP_TYPE_TIME:
-        kp_time_format(value->i64, instant);
-        kp_buf_printf(out, "\"%s\"", instant);
-        break;
-    case KP_TYPE_DUR:
-        kpi_timespan_text(value->i64, &text);
-        kp_buf_printf(out, "\"%s\"", kp_buf_cstr(&text));
-        break;
-    default:
-        kpi_value_text(value, out);
-        break;
-    }
-    kp_buf_deinit(&text);
-}
-
 static void finish_list(struct kpi_aggregate *aggregate, void *state, struct kpi_value *out)
 {
     struct list_state *s = state;
@@ -354,7 +328,7 @@ static void finish_list(struct kpi_aggregate *aggregate, void *state, struct kpi
             if (!first)
                 kp_buf_char(&json, ',');
             first = false;
-            json_value(&b->values[i], &json);
+            kpi_json_value(&b->values[i], &json);
         }
     }
     kp_buf_char(&json, ']');

@@ -377,6 +377,29 @@ static struct kpi_expr *bind_many(struct kpi_bind *bind, const struct kpi_node *
     return NULL;
 }
 
+/* extract(regex, group, text, typeof(long)): the text converted. */
+static struct kpi_expr *bind_extract(struct kpi_bind *bind, const struct kpi_node *node)
+{
+    struct kpi_expr *args[3];
+    const struct kpi_node *last = node->args[3];
+    enum kp_type type;
+    bool typed = last->kind == KPI_NODE_CALL && kp_str_equal(last->name, KP_STR("typeof")) &&
+                 last->args_count == 1 && last->args[0]->kind == KPI_NODE_NAME;
+    if (!typed) {
+        kpi_fail(bind->ctx, KP_INVALID, last->place, "the type is written typeof(long)");
+        return NULL;
+    }
+    if (!kpi_type_named(bind, last->args[0]->name, last->args[0]->place, &type))
+        return NULL;
+    for (uint32_t i = 0; i < 3; i++)
+        if ((args[i] = bind_argument(bind, node, i)) == NULL)
+            return NULL;
+    struct kpi_expr *text = call_of(bind, node->name, node->place, args, 3);
+    if (type == KP_TYPE_DYN)
+        return text == NULL ? NULL : call_of(bind, KP_STR("parse_json"), node->place, &text, 1);
+    return kpi_bind_cast(bind, text, type);
+}
+
 static struct kpi_expr *bind_call(struct kpi_bind *bind, const struct kpi_node *node)
 {
     struct kpi_expr *args[KPI_ARGS_MAX];
@@ -386,6 +409,8 @@ static struct kpi_expr *bind_call(struct kpi_bind *bind, const struct kpi_node *
         return bind_case(bind, node, 0);
     if (!kpi_func_known(bind->ctx, name, node->place))
         return NULL;
+    if (kp_str_equal(name, KP_STR("extract")) && node->args_count == 4)
+        return bind_extract(bind, node);
     if (node->args_count > KPI_ARGS_MAX)
         return bind_many(bind, node, name);
     for (uint32_t i = 0; i < node->args_count; i++)

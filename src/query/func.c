@@ -6,8 +6,8 @@
 #include "query/func.h"
 
 static const struct kpi_func_table *const tables[] = {
-    &kpi_funcs_arith,   &kpi_funcs_compare, &kpi_funcs_flow, &kpi_funcs_text,
-    &kpi_funcs_convert, &kpi_funcs_time,    &kpi_funcs_json};
+    &kpi_funcs_arith, &kpi_funcs_compare, &kpi_funcs_flow,  &kpi_funcs_text, &kpi_funcs_convert,
+    &kpi_funcs_time,  &kpi_funcs_json,    &kpi_funcs_regex, &kpi_funcs_array};
 
 static const char letters[] = "blrstdy";
 static const enum kp_type letter_types[] = {KP_TYPE_BOOL, KP_TYPE_I64, KP_TYPE_F64, KP_TYPE_STR,
@@ -153,29 +153,16 @@ static const char *missing_hint(struct kp_str name)
     static const struct {
         const char *name, *instead;
     } missing[] = {
-        {"matches regex", "has, contains, startswith or endswith"},
-        {"extract", "substring() with indexof()"},
-        {"extract_all", "substring() with indexof()"},
-        {"replace_regex", "replace_string()"},
         {"parse_url", "split()"},
         {"parse_csv", "split()"},
         {"toscalar", "let with a value"},
-        {"trim", "trim_ws() for blanks, or substring()"},
-        {"trim_start", "trim_ws() for blanks, or substring()"},
-        {"trim_end", "trim_ws() for blanks, or substring()"},
-        {"prev", "sort by ts asc"},
-        {"next", "sort by ts asc"},
-        {"row_number", "sort by ts asc"},
         {"rand", "hash(), which is repeatable"},
         {"decimal", "long, in minor units"},
         {"todecimal", "tolong(), in minor units"},
         {"toguid", "tostring()"},
-        {"row_cumsum", "summarize sum() by bin(ts, 1s)"},
         {"series_stats", "summarize avg(), stdev()"},
         {"hll", "dcount()"},
         {"tdigest", "percentile()"},
-        {"make_bag", "make_list()"},
-        {"bag_pack", "strcat()"},
         {"pack_all", "project"},
         {"ipv4_is_match", "startswith"},
     };

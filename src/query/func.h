@@ -13,12 +13,25 @@ struct kpi_func_table {
 };
 
 extern const struct kpi_func_table kpi_funcs_arith, kpi_funcs_compare, kpi_funcs_text,
-    kpi_funcs_time, kpi_funcs_convert, kpi_funcs_flow, kpi_funcs_json;
+    kpi_funcs_time, kpi_funcs_convert, kpi_funcs_flow, kpi_funcs_json, kpi_funcs_regex,
+    kpi_funcs_array;
 
 /* JSON text (func_json.c): the member of an object or the element of an array. Gives the raw text
  * of the value, {NULL,0} when it is not there. */
 struct kp_str kpi_json_member(struct kp_str json, struct kp_str key);
 struct kp_str kpi_json_element(struct kp_str json, int64_t index);
+/* Elements of an array, or members of an object, one by one; `next` gives false at the end. Keys
+ * are as written, without their quotes. False when the text begins neither. */
+struct kpi_json_walk {
+    const char *at, *end;
+};
+bool kpi_json_array(struct kp_str json, struct kpi_json_walk *out);
+bool kpi_json_next(struct kpi_json_walk *walk, struct kp_str *out_value);
+bool kpi_json_object(struct kp_str json, struct kpi_json_walk *out);
+bool kpi_json_next_member(struct kpi_json_walk *walk, struct kp_str *out_key,
+                          struct kp_str *out_value);
+/* Appends any value as JSON. */
+void kpi_json_value(const struct kpi_value *value, struct kp_buf *out);
 /* A JSON string without quotes and escapes (into scratch), any other value as it is; null is empty.
  */
 struct kp_str kpi_json_plain(struct kpi_eval *eval, struct kp_str json);

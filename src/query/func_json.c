@@ -4,6 +4,7 @@
  * scanning, which for the short attribute objects of spans costs less than building one. Malformed
  * text has no members.
  */
+#include <math.h>
 #include <stdlib.h>
 
 #include "query/func.h"
@@ -222,6 +223,87 @@ void kpi_json_quote(struct kp_str text, struct kp_buf *out)
             kp_buf_char(out, (char)c);
     }
     kp_buf_char(out, '"');
+}
+
+/* --- walking --- */
+
+bool kpi_json_array(struct kp_str json, struct kpi_json_walk *out)
+{
+    struct cursor c = {json.ptr, json.ptr + json.len};
+    bool good = take(&c, '[');
+    *out = (struct kpi_json_walk){c.at, c.end};
+    return good;
+}
+
+bool kpi_json_next(struct kpi_json_walk *walk, struct kp_str *out_value)
+{
+    struct cursor c = {walk->at, walk->end};
+    if (!skip_value(&c, out_value))
+        return false;
+    take(&c, ',');
+    walk->at = c.at;
+    return true;
+}
+
+bool kpi_json_object(struct kp_str json, struct kpi_json_walk *out)
+{
+    struct cursor c = {json.ptr, json.ptr + json.len};
+    bool good = take(&c, '{');
+    *out = (struct kpi_json_walk){c.at, c.end};
+    return good;
+}
+
+bool kpi_json_next_member(struct kpi_json_walk *walk, struct kp_str *out_key,
+                          struct kp_str *out_value)
+{
+    struct cursor c = {walk->at, walk->end};
+    skip_blanks(&c);
+    const char *from = c.at;
+    if (!at_quote(&c) || !skip_string(&c))
+        return false;
+    struct kp_str key = {from + 1, (uint32_t)(c.at - from) - 2};
+    if (!take(&c, ':') || !skip_value(&c, out_value))
+        return false;
+    take(&c, ',');
+    *out_key = key;
+    walk->at = c.at;
+    return true;
+}
+
+void kpi_json_value(const struct kpi_value *value, struct kp_buf *out)
+{
+    struct kp_buf text = {0};
+    char instant[KP_TIME_TEXT_MAX];
+    switch (value->null ? KP_TYPE_NULL : value->type) {
+    case KP_TYPE_STR:
+        kpi_json_quote(value->str, out);
+        break;
+    case KP_TYPE_DYN:
+        kp_buf_str(out, value->str.len == 0 ? KP_STR("null") : value->str);
+        break;
+    case KP_TYPE_TIME:
+        kp_time_format(value->i64, instant);
+        kp_buf_printf(out, "\"%s\"", instant);
+        break;
+    case KP_TYPE_DUR:
+        kpi_timespan_text(value->i64, &text);
+        kp_buf_printf(out, "\"%s\"", kp_buf_cstr(&text));
+        break;
+    case KP_TYPE_NULL:
+        kp_buf_text(out, "null");
+        break;
+    case KP_TYPE_F64:
+        if (!isfinite(value->f64)) {
+            kp_buf_text(out, "null"); /* JSON has no such numbers */
+            break;
+        }
+        kpi_value_text(value, out);
+        break;
+    default:
+        kpi_value_text(value, out);
+        break;
+    }
+    kp_buf_deinit(&text);
 }
 
 /* --- functions --- */

@@ -223,6 +223,51 @@ static struct kp_str trim(struct kp_str text)
     return text;
 }
 
+/* A string of a dynamic literal, quotes included, as JSON; what was read. */
+static uint32_t json_string(struct kp_str text, char *to, uint32_t *used)
+{
+    char quote = text.ptr[0];
+    uint32_t at = 1;
+    to[(*used)++] = '"';
+    for (; at < text.len && text.ptr[at] != quote; at++) {
+        if (text.ptr[at] == '"')
+            to[(*used)++] = '\\';
+        if (text.ptr[at] == '\\' && at + 1 < text.len && text.ptr[at + 1] == '\'')
+            at++;
+        else if (text.ptr[at] == '\\' && at + 1 < text.len)
+            to[(*used)++] = text.ptr[at++];
+        to[(*used)++] = text.ptr[at];
+    }
+    to[(*used)++] = '"';
+    return KP_MIN(at + 1, text.len);
+}
+
+/* JSON as KQL writes it (single quotes, blanks) to plain JSON; needs twice the room and two. */
+static uint32_t compact_json(struct kp_str text, char *to)
+{
+    static const char blanks[] = " \t\r\n";
+    uint32_t used = 0, at = 0;
+    while (at < text.len) {
+        struct kp_str rest = {text.ptr + at, text.len - at};
+        uint32_t run = 0;
+        while (run < rest.len && memchr(blanks, rest.ptr[run], 4) != NULL)
+            run++;
+        if (run > 0) {
+            bool opened = used > 0 && memchr("[{,:", to[used - 1], 4) != NULL;
+            bool closes = run == rest.len || memchr("]},:", rest.ptr[run], 4) != NULL;
+            if (!opened && !closes)
+                to[used++] = ' ';
+            at += run;
+        } else if (rest.ptr[0] == '"' || rest.ptr[0] == '\'') {
+            at += json_string(rest, to, &used);
+        } else {
+            to[used++] = rest.ptr[0];
+            at++;
+        }
+    }
+    return used;
+}
+
 bool kpi_literal_dynamic(struct kpi_ctx *ctx, struct kp_str text, struct kpi_value *out)
 {
     struct kp_str body = trim(text);
@@ -232,11 +277,10 @@ bool kpi_literal_dynamic(struct kpi_ctx *ctx, struct kp_str text, struct kpi_val
         *out = (struct kpi_value){.type = KP_TYPE_DYN, .str = {"", 0}};
         return true;
     }
-    char *copy = kpi_new(ctx, body.len + 1, 1);
+    char *copy = kpi_new(ctx, (size_t)body.len * 2 + 3, 1);
     if (copy == NULL)
         return false;
-    memcpy(copy, body.ptr, body.len);
-    *out = (struct kpi_value){.type = KP_TYPE_DYN, .str = {copy, body.len}};
+    *out = (struct kpi_value){.type = KP_TYPE_DYN, .str = {copy, compact_json(body, copy)}};
     return true;
 }
 

@@ -71,6 +71,9 @@ bool kpi_outputs_add(struct kpi_bind *bind, struct kpi_outputs *outputs, struct 
 struct kp_str kpi_auto_name(struct kpi_bind *bind, const struct kpi_node *node, const char *prefix,
                             uint32_t number);
 
+/* The type of a name as written in datatable, typeof() and parse; false with the error set. */
+bool kpi_type_named(struct kpi_bind *bind, struct kp_str name, struct kpi_place place,
+                    enum kp_type *out);
 /* The operator a source stands for. */
 struct kpi_op *kpi_source_open(struct kpi_bind *bind, const struct kpi_source *source);
 /* Names and one-line docs of all tables, for show tables and completion; NULL past the last. */

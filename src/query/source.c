@@ -169,6 +169,17 @@ static bool add_cells(struct kpi_bind *bind, struct kpi_op *op, const struct kpi
     return true;
 }
 
+bool kpi_type_named(struct kpi_bind *bind, struct kp_str name, struct kpi_place place,
+                    enum kp_type *out)
+{
+    if (type_of_name(name, out))
+        return true;
+    kpi_fail(bind->ctx, KP_INVALID, place, "unknown type '%.*s'", (int)KP_MIN(name.len, 60u),
+             name.ptr);
+    kpi_hint(bind->ctx, "types: bool long real string datetime timespan dynamic");
+    return false;
+}
+
 static struct kpi_op *open_datatable(struct kpi_bind *bind, const struct kpi_source *source)
 {
     struct kp_field *fields = kpi_new(bind->ctx, source->items.count, sizeof(*fields));
@@ -176,12 +187,8 @@ static struct kpi_op *open_datatable(struct kpi_bind *bind, const struct kpi_sou
     for (const struct kpi_item *item = source->items.first; fields != NULL && item != NULL;
          item = item->next) {
         fields[count] = (struct kp_field){.name = item->name};
-        if (!type_of_name(item->expr->name, &fields[count++].type)) {
-            kpi_fail(bind->ctx, KP_INVALID, item->expr->place, "unknown type '%.*s'",
-                     (int)KP_MIN(item->expr->name.len, 60u), item->expr->name.ptr);
-            kpi_hint(bind->ctx, "types: bool long real string datetime timespan dynamic");
+        if (!kpi_type_named(bind, item->expr->name, item->expr->place, &fields[count++].type))
             return NULL;
-        }
     }
     if (fields == NULL || !count_columns(bind, source))
         return NULL;
