@@ -9,8 +9,8 @@
  *   compare with like transactions, rank, name the root              (baseline.c, rank.c)
  *
  * Files in reading order: list.c table.c cursor.c world.c timeline.c work.c clock.c span.c txn.c
- * walk.c blame.c blame_wait.c cause.c baseline.c rank.c answer.c remark.c evidence.c state.c;
- * kind.def and rule.def list what the columns `kind` and `rule` can say.
+ * walk.c blame.c blame_wait.c cause.c baseline.c rank.c answer.c remark.c evidence.c state.c
+ * value.c; kind.def and rule.def list what the columns `kind` and `rule` can say.
  *
  * The rules, with their names as they appear in the `rule` column, are in docs/causality.md.
  * Reads through kp_scan only; has no storage of its own. Answers are result batches, so that the
@@ -70,6 +70,10 @@ const struct kp_schema *kp_evidence_schema(void);
 const struct kp_schema *kp_thread_state_schema(void);
 const struct kp_schema *kp_cpu_state_schema(void);
 const struct kp_schema *kp_txn_schema(void);
+
+/* The values a column of these tables can have, by index; empty past the last, and for a column
+ * that can have any. One that ends with "(" stands for all that begin so. */
+struct kp_str kp_rows_value(const struct kp_schema *schema, uint32_t column, uint32_t index);
 
 /* Next batch (<= KP_VECTOR_ROWS rows) or END; valid until the next call. Memory is the arena's. */
 kp_status kp_rows_next(struct kp_rows *rows, const struct kp_batch **out) KP_MUST;

@@ -4,6 +4,7 @@
  * casts wins; ties go to the earlier row, so the order of the tables is part of the language.
  */
 #include "query/func.h"
+#include "query/aggregate.h"
 
 static const struct kpi_func_table *const tables[] = {
     &kpi_funcs_arith, &kpi_funcs_compare, &kpi_funcs_flow,  &kpi_funcs_text, &kpi_funcs_convert,
@@ -186,6 +187,11 @@ static void fail_unknown(struct kpi_ctx *ctx, struct kp_str name, struct kpi_pla
     for (uint32_t i = 0; (func = kpi_func_at(i)) != NULL; i++)
         if (func->name[0] >= 'a' && func->name[0] <= 'z')
             kpi_nearest_offer(&nearest, kp_str_from(func->name));
+    const struct kpi_aggregate_func *aggregate;
+    for (uint32_t i = 0; (aggregate = kpi_aggregate_at(i)) != NULL; i++)
+        if (aggregate->name[0] != '(')
+            kpi_nearest_offer(&nearest, kp_str_from(aggregate->name));
+    kpi_nearest_offer(&nearest, KP_STR("percentiles"));
     kpi_fail(ctx, KP_INVALID, place, "unknown function '%.*s'", len, name.ptr);
     if (nearest.best.len != 0)
         kpi_hint(ctx, "did you mean '%s'?", nearest.best.ptr);

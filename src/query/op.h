@@ -50,6 +50,9 @@ struct kpi_source_class {
     /* Gives rows newest first from now on; false when it cannot. May be NULL. */
     bool (*descend)(struct kpi_op *op);
     struct kpi_bounds *(*bounds)(struct kpi_op *op);
+    /* The values that a column can have, by index; empty past the last, and for a column that can
+     * have any. One that ends with "(" stands for all that begin so. */
+    struct kp_str (*value)(const struct kpi_op *op, uint32_t column, uint32_t index);
 };
 
 struct kpi_op_class {

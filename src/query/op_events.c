@@ -362,7 +362,15 @@ static struct kpi_bounds *events_bounds(struct kpi_op *base)
     return &((struct events_op *)base)->bounds;
 }
 
-static const struct kpi_source_class events_source = {events_push, events_descend, events_bounds};
+static struct kp_str events_value(const struct kpi_op *base, uint32_t column, uint32_t index)
+{
+    const struct events_op *op = (const struct events_op *)base;
+    return column == EV_KIND && index < op->lanes_count ? kp_str_from(op->lanes[index].stream->name)
+                                                        : KP_STR("");
+}
+
+static const struct kpi_source_class events_source = {events_push, events_descend, events_bounds,
+                                                      events_value};
 static const struct kpi_op_class events_class = {
     "merge", events_open, events_next, events_close, NULL, events_describe, &events_source};
 

@@ -24,6 +24,22 @@ struct rows_op {
     struct kp_str **strs; /* per column: strings with nulls made empty */
 };
 
+static const struct kp_schema *schema_of(enum rows_kind kind)
+{
+    switch (kind) {
+    case ROWS_CAUSES:
+        return kp_causes_schema();
+    case ROWS_EVIDENCE:
+        return kp_evidence_schema();
+    case ROWS_THREAD_STATE:
+        return kp_thread_state_schema();
+    case ROWS_CPU_STATE:
+        return kp_cpu_state_schema();
+    default:
+        return kp_txn_schema();
+    }
+}
+
 static kp_status open_rows(struct rows_op *op)
 {
     struct kpi_run *run = op->base.run;
@@ -179,7 +195,12 @@ static struct kpi_bounds *rows_bounds(struct kpi_op *base)
     return op->kind == ROWS_CAUSES || op->kind == ROWS_EVIDENCE ? NULL : &op->bounds;
 }
 
-static const struct kpi_source_class rows_source = {rows_push, NULL, rows_bounds};
+static struct kp_str rows_value(const struct kpi_op *base, uint32_t column, uint32_t index)
+{
+    return kp_rows_value(schema_of(((const struct rows_op *)base)->kind), column, index);
+}
+
+static const struct kpi_source_class rows_source = {rows_push, NULL, rows_bounds, rows_value};
 static const struct kpi_op_class rows_classes[] = {
     {"CAUSES", rows_open, rows_next, NULL, NULL, rows_describe, &rows_source},
     {"EVIDENCE", rows_open, rows_next, NULL, NULL, rows_describe, &rows_source},
@@ -187,22 +208,6 @@ static const struct kpi_op_class rows_classes[] = {
     {"cpu_state", rows_open, rows_next, NULL, NULL, rows_describe, &rows_source},
     {"txn", rows_open, rows_next, NULL, NULL, rows_describe, &rows_source},
 };
-
-static const struct kp_schema *schema_of(enum rows_kind kind)
-{
-    switch (kind) {
-    case ROWS_CAUSES:
-        return kp_causes_schema();
-    case ROWS_EVIDENCE:
-        return kp_evidence_schema();
-    case ROWS_THREAD_STATE:
-        return kp_thread_state_schema();
-    case ROWS_CPU_STATE:
-        return kp_cpu_state_schema();
-    default:
-        return kp_txn_schema();
-    }
-}
 
 static struct rows_op *rows_new(struct kpi_run *run, enum rows_kind kind)
 {

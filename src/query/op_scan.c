@@ -137,7 +137,18 @@ static struct kpi_bounds *scan_bounds(struct kpi_op *base)
     return &((struct scan_op *)base)->keys.bounds;
 }
 
-static const struct kpi_source_class scan_source = {scan_push, scan_descend, scan_bounds};
+static struct kp_str scan_value(const struct kpi_op *base, uint32_t column, uint32_t index)
+{
+    const struct kp_stream *stream = ((const struct scan_op *)base)->stream;
+    struct kp_colref ref = stream->columns[column].ref;
+    const struct kp_stored_column *stored = &stream->stored[ref.stored];
+    bool named = stored->type == KP_TYPE_ENUM && ref.attr == KP_ATTR_SELF;
+    return named && index < stored->names_count ? kp_str_from(stored->names[index].name)
+                                                : KP_STR("");
+}
+
+static const struct kpi_source_class scan_source = {scan_push, scan_descend, scan_bounds,
+                                                    scan_value};
 static const struct kpi_op_class scan_class = {"scan", scan_open,     scan_next,   scan_close,
                                                NULL,   scan_describe, &scan_source};
 

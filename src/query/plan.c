@@ -28,8 +28,7 @@ static const struct kpi_value *constants(struct kpi_run *run, struct kpi_expr *c
     return values;
 }
 
-/* The source when only filters and projections lie between, else NULL. */
-static struct kpi_op *source_below(struct kpi_op *op)
+struct kpi_op *kpi_plan_source(struct kpi_op *op)
 {
     while (op->input != NULL) {
         if (kpi_filter_of(op) == NULL && strcmp(op->class->name, "project") != 0)
@@ -39,8 +38,7 @@ static struct kpi_op *source_below(struct kpi_op *op)
     return op->class->source != NULL ? op : NULL;
 }
 
-/* Column of the source that column `column` of `above` passes on unchanged, or -1. */
-static int source_column(const struct kpi_op *above, uint32_t column)
+int kpi_plan_column(const struct kpi_op *above, uint32_t column)
 {
     for (; above->input != NULL; above = above->input) {
         const struct kpi_expr *expr = kpi_project_expr(above, column);
@@ -57,8 +55,8 @@ static int source_column(const struct kpi_op *above, uint32_t column)
 static bool push_values(struct kpi_op *above, uint32_t column, char op,
                         const struct kpi_value *values, uint32_t count)
 {
-    struct kpi_op *source = source_below(above);
-    int found = source_column(above, column);
+    struct kpi_op *source = kpi_plan_source(above);
+    int found = kpi_plan_column(above, column);
     struct kpi_push push = {(uint32_t)found, op, values, count};
     return found >= 0 && source->class->source->push(source, &push);
 }
@@ -157,7 +155,7 @@ static void push_filters(struct kpi_op *op)
         return;
     push_filters(op->input);
     struct kpi_filter_op *filter = kpi_filter_of(op);
-    if (filter != NULL && source_below(op->input) != NULL)
+    if (filter != NULL && kpi_plan_source(op->input) != NULL)
         filter->condition = push_condition(op->input, filter->condition);
 }
 
@@ -173,7 +171,7 @@ static bool order_is_given(const struct kpi_sort_op *sort)
         return false;
     if (sort->keys[0].ascending)
         return true;
-    struct kpi_op *source = source_below(input);
+    struct kpi_op *source = kpi_plan_source(input);
     return source != NULL && source->class->source->descend != NULL &&
            source->class->source->descend(source);
 }
@@ -260,6 +258,7 @@ struct kpi_op *kpi_plan(struct kpi_op *root)
     bool noted = false;
     root->run->from = KP_TIME_MAX;
     root->run->to = KP_TIME_MIN;
+    kpi_remark_values(root);
     push_filters(root);
     root = drop_sorts(root);
     if (root == NULL || root->run->ctx.status != KP_OK)
