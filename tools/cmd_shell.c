@@ -40,6 +40,15 @@ static void print_columns(const struct kp_stream *stream)
     }
 }
 
+/* What the language says of an unknown table, without the place in a text nobody typed. */
+static void fail_table(const char *word, const struct kp_error *why)
+{
+    struct kp_error err;
+    kp_error_set(&err, KP_NOT_FOUND, "there is no table '%s'", word);
+    kp_error_hint(&err, "%s", why->hint[0] != '\0' ? why->hint : "\\d lists them");
+    kpi_tool_fail(&err, (struct kp_str){NULL, 0});
+}
+
 static void command_describe(struct shell *shell, const char *word)
 {
     uint32_t count;
@@ -50,7 +59,7 @@ static void command_describe(struct shell *shell, const char *word)
         if (stream != NULL)
             print_columns(stream);
         else if (kpi_session_describe(shell->session, word, &err) != KP_OK)
-            fprintf(stderr, "kpq: there is no table '%s'; \\d lists them\n", word);
+            fail_table(word, &err);
         return;
     }
     for (uint32_t i = 0; i < count; i++)
@@ -61,13 +70,14 @@ static void command_describe(struct shell *shell, const char *word)
 
 static void command_format(struct shell *shell, const char *word)
 {
-    if (word[0] == '\0')
+    struct kp_error err;
+    if (word[0] == '\0') {
         printf("format is %s\n", kp_format_name(shell->session->format));
-    else if (!kp_format_parse(kp_str_from(word), &shell->session->format))
-        fprintf(stderr,
-                "kpq: unknown format '%s': table, vertical, json, ndjson, csv, line or "
-                "timeline\n",
-                word);
+    } else if (!kp_format_parse(kp_str_from(word), &shell->session->format)) {
+        kp_error_set(&err, KP_USAGE, "unknown format '%s'", word);
+        kp_format_hint(kp_str_from(word), &err);
+        kpi_tool_fail(&err, (struct kp_str){NULL, 0});
+    }
 }
 
 static void command_expand(struct shell *shell, const char *word)

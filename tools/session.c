@@ -67,7 +67,7 @@ static kp_status parse_format(const char *name, enum kp_format *out, struct kp_e
     if (kp_format_parse(kp_str_from(name), out))
         return KP_OK;
     kp_error_set(err, KP_USAGE, "unknown format '%s'", name);
-    kp_error_hint(err, "table, vertical, json, ndjson, csv, line or timeline");
+    kp_format_hint(kp_str_from(name), err);
     return KP_USAGE;
 }
 

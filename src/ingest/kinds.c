@@ -56,20 +56,34 @@ static bool word_kinds(struct kp_str word, uint64_t *out)
     return false;
 }
 
+struct nearest {
+    struct kp_str word;
+    const char *name; /* NULL = none is near */
+    uint32_t distance;
+};
+
+static void nearest_offer(struct nearest *nearest, const char *name)
+{
+    uint32_t distance = kp_str_distance(nearest->word, kp_str_from(name));
+    if (distance >= nearest->distance)
+        return;
+    nearest->distance = distance;
+    nearest->name = name;
+}
+
 static void hint_nearest(struct kp_str word, struct kp_error *err)
 {
-    uint32_t count, best = 3; /* further away is no typing mistake */
-    const char *nearest = NULL;
+    struct nearest nearest = {.word = word, .distance = 3}; /* further away is no mistyping */
+    uint32_t count;
     const struct kp_stream *streams = kp_streams(&count);
-    for (uint32_t i = 0; i < count; i++) {
-        uint32_t distance = kp_str_distance(word, kp_str_from(streams[i].name));
-        if (recordable(&streams[i]) && distance < best) {
-            best = distance;
-            nearest = streams[i].name;
-        }
-    }
-    if (nearest != NULL)
-        kp_error_hint(err, "did you mean %s?", nearest);
+    for (uint32_t i = 0; i < count; i++)
+        if (recordable(&streams[i]))
+            nearest_offer(&nearest, streams[i].name);
+    for (size_t i = 0; i < KP_ARRAY_LEN(groups); i++)
+        nearest_offer(&nearest, groups[i].name);
+    nearest_offer(&nearest, "default");
+    if (nearest.name != NULL)
+        kp_error_hint(err, "did you mean %s?", nearest.name);
     else
         kp_error_hint(err, "a kind is the name of a kernel stream, or one of sched, memory, net, "
                            "block, interrupts, all, default; -NAME takes it away");

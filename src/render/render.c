@@ -31,6 +31,23 @@ bool kp_format_parse(struct kp_str name, enum kp_format *out)
     return false;
 }
 
+void kp_format_hint(struct kp_str name, struct kp_error *err)
+{
+    const char *nearest = NULL;
+    uint32_t best = 3; /* further away is no mistyping */
+    for (int i = 0; i < KP_FORMAT_COUNT; i++) {
+        uint32_t distance = kp_str_distance(name, kp_str_from(formats[i]->name));
+        if (distance >= best)
+            continue;
+        best = distance;
+        nearest = formats[i]->name;
+    }
+    if (nearest != NULL)
+        kp_error_hint(err, "did you mean %s?", nearest);
+    else
+        kp_error_hint(err, "table, vertical, json, ndjson, csv, line or timeline");
+}
+
 const char *kp_format_name(enum kp_format format)
 {
     return formats[format]->name;

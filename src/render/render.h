@@ -56,6 +56,8 @@ void kp_render_close(struct kp_render *render);
 
 /* Format by name ("table", "json", ...); false when unknown. */
 bool kp_format_parse(struct kp_str name, enum kp_format *out);
+/* Hints at the format that a name which is none may mean, or lists them. */
+void kp_format_hint(struct kp_str name, struct kp_error *err);
 const char *kp_format_name(enum kp_format format);
 /* MIME type of a format; whether notes have a place in it. */
 const char *kp_format_mime(enum kp_format format);

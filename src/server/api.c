@@ -145,6 +145,13 @@ struct ask {
     kp_dur timeout;
 };
 
+static kp_status fail_format(struct kp_buf *word, struct kp_error *err)
+{
+    kp_error_set(err, KP_INVALID, "unknown format '%s'", kp_buf_cstr(word));
+    kp_format_hint((struct kp_str){word->data, (uint32_t)word->size}, err);
+    return KP_INVALID;
+}
+
 static kp_status read_ask(const struct kpi_request *request, struct ask *out, struct kp_error *err)
 {
     struct kp_buf word = {0};
@@ -155,7 +162,7 @@ static kp_status read_ask(const struct kpi_request *request, struct ask *out, st
         status = kp_error_set(err, KP_INVALID, "there is no query: parameter q is missing");
     if (status == KP_OK && param(request, "format", &word) &&
         !kp_format_parse((struct kp_str){word.data, (uint32_t)word.size}, &out->format))
-        status = kp_error_set(err, KP_INVALID, "unknown format '%s'", kp_buf_cstr(&word));
+        status = fail_format(&word, err);
     if (status == KP_OK && param(request, "timeout", &word) &&
         (!kp_dur_parse((struct kp_str){word.data, (uint32_t)word.size}, &out->timeout) ||
          out->timeout <= 0))

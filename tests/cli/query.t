@@ -137,6 +137,11 @@ EXIT 2
 EXPECT unknown format 'xml'
 EXPECT table, vertical, json
 
+NAME a mistyped format
+RUN kpq $DATA -c spans --format ndjosn
+EXIT 2
+EXPECT did you mean ndjson?
+
 NAME a wrong duration
 RUN kpq $DATA -c spans --timeout soon
 EXIT 2

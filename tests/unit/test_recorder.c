@@ -443,6 +443,8 @@ static void lists_of_kinds_are_read(void **state)
     assert_int_equal(kp_kinds_parse(KP_STR("sched,sycall"), &mask, &err), KP_USAGE);
     assert_non_null(strstr(err.text, "sycall"));
     assert_non_null(strstr(err.hint, "syscall"));
+    assert_int_equal(kp_kinds_parse(KP_STR("shed,-lock"), &mask, &err), KP_USAGE);
+    assert_string_equal(err.hint, "did you mean sched?");
 }
 
 int main(void)
