@@ -11,6 +11,10 @@ tmp=$(mktemp -d)
 export TMPDIR=$tmp/tmp
 mkdir "$TMPDIR"
 demo=
+if "$kpq" record --data "$tmp/probe" --for 1ms 2>&1 | grep 'built without capture'; then
+    rm -rf "$tmp"
+    exit 77
+fi
 finish() {
     [ -z "$demo" ] || kill -KILL "$demo" 2>/dev/null
     rm -rf "$tmp"
