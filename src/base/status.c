@@ -37,8 +37,8 @@ int kp_status_exit(kp_status code)
     return (unsigned)code < KP_STATUS_COUNT ? status_table[code].exit_code : 7;
 }
 
-static kp_status error_fill(struct kp_error *err, kp_status code, int os_errno, const char *fmt,
-                            va_list args)
+__attribute__((format(printf, 4, 0))) static kp_status
+error_fill(struct kp_error *err, kp_status code, int os_errno, const char *fmt, va_list args)
 {
     if (err == NULL)
         return code;

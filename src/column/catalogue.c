@@ -13,7 +13,9 @@
 #include "column/syscalls.h"
 
 #define N(value, text) {value, text},
-#define ENUM_TABLE(id) static const struct kp_name names_##id[] = {KP_NAMES_##id(N)}
+#define ENUM_TABLE(id)                                             \
+    static const struct kp_name names_##id[] = {KP_NAMES_##id(N)}; \
+    enum { NAMES_COUNT_##id = KP_ARRAY_LEN(names_##id) }
 ENUM_TABLE(TASK_STATE);
 ENUM_TABLE(CONTEXT);
 ENUM_TABLE(SOFTIRQ_VEC);
@@ -31,10 +33,7 @@ ENUM_TABLE(CAPTURE_OP);
 ENUM_TABLE(CAPTURE_STATE);
 #define names_NONE       ((const struct kp_name *)NULL)
 #define names_SYSCALL_NR ((const struct kp_name *)NULL) /* filled from syscalls.inc */
-
-/* Length of a names table: NONE and SYSCALL_NR are pointers, the rest arrays. */
-#define NAMES_LEN(id) \
-    (sizeof(names_##id) == sizeof(void *) ? 0 : sizeof(names_##id) / sizeof(struct kp_name))
+enum { NAMES_COUNT_NONE = 0, NAMES_COUNT_SYSCALL_NR = 0 };
 
 enum wire_size {
     SIZE_NOWIRE = 0,
@@ -86,7 +85,7 @@ enum wire_form {
      .unit = KP_UNIT_##col_unit,                                                         \
      .index = KP_INDEX_##col_index,                                                      \
      .names = names_##col_names,                                                         \
-     .names_count = NAMES_LEN(col_names),                                                \
+     .names_count = NAMES_COUNT_##col_names,                                             \
      .wire_size = SIZE_##wire,                                                           \
      .wire_signed = FORM_##wire == FORM_SIGNED,                                          \
      .wire_addr = FORM_##wire == FORM_ADDR,                                              \

@@ -182,7 +182,8 @@ static kp_status probe_all(struct kp_source *source, struct kp_error *err)
 /* The program libbpf complained about last: its messages are the only place where that stands. */
 static _Thread_local char refused_program[64];
 
-static int libbpf_message(enum libbpf_print_level level, const char *fmt, va_list args)
+__attribute__((format(printf, 2, 0))) static int libbpf_message(enum libbpf_print_level level,
+                                                                const char *fmt, va_list args)
 {
     char text[256];
 

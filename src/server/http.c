@@ -325,7 +325,7 @@ static void on_completed(void *ctx, struct MHD_Connection *connection, void **re
     *request_ctx = NULL;
 }
 
-static void on_log(void *ctx, const char *fmt, va_list args)
+__attribute__((format(printf, 2, 0))) static void on_log(void *ctx, const char *fmt, va_list args)
 {
     char line[256];
     (void)ctx;
