@@ -3,6 +3,10 @@
  * libedit in its own terms (el_*), not through the readline disguise: the disguise hides the
  * difference between Ctrl-C and the end of input. A statement of several lines is one history
  * entry; its lines are joined by spaces unless a comment makes the line ends matter.
+ *
+ * The history file belongs to every shell of the user at once: an entry is appended when it is
+ * made, under the file's lock, in the form libedit reads. Only a file that grew to twice the limit
+ * is written anew, by the next shell that opens it.
  */
 #include "lineedit.h"
 
@@ -15,13 +19,15 @@
 #include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/file.h>
 #include <sys/stat.h>
 #include <unistd.h>
 #include <wchar.h>
 
 #include "base/assert.h"
 
-#define HISTORY_MAX    2000
+#define HISTORY_MAX    2000 /* entries */
+#define HISTORY_HEAD   "_HiStOrY_V2_\n"
 #define CANDIDATES_MAX 256
 #define NAME_MAX_BYTES 64
 
@@ -180,6 +186,44 @@ static unsigned char on_tab(EditLine *el, int key)
 
 /* --- life --- */
 
+/* The history file, nobody else's while it is open; -1 = it cannot be had. */
+static int open_history(const char *path)
+{
+    int fd = open(path, O_RDWR | O_CREAT | O_APPEND | O_CLOEXEC, 0600);
+    if (fd >= 0)
+        flock(fd, LOCK_EX);
+    return fd;
+}
+
+/* An entry as libedit reads it: one line, what is not plain as \ooo. */
+static void write_entry(struct kp_buf *out, struct kp_str entry)
+{
+    for (uint32_t i = 0; i < entry.len; i++) {
+        unsigned char c = (unsigned char)entry.ptr[i];
+        if (c > ' ' && c < 0x7f && c != '\\')
+            kp_buf_char(out, (char)c);
+        else
+            kp_buf_printf(out, "\\%03o", c);
+    }
+    kp_buf_char(out, '\n');
+}
+
+static void append_history(const char *path, struct kp_str entry)
+{
+    struct kp_buf text = {0};
+    struct stat info;
+    int fd = open_history(path);
+    if (fd < 0)
+        return;
+    if (fstat(fd, &info) == 0 && info.st_size == 0)
+        kp_buf_text(&text, HISTORY_HEAD);
+    write_entry(&text, entry);
+    ssize_t put = text.failed ? -1 : write(fd, text.data, text.size);
+    (void)put; /* a full disk costs the entry, not the statement */
+    close(fd);
+    kp_buf_deinit(&text);
+}
+
 static void load_history(struct kpi_lineedit *edit, const char *path)
 {
     HistEvent event;
@@ -191,13 +235,14 @@ static void load_history(struct kpi_lineedit *edit, const char *path)
     el_set(edit->el, EL_HIST, history, edit->history);
     if (path == NULL)
         return;
-    int fd = open(path, O_WRONLY | O_CREAT | O_CLOEXEC, 0600);
+    int fd = open_history(path);
     if (fd < 0)
         return;
     fchmod(fd, 0600);
-    close(fd);
     edit->path = strdup(path);
-    history(edit->history, &event, H_LOAD, path);
+    if (history(edit->history, &event, H_LOAD, path) > 2 * HISTORY_MAX)
+        history(edit->history, &event, H_SAVE, path);
+    close(fd);
 }
 
 kp_status kpi_lineedit_open(const char *history_path, const _Atomic bool *interrupted,
@@ -276,10 +321,14 @@ void kpi_lineedit_remember(struct kpi_lineedit *edit, struct kp_str statement)
     for (size_t i = 0; i < entry.size && !comment; i++)
         if (entry.data[i] == '\n')
             entry.data[i] = ' ';
-    if (edit->history != NULL && !entry.failed && entry.size > 0) {
-        history(edit->history, &event, H_ENTER, kp_buf_cstr(&entry));
-        if (edit->path != NULL)
-            history(edit->history, &event, H_SAVE, edit->path);
+    const char *text = kp_buf_cstr(&entry);
+    if (edit->history == NULL || entry.failed || entry.size == 0) {
+        kp_buf_deinit(&entry);
+        return;
     }
+    bool again = history(edit->history, &event, H_FIRST) != -1 && strcmp(event.str, text) == 0;
+    history(edit->history, &event, H_ENTER, text);
+    if (edit->path != NULL && !again)
+        append_history(edit->path, (struct kp_str){text, (uint32_t)entry.size});
     kp_buf_deinit(&entry);
 }

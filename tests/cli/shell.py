@@ -52,7 +52,7 @@ class Shell:
 
     def expect_answer(self):
         """Waits for the timing line; returns what stood before it."""
-        return self.expect("(") + self.expect("s in ") + self.expect(")")
+        return self.expect("(") + self.expect(" in ") + self.expect(")")
 
     def type(self, text):
         os.write(self.fd, text.encode())
@@ -176,6 +176,33 @@ with tempfile.TemporaryDirectory() as state:
     again.type("\x03")
     again.expect("kpq> ")
     check(again.leave() == 0, "the history is there the next day")
+
+    one, two = Shell(state), Shell(state)
+    for shell, statement in ((one, "print 'one \\\\ \u00fc'"), (two, "print 'two'"), (one, "print 3")):
+        shell.expect("kpq> ")
+        shell.type(statement + "\n")
+        shell.expect_answer()
+    one.leave()
+    two.leave()
+    with open(path) as history:
+        kept = history.read()
+    check(kept.count("_HiStOrY_V2_") == 1 and kept.endswith("print\\0403\n") and
+          "print\\040'two'\n" in kept, "two shells at once lose nothing of the history")
+    third = Shell(state)
+    third.expect("kpq> ")
+    third.type("\x1b[A\x1b[A\x1b[A\n")
+    check("\u00fc" in third.expect_answer(), "what is not plain comes back as it was typed")
+    third.leave()
+
+    with open(path, "w") as history:
+        history.write("_HiStOrY_V2_\n" + "".join(f"print\\040{i}\n" for i in range(4100)))
+    fourth = Shell(state)
+    fourth.expect("kpq> ")
+    fourth.leave()
+    with open(path) as history:
+        kept = history.read().split("\n")
+    check(len(kept) == 2002 and kept[1] == "print\\0402100" and kept[2000] == "print\\0404099",
+          "a long history is cut at its old end")
 
     # A server that takes a query and never answers stands for a query that takes too long.
     with socket.create_server(("127.0.0.1", 0)) as silent:
