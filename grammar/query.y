@@ -12,7 +12,8 @@
 %stack_size 500
 
 %fallback IDENT BY ASC DESC NULLS FIRST LAST FROM TO STEP AND OR IN BETWEEN STROP MATCHES REGEX OF
-    WITHIN AT BASELINE MIN NONE ROW TXN TABLES COLUMNS NOTWORD ON.
+    WITHIN AT BASELINE MIN NONE ROW TXN TABLES COLUMNS NOTWORD ON
+    WITH WITH_ITEMINDEX BAGEXPANSION AS.
 
 %left OR.
 %left AND.
@@ -53,6 +54,13 @@
 %type verb {struct kpi_source *}
 %type stage {struct kpi_stage *}
 %type params {struct kpi_items}
+%type expand_params {struct kpi_items}
+%type expansions {struct kpi_items}
+%type expansion {struct kpi_item *}
+%type parts {struct kpi_items}
+%type part {struct kpi_item *}
+%type settings {struct kpi_items}
+%type hints {struct kpi_items}
 %type param {struct kpi_item *}
 %type word {struct kpi_node *}
 %type beside {struct kpi_pipe *}
@@ -220,12 +228,12 @@ stage(A) ::= AS(W) IDENT. { A = kpi_stage_new(parse->ctx, KPI_STAGE_AS, &W); }
 stage(A) ::= SERIALIZE(W). { A = kpi_stage_new(parse->ctx, KPI_STAGE_SERIALIZE, &W); }
 stage(A) ::= GETSCHEMA(W). { A = kpi_stage_new(parse->ctx, KPI_STAGE_GETSCHEMA, &W); }
 
-stage(A) ::= JOIN(W) params(P) beside(T) ON items(K). {
+stage(A) ::= JOIN(W) hints(P) beside(T) ON items(K). {
     A = kpi_stage_beside(parse->ctx, KPI_STAGE_JOIN, &W, T, K);
     if (A != NULL)
         A->params = P;
 }
-stage(A) ::= LOOKUP(W) params(P) beside(T) ON items(K). {
+stage(A) ::= LOOKUP(W) hints(P) beside(T) ON items(K). {
     A = kpi_stage_beside(parse->ctx, KPI_STAGE_LOOKUP, &W, T, K);
     if (A != NULL)
         A->params = P;
@@ -237,14 +245,74 @@ stage(A) ::= ASOF(W) JOIN beside(T) ON items(K). {
     A = kpi_stage_beside(parse->ctx, KPI_STAGE_ASOF_JOIN, &W, T, K);
 }
 
+stage(A) ::= MV_EXPAND(W) expand_params(P) expansions(I). {
+    A = kpi_stage_items(parse->ctx, KPI_STAGE_MV_EXPAND, &W, I);
+    if (A != NULL)
+        A->params = P;
+}
+stage(A) ::= PARSE(W) params(P) expr(E) WITH parts(I). {
+    A = kpi_stage_items(parse->ctx, KPI_STAGE_PARSE, &W, I);
+    if (A != NULL) {
+        A->params = P;
+        A->expr = E;
+    }
+}
+stage(A) ::= PARSE_WHERE(W) params(P) expr(E) WITH parts(I). {
+    A = kpi_stage_items(parse->ctx, KPI_STAGE_PARSE_WHERE, &W, I);
+    if (A != NULL) {
+        A->params = P;
+        A->expr = E;
+    }
+}
+stage(A) ::= PARSE_KV(W) expr(E) AS LPAREN columns(C) RPAREN. {
+    A = kpi_stage_items(parse->ctx, KPI_STAGE_PARSE_KV, &W, C);
+    if (A != NULL)
+        A->expr = E;
+}
+stage(A) ::= PARSE_KV(W) expr(E) AS LPAREN columns(C) RPAREN WITH LPAREN settings(S) RPAREN. {
+    A = kpi_stage_items(parse->ctx, KPI_STAGE_PARSE_KV, &W, C);
+    if (A != NULL) {
+        A->expr = E;
+        A->params = S;
+    }
+}
+
 /* --- parts of operators --- */
+expand_params(A) ::= . { A = (struct kpi_items){0}; }
+expand_params(A) ::= expand_params(L) WITH_ITEMINDEX|BAGEXPANSION(N) ASSIGN word(V). {
+    A = kpi_items_add(L, kpi_item_new(parse->ctx, &N, V));
+}
+expansions(A) ::= expansion(I). { A = kpi_items_add((struct kpi_items){0}, I); }
+expansions(A) ::= expansions(L) COMMA expansion(I). { A = kpi_items_add(L, I); }
+expansion(A) ::= item(I). { A = I; }
+expansion(A) ::= item(I) TO IDENT LPAREN IDENT(T) RPAREN. {
+    A = I;
+    if (A != NULL)
+        A->type = T.text;
+}
+parts(A) ::= part(I). { A = kpi_items_add((struct kpi_items){0}, I); }
+parts(A) ::= parts(L) part(I). { A = kpi_items_add(L, I); }
+part(A) ::= STAR(S). { A = kpi_item_new(parse->ctx, NULL, kpi_node_star(parse->ctx, &S)); }
+part(A) ::= STRING(S). { A = kpi_item_new(parse->ctx, NULL, kpi_node_value(parse->ctx, &S)); }
+part(A) ::= IDENT(N). { A = kpi_item_new(parse->ctx, &N, NULL); }
+part(A) ::= IDENT(N) COLON IDENT(T). {
+    A = kpi_item_new(parse->ctx, &N, NULL);
+    if (A != NULL)
+        A->type = T.text;
+}
+settings(A) ::= param(P). { A = kpi_items_add((struct kpi_items){0}, P); }
+settings(A) ::= settings(L) COMMA param(P). { A = kpi_items_add(L, P); }
+
 params(A) ::= . { A = (struct kpi_items){0}; }
 params(A) ::= params(L) param(P). { A = kpi_items_add(L, P); }
 param(A) ::= IDENT(N) ASSIGN word(V). { A = kpi_item_new(parse->ctx, &N, V); }
-param(A) ::= IDENT DOT IDENT(N) ASSIGN word(V). {
-    A = kpi_item_new(parse->ctx, &N, V);
-    if (A != NULL)
-        A->hint = true;
+hints(A) ::= . { A = (struct kpi_items){0}; }
+hints(A) ::= hints(L) param(P). { A = kpi_items_add(L, P); }
+hints(A) ::= hints(L) IDENT DOT IDENT(N) ASSIGN word(V). {
+    struct kpi_item *hint = kpi_item_new(parse->ctx, &N, V);
+    if (hint != NULL)
+        hint->hint = true;
+    A = kpi_items_add(L, hint);
 }
 word(A) ::= IDENT(N). { A = kpi_node_name(parse->ctx, &N); }
 word(A) ::= VALUE|STRING(T). { A = kpi_node_value(parse->ctx, &T); }

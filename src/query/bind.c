@@ -331,6 +331,12 @@ static struct kpi_expr *call_of(struct kpi_bind *bind, struct kp_str name, struc
     return expr;
 }
 
+struct kpi_expr *kpi_bind_named(struct kpi_bind *bind, const char *name, struct kpi_place place,
+                                struct kpi_expr **args, uint32_t count)
+{
+    return call_of(bind, kp_str_from(name), place, args, count);
+}
+
 /* Calls with more arguments than a kernel takes, in groups that another function joins. */
 static const struct grouping {
     const char *name, *join;

@@ -75,6 +75,23 @@ bool kpi_outputs_add(struct kpi_bind *bind, struct kpi_outputs *outputs, struct 
     return bind->ctx->status == KP_OK;
 }
 
+bool kpi_outputs_put(struct kpi_bind *bind, struct kpi_outputs *outputs, struct kp_str name,
+                     struct kpi_expr *expr)
+{
+    struct kp_schema so_far = {outputs->fields, outputs->count};
+    int at = kp_schema_find(&so_far, name);
+    if (at < 0)
+        return kpi_outputs_add(bind, outputs, name, expr);
+    if (expr != NULL && expr->type == KP_TYPE_NULL)
+        expr = kpi_bind_cast(bind, expr, KP_TYPE_STR);
+    if (expr == NULL)
+        return false;
+    outputs->exprs[at] = expr;
+    outputs->fields[at].type = expr->type;
+    outputs->fields[at].unit = expr->unit;
+    return true;
+}
+
 struct kp_str kpi_auto_name(struct kpi_bind *bind, const struct kpi_node *node, const char *prefix,
                             uint32_t number)
 {
@@ -141,22 +158,13 @@ static struct kpi_op *bind_extend(struct kpi_bind *bind, struct kpi_op *input,
             return NULL;
     for (const struct kpi_item *item = stage->items.first; item != NULL; item = item->next) {
         struct kpi_expr *expr = kpi_bind_expr(bind, item->expr);
-        if (expr == NULL)
-            return NULL;
-        if (expr->type == KP_TYPE_NULL)
-            expr = kpi_bind_cast(bind, expr, KP_TYPE_STR);
-        struct kp_schema so_far = {outputs.fields, outputs.count};
-        int at = item->name.ptr != NULL ? kp_schema_find(&so_far, item->name) : -1;
-        if (at >= 0 && expr != NULL) {
-            outputs.exprs[at] = expr;
-            outputs.fields[at].type = expr->type;
-            outputs.fields[at].unit = expr->unit;
-            continue;
-        }
-        struct kp_str name = item->name.ptr != NULL
-                                 ? item->name
-                                 : kpi_auto_name(bind, item->expr, "Column", number++);
-        if (!kpi_outputs_add(bind, &outputs, name, expr))
+        bool named = item->name.ptr != NULL;
+        bool good =
+            expr != NULL &&
+            (named ? kpi_outputs_put(bind, &outputs, item->name, expr)
+                   : kpi_outputs_add(bind, &outputs,
+                                     kpi_auto_name(bind, item->expr, "Column", number++), expr));
+        if (!good)
             return NULL;
     }
     return project(input, "extend", &outputs);
@@ -462,6 +470,11 @@ static struct kpi_op *bind_stage(struct kpi_bind *bind, struct kpi_op *input,
     case KPI_STAGE_LOOKUP:
     case KPI_STAGE_ASOF_JOIN:
         return kpi_bind_join(bind, input, stage);
+    case KPI_STAGE_MV_EXPAND:
+    case KPI_STAGE_PARSE:
+    case KPI_STAGE_PARSE_WHERE:
+    case KPI_STAGE_PARSE_KV:
+        return kpi_bind_shape(bind, input, stage);
     default:
         return input; /* as, serialize: nothing to do */
     }

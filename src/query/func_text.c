@@ -387,6 +387,58 @@ static void k_hash_i64(struct kpi_call *call)
         "!" word "_cs", "ss", 'b', 0, not_##kernel##_cs, "not: " doc ", exact case"         \
     }
 
+/* --- parse-kv --- */
+
+static bool at_text(struct kp_str text, uint32_t at, struct kp_str part)
+{
+    return part.len > 0 && match_at(text, at, part, false);
+}
+
+/* End of a run that ends at `stop` or the end of the text; quotes hide what they hold. */
+static uint32_t run_end(struct kp_str text, uint32_t at, struct kp_str stop, struct kp_str quote)
+{
+    bool hidden = false;
+    for (; at < text.len; at++) {
+        if (quote.len == 1 && text.ptr[at] == quote.ptr[0])
+            hidden = !hidden;
+        else if (!hidden && at_text(text, at, stop))
+            break;
+    }
+    return at;
+}
+
+/* The value of a key in `key<kv>value<pair>key<kv>value`; the first one counts. */
+static void kv_value(struct kpi_call *call, uint32_t row)
+{
+    struct kp_str text = kp_vec_str(call->args[0], row), key = kp_vec_str(call->args[1], row);
+    struct kp_str pair = kp_vec_str(call->args[2], row), kv = kp_vec_str(call->args[3], row);
+    struct kp_str quote = kp_vec_str(call->args[4], row), none = {NULL, 0};
+    kpi_set_str(call, row, "", 0);
+    for (uint32_t at = 0; at < text.len;) {
+        uint32_t end = run_end(text, at, pair, quote);
+        struct kp_str both = {text.ptr + at, end - at};
+        uint32_t split = run_end(both, 0, kv, none);
+        struct kp_str name = {both.ptr, split};
+        while (name.len > 0 && is_blank(name.ptr[0], none)) {
+            name.ptr++;
+            name.len--;
+        }
+        if (split < both.len && kp_str_equal(name, key)) {
+            struct kp_str value = {both.ptr + split + kv.len, both.len - split - kv.len};
+            bool quoted = quote.len == 1 && value.len >= 2 && value.ptr[0] == quote.ptr[0] &&
+                          value.ptr[value.len - 1] == quote.ptr[0];
+            kpi_set_str(call, row, value.ptr + quoted, value.len - 2 * quoted);
+            return;
+        }
+        at = end + KP_MAX(pair.len, 1u);
+    }
+}
+
+static void k_kv_value(struct kpi_call *call)
+{
+    KPI_EACH(call, row, kv_value(call, row));
+}
+
 static const struct kpi_func funcs[] = {
     FORMS("has", k_has, "holds the whole term"),
     FORMS("hasprefix", k_hasprefix, "holds a term beginning so"),
@@ -417,6 +469,7 @@ static const struct kpi_func funcs[] = {
     {"strrep", "sl", 's', 0, k_strrep, "repeated (at most 1 MiB)"},
     {"split", "ss", 'y', 0, k_split, "parts between separators; with a number, that part alone"},
     {"split", "ssl", 's', 0, k_split_part, NULL},
+    {"parse_kv_value", "sssss", 's', 0, k_kv_value, NULL}, /* of parse-kv */
     {"tohex", "l", 's', 0, k_tohex, "hexadecimal digits"},
     {"hash", "s", 'l', 0, k_hash, "64-bit hash (XXH3)"},
     {"hash", "l", 'l', 0, k_hash_i64, NULL},

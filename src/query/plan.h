@@ -31,6 +31,9 @@ bool kpi_bind_constant(struct kpi_bind *bind, const struct kpi_node *node, enum 
                        const char *what, struct kpi_value *out);
 /* Implicit cast; NULL with the error set. */
 struct kpi_expr *kpi_bind_cast(struct kpi_bind *bind, struct kpi_expr *expr, enum kp_type type);
+/* A call by name over bound arguments: casts and overloads as if it had been written. */
+struct kpi_expr *kpi_bind_named(struct kpi_bind *bind, const char *name, struct kpi_place place,
+                                struct kpi_expr **args, uint32_t count);
 /* An expression that reads column i. */
 struct kpi_expr *kpi_bind_column(struct kpi_bind *bind, uint32_t i, struct kpi_place place);
 struct kpi_expr *kpi_bind_value(struct kpi_bind *bind, struct kpi_value value,
@@ -66,6 +69,9 @@ struct kpi_outputs {
     uint32_t count, capacity;
 };
 bool kpi_outputs_add(struct kpi_bind *bind, struct kpi_outputs *outputs, struct kp_str name,
+                     struct kpi_expr *expr);
+/* The same, but a column of this name that is there is replaced where it stands. */
+bool kpi_outputs_put(struct kpi_bind *bind, struct kpi_outputs *outputs, struct kp_str name,
                      struct kpi_expr *expr);
 /* Name of an unnamed expression: its column, what bin() rounds, or `prefix` and a number. */
 struct kp_str kpi_auto_name(struct kpi_bind *bind, const struct kpi_node *node, const char *prefix,

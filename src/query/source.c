@@ -134,7 +134,8 @@ static bool type_of_name(struct kp_str name, enum kp_type *out)
         enum kp_type type;
     } types[] = {{"bool", KP_TYPE_BOOL},     {"long", KP_TYPE_I64},     {"int", KP_TYPE_I64},
                  {"real", KP_TYPE_F64},      {"double", KP_TYPE_F64},   {"string", KP_TYPE_STR},
-                 {"datetime", KP_TYPE_TIME}, {"timespan", KP_TYPE_DUR}, {"dynamic", KP_TYPE_DYN}};
+                 {"datetime", KP_TYPE_TIME}, {"timespan", KP_TYPE_DUR}, {"dynamic", KP_TYPE_DYN},
+                 {"date", KP_TYPE_TIME},     {"time", KP_TYPE_DUR},     {"boolean", KP_TYPE_BOOL}};
     for (size_t i = 0; i < KP_ARRAY_LEN(types); i++) {
         if (kp_str_equal(name, kp_str_from(types[i].name))) {
             *out = types[i].type;
