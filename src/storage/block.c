@@ -13,313 +13,154 @@
 #include <stdlib.h>
 
 #include "base/assert.h"
-
-/* ---------- the local actor table ---------- */
-
-/* Maps ids of the batch's registry to local numbers 1.. in order of first use. */
-struct actor_set {
-    kp_actor_id *ids;   /* of local number i + 1 */
-    kp_actor_id *slots; /* open addressing: id */
-    uint32_t *locals;   /* local number of a slot, 0 = free */
-    uint32_t count, mask;
-};
-
-static kp_status actor_set_init(struct actor_set *set, uint32_t entries_max)
-{
-    uint32_t capacity = 16;
-    while (capacity < entries_max * 2)
-        capacity *= 2;
-    *set = (struct actor_set){.mask = capacity - 1,
-                              .ids = malloc((size_t)entries_max * sizeof(*set->ids)),
-                              .slots = malloc((size_t)capacity * sizeof(*set->slots)),
-                              .locals = calloc(capacity, sizeof(*set->locals))};
-    return set->ids == NULL || set->slots == NULL || set->locals == NULL ? KP_NO_MEMORY : KP_OK;
-}
-
-static void actor_set_deinit(struct actor_set *set)
-{
-    free(set->ids);
-    free(set->slots);
-    free(set->locals);
-}
-
-static uint32_t actor_set_local(struct actor_set *set, kp_actor_id id)
-{
-    if (id == KP_ACTOR_UNKNOWN)
-        return 0;
-    uint32_t at = (uint32_t)kp_hash_mix(id) & set->mask;
-    while (set->locals[at] != 0 && set->slots[at] != id)
-        at = (at + 1) & set->mask;
-    if (set->locals[at] == 0) {
-        set->ids[set->count++] = id;
-        set->slots[at] = id;
-        set->locals[at] = set->count;
-    }
-    return set->locals[at];
-}
-
-/* Numbers of an actor, in the order they are stored. Strings are indexes into one list. */
-enum actor_field {
-    FIELD_TID,
-    FIELD_PID,
-    FIELD_START,
-    FIELD_KTHREAD,
-    FIELD_HOST,
-    FIELD_COMM,
-    FIELD_CGROUP,
-    FIELD_COUNT
-};
-
-static void actor_numbers(const struct kp_actor *actor, int64_t *column, uint32_t stride)
-{
-    column[FIELD_TID * stride] = actor->tid;
-    column[FIELD_PID * stride] = actor->pid;
-    column[FIELD_START * stride] = actor->start;
-    column[FIELD_KTHREAD * stride] = actor->kthread;
-}
-
-/* Body: for each of host, comm, cgroup a STR chunk; for each number a nested chunk. */
-static kp_status actor_strings_encode(const struct kp_actors *actors, const struct actor_set *set,
-                                      enum actor_field field, struct kp_buf *out)
-{
-    struct kp_str *strs = malloc((size_t)set->count * sizeof(*strs));
-    struct kp_buf chunk = {0};
-    if (strs == NULL)
-        return KP_NO_MEMORY;
-    for (uint32_t i = 0; i < set->count; i++) {
-        const struct kp_actor *actor = kp_actors_get(actors, set->ids[i]);
-        strs[i] = field == FIELD_HOST   ? actor->host
-                  : field == FIELD_COMM ? actor->comm
-                                        : actor->cgroup;
-    }
-    struct kp_vec vec = {.type = KP_TYPE_STR, .strs = strs};
-    kp_status status = kpi_strs_encode(&vec, set->count, KPI_LEVEL_HOT, &chunk);
-    if (status == KP_OK)
-        kpi_str_add(out, (struct kp_str){chunk.data, (uint32_t)chunk.size});
-    kp_buf_deinit(&chunk);
-    free(strs);
-    return status;
-}
-
-static kp_status actor_numbers_encode(const struct kp_actors *actors, const struct actor_set *set,
-                                      struct kp_buf *out)
-{
-    int64_t *numbers = malloc((size_t)set->count * FIELD_HOST * sizeof(*numbers));
-    if (numbers == NULL)
-        return KP_NO_MEMORY;
-    for (uint32_t i = 0; i < set->count; i++)
-        actor_numbers(kp_actors_get(actors, set->ids[i]), numbers + i, set->count);
-    kp_status status = KP_OK;
-    for (uint32_t field = 0; status == KP_OK && field < FIELD_HOST; field++)
-        status =
-            kpi_ints_nest(numbers + (size_t)field * set->count, set->count, KPI_LEVEL_HOT, out);
-    free(numbers);
-    return status;
-}
-
-static kp_status actors_encode(const struct kp_actors *actors, const struct actor_set *set,
-                               enum kpi_level level, struct kp_buf *out)
-{
-    if (set->count == 0)
-        return KP_OK;
-    if (set->count > KPI_BLOCK_ACTORS_MAX)
-        return KP_LIMIT;
-    size_t at = out->size;
-    kp_buf_char(out, KPI_CHUNK_ACTORS);
-    kp_status status = actor_numbers_encode(actors, set, out);
-    for (enum actor_field field = FIELD_HOST; status == KP_OK && field < FIELD_COUNT; field++)
-        status = actor_strings_encode(actors, set, field, out);
-    if (status == KP_OK && level == KPI_LEVEL_SEALED)
-        status = kpi_zstd_shrink(out, at);
-    return out->failed ? KP_NO_MEMORY : status;
-}
-
-static kp_status actor_strings_decode(struct kp_reader *in, uint32_t count, struct kp_arena *arena,
-                                      struct kp_vec *out)
-{
-    struct kp_str chunk = kpi_str_read(in);
-    if (in->bad)
-        return KP_CORRUPT;
-    return kpi_strs_decode(chunk.ptr, chunk.len, count, arena, out);
-}
-
-static kp_status actor_numbers_decode(struct kp_reader *in, uint32_t count, int64_t *numbers,
-                                      struct kp_actor *actors)
-{
-    for (uint32_t field = 0; field < FIELD_HOST; field++) {
-        kp_status status = kpi_ints_unnest(in, count, numbers);
-        if (status != KP_OK)
-            return status;
-        for (uint32_t i = 0; i < count; i++) {
-            if (field == FIELD_TID)
-                actors[i].tid = (uint32_t)numbers[i];
-            else if (field == FIELD_PID)
-                actors[i].pid = (uint32_t)numbers[i];
-            else if (field == FIELD_START)
-                actors[i].start = numbers[i];
-            else
-                actors[i].kthread = numbers[i] != 0;
-        }
-    }
-    return KP_OK;
-}
-
-static kp_status actors_decode(struct kp_reader *in, uint32_t count, struct kp_arena *arena,
-                               struct kp_actor *actors)
-{
-    int64_t *numbers = malloc((size_t)count * sizeof(*numbers));
-    if (numbers == NULL)
-        return KP_NO_MEMORY;
-    kp_status status = actor_numbers_decode(in, count, numbers, actors);
-    free(numbers);
-    struct kp_vec strings[FIELD_COUNT] = {0};
-    for (int field = FIELD_HOST; status == KP_OK && field < FIELD_COUNT; field++)
-        status = actor_strings_decode(in, count, arena, &strings[field]);
-    for (uint32_t i = 0; status == KP_OK && i < count; i++) {
-        actors[i].host = kp_vec_str(&strings[FIELD_HOST], i);
-        actors[i].comm = kp_vec_str(&strings[FIELD_COMM], i);
-        actors[i].cgroup = kp_vec_str(&strings[FIELD_CGROUP], i);
-    }
-    return status == KP_OK && kp_reader_left(in) != 0 ? KP_CORRUPT : status;
-}
-
-kp_status kpi_block_actors(const struct kpi_block *block, struct kp_arena *arena,
-                           struct kp_actor **out)
-{
-    struct kp_actor *actors = kp_arena_zalloc(arena, (size_t)block->actors + 1, sizeof(*actors));
-    if (actors == NULL)
-        return KP_NO_MEMORY;
-    if (block->actors > 0) {
-        uint8_t code;
-        struct kp_reader body;
-        void *owned;
-        kp_status status = kpi_chunk_body(block->actors_chunk.bytes, block->actors_chunk.size, NULL,
-                                          &code, &body, &owned);
-        if (status != KP_OK)
-            return status;
-        status = code != KPI_CHUNK_ACTORS ? KP_CORRUPT
-                                          : actors_decode(&body, block->actors, arena, actors + 1);
-        free(owned);
-        if (status != KP_OK)
-            return status;
-    }
-    *out = actors;
-    return KP_OK;
-}
+#include "storage/spine.h"
 
 /* ---------- encoding ---------- */
 
 struct encoder {
     const struct kp_batch *batch;
     enum kpi_level level;
-    struct actor_set actors;
+    bool paged; /* what the page's spine holds is left out, actors are the page's */
+    struct kpi_actor_set *actors;
     int64_t *locals; /* one ACTOR column as local numbers */
-    struct kp_buf directory, actors_chunk, columns;
+    struct kp_buf actors_chunk, columns;
+    struct kpi_block_parts parts;
 };
 
 static kp_status column_encode(struct encoder *encoder, uint32_t column)
 {
     const struct kp_vec *vec = &encoder->batch->cols[column];
     uint32_t rows = encoder->batch->rows;
+    if (encoder->paged && kpi_spine_has(encoder->batch->stream, column))
+        return KP_OK;
     if (kp_type_phys(vec->type) == KP_PHYS_STR)
         return kpi_strs_encode(vec, rows, encoder->level, &encoder->columns);
     if (vec->type != KP_TYPE_ACTOR)
         return kpi_ints_encode(vec->i64, rows, encoder->level, &encoder->columns);
     for (uint32_t i = 0; i < rows; i++)
-        encoder->locals[i] = actor_set_local(&encoder->actors, (kp_actor_id)vec->i64[i]);
+        encoder->locals[i] = kpi_actor_set_local(encoder->actors, (kp_actor_id)vec->i64[i]);
     return kpi_ints_encode(encoder->locals, rows, encoder->level, &encoder->columns);
 }
 
-/* All columns, then the actors they turned out to use; the directory tells the sizes of both. */
+/* All columns, then the actors they turned out to use. */
 static kp_status parts_encode(struct encoder *encoder)
 {
-    uint32_t sizes[KP_STORED_MAX];
-    uint8_t number[10];
     for (uint32_t c = 0; c < encoder->batch->cols_count; c++) {
         size_t before = encoder->columns.size;
         kp_status status = column_encode(encoder, c);
         if (status != KP_OK)
             return status;
-        sizes[c] = (uint32_t)(encoder->columns.size - before);
+        encoder->parts.sizes[c] = (uint32_t)(encoder->columns.size - before);
     }
-    kp_status status = actors_encode(encoder->batch->actors, &encoder->actors, encoder->level,
-                                     &encoder->actors_chunk);
-    if (status != KP_OK)
-        return status;
-    kp_buf_add(&encoder->directory, number, kp_store_varint(number, encoder->actors_chunk.size));
-    for (uint32_t c = 0; c < encoder->batch->cols_count; c++)
-        kp_buf_add(&encoder->directory, number, kp_store_varint(number, sizes[c]));
-    return encoder->directory.failed || encoder->columns.failed ? KP_NO_MEMORY : KP_OK;
+    if (encoder->paged)
+        return KP_OK;
+    return kpi_actor_set_encode(encoder->actors, encoder->batch->actors, encoder->level,
+                                &encoder->actors_chunk);
 }
 
-static void column_range(const int64_t *values, uint32_t rows, bool is_unsigned, uint8_t *out)
+void kpi_range_add(const int64_t *values, uint32_t rows, bool is_unsigned, uint64_t *min,
+                   uint64_t *max)
 {
     uint64_t flip = is_unsigned ? 0 : (uint64_t)1 << 63; /* orders int64 as uint64 */
-    uint64_t min = UINT64_MAX, max = 0;
+    uint64_t low = *min ^ flip, high = *max ^ flip;
     for (uint32_t i = 0; i < rows; i++) {
         uint64_t value = (uint64_t)values[i] ^ flip;
-        min = KP_MIN(min, value);
-        max = KP_MAX(max, value);
+        low = KP_MIN(low, value);
+        high = KP_MAX(high, value);
     }
-    kp_store_u64(out, min ^ flip);
-    kp_store_u64(out + 8, max ^ flip);
+    *min = low ^ flip;
+    *max = high ^ flip;
 }
 
-static kp_status block_assemble(const struct encoder *encoder, struct kp_buf *out)
+static void header_fill(const struct kpi_block_parts *parts, size_t size, size_t directory,
+                        uint8_t *header)
 {
-    const struct kp_batch *batch = encoder->batch;
-    size_t body = encoder->directory.size + encoder->actors_chunk.size + encoder->columns.size;
+    kp_store_u32(header + KPI_BLOCK_AT_MAGIC, KPI_BLOCK_MAGIC);
+    header[KPI_BLOCK_AT_VERSION] = parts->version;
+    header[KPI_BLOCK_AT_STREAM] = parts->stream;
+    header[KPI_BLOCK_AT_COLUMNS] = (uint8_t)parts->columns_count;
+    header[KPI_BLOCK_AT_LEVEL] = parts->level;
+    kp_store_u32(header + KPI_BLOCK_AT_SIZE, (uint32_t)size);
+    kp_store_u32(header + KPI_BLOCK_AT_ROWS, parts->rows);
+    kp_store_u64(header + KPI_BLOCK_AT_TS_MIN, parts->ts_min);
+    kp_store_u64(header + KPI_BLOCK_AT_TS_MAX, parts->ts_max);
+    kp_store_u64(header + KPI_BLOCK_AT_SEQ_MIN, parts->seq_min);
+    kp_store_u64(header + KPI_BLOCK_AT_SEQ_MAX, parts->seq_max);
+    kp_store_u32(header + KPI_BLOCK_AT_DIRECTORY, (uint32_t)directory);
+    kp_store_u32(header + KPI_BLOCK_AT_ACTORS, parts->actors);
+}
+
+kp_status kpi_block_assemble(const struct kpi_block_parts *parts, const struct kp_buf *actors_chunk,
+                             const struct kp_buf *columns, struct kp_buf *out)
+{
+    static const uint8_t zeros[KPI_BLOCK_ALIGN];
+    uint8_t header[KPI_BLOCK_HEADER] = {0}, directory[(KP_STORED_MAX + 1) * 10];
+    size_t dir = kp_store_varint(directory, actors_chunk->size);
+    for (uint32_t c = 0; c < parts->columns_count; c++)
+        dir += kp_store_varint(directory + dir, parts->sizes[c]);
+    size_t body = dir + actors_chunk->size + columns->size;
     size_t size = (KPI_BLOCK_HEADER + body + KPI_BLOCK_ALIGN - 1) & ~(size_t)(KPI_BLOCK_ALIGN - 1);
     if (size > UINT32_MAX)
         return KP_LIMIT;
-    uint8_t header[KPI_BLOCK_HEADER] = {0};
-    kp_store_u32(header + KPI_BLOCK_AT_MAGIC, KPI_BLOCK_MAGIC);
-    header[KPI_BLOCK_AT_VERSION] = KPI_BLOCK_VERSION;
-    header[KPI_BLOCK_AT_STREAM] = batch->stream->number;
-    header[KPI_BLOCK_AT_COLUMNS] = (uint8_t)batch->cols_count;
-    header[KPI_BLOCK_AT_LEVEL] = (uint8_t)encoder->level;
-    kp_store_u32(header + KPI_BLOCK_AT_SIZE, (uint32_t)size);
-    kp_store_u32(header + KPI_BLOCK_AT_ROWS, batch->rows);
-    column_range(batch->cols[KP_COL_TS].i64, batch->rows, false, header + KPI_BLOCK_AT_TS_MIN);
-    column_range(batch->cols[KP_COL_SEQ].i64, batch->rows, true, header + KPI_BLOCK_AT_SEQ_MIN);
-    kp_store_u32(header + KPI_BLOCK_AT_DIRECTORY, (uint32_t)encoder->directory.size);
-    kp_store_u32(header + KPI_BLOCK_AT_ACTORS, encoder->actors.count);
-    if (kp_buf_reserve(out, size) == NULL)
+    if (columns->failed || actors_chunk->failed || kp_buf_reserve(out, size) == NULL)
         return KP_NO_MEMORY;
+    header_fill(parts, size, dir, header);
     char *at = out->data + out->size;
-    static const uint8_t zeros[KPI_BLOCK_ALIGN];
     kp_buf_add(out, header, sizeof(header));
-    kp_buf_add(out, encoder->directory.data, encoder->directory.size);
-    kp_buf_add(out, encoder->actors_chunk.data, encoder->actors_chunk.size);
-    kp_buf_add(out, encoder->columns.data, encoder->columns.size);
+    kp_buf_add(out, directory, dir);
+    kp_buf_add(out, actors_chunk->data, actors_chunk->size);
+    kp_buf_add(out, columns->data, columns->size);
     kp_buf_add(out, zeros, size - KPI_BLOCK_HEADER - body);
     kp_store_u64(at + KPI_BLOCK_AT_SUM,
                  kp_hash64(at + KPI_BLOCK_AT_SIZE, size - KPI_BLOCK_AT_SIZE, kp_load_u64(at)));
     return KP_OK;
 }
 
-kp_status kpi_block_encode(const struct kp_batch *batch, enum kpi_level level, struct kp_buf *out)
+static kp_status batch_encode(struct encoder *encoder, struct kp_buf *out)
 {
+    const struct kp_batch *batch = encoder->batch;
+    struct kpi_block_parts *parts = &encoder->parts;
     kp_assert(batch->sel == NULL && batch->rows > 0 && batch->rows <= KPI_BLOCK_ROWS_MAX);
     kp_assert(batch->cols_count == batch->stream->stored_count);
-    struct encoder encoder = {.batch = batch, .level = level};
+    *parts = KPI_BLOCK_PARTS_EMPTY;
+    parts->version = encoder->level == KPI_LEVEL_HOT ? KPI_BLOCK_VERSION : KPI_BLOCK_VERSION_2;
+    parts->stream = batch->stream->number;
+    parts->level = encoder->paged ? KPI_BLOCK_LEVEL_PAGED : (uint8_t)encoder->level;
+    parts->columns_count = batch->cols_count;
+    parts->rows = batch->rows;
+    kpi_range_add(batch->cols[KP_COL_TS].i64, batch->rows, false, &parts->ts_min, &parts->ts_max);
+    kpi_range_add(batch->cols[KP_COL_SEQ].i64, batch->rows, true, &parts->seq_min, &parts->seq_max);
+    encoder->locals = malloc((size_t)batch->rows * sizeof(*encoder->locals));
+    kp_status status = encoder->locals == NULL ? KP_NO_MEMORY : parts_encode(encoder);
+    parts->actors = encoder->actors->count;
+    if (status == KP_OK)
+        status = kpi_block_assemble(parts, &encoder->actors_chunk, &encoder->columns, out);
+    free(encoder->locals);
+    kp_buf_deinit(&encoder->actors_chunk);
+    kp_buf_deinit(&encoder->columns);
+    return status;
+}
+
+kp_status kpi_block_encode(const struct kp_batch *batch, enum kpi_level level, struct kp_buf *out)
+{
+    struct kpi_actor_set actors;
+    struct encoder encoder = {.batch = batch, .level = level, .actors = &actors};
     uint32_t actor_columns = 0;
     for (uint32_t c = 0; c < batch->cols_count; c++)
         actor_columns += batch->cols[c].type == KP_TYPE_ACTOR;
-    encoder.locals = malloc((size_t)batch->rows * sizeof(*encoder.locals));
-    kp_status status = actor_set_init(&encoder.actors, batch->rows * actor_columns);
-    if (encoder.locals == NULL)
-        status = KP_NO_MEMORY;
+    kp_status status = kpi_actor_set_init(&actors, batch->rows * actor_columns);
     if (status == KP_OK)
-        status = parts_encode(&encoder);
-    if (status == KP_OK)
-        status = block_assemble(&encoder, out);
-    actor_set_deinit(&encoder.actors);
-    free(encoder.locals);
-    kp_buf_deinit(&encoder.directory);
-    kp_buf_deinit(&encoder.actors_chunk);
-    kp_buf_deinit(&encoder.columns);
+        status = batch_encode(&encoder, out);
+    kpi_actor_set_deinit(&actors);
     return status;
+}
+
+kp_status kpi_block_encode_paged(const struct kp_batch *batch, struct kpi_actor_set *actors,
+                                 struct kp_buf *out)
+{
+    struct encoder encoder = {
+        .batch = batch, .level = KPI_LEVEL_SEALED, .paged = true, .actors = actors};
+    return batch_encode(&encoder, out);
 }
 
 /* ---------- decoding ---------- */
@@ -336,7 +177,7 @@ static kp_status header_read(const uint8_t *at, size_t size, struct kpi_block *o
         out->sum)
         return KP_CORRUPT;
     out->info = (struct kpi_block_info){
-        .stream = kp_stream_by_number(at[KPI_BLOCK_AT_STREAM]),
+        .stream = kpi_stream_by_number(at[KPI_BLOCK_AT_STREAM]),
         .rows = kp_load_u32(at + KPI_BLOCK_AT_ROWS),
         .size = own_size,
         .ts_min = (kp_time)kp_load_u64(at + KPI_BLOCK_AT_TS_MIN),
@@ -345,9 +186,11 @@ static kp_status header_read(const uint8_t *at, size_t size, struct kpi_block *o
         .seq_max = kp_load_u64(at + KPI_BLOCK_AT_SEQ_MAX),
     };
     out->level = at[KPI_BLOCK_AT_LEVEL] == 0 ? KPI_LEVEL_HOT : KPI_LEVEL_SEALED;
+    out->paged = at[KPI_BLOCK_AT_LEVEL] == KPI_BLOCK_LEVEL_PAGED;
     out->actors = kp_load_u32(at + KPI_BLOCK_AT_ACTORS);
     /* the sum holds: what is strange now was written by a newer program */
-    if (at[KPI_BLOCK_AT_VERSION] != KPI_BLOCK_VERSION || out->info.stream == NULL)
+    if (at[KPI_BLOCK_AT_VERSION] < KPI_BLOCK_VERSION ||
+        at[KPI_BLOCK_AT_VERSION] > KPI_BLOCK_VERSION_2 || out->info.stream == NULL)
         return KP_VERSION;
     if (out->info.rows == 0 || out->info.rows > KPI_BLOCK_ROWS_MAX ||
         out->info.ts_min > out->info.ts_max || out->info.seq_min > out->info.seq_max ||
@@ -369,7 +212,7 @@ static kp_status directory_read(const uint8_t *at, struct kpi_block *out)
     for (uint32_t i = 0; i <= columns; i++) {
         uint64_t size = kp_read_varint(&sizes);
         const uint8_t *bytes = size > kp_reader_left(&body) ? NULL : kp_read_bytes(&body, size);
-        if (bytes == NULL || (size == 0 && (i > 0 || out->actors > 0)))
+        if (bytes == NULL || (size == 0 && !out->paged && (i > 0 || out->actors > 0)))
             return KP_CORRUPT;
         struct kpi_chunk_span span = {bytes, (uint32_t)size};
         if (i == 0)
@@ -398,6 +241,22 @@ kp_status kpi_block_peek(const void *bytes, size_t size, struct kpi_block_info *
     if (status == KP_OK)
         *out = block.info;
     return status;
+}
+
+kp_status kpi_block_actors(const struct kpi_block *block, struct kp_arena *arena,
+                           struct kp_actor **out)
+{
+    struct kp_actor *actors = kp_arena_zalloc(arena, (size_t)block->actors + 1, sizeof(*actors));
+    if (actors == NULL)
+        return KP_NO_MEMORY;
+    if (block->actors > 0) {
+        kp_status status = kpi_actors_decode(block->actors_chunk.bytes, block->actors_chunk.size,
+                                             block->actors, arena, actors + 1);
+        if (status != KP_OK)
+            return status;
+    }
+    *out = actors;
+    return KP_OK;
 }
 
 /* A column the block's writer did not know: zeros or empty strings. */
@@ -437,6 +296,8 @@ kp_status kpi_block_column(const struct kpi_block *block, uint32_t column, struc
     struct kp_vec vec = {.type = block->info.stream->stored[column].type};
     enum kp_phys phys = kp_type_phys(vec.type);
     kp_status status;
+    if (column < block->columns && block->chunks[column].size == 0)
+        return kpi_spine_column(block, column, out);
     if (column >= block->columns) {
         status = absent_column(block->info.rows, phys, arena, &vec);
     } else if (phys == KP_PHYS_STR) {
@@ -471,35 +332,41 @@ static kp_status actors_intern(const struct kpi_block *block, struct kp_actors *
     return KP_OK;
 }
 
-kp_status kpi_block_decode(const void *bytes, size_t size, uint64_t wanted,
-                           struct kp_actors *actors, struct kp_arena *arena, struct kp_batch *out)
+kp_status kpi_block_batch(const struct kpi_block *block, uint64_t wanted, struct kp_actors *actors,
+                          struct kp_arena *arena, struct kp_batch *out)
 {
-    struct kpi_block block;
-    kp_status status = kpi_block_open(bytes, size, &block);
-    if (status != KP_OK)
-        return status;
-    uint32_t columns = block.info.stream->stored_count;
+    uint32_t columns = block->info.stream->stored_count;
     struct kp_vec *cols = kp_arena_zalloc(arena, columns, sizeof(*cols));
     kp_actor_id *ids = NULL;
     if (cols == NULL)
         return KP_NO_MEMORY;
     for (uint32_t c = 0; c < columns; c++) {
-        cols[c].type = block.info.stream->stored[c].type;
+        cols[c].type = block->info.stream->stored[c].type;
         if ((wanted >> c & 1) == 0)
             continue;
-        status = kpi_block_column(&block, c, arena, &cols[c]);
+        kp_status status = kpi_block_column(block, c, arena, &cols[c]);
         bool is_actor = cols[c].type == KP_TYPE_ACTOR;
         if (status == KP_OK && is_actor && ids == NULL)
-            status = actors_intern(&block, actors, arena, &ids);
+            status = actors_intern(block, actors, arena, &ids);
         if (status != KP_OK)
             return status;
-        for (uint32_t i = 0; is_actor && i < block.info.rows; i++)
+        for (uint32_t i = 0; is_actor && i < block->info.rows; i++)
             cols[c].i64[i] = ids[cols[c].i64[i]];
     }
-    *out = (struct kp_batch){.stream = block.info.stream,
+    *out = (struct kp_batch){.stream = block->info.stream,
                              .actors = actors,
                              .cols = cols,
                              .cols_count = columns,
-                             .rows = block.info.rows};
+                             .rows = block->info.rows};
     return KP_OK;
+}
+
+kp_status kpi_block_decode(const void *bytes, size_t size, uint64_t wanted,
+                           struct kp_actors *actors, struct kp_arena *arena, struct kp_batch *out)
+{
+    struct kpi_block block;
+    kp_status status = kpi_block_open(bytes, size, &block);
+    if (status == KP_OK && block.info.stream == &kpi_spine_stream)
+        status = KP_CORRUPT; /* no rows of its own */
+    return status == KP_OK ? kpi_block_batch(&block, wanted, actors, arena, out) : status;
 }

@@ -6,7 +6,9 @@
 #ifndef KP_STORAGE_BLOCK_H
 #define KP_STORAGE_BLOCK_H
 
-#include "storage/codec.h"
+#include "storage/actors.h"
+
+struct kpi_spine_rows; /* spine.h */
 
 struct kpi_chunk_span {
     const uint8_t *bytes;
@@ -17,7 +19,9 @@ struct kpi_chunk_span {
 struct kpi_block {
     struct kpi_block_info info;
     enum kpi_level level;
-    uint64_t sum;     /* of the content, not of the place */
+    bool paged;                         /* columns without a chunk lie in the spine of the page */
+    const struct kpi_spine_rows *spine; /* paged: set by kpi_spine_bind */
+    uint64_t sum;                       /* of the content, not of the place */
     uint32_t actors;  /* entries of the local table; local number 0 = unknown is not stored */
     uint32_t columns; /* chunks present; columns of the stream beyond them are 0 or empty */
     struct kpi_chunk_span actors_chunk;
@@ -34,5 +38,33 @@ kp_status kpi_block_actors(const struct kpi_block *block, struct kp_arena *arena
  */
 kp_status kpi_block_column(const struct kpi_block *block, uint32_t column, struct kp_arena *arena,
                            struct kp_vec *out) KP_MUST;
+
+/* The columns of an open block as a batch, like kpi_block_decode. A paged block is bound before;
+ * its batch takes over what the spine gave. */
+kp_status kpi_block_batch(const struct kpi_block *block, uint64_t wanted, struct kp_actors *actors,
+                          struct kp_arena *arena, struct kp_batch *out) KP_MUST;
+
+/* ---------- writing pages ---------- */
+
+/* A sealed block without the columns that the page's spine holds; actors of the page. */
+kp_status kpi_block_encode_paged(const struct kp_batch *batch, struct kpi_actor_set *actors,
+                                 struct kp_buf *out) KP_MUST;
+
+/* What a block's header and directory say. Ranges as stored; empty: least above greatest. */
+struct kpi_block_parts {
+    uint8_t version, stream, level;
+    uint32_t columns_count, rows, actors;
+    uint64_t ts_min, ts_max, seq_min, seq_max;
+    uint32_t sizes[KP_STORED_MAX]; /* of the column chunks */
+};
+#define KPI_BLOCK_PARTS_EMPTY  \
+    ((struct kpi_block_parts){ \
+        .ts_min = (uint64_t)INT64_MAX, .ts_max = (uint64_t)INT64_MIN, .seq_min = UINT64_MAX})
+/* Widens a range by values, taken as signed or unsigned. */
+void kpi_range_add(const int64_t *values, uint32_t rows, bool is_unsigned, uint64_t *min,
+                   uint64_t *max);
+/* Appends the finished block. */
+kp_status kpi_block_assemble(const struct kpi_block_parts *parts, const struct kp_buf *actors_chunk,
+                             const struct kp_buf *columns, struct kp_buf *out) KP_MUST;
 
 #endif

@@ -140,7 +140,7 @@ static void cache_add(struct kp_snapshot *snapshot, struct kpi_page *page)
     *slot = page;
     page->refs = 1;
     list_add(snapshot, page);
-    page->cost = sizeof(*page) + page->size;
+    page->cost = sizeof(*page) + page->size + page->arena.used_bytes;
     snapshot->cache_bytes += page->cost;
     cache_trim(snapshot);
 }
@@ -201,6 +201,8 @@ static kp_status page_load(const struct kpi_snapshot_segment *from, struct kp_io
     page->offset = ref->offset;
     page->number = number;
     kp_status status = kpi_segment_read(&from->segment, queue, ref, page->bytes, &block);
+    if (status == KP_OK)
+        status = kpi_segment_bind(&from->segment, queue, ref, &page->arena, &block);
     return status == KP_OK ? kpi_page_add(page, &block) : status;
 }
 

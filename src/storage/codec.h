@@ -59,6 +59,11 @@ void kpi_bits_unpack(const uint8_t *in, unsigned width, uint64_t *out);
 /* Short vectors: one plain stream of bits, lowest first; (count * width + 7) / 8 bytes. */
 void kpi_bits_pack_tail(const uint64_t *values, uint32_t count, unsigned width, uint8_t *out);
 void kpi_bits_unpack_tail(const uint8_t *in, uint32_t count, unsigned width, uint64_t *out);
+/* CLASS (codec_class.c): a symbol for the size of each value, then the bits below it. */
+kp_status kpi_class_encode(const int64_t *values, uint32_t count, enum kpi_level level,
+                           struct kp_buf *out) KP_MUST;
+kp_status kpi_class_decode(struct kp_reader *in, uint32_t count, int64_t *out) KP_MUST;
+
 static inline unsigned kpi_bits_of(uint64_t value)
 {
     return value == 0 ? 0 : 64 - (unsigned)__builtin_clzll(value);

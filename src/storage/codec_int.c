@@ -12,6 +12,7 @@
  * chunks of run values and run lengths DICT          nested chunks of sorted distinct values and of
  * codes PLANES        values - base in whole bytes, all lowest bytes first: what zstd likes
  *   DELTA_PLANES  the same over differences
+ *   CLASS         codec_class.c
  *
  * Arithmetic is modulo 2^64, so the full range of int64 works everywhere.
  */
@@ -580,6 +581,7 @@ static const struct kpi_codec codecs[] = {
     {"dict", KPI_CHUNK_DICT, false, dict_encode, dict_decode},
     {"planes", KPI_CHUNK_PLANES, true, planes_encode, planes_decode},
     {"delta-planes", KPI_CHUNK_DELTA_PLANES, true, delta_planes_encode, delta_planes_decode},
+    {"class", KPI_CHUNK_CLASS, true, kpi_class_encode, kpi_class_decode},
     {"raw", KPI_CHUNK_RAW, false, raw_encode, raw_decode},
 };
 
@@ -602,6 +604,10 @@ const char *kpi_chunk_name(uint8_t code)
         return "raw";
     case KPI_CHUNK_ACTORS:
         return "actors";
+    case KPI_CHUNK_LANES:
+        return "lanes";
+    case KPI_CHUNK_GROUPS:
+        return "by-stream";
     default:
         break;
     }
@@ -635,7 +641,7 @@ static size_t codec_cost(const struct kpi_codec *codec, const int64_t *sample, u
     kp_buf_clear(scratch);
     if (codec->encode(sample, count, level, scratch) != KP_OK)
         return SIZE_MAX;
-    if (level == KPI_LEVEL_HOT)
+    if (level == KPI_LEVEL_HOT || codec->code == KPI_CHUNK_CLASS)
         return scratch->size;
     return kpi_zstd_size(scratch->data, scratch->size);
 }
@@ -666,8 +672,8 @@ static kp_status chunk_add(const struct kpi_codec *codec, const int64_t *values,
     size_t at = out->size;
     kp_buf_char(out, (char)codec->code);
     kp_status status = codec->encode(values, count, level, out);
-    if (status == KP_OK && level == KPI_LEVEL_SEALED)
-        status = kpi_zstd_shrink(out, at);
+    if (status == KP_OK && level == KPI_LEVEL_SEALED && codec->code != KPI_CHUNK_CLASS)
+        status = kpi_zstd_shrink(out, at); /* CLASS has done so where it pays */
     if (status != KP_OK && !out->failed)
         out->size = at;
     return status;

@@ -12,13 +12,17 @@
 
 /* --- block --- */
 
-#define KPI_BLOCK_MAGIC      0x4b42504bu /* "KPBK" */
-#define KPI_BLOCK_VERSION    1
-#define KPI_BLOCK_HEADER     64u
-#define KPI_BLOCK_ROWS_MAX   65536u
-#define KPI_BLOCK_ACTORS_MAX 65536u
-#define KPI_BLOCK_ALIGN      8u
-#define KPI_CHUNK_BYTES_MAX  (64u << 20) /* of one column before compression */
+#define KPI_BLOCK_MAGIC       0x4b42504bu /* "KPBK" */
+#define KPI_BLOCK_VERSION     1           /* what the log holds */
+#define KPI_BLOCK_VERSION_2   2           /* sealed blocks: CLASS chunks, columns kept in a spine */
+#define KPI_BLOCK_HEADER      64u
+#define KPI_BLOCK_LEVEL_PAGED 2 /* sealed; chunks without bytes lie in the spine of the page */
+#define KPI_SPINE_STREAM      0 /* stream number of a spine */
+#define KPI_SPINE_LANES_MAX   1024u
+#define KPI_BLOCK_ROWS_MAX    65536u
+#define KPI_BLOCK_ACTORS_MAX  65536u
+#define KPI_BLOCK_ALIGN       8u
+#define KPI_CHUNK_BYTES_MAX   (64u << 20) /* of one column before compression */
 
 enum kpi_block_at {
     KPI_BLOCK_AT_MAGIC = 0,
@@ -47,10 +51,13 @@ enum kpi_chunk {
     KPI_CHUNK_DICT = 5,
     KPI_CHUNK_PLANES = 6,
     KPI_CHUNK_DELTA_PLANES = 7,
+    KPI_CHUNK_CLASS = 8,
     KPI_CHUNK_STR_CONST = 16,
     KPI_CHUNK_STR_DICT = 17,
     KPI_CHUNK_STR_RAW = 18,
     KPI_CHUNK_ACTORS = 32,
+    KPI_CHUNK_LANES = 33,
+    KPI_CHUNK_GROUPS = 34,
     KPI_CHUNK_ZSTD = 128, /* flag: the rest is varint raw size and a zstd frame */
 };
 
@@ -58,7 +65,7 @@ enum kpi_chunk {
 
 #define KPI_SEGMENT_MAGIC      0x314745534b504b00ull /* "\0KPKSEG1" */
 #define KPI_SEGMENT_END_MAGIC  0x31444e454b504b00ull /* "\0KPKEND1" */
-#define KPI_SEGMENT_VERSION    1
+#define KPI_SEGMENT_VERSION    2                     /* 1: no spines; read as well */
 #define KPI_SEGMENT_HEADER     64u
 #define KPI_SEGMENT_TRAILER    64u
 #define KPI_SEGMENT_TAIL       65536u /* first read of an opener */

@@ -14,6 +14,7 @@
 
 #include "base/assert.h"
 #include "storage/segment.h"
+#include "storage/spine.h"
 
 #define FOOTER_HEAD 16u
 
@@ -159,12 +160,12 @@ static void ref_add(const struct kpi_block_ref *ref, uint32_t sets, struct kp_bu
 kp_status kpi_footer_add(struct kpi_footer_builder *builder, const struct kpi_block_ref *ref,
                          const struct kp_batch *batch)
 {
-    const struct kp_stream *stream = batch->stream;
-    uint32_t sets = 0;
-    for (uint32_t c = 0; c < stream->stored_count; c++)
+    const struct kp_stream *stream = ref->stream;
+    uint32_t sets = 0, columns = batch == NULL ? 0 : stream->stored_count;
+    for (uint32_t c = 0; c < columns; c++)
         sets += column_has_set(stream, c);
     ref_add(ref, sets, &builder->blocks);
-    for (uint32_t c = 0; c < stream->stored_count; c++) {
+    for (uint32_t c = 0; c < columns; c++) {
         kp_status status = KP_OK;
         if (column_has_set(stream, c))
             status = set_add(batch, c, &builder->blocks);
@@ -231,7 +232,7 @@ static kp_status ref_parse(struct kp_reader *in, uint64_t data_end, struct kpi_f
     if (at == NULL)
         return KP_CORRUPT;
     *out = (struct kpi_block_ref){
-        .stream = kp_stream_by_number(at[KPI_REF_AT_STREAM]),
+        .stream = kpi_stream_by_number(at[KPI_REF_AT_STREAM]),
         .offset = kp_load_u64(at + KPI_REF_AT_OFFSET),
         .sum = kp_load_u64(at + KPI_REF_AT_SUM),
         .ts_min = (kp_time)kp_load_u64(at + KPI_REF_AT_TS_MIN),

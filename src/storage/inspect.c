@@ -11,6 +11,7 @@
 
 #include "base/assert.h"
 #include "storage/format.h"
+#include "storage/spine.h"
 
 #define FILE_BYTES_MAX ((int64_t)1 << 30)
 
@@ -54,6 +55,8 @@ static void cost_add(struct stream_cost *cost, const struct kpi_block *block)
     cost->actors_bytes += block->actors_chunk.size;
     for (uint32_t c = 0; c < block->columns; c++) {
         struct column_cost *column = &cost->columns[c];
+        if (block->chunks[c].size == 0)
+            continue; /* in the spine */
         uint8_t code = block->chunks[c].bytes[0];
         column->mixed |= column->blocks > 0 && column->code != code;
         column->code = code;
@@ -73,7 +76,7 @@ static void cost_print(const struct stream_cost *costs, struct kp_buf *out)
 {
     for (uint32_t s = 0; s < KP_STREAM_MAX; s++) {
         const struct stream_cost *cost = &costs[s];
-        const struct kp_stream *stream = kp_stream_by_number(s);
+        const struct kp_stream *stream = kpi_stream_by_number(s);
         if (cost->rows == 0 || stream == NULL)
             continue;
         kp_buf_printf(out, "\n%s: %" PRIu64 " rows, %" PRIu64 " bytes, ", stream->name, cost->rows,
@@ -82,6 +85,8 @@ static void cost_print(const struct stream_cost *costs, struct kp_buf *out)
         kp_buf_printf(out, " bytes a row; actor tables %" PRIu64 " bytes\n", cost->actors_bytes);
         for (uint32_t c = 0; c < stream->stored_count; c++) {
             const struct column_cost *column = &cost->columns[c];
+            if (column->blocks == 0)
+                continue;
             kp_buf_printf(out, "  %-16s ", stream->stored[c].name);
             add_per_row(out, column->bytes, cost->rows);
             kp_buf_printf(out, "  %s%s%s\n", kpi_chunk_name(column->code),

@@ -180,24 +180,22 @@ static kp_status gather_column(const struct pager *pager, const struct row_ref *
     return KP_OK;
 }
 
-static kp_status rows_emit(struct pager *pager, const struct kp_stream *stream,
-                           const struct row_ref *refs, uint32_t count)
+/* The rows of one stream; memory from arena. */
+static kp_status batch_gather(const struct pager *pager, const struct kp_stream *stream,
+                              const struct row_ref *refs, uint32_t count, struct kp_arena *arena,
+                              struct kp_batch *out)
 {
-    struct kp_arena arena = {0};
-    struct kp_vec cols[KP_STORED_MAX] = {0};
-    kp_status status = KP_OK;
+    struct kp_vec *cols = kp_arena_zalloc(arena, stream->stored_count, sizeof(*cols));
+    kp_status status = cols == NULL ? KP_NO_MEMORY : KP_OK;
     for (uint32_t c = 0; status == KP_OK && c < stream->stored_count; c++) {
         cols[c].type = stream->stored[c].type;
-        status = gather_column(pager, refs, count, c, &arena, &cols[c]);
+        status = gather_column(pager, refs, count, c, arena, &cols[c]);
     }
-    struct kp_batch batch = {.stream = stream,
+    *out = (struct kp_batch){.stream = stream,
                              .actors = pager->actors,
                              .cols = cols,
                              .cols_count = stream->stored_count,
                              .rows = count};
-    if (status == KP_OK)
-        status = pager->each(pager->ctx, pager->page, &batch);
-    kp_arena_deinit(&arena);
     return status;
 }
 
@@ -210,24 +208,36 @@ static void rows_release(struct pager *pager, const struct row_ref *refs, uint32
     }
 }
 
-static kp_status page_emit(struct pager *pager, struct group *group)
+static void page_release(struct pager *pager, struct group *group)
 {
     for (uint32_t m = 0; m < group->members_count; m++) {
         struct pool *pool = &pager->pools[group->members[m]];
-        if (pool->taken == 0)
-            continue;
-        const struct row_ref *refs = pool->refs + pool->begin;
-        kp_status status =
-            rows_emit(pager, kp_stream_by_number(group->members[m]), refs, pool->taken);
-        if (status != KP_OK)
-            return status;
-        rows_release(pager, refs, pool->taken);
+        rows_release(pager, pool->refs + pool->begin, pool->taken);
         pool->begin += pool->taken;
         group->pooled -= pool->taken;
         pool->taken = 0;
     }
     pager->page++;
-    return KP_OK;
+}
+
+static kp_status page_emit(struct pager *pager, struct group *group)
+{
+    struct kp_arena arena = {0};
+    struct kp_batch batches[KP_STREAM_MAX];
+    uint32_t count = 0;
+    kp_status status = KP_OK;
+    for (uint32_t m = 0; m < group->members_count && status == KP_OK; m++) {
+        const struct pool *pool = &pager->pools[group->members[m]];
+        if (pool->taken > 0)
+            status = batch_gather(pager, kp_stream_by_number(group->members[m]),
+                                  pool->refs + pool->begin, pool->taken, &arena, &batches[count++]);
+    }
+    if (status == KP_OK)
+        status = pager->each(pager->ctx, pager->page, batches, count);
+    if (status == KP_OK)
+        page_release(pager, group);
+    kp_arena_deinit(&arena);
+    return status;
 }
 
 /* The member whose next row is oldest and final; NULL when there is none. */

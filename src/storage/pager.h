@@ -7,8 +7,9 @@
 
 #include "storage/storage_int.h"
 
-/* Takes the rows of one stream in one page; the batch is valid during the call. */
-typedef kp_status (*kpi_page_fn)(void *ctx, uint32_t page, const struct kp_batch *batch);
+/* Takes one page: a batch for each stream that occurs, by stream number; valid during the call. */
+typedef kp_status (*kpi_page_fn)(void *ctx, uint32_t page, const struct kp_batch *batches,
+                                 uint32_t count);
 
 /* Feeds every row of the runs to each, pages ascending and rows of a stream in the order of order.h
  * over all pages. Kernel streams share pages, every other stream has its own. Memory: about two

@@ -14,6 +14,7 @@
 
 #include "base/assert.h"
 #include "storage/pager.h"
+#include "storage/spine.h"
 
 #define WRITE_BYTES ((size_t)1 << 20)
 #define WRITE_DEPTH 4u
@@ -177,7 +178,36 @@ static void meta_add(struct kpi_segment_meta *meta, const struct kpi_block_info 
     meta->rows_by_stream[info->stream->number] += info->rows;
 }
 
-static kp_status page_add(void *ctx, uint32_t page, const struct kp_batch *batch);
+/* Writes the block at *at in writer->block and its entry; moves on. batch NULL: a spine. */
+static kp_status block_add(struct writer *writer, uint32_t page, const struct kp_batch *batch,
+                           size_t *at)
+{
+    struct kpi_block block;
+    const char *bytes = writer->block.data + *at;
+    kp_status status = kpi_block_open(bytes, writer->block.size - *at, &block);
+    if (status != KP_OK)
+        return status;
+    *at += block.info.size;
+    uint64_t offset = writer->output.offset;
+    struct kpi_block_ref ref = {.stream = block.info.stream,
+                                .offset = offset,
+                                .sum = kpi_place_sum(block.sum, writer->id, offset),
+                                .ts_min = block.info.ts_min,
+                                .ts_max = block.info.ts_max,
+                                .seq_min = block.info.seq_min,
+                                .seq_max = block.info.seq_max,
+                                .size = block.info.size,
+                                .rows = block.info.rows,
+                                .page = page};
+    if (batch != NULL)
+        meta_add(&writer->meta, &block.info);
+    status = kpi_footer_add(&writer->footer, &ref, batch);
+    if (status == KP_OK)
+        status = output_add(&writer->output, bytes, block.info.size);
+    return status;
+}
+
+static kp_status batch_add(struct writer *writer, uint32_t page, const struct kp_batch *batch);
 
 /* Half of a batch; used when a whole is too large for one block. */
 static kp_status half_add(struct writer *writer, uint32_t page, const struct kp_batch *batch,
@@ -194,39 +224,73 @@ static kp_status half_add(struct writer *writer, uint32_t page, const struct kp_
         else
             cols[c].i64 += from;
     }
-    return page_add(writer, page, &half);
+    return batch_add(writer, page, &half);
 }
 
-static kp_status page_add(void *ctx, uint32_t page, const struct kp_batch *batch)
+/* A block that needs no spine. */
+static kp_status batch_add(struct writer *writer, uint32_t page, const struct kp_batch *batch)
 {
-    struct writer *writer = ctx;
+    size_t at = 0;
     kp_buf_clear(&writer->block);
     kp_status status = kpi_block_encode(batch, KPI_LEVEL_SEALED, &writer->block);
-    if (status == KP_LIMIT && batch->rows > 1) {
-        uint32_t half = batch->rows / 2;
-        status = half_add(writer, page, batch, 0, half);
-        return status == KP_OK ? half_add(writer, page, batch, half, batch->rows - half) : status;
-    }
-    struct kpi_block block;
     if (status == KP_OK)
-        status = kpi_block_open(writer->block.data, writer->block.size, &block);
-    if (status != KP_OK)
+        return block_add(writer, page, batch, &at);
+    if (status != KP_LIMIT || batch->rows == 1)
         return status;
-    uint64_t offset = writer->output.offset;
-    struct kpi_block_ref ref = {.stream = batch->stream,
-                                .offset = offset,
-                                .sum = kpi_place_sum(block.sum, writer->id, offset),
-                                .ts_min = block.info.ts_min,
-                                .ts_max = block.info.ts_max,
-                                .seq_min = block.info.seq_min,
-                                .seq_max = block.info.seq_max,
-                                .size = block.info.size,
-                                .rows = block.info.rows,
-                                .page = page};
-    meta_add(&writer->meta, &block.info);
-    status = kpi_footer_add(&writer->footer, &ref, batch);
-    if (status == KP_OK)
-        status = output_add(&writer->output, writer->block.data, writer->block.size);
+    uint32_t half = batch->rows / 2;
+    status = half_add(writer, page, batch, 0, half);
+    return status == KP_OK ? half_add(writer, page, batch, half, batch->rows - half) : status;
+}
+
+/* The spine, then the streams of the page without what it holds. */
+static kp_status spined_encode(struct writer *writer, const struct kp_batch *batches,
+                               uint32_t count, struct kpi_actor_set *actors)
+{
+    kp_buf_clear(&writer->block);
+    kp_status status = kpi_spine_encode(batches, count, actors, &writer->block);
+    for (uint32_t b = 0; b < count && status == KP_OK; b++)
+        status = kpi_block_encode_paged(&batches[b], actors, &writer->block);
+    return status;
+}
+
+static kp_status spined_add(struct writer *writer, uint32_t page, const struct kp_batch *batches,
+                            uint32_t count)
+{
+    size_t at = 0;
+    kp_status status = block_add(writer, page, NULL, &at);
+    for (uint32_t b = 0; b < count && status == KP_OK; b++)
+        status = block_add(writer, page, &batches[b], &at);
+    return status;
+}
+
+static uint32_t actors_max(const struct kp_batch *batches, uint32_t count)
+{
+    uint32_t sum = 0;
+    for (uint32_t b = 0; b < count; b++)
+        for (uint32_t c = 0; c < batches[b].cols_count; c++)
+            sum += batches[b].cols[c].type == KP_TYPE_ACTOR ? batches[b].rows : 0;
+    return sum;
+}
+
+/* A spine pays for the kernel's streams, which share threads and times. LIMIT before anything is
+ * written means: these rows go into blocks of their own. */
+static kp_status page_add(void *ctx, uint32_t page, const struct kp_batch *batches, uint32_t count)
+{
+    struct writer *writer = ctx;
+    kp_status status = KP_LIMIT;
+    if (batches[0].stream->family == KP_FAMILY_KERNEL) {
+        struct kpi_actor_set actors;
+        status = kpi_actor_set_init(&actors, actors_max(batches, count));
+        if (status == KP_OK)
+            status = spined_encode(writer, batches, count, &actors);
+        kpi_actor_set_deinit(&actors);
+        if (status == KP_OK)
+            return spined_add(writer, page, batches, count);
+    }
+    if (status == KP_LIMIT)
+        status = KP_OK;
+    for (uint32_t b = 0; b < count && status == KP_OK; b++)
+        status = batch_add(writer, page, &batches[b]);
     return status;
 }
 
@@ -349,7 +413,7 @@ static kp_status trailer_parse(const uint8_t *at, uint64_t file_size, struct tra
     if (kp_load_u64(at + KPI_TRAILER_AT_MAGIC) != KPI_SEGMENT_END_MAGIC ||
         kp_load_u64(at + KPI_TRAILER_AT_SUM) != kp_hash64(at, KPI_TRAILER_AT_SUM, 0))
         return KP_CORRUPT;
-    if (kp_load_u32(at + KPI_TRAILER_AT_VERSION) != KPI_SEGMENT_VERSION ||
+    if (kp_load_u32(at + KPI_TRAILER_AT_VERSION) > KPI_SEGMENT_VERSION ||
         kp_load_u32(at + KPI_TRAILER_AT_FEATURES) != 0)
         return KP_VERSION;
     *out = (struct trailer){.id = kp_load_u64(at + KPI_TRAILER_AT_ID),
@@ -458,4 +522,33 @@ kp_status kpi_segment_read(const struct kpi_segment *segment, struct kp_io_queue
         return KP_CORRUPT;
     *out = block;
     return KP_OK;
+}
+
+/* The spine lies before the blocks of its page. */
+static const struct kpi_block_ref *spine_find(const struct kpi_segment *segment,
+                                              const struct kpi_block_ref *ref)
+{
+    for (const struct kpi_block_ref *at = ref; at-- > segment->footer.blocks;)
+        if (at->page != ref->page)
+            return NULL;
+        else if (at->stream == &kpi_spine_stream)
+            return at;
+    return NULL;
+}
+
+kp_status kpi_segment_bind(const struct kpi_segment *segment, struct kp_io_queue *queue,
+                           const struct kpi_block_ref *ref, struct kp_arena *arena,
+                           struct kpi_block *block)
+{
+    struct kpi_block spine;
+    if (!block->paged || block->info.stream == &kpi_spine_stream)
+        return KP_OK;
+    const struct kpi_block_ref *spine_ref = spine_find(segment, ref);
+    if (spine_ref == NULL)
+        return KP_CORRUPT;
+    void *bytes = kp_arena_alloc(arena, spine_ref->size);
+    if (bytes == NULL)
+        return KP_NO_MEMORY;
+    kp_status status = kpi_segment_read(segment, queue, spine_ref, bytes, &spine);
+    return status == KP_OK ? kpi_spine_bind(&spine, arena, block) : status;
 }

@@ -59,7 +59,8 @@ struct kpi_footer_builder {
 };
 
 void kpi_footer_builder_deinit(struct kpi_footer_builder *builder);
-/* Adds a block that lies as ref says (sets are computed here from the batch it was made of). */
+/* Adds a block that lies as ref says (sets are computed here from the batch it was made of; NULL:
+ * a spine, which has none). */
 kp_status kpi_footer_add(struct kpi_footer_builder *builder, const struct kpi_block_ref *ref,
                          const struct kp_batch *batch) KP_MUST;
 kp_status kpi_footer_encode(struct kpi_footer_builder *builder, struct kp_buf *out) KP_MUST;
@@ -101,5 +102,11 @@ void kpi_segment_close(struct kpi_segment *segment);
 kp_status kpi_segment_read(const struct kpi_segment *segment, struct kp_io_queue *queue,
                            const struct kpi_block_ref *ref, void *buf,
                            struct kpi_block *out) KP_MUST;
+
+/* A paged block gets what the spine of its page holds; nothing to do for others. Memory from arena.
+ */
+kp_status kpi_segment_bind(const struct kpi_segment *segment, struct kp_io_queue *queue,
+                           const struct kpi_block_ref *ref, struct kp_arena *arena,
+                           struct kpi_block *block) KP_MUST;
 
 #endif

@@ -10,6 +10,7 @@
 
 #include "base/assert.h"
 #include "storage/segment.h"
+#include "storage/spine.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
@@ -32,6 +33,21 @@ static void forge_sums(uint8_t *bytes, size_t size)
     kp_store_u64(trailer + KPI_TRAILER_AT_SUM, kp_hash64(trailer, KPI_TRAILER_AT_SUM, 0));
 }
 
+/* Every column, through the spine where the block is paged. */
+static void use_block(const struct kpi_segment *segment, struct kp_io_queue *queue,
+                      const struct kpi_block_ref *ref, struct kpi_block *block)
+{
+    struct kp_arena arena = {0};
+    struct kp_actors *actors;
+    struct kp_batch batch;
+    kp_assert(kp_actors_init(&actors) == KP_OK);
+    if (kpi_segment_bind(segment, queue, ref, &arena, block) == KP_OK &&
+        kpi_block_batch(block, UINT64_MAX, actors, &arena, &batch) == KP_OK)
+        kp_assert(batch.rows == block->info.rows);
+    kp_actors_deinit(actors);
+    kp_arena_deinit(&arena);
+}
+
 static void use_segment(struct kpi_segment *segment, struct kp_io_queue *queue)
 {
     const struct kpi_footer *footer = &segment->footer;
@@ -50,6 +66,8 @@ static void use_segment(struct kpi_segment *segment, struct kp_io_queue *queue)
         kpi_block_ref_has_tid(ref, KP_COL_ACTOR, &tid, 1);
         kp_status status = kpi_segment_read(segment, queue, ref, bytes, &block);
         kp_assert(status != KP_OK || block.info.rows == ref->rows);
+        if (status == KP_OK && block.info.stream != &kpi_spine_stream)
+            use_block(segment, queue, ref, &block);
         free(bytes);
     }
 }

@@ -5,6 +5,7 @@
 
 #include "base/assert.h"
 #include "storage/segment.h"
+#include "storage/spine.h"
 
 #define FEED_ROWS_MAX 1024u
 
@@ -86,6 +87,30 @@ static void damage_see(void *ctx, const struct kp_damage *damage)
     ((struct seen *)ctx)->damaged++;
 }
 
+/* A block of a segment with what the spine of its page holds. */
+static void segment_block_see(const struct kpi_segment *segment, struct kp_io_queue *queue,
+                              const struct kpi_block_ref *ref, struct seen *seen)
+{
+    struct kp_arena arena = {0};
+    struct kp_actors *actors;
+    struct kpi_block block;
+    struct kp_batch batch;
+    uint8_t *bytes = malloc(ref->size);
+    kp_assert(bytes != NULL && kp_actors_init(&actors) == KP_OK);
+    kp_status status = kpi_segment_read(segment, queue, ref, bytes, &block);
+    if (status == KP_OK && block.info.stream != &kpi_spine_stream) {
+        status = kpi_segment_bind(segment, queue, ref, &arena, &block);
+        if (status == KP_OK)
+            status = kpi_block_batch(&block, UINT64_MAX, actors, &arena, &batch);
+        if (status == KP_OK)
+            batch_see(seen, &batch);
+    }
+    seen->damaged += status != KP_OK;
+    kp_actors_deinit(actors);
+    kp_arena_deinit(&arena);
+    free(bytes);
+}
+
 static void segment_see(const struct kp_io *io, struct kp_io_queue *queue, const char *dir,
                         const struct kpi_segment_meta *meta, struct seen *seen)
 {
@@ -100,17 +125,8 @@ static void segment_see(const struct kp_io *io, struct kp_io_queue *queue, const
     }
     if (!kpi_hash_equal(segment.footer_hash, meta->footer_hash))
         seen->damaged++;
-    for (uint32_t i = 0; i < segment.footer.blocks_count; i++) {
-        const struct kpi_block_ref *ref = &segment.footer.blocks[i];
-        uint8_t *bytes = malloc(ref->size);
-        struct kpi_block block;
-        kp_assert(bytes != NULL);
-        if (kpi_segment_read(&segment, queue, ref, bytes, &block) == KP_OK)
-            blocks_see(seen, bytes, ref->size);
-        else
-            seen->damaged++;
-        free(bytes);
-    }
+    for (uint32_t i = 0; i < segment.footer.blocks_count; i++)
+        segment_block_see(&segment, queue, &segment.footer.blocks[i], seen);
     kpi_segment_close(&segment);
 }
 

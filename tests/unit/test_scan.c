@@ -17,6 +17,7 @@
 #include "rows.h"
 #include "storage/filter.h"
 #include "storage/order.h"
+#include "storage/spine.h"
 
 #define STREAMS 4
 
@@ -531,23 +532,58 @@ static uint64_t rows_of_scan(struct fixture *fix, uint32_t s)
     return worker.rows;
 }
 
-static void a_damaged_block_is_missed_and_named(void **state)
+/* Middle of the first spine (or of the first block behind it) of segment 1. */
+static uint64_t offset_inside(const struct fixture *fix, bool spine)
 {
-    struct fixture *fix = *state;
-    uint64_t offset = KPI_SEGMENT_HEADER + 5000;
+    struct kp_buf path = {0};
+    struct kpi_segment segment;
+    struct kp_io_queue *queue;
+    const struct kp_io *io = kp_io_threads();
+    kpi_segment_path(fix->dir, 1, &path);
+    assert_int_equal(io->queue_open(io, 2, &queue), KP_OK);
+    assert_int_equal(kpi_segment_open(io, queue, kp_buf_cstr(&path), 1, &segment, NULL), KP_OK);
+    const struct kpi_block_ref *ref = &segment.footer.blocks[spine ? 0 : 1];
+    assert_int_equal(ref->stream == &kpi_spine_stream, spine);
+    uint64_t offset = ref->offset + ref->size / 2;
+    kpi_segment_close(&segment);
+    io->queue_close(queue);
+    kp_buf_deinit(&path);
+    return offset;
+}
+
+/* What is missing from all streams is what the damage names, however often it is met. */
+static void check_damage(struct fixture *fix, uint64_t offset, uint32_t places)
+{
     flip_byte(fix, 1, offset);
-    uint64_t rows = 0, all = 0;
+    uint64_t rows = 0, all = 0, lost = 0;
     for (int again = 0; again < 2; again++)
         for (uint32_t s = 0; s < STREAMS; s++) {
             rows += rows_of_scan(fix, s);
             all += fix->oracles[s].rows_count;
         }
     const struct kp_damage *damage;
-    assert_int_equal(kp_snapshot_damage(fix->snapshot, &damage), 1);
-    assert_true(damage[0].offset <= offset && offset < damage[0].offset + damage[0].size);
-    assert_int_equal(rows, all - 2 * (uint64_t)damage[0].rows);
+    assert_int_equal(kp_snapshot_damage(fix->snapshot, &damage), places);
+    for (uint32_t i = 0; i < places; i++)
+        lost += (uint64_t)damage[i].rows;
+    assert_int_equal(rows, all - 2 * lost);
+    if (places == 1)
+        assert_true(damage[0].offset <= offset && offset < damage[0].offset + damage[0].size);
     flip_byte(fix, 1, offset);
     assert_int_equal(rows_of_scan(fix, 0), fix->oracles[0].rows_count);
+}
+
+static void a_damaged_block_is_missed_and_named(void **state)
+{
+    check_damage(*state, offset_inside(*state, false), 1);
+}
+
+static void a_damaged_spine_is_missed_in_all_its_streams(void **state)
+{
+    struct fixture *fix = *state;
+    uint32_t kernel = 0;
+    for (uint32_t s = 0; s < STREAMS; s++)
+        kernel += fix->oracles[s].stream->family == KP_FAMILY_KERNEL;
+    check_damage(fix, offset_inside(fix, true), kernel);
 }
 
 static void a_segment_without_footer_is_missed_and_named(void **state)
@@ -575,6 +611,7 @@ int main(void)
         cmocka_unit_test(wrong_requests_are_refused),
         cmocka_unit_test(scans_of_one_snapshot_run_side_by_side),
         cmocka_unit_test(a_damaged_block_is_missed_and_named),
+        cmocka_unit_test(a_damaged_spine_is_missed_in_all_its_streams),
         cmocka_unit_test(a_segment_without_footer_is_missed_and_named),
     };
     return cmocka_run_group_tests(tests, setup, teardown);

@@ -1,0 +1,95 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * The spine of a page of kernel events: what all its rows have in common, once for the page.
+ *
+ *   lane   the rows of one CPU of one host, in order of time
+ *   spine  the stream of every row, times as steps within a lane, event numbers as steps over all
+ *          rows, and who ran: a thread stays on its CPU until a switch says otherwise, so only what
+ *          differs from that is written
+ *
+ * The blocks of the page are then without ts, seq, cpu, actor and the thread a row is about
+ * (sched_switch.next, sched_waking.wakee). Over both writer and reader goes the same model of who
+ * runs where (struct kpi_foresight), fed row by row in the order of the page: it cannot be wrong
+ * about the rows, only cost more.
+ */
+#ifndef KP_STORAGE_SPINE_H
+#define KP_STORAGE_SPINE_H
+
+#include "storage/block.h"
+
+/* Columns of a spine block, in the order of its chunks. */
+enum kpi_spine_column {
+    KPI_SPINE_LANES,
+    KPI_SPINE_KIND,
+    KPI_SPINE_TS,
+    KPI_SPINE_SEQ,
+    KPI_SPINE_ACTOR,
+    KPI_SPINE_PEER,
+    KPI_SPINE_COLUMNS
+};
+
+/* Stands for spines where a stream is asked for; rows belong to the streams of the page. */
+extern const struct kp_stream kpi_spine_stream;
+/* kp_stream_by_number, and the spine's own. */
+const struct kp_stream *kpi_stream_by_number(uint32_t number);
+/* The column of a kernel stream that tells which thread a row is about; 0 when it has none. */
+uint32_t kpi_spine_peer(uint32_t stream);
+/* True when paged blocks of the stream leave this column to the spine. */
+bool kpi_spine_has(const struct kp_stream *stream, uint32_t column);
+
+/* ---------- writing (spine_write.c) ---------- */
+
+/* Appends the spine of batches (of different kernel streams, in the order of order.h, actors of one
+ * registry). Adds all their actors to the set. LIMIT: these rows do not fit the scheme. */
+kp_status kpi_spine_encode(const struct kp_batch *batches, uint32_t count,
+                           struct kpi_actor_set *actors, struct kp_buf *out) KP_MUST;
+
+/* ---------- reading (spine.c) ---------- */
+
+/* What a spine holds of one stream's rows. */
+struct kpi_spine_rows {
+    uint32_t rows;
+    int64_t *common[KP_COL_FIRST];
+    int64_t *peer; /* NULL: the stream has none */
+};
+
+/* Gives a paged block what the spine of its page holds; memory from arena, spine's bytes stay
+ * borrowed. CORRUPT when they do not belong together. */
+kp_status kpi_spine_bind(const struct kpi_block *spine, struct kp_arena *arena,
+                         struct kpi_block *block) KP_MUST;
+/* A column of a bound block. */
+kp_status kpi_spine_column(const struct kpi_block *block, uint32_t column,
+                           struct kp_vec *out) KP_MUST;
+
+/* ---------- the model ---------- */
+
+struct kpi_foresight {
+    uint32_t actors;
+    uint32_t *running;      /* by lane */
+    uint32_t *next, *wakee; /* by actor: who came last after it, whom it woke last */
+};
+
+kp_status kpi_foresight_init(struct kpi_foresight *model, uint32_t lanes, uint32_t actors) KP_MUST;
+void kpi_foresight_deinit(struct kpi_foresight *model);
+
+/* Who is expected to be the peer of this row. */
+static inline uint32_t kpi_foresee_peer(const struct kpi_foresight *model, uint32_t stream,
+                                        uint32_t actor)
+{
+    return stream == KP_S_SCHED_SWITCH ? model->next[actor] : model->wakee[actor];
+}
+
+/* Takes note of a row; peer is ignored for streams without. */
+static inline void kpi_foresight_row(struct kpi_foresight *model, uint32_t stream, uint32_t lane,
+                                     uint32_t actor, uint32_t peer)
+{
+    model->running[lane] = actor;
+    if (stream == KP_S_SCHED_SWITCH) {
+        model->next[actor] = peer;
+        model->running[lane] = peer;
+    } else if (stream == KP_S_SCHED_WAKING) {
+        model->wakee[actor] = peer;
+    }
+}
+
+#endif
