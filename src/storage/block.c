@@ -23,9 +23,43 @@ struct encoder {
     bool paged; /* what the page's spine holds is left out, actors are the page's */
     struct kpi_actor_set *actors;
     int64_t *locals; /* one ACTOR column as local numbers */
+    int64_t *ordered; /* paged: one column thread by thread */
+    uint32_t *order;  /* for this, by column order_key; 0 = not made yet */
+    uint32_t order_key;
     struct kp_buf actors_chunk, columns;
     struct kpi_block_parts parts;
 };
+
+static void locals_take(struct encoder *encoder, uint32_t column)
+{
+    const struct kp_vec *vec = &encoder->batch->cols[column];
+    for (uint32_t i = 0; i < encoder->batch->rows; i++)
+        encoder->locals[i] = kpi_actor_set_local(encoder->actors, (kp_actor_id)vec->i64[i]);
+}
+
+/* encoder->ordered = values thread by thread. */
+static kp_status values_order(struct encoder *encoder, uint32_t column, const int64_t *values)
+{
+    uint32_t rows = encoder->batch->rows;
+    uint32_t key = kpi_spine_key(encoder->batch->stream, column);
+    if (encoder->order_key != key) {
+        struct kp_arena scratch = {0};
+        int64_t *keys = kp_arena_alloc(&scratch, rows * sizeof(*keys));
+        kp_status status = keys == NULL ? KP_NO_MEMORY : KP_OK;
+        for (uint32_t i = 0; i < rows && keys != NULL; i++)
+            keys[i] = kpi_actor_set_local(encoder->actors,
+                                          (kp_actor_id)encoder->batch->cols[key].i64[i]);
+        if (status == KP_OK)
+            status = kpi_spine_order(keys, rows, encoder->actors->count, encoder->order);
+        kp_arena_deinit(&scratch);
+        if (status != KP_OK)
+            return status;
+        encoder->order_key = key;
+    }
+    for (uint32_t i = 0; i < rows; i++)
+        encoder->ordered[i] = values[encoder->order[i]];
+    return KP_OK;
+}
 
 static kp_status column_encode(struct encoder *encoder, uint32_t column)
 {
@@ -35,11 +69,18 @@ static kp_status column_encode(struct encoder *encoder, uint32_t column)
         return KP_OK;
     if (kp_type_phys(vec->type) == KP_PHYS_STR)
         return kpi_strs_encode(vec, rows, encoder->level, &encoder->columns);
-    if (vec->type != KP_TYPE_ACTOR)
-        return kpi_ints_encode(vec->i64, rows, encoder->level, &encoder->columns);
-    for (uint32_t i = 0; i < rows; i++)
-        encoder->locals[i] = kpi_actor_set_local(encoder->actors, (kp_actor_id)vec->i64[i]);
-    return kpi_ints_encode(encoder->locals, rows, encoder->level, &encoder->columns);
+    const int64_t *values = vec->i64;
+    if (vec->type == KP_TYPE_ACTOR) {
+        locals_take(encoder, column);
+        values = encoder->locals;
+    }
+    if (encoder->paged) {
+        kp_status status = values_order(encoder, column, values);
+        if (status != KP_OK)
+            return status;
+        values = encoder->ordered;
+    }
+    return kpi_ints_encode(values, rows, encoder->level, &encoder->columns);
 }
 
 /* All columns, then the actors they turned out to use. */
@@ -131,11 +172,16 @@ static kp_status batch_encode(struct encoder *encoder, struct kp_buf *out)
     kpi_range_add(batch->cols[KP_COL_TS].i64, batch->rows, false, &parts->ts_min, &parts->ts_max);
     kpi_range_add(batch->cols[KP_COL_SEQ].i64, batch->rows, true, &parts->seq_min, &parts->seq_max);
     encoder->locals = malloc((size_t)batch->rows * sizeof(*encoder->locals));
-    kp_status status = encoder->locals == NULL ? KP_NO_MEMORY : parts_encode(encoder);
+    encoder->ordered = malloc((size_t)batch->rows * sizeof(*encoder->ordered));
+    encoder->order = malloc((size_t)batch->rows * sizeof(*encoder->order));
+    bool whole = encoder->locals != NULL && encoder->ordered != NULL && encoder->order != NULL;
+    kp_status status = whole ? parts_encode(encoder) : KP_NO_MEMORY;
     parts->actors = encoder->actors->count;
     if (status == KP_OK)
         status = kpi_block_assemble(parts, &encoder->actors_chunk, &encoder->columns, out);
     free(encoder->locals);
+    free(encoder->ordered);
+    free(encoder->order);
     kp_buf_deinit(&encoder->actors_chunk);
     kp_buf_deinit(&encoder->columns);
     return status;
@@ -282,6 +328,8 @@ static kp_status ints_column(const struct kpi_block *block, uint32_t column, str
     if (out->i64 == NULL)
         return KP_NO_MEMORY;
     kp_status status = kpi_ints_decode(chunk->bytes, chunk->size, rows, out->i64);
+    if (status == KP_OK && block->paged)
+        status = kpi_spine_restore(block, column, out->i64);
     if (status != KP_OK || out->type != KP_TYPE_ACTOR)
         return status;
     for (uint32_t i = 0; i < rows; i++)

@@ -41,6 +41,30 @@ bool kpi_spine_has(const struct kp_stream *stream, uint32_t column)
     return column < KP_COL_FIRST || column == kpi_spine_peer(stream->number);
 }
 
+uint32_t kpi_spine_key(const struct kp_stream *stream, uint32_t column)
+{
+    uint32_t peer = kpi_spine_peer(stream->number);
+    bool of_peer = stream->number == KP_S_SCHED_WAKING ||
+                   (stream->number == KP_S_SCHED_SWITCH &&
+                    column == (uint32_t)kp_stream_stored(stream, "next_prio"));
+    return of_peer ? peer : KP_COL_ACTOR;
+}
+
+kp_status kpi_spine_order(const int64_t *locals, uint32_t rows, uint32_t actors, uint32_t *out)
+{
+    uint32_t *places = calloc((size_t)actors + 2, sizeof(*places));
+    if (places == NULL)
+        return KP_NO_MEMORY;
+    for (uint32_t i = 0; i < rows; i++)
+        places[locals[i] + 1]++;
+    for (uint32_t actor = 0; actor < actors; actor++)
+        places[actor + 1] += places[actor];
+    for (uint32_t i = 0; i < rows; i++)
+        out[places[locals[i]]++] = i;
+    free(places);
+    return KP_OK;
+}
+
 /* ---------- the model ---------- */
 
 kp_status kpi_foresight_init(struct kpi_foresight *model, uint32_t lanes, uint32_t actors)
@@ -364,4 +388,25 @@ kp_status kpi_spine_column(const struct kpi_block *block, uint32_t column, struc
                            .i64 = column < KP_COL_FIRST ? block->spine->common[column]
                                                         : block->spine->peer};
     return KP_OK;
+}
+
+kp_status kpi_spine_restore(const struct kpi_block *block, uint32_t column, int64_t *values)
+{
+    uint32_t rows = block->info.rows, key = kpi_spine_key(block->info.stream, column);
+    if (block->spine == NULL)
+        return KP_CORRUPT;
+    const int64_t *locals = key == KP_COL_ACTOR ? block->spine->common[key] : block->spine->peer;
+    uint32_t *order = malloc(rows * sizeof(*order));
+    int64_t *lying = malloc(rows * sizeof(*lying));
+    kp_status status = order == NULL || lying == NULL ? KP_NO_MEMORY : KP_OK;
+    if (status == KP_OK)
+        status = kpi_spine_order(locals, rows, block->actors, order);
+    if (status == KP_OK) {
+        memcpy(lying, values, rows * sizeof(*lying));
+        for (uint32_t i = 0; i < rows; i++)
+            values[order[i]] = lying[i];
+    }
+    free(order);
+    free(lying);
+    return status;
 }

@@ -37,6 +37,13 @@ uint32_t kpi_spine_peer(uint32_t stream);
 /* True when paged blocks of the stream leave this column to the spine. */
 bool kpi_spine_has(const struct kp_stream *stream, uint32_t column);
 
+/* Numbers of a paged block lie thread by thread, a thread's in order of time: what it does is like
+ * what it did. This is the column whose thread counts for another. */
+uint32_t kpi_spine_key(const struct kp_stream *stream, uint32_t column);
+/* Rows by thread: out[i] = row that lies at place i. locals: of the key column, <= actors. */
+kp_status kpi_spine_order(const int64_t *locals, uint32_t rows, uint32_t actors,
+                          uint32_t *out) KP_MUST;
+
 /* ---------- writing (spine_write.c) ---------- */
 
 /* Appends the spine of batches (of different kernel streams, in the order of order.h, actors of one
@@ -60,6 +67,10 @@ kp_status kpi_spine_bind(const struct kpi_block *spine, struct kp_arena *arena,
 /* A column of a bound block. */
 kp_status kpi_spine_column(const struct kpi_block *block, uint32_t column,
                            struct kp_vec *out) KP_MUST;
+
+/* Puts values of a bound block that lie thread by thread back into the order of rows. */
+kp_status kpi_spine_restore(const struct kpi_block *block, uint32_t column,
+                            int64_t *values) KP_MUST;
 
 /* ---------- the model ---------- */
 
