@@ -177,8 +177,8 @@ static void own_time(struct kpi_walk *walk, const struct kpi_frame *frame,
     if (frame->lock != NULL) {
         slice.kind = KPI_LOCK;
         slice.rule = KPI_RULE_LOCK;
-        slice.subkind = enum_text(KP_S_LOCK, "kind", frame->lock->b);
-        slice.object = kpi_text(walk->arena, "0x%llx", (unsigned long long)frame->lock->a);
+        slice.subkind = kpi_lock_kind(frame->lock);
+        slice.object = kpi_lock_name(walk, frame->lock);
         kpi_slice_work(&slice, frame->lock);
     }
     kpi_slice_event(&slice, iv->begin);

@@ -32,6 +32,9 @@ const struct kpi_work *kpi_block_match(const struct kpi_world *world,
 void kpi_blame_block(struct kpi_walk *walk, const struct kpi_frame *frame,
                      const struct kpi_interval *iv, const struct kpi_work *row, kp_time from,
                      kp_time to);
+/* Names of a lock that is waited for: a row of the kernel's lock stream, or of a futex call. */
+struct kp_str kpi_lock_kind(const struct kpi_work *lock);
+struct kp_str kpi_lock_name(const struct kpi_walk *walk, const struct kpi_work *lock);
 /* A message on its way between this frame's thread and the one that asked. */
 void kpi_blame_handover(struct kpi_walk *walk, const struct kpi_frame *frame, const char *stop,
                         kp_time from, kp_time to);

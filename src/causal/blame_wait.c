@@ -49,6 +49,18 @@ void kpi_blame_reclaim(struct kpi_walk *walk, const struct kpi_frame *frame,
     kpi_slice_emit(walk, &slice);
 }
 
+struct kp_str kpi_lock_kind(const struct kpi_work *lock)
+{
+    return lock->stream == KP_S_LOCK ? enum_text(KP_S_LOCK, "kind", lock->b) : KP_STR("futex");
+}
+
+struct kp_str kpi_lock_name(const struct kpi_walk *walk, const struct kpi_work *lock)
+{
+    bool kernel = lock->stream == KP_S_LOCK;
+    return kpi_text(walk->arena, "%s0x%llx", kernel ? "" : "futex ",
+                    (unsigned long long)(kernel ? lock->a : lock->b));
+}
+
 /* The holder is known only as of the wait's begin, so a lock row alone is weak. */
 void kpi_blame_lock(struct kpi_walk *walk, const struct kpi_frame *frame,
                     const struct kpi_interval *iv, const struct kpi_work *row, kp_time from,
@@ -59,8 +71,8 @@ void kpi_blame_lock(struct kpi_walk *walk, const struct kpi_frame *frame,
     slice.rule = KPI_RULE_LOCK;
     slice.stop = "";
     slice.strength = KPI_WEAK;
-    slice.subkind = enum_text(KP_S_LOCK, "kind", row->b);
-    slice.object = kpi_text(walk->arena, "0x%llx", (unsigned long long)row->a);
+    slice.subkind = kpi_lock_kind(row);
+    slice.object = kpi_lock_name(walk, row);
     if (iv->state == KPI_STATE_RUNNING)
         slice.cpu = iv->cpu;
     if (row->other_actor != KP_ACTOR_UNKNOWN && row->other != frame->thread) {

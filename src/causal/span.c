@@ -197,10 +197,14 @@ static void bind_thread(const struct kpi_world *world, struct kpi_span *span)
     const struct kp_actor *actor = kp_actors_get(world->actors, span->actor);
     if (span->link == LINK_NONE || actor->pid == 0)
         return;
-    if (span->link == LINK_PROCESS)
-        bind_process(world, span, actor->pid);
-    else
+    if (span->link != LINK_PROCESS)
         span->thread = kpi_world_thread_at(world, span->actor, span->from);
+    /* a thread id that was taken on trust must lie in the process that the span names */
+    if (span->link == LINK_PROCESS ||
+        (span->thread != KPI_NONE && kpi_thread_of(world, span->thread)->pid != actor->pid)) {
+        span->thread = KPI_NONE;
+        bind_process(world, span, actor->pid);
+    }
 }
 
 void kpi_spans_finish(struct kpi_world *world)

@@ -23,6 +23,7 @@
 
 #include "base/assert.h"
 #include "causal/blame.h"
+#include "causal/futex.h"
 
 #define DEPTH_MAX 64
 
@@ -308,6 +309,29 @@ static void explain_block(struct kpi_walk *walk, const struct kpi_frame *frame,
     kpi_blame_block(walk, frame, iv, request, from, to);
 }
 
+/* ---------- locks in user memory ---------- */
+
+/* Each part of the wait is explained by the thread that held the lock during it. */
+static void explain_futex(struct kpi_walk *walk, const struct kpi_frame *frame,
+                          const struct kpi_interval *iv, kp_time from, kp_time to)
+{
+    const struct kpi_work *lock = kpi_futex_lock(walk->world, iv);
+    kp_time at = from;
+    while (at < to) {
+        struct kpi_hold hold = kpi_futex_hold(walk->world, iv, lock, at);
+        kp_time until = KP_MIN(hold.to, to);
+        struct kpi_frame child = child_frame(frame, hold.thread, KPI_RULE_LOCK, at, until);
+        child.lock = lock;
+        if (!hold.sure)
+            child.strength = KPI_WEAK;
+        if (on_stack(frame, hold.thread))
+            kpi_blame_lock(walk, frame, iv, lock, at, until);
+        else
+            enter(walk, frame, &child);
+        at = until;
+    }
+}
+
 static bool is_stopped(const struct kpi_interval *iv)
 {
     return iv->letter == 4 || iv->letter == 8; /* catalogue: TASK_STATE T, t */
@@ -326,6 +350,8 @@ static void explain_wait(struct kpi_walk *walk, const struct kpi_frame *frame,
         explain_block(walk, frame, iv, request, from, to);
     else if (is_idle_server(walk, frame, iv, wake, from, to))
         kpi_blame_handover(walk, frame, "", from, to);
+    else if (is_thread_wake(world, wake) && kpi_futex_lock(world, iv) != NULL)
+        explain_futex(walk, frame, iv, from, to);
     else if (is_thread_wake(world, wake))
         enter_waker(walk, frame, wake, from, to);
     else {

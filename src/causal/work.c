@@ -52,6 +52,8 @@ static bool fill_syscall(struct work_row *row)
     row->work->code = (int32_t)kpi_cursor_i64(row->cursor, 5);
     row->work->a = kpi_cursor_i64(row->cursor, 6);
     row->work->b = kpi_cursor_i64(row->cursor, 7);
+    row->work->c = kpi_cursor_i64(row->cursor, 8);
+    row->work->d = kpi_cursor_i64(row->cursor, 9);
     return row->work->thread != KPI_NONE;
 }
 
@@ -128,8 +130,8 @@ static const char *const irq_cols[] = {"ts",    "seq", "cpu",  "actor", "dur",
                                        "count", "irq", "name", NULL};
 static const char *const softirq_cols[] = {"ts",  "seq",   "cpu", "actor",
                                            "dur", "count", "vec", NULL};
-static const char *const syscall_cols[] = {"ts", "seq", "cpu",  "actor", "dur",
-                                           "nr", "ret", "arg0", NULL};
+static const char *const syscall_cols[] = {"ts",  "seq",  "cpu",  "actor", "dur", "nr",
+                                           "ret", "arg0", "arg1", "arg2",  NULL};
 static const char *const lock_cols[] = {"ts",   "seq",   "cpu",  "actor", "dur",
                                         "addr", "owner", "kind", NULL};
 static const char *const reclaim_cols[] = {"ts",  "seq",       "cpu", "actor",

@@ -87,7 +87,7 @@ struct kpi_interval {
 enum kpi_works {
     KPI_WORK_IRQ,     /* grouped by CPU */
     KPI_WORK_SOFTIRQ, /* grouped by CPU */
-    KPI_WORK_SYSCALL, /* grouped by thread */
+    KPI_WORK_SYSCALL, /* grouped by thread; a = result, b, c, d = first three arguments */
     KPI_WORK_LOCK,    /* grouped by thread; other = owner, a = address, b = kind */
     KPI_WORK_RECLAIM, /* grouped by thread; a = op, b = pages */
     KPI_WORK_BLOCK,   /* grouped by host; a = device, b = sector, c = bytes, code = op */
@@ -108,7 +108,7 @@ struct kpi_work {
     uint32_t cpu; /* index */
     int32_t code;
     uint8_t stream;
-    int64_t a, b, c;
+    int64_t a, b, c, d;
     kp_dur queue_dur;
     struct kp_str name;
 };

@@ -377,6 +377,7 @@ static uint32_t claimed_tid(const struct kpi_span *span, uint32_t pid, bool loca
 static int bind_local(struct sink *sink, const struct kpi_span *span, uint32_t pid,
                       kp_actor_id *out)
 {
+    struct kpi_proc_thread proc;
     kp_time not_after = KP_MAX(span->start, span->end) + CLOCK_SLACK;
     uint32_t tid = kernel_tid(span);
     if (tid != 0 && kpi_threads_bind(sink->store, tid, pid, not_after, out))
@@ -386,6 +387,11 @@ static int bind_local(struct sink *sink, const struct kpi_span *span, uint32_t p
         return LINK_THREAD;
     if (pid == 0)
         return LINK_NONE;
+    tid = kernel_tid(span);
+    if (tid != 0 && !kpi_proc_thread(tid, &proc)) { /* it has ended: questions check its process */
+        *out = make_actor(sink, tid, pid);
+        return LINK_THREAD;
+    }
     if (!kpi_threads_bind(sink->store, pid, pid, not_after, out))
         *out = make_actor(sink, pid, pid);
     return LINK_PROCESS;

@@ -172,7 +172,7 @@ def main():
     parser.add_argument("--keep")
     parser.add_argument("--check", action="store_true")
     parser.add_argument("classes", nargs="*")
-    options = parser.parse_args()
+    options = parser.parse_intermixed_args()
     options.kpq = os.path.join(options.build, "bin/kpq")
     options.incident = os.path.join(options.build, "tests/incident")
     known = [line.split("\t")[0] for line in run(options.incident, "--list").splitlines()]

@@ -167,6 +167,7 @@ static void spans_are_bound_to_threads(void **state)
         {NULL, self, NULL, "1", PROCESS, self},   /* the runtime's own number */
         {NULL, self, "junk", NULL, PROCESS, self},
         {NULL, "999999999", NULL, NULL, PROCESS, "999999999"}, /* ended before its span came */
+        {NULL, "999999999", "999999998", NULL, THREAD, "999999998"},
         {"elsewhere", NULL, NULL, NULL, NONE, "0"},
         {"elsewhere", "55", NULL, NULL, PROCESS, "55"},
         {"elsewhere", "55", "56", NULL, THREAD, "56"},
