@@ -23,8 +23,8 @@ import time
 ROUNDS = 3  # recordings at most, to replace void episodes
 
 
-def run(*command, **more):
-    done = subprocess.run(command, capture_output=True, text=True, **more)
+def run(*command):
+    done = subprocess.run(command, capture_output=True, text=True, start_new_session=True)
     if done.returncode != 0:
         sys.exit(f"{' '.join(command)}: exit {done.returncode}\n{done.stderr}")
     return done.stdout

@@ -1,0 +1,140 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * The memory control group of the service is full: every page it needs has to be reclaimed first.
+ * Once because the service's own page cache filled it, once because a neighbour in the group did.
+ * Nothing measures reclaim but the recording; so the truth is the difference to the same work
+ * without the limit, made in the same process right before.
+ */
+#include "incidents/incident.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#define ROOT  "/sys/fs/cgroup/memory"
+#define PIECE (INT64_C(1) << 20)
+#define NEED  (INT64_C(24) << 20) /* what a transaction maps */
+#define LIMIT (INT64_C(48) << 20)
+#define CACHE (INT64_C(160) << 20)
+
+static char group[96], home[192], file[192];
+static struct kpi_helper *neighbour;
+static int64_t took, usual;
+
+static void enter(const char *where, pid_t pid)
+{
+    char text[24];
+    snprintf(text, sizeof(text), "%d", (int)pid);
+    kpi_write_file(text, "%s/cgroup.procs", where);
+}
+
+/* The group this process is in now, to go back to. */
+static void find_home(void)
+{
+    char line[160];
+    FILE *list = fopen("/proc/self/cgroup", "re");
+    if (list == NULL)
+        kpi_die("cannot read the control group");
+    while (fgets(line, sizeof(line), list) != NULL) {
+        char *path = strstr(line, ":memory:");
+        if (path != NULL) {
+            line[strcspn(line, "\n")] = '\0';
+            snprintf(home, sizeof(home), ROOT "%s", path + strlen(":memory:"));
+        }
+    }
+    fclose(list);
+    if (home[0] == '\0')
+        kpi_die("no memory controller (v1) here");
+}
+
+/* Fills the page cache of the group with a file that must be written back before it can go. */
+static void fill_cache(const struct kpi_order *order, struct kpi_report *report)
+{
+    static char piece[PIECE];
+    int fd = open(file, O_CREAT | O_RDWR | O_CLOEXEC, 0600);
+    (void)order;
+    (void)report;
+    if (fd < 0)
+        kpi_die("cannot make %s: %s", file, strerror(errno));
+    for (int64_t at = 0; at < CACHE; at += PIECE)
+        if (pwrite(fd, piece, PIECE, at) != PIECE)
+            kpi_die("cannot write %s: %s", file, strerror(errno));
+    if (fdatasync(fd) != 0)
+        kpi_die("cannot sync %s: %s", file, strerror(errno));
+    close(fd);
+}
+
+static void setup(struct kpi_run *run)
+{
+    find_home();
+    snprintf(group, sizeof(group), ROOT "/kp-incident-%d", (int)getpid());
+    snprintf(file, sizeof(file), "%s/cache", run->dir);
+    if (mkdir(group, 0755) != 0)
+        kpi_die("no control group %s: %s", group, strerror(errno));
+    enter(group, getpid());
+    neighbour = kpi_helper_start("report-cache", fill_cache);
+}
+
+static void limit(int64_t bytes)
+{
+    char text[24];
+    snprintf(text, sizeof(text), "%lld", (long long)bytes);
+    kpi_write_file(text, "%s/memory.limit_in_bytes", group);
+}
+
+static void arm(struct kpi_run *run)
+{
+    struct kpi_order order = {0};
+    struct kpi_report report;
+    if (!run->fault)
+        return;
+    usual = took;
+    limit(LIMIT);
+    kpi_helper_order(neighbour, &order);
+    kpi_helper_report(neighbour, &report);
+}
+
+static void serve(struct kpi_run *run)
+{
+    (void)run;
+    int64_t from = kpi_now();
+    char *memory = mmap(NULL, NEED, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    if (memory == MAP_FAILED)
+        kpi_die("no memory");
+    for (int64_t at = 0; at < NEED; at += 4096)
+        memory[at] = 1;
+    took = kpi_now() - from;
+    munmap(memory, NEED);
+}
+
+static void settle(struct kpi_run *run)
+{
+    if (!run->fault)
+        return;
+    limit(-1);
+    unlink(file);
+    run->truth = (struct kpi_truth){"reclaim", 0, "", took - usual, false};
+}
+
+static void teardown(struct kpi_run *run)
+{
+    (void)run;
+    kpi_helper_stop(neighbour);
+    enter(home, getpid());
+    unlink(file);
+    rmdir(group);
+}
+
+KPI_INCIDENT(reclaim) = {
+    .name = "reclaim",
+    .about = "a neighbour filled the memory control group",
+    .setup = setup,
+    .arm = arm,
+    .serve = serve,
+    .settle = settle,
+    .teardown = teardown,
+};
