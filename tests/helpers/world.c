@@ -210,6 +210,18 @@ void world_syscall(struct world *w, kp_time from, kp_time to, uint32_t cpu, kp_a
     num(put, "ret", ret);
 }
 
+void world_futex(struct world *w, kp_time from, kp_time to, uint32_t cpu, kp_actor_id thread,
+                 int64_t addr, int64_t op, int64_t value, int64_t ret)
+{
+    struct put put = row(w, KP_S_SYSCALL, to, cpu, thread);
+    num(put, "dur", to - from);
+    num(put, "nr", kp_syscall_number("futex"));
+    num(put, "ret", ret);
+    num(put, "arg0", addr);
+    num(put, "arg1", op);
+    num(put, "arg2", value);
+}
+
 void world_irq(struct world *w, kp_time from, kp_time to, uint32_t cpu, kp_actor_id current,
                int irq, const char *name)
 {

@@ -52,6 +52,8 @@ void world_wake_irq(struct world *w, kp_time t, uint32_t cpu, kp_actor_id curren
 void world_task(struct world *w, kp_time t, uint32_t cpu, kp_actor_id thread, int op);
 void world_syscall(struct world *w, kp_time from, kp_time to, uint32_t cpu, kp_actor_id thread,
                    const char *name, int64_t ret);
+void world_futex(struct world *w, kp_time from, kp_time to, uint32_t cpu, kp_actor_id thread,
+                 int64_t addr, int64_t op, int64_t value, int64_t ret);
 void world_irq(struct world *w, kp_time from, kp_time to, uint32_t cpu, kp_actor_id current,
                int irq, const char *name);
 void world_softirq(struct world *w, kp_time from, kp_time to, uint32_t cpu, kp_actor_id current,

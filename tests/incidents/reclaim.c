@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * The memory control group of the service is full: every page it needs has to be reclaimed first.
- * Once because the service's own page cache filled it, once because a neighbour in the group did.
- * Nothing measures reclaim but the recording; so the truth is the difference to the same work
- * without the limit, made in the same process right before.
+ * A neighbour in the service's memory control group keeps it full of pages that must be written
+ * back: every page the service needs has to be reclaimed first. Nothing measures reclaim but the
+ * recording; so the truth is the difference to the same work without the limit, made right before,
+ * less what schedstat says was waited for a CPU.
  */
 #include "incidents/incident.h"
 
@@ -17,13 +17,13 @@
 
 #define ROOT  "/sys/fs/cgroup/memory"
 #define PIECE (INT64_C(1) << 20)
-#define NEED  (INT64_C(24) << 20) /* what a transaction maps */
-#define LIMIT (INT64_C(48) << 20)
+#define NEED  (INT64_C(16) << 20) /* what a transaction maps */
+#define LIMIT (INT64_C(64) << 20)
 #define CACHE (INT64_C(160) << 20)
 
 static char group[96], home[192], file[192];
 static struct kpi_helper *neighbour;
-static int64_t took, usual;
+static int64_t took, usual, queued;
 
 static void enter(const char *where, pid_t pid)
 {
@@ -51,20 +51,19 @@ static void find_home(void)
         kpi_die("no memory controller (v1) here");
 }
 
-/* Fills the page cache of the group with a file that must be written back before it can go. */
+/* Writes a file through the page cache of the group without a pause: pages that must be written
+ * back before they can go. */
 static void fill_cache(const struct kpi_order *order, struct kpi_report *report)
 {
     static char piece[PIECE];
+    int64_t until = order->at + order->ns;
     int fd = open(file, O_CREAT | O_RDWR | O_CLOEXEC, 0600);
-    (void)order;
     (void)report;
     if (fd < 0)
         kpi_die("cannot make %s: %s", file, strerror(errno));
-    for (int64_t at = 0; at < CACHE; at += PIECE)
+    for (int64_t at = 0; kpi_now() < until; at = (at + PIECE) % CACHE)
         if (pwrite(fd, piece, PIECE, at) != PIECE)
             kpi_die("cannot write %s: %s", file, strerror(errno));
-    if (fdatasync(fd) != 0)
-        kpi_die("cannot sync %s: %s", file, strerror(errno));
     close(fd);
 }
 
@@ -88,36 +87,38 @@ static void limit(int64_t bytes)
 
 static void arm(struct kpi_run *run)
 {
-    struct kpi_order order = {0};
-    struct kpi_report report;
+    struct kpi_order order = {kpi_now(), run->size_ns, 0, 0};
     if (!run->fault)
         return;
     usual = took;
     limit(LIMIT);
     kpi_helper_order(neighbour, &order);
-    kpi_helper_report(neighbour, &report);
+    kpi_sleep(run->size_ns / 2); /* until the group is full */
 }
 
 static void serve(struct kpi_run *run)
 {
     (void)run;
-    int64_t from = kpi_now();
+    int64_t from = kpi_now(), waited = kpi_now_waited();
     char *memory = mmap(NULL, NEED, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
     if (memory == MAP_FAILED)
         kpi_die("no memory");
     for (int64_t at = 0; at < NEED; at += 4096)
         memory[at] = 1;
     took = kpi_now() - from;
+    queued = kpi_now_waited() - waited;
     munmap(memory, NEED);
 }
 
 static void settle(struct kpi_run *run)
 {
+    struct kpi_report report;
     if (!run->fault)
         return;
+    kpi_helper_report(neighbour, &report);
     limit(-1);
     unlink(file);
-    run->truth = (struct kpi_truth){"reclaim", 0, "", took - usual, false};
+    run->truth = (struct kpi_truth){"reclaim", 0, "", took - queued - usual, false};
 }
 
 static void teardown(struct kpi_run *run)
@@ -132,6 +133,8 @@ static void teardown(struct kpi_run *run)
 KPI_INCIDENT(reclaim) = {
     .name = "reclaim",
     .about = "a neighbour filled the memory control group",
+    .size_min_ms = 200,
+    .size_max_ms = 400,
     .setup = setup,
     .arm = arm,
     .serve = serve,
