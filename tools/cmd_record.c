@@ -26,6 +26,9 @@ static const char help[] =
     "  sudo kpq record --data /tmp/rec --kinds sched     scheduler only\n\n"
     "Without --for and without a command it records until Ctrl-C.\n\n";
 
+#define RING_MIN (UINT64_C(64) << 10)
+#define RING_MAX (UINT64_C(1) << 30)
+
 struct recording {
     struct kp_store *store;
     struct kp_recorder *recorder;
@@ -253,7 +256,13 @@ static kp_status read_opts(const struct kpi_opts *opts, struct kp_recorder_opts 
     }
     if (opts->rest != NULL && opts->rest[0] == NULL)
         return kp_error_set(err, KP_USAGE, "no command after --");
+    uint64_t ring = 0;
     kp_status status = kpi_opts_dur(opts, KPI_OPT_FOR, 0, out_limit, err);
+    if (status == KP_OK)
+        status = kpi_opts_bytes(opts, KPI_OPT_RING, &ring, err);
+    if (status == KP_OK && (ring < RING_MIN || ring > RING_MAX))
+        status = kp_error_set(err, KP_USAGE, "--ring: between 64K and 1G, please");
+    out->ring_bytes = (uint32_t)ring;
     if (status == KP_OK)
         status = kpi_opts_dur(opts, KPI_OPT_SYSCALL_MIN, -1, &out->syscall_min, err);
     if (status == KP_OK && opts->value[KPI_OPT_KINDS] != NULL) {
