@@ -29,6 +29,11 @@ struct kp_task {
     u64 kswapd_start;
     s32 kswapd_order;
     s32 scan_op;
+    struct kp_fault fault;
+    struct kp_work work;
+    u64 commit_start;
+    u32 pause_dev;
+    u32 pause; /* the next wait for I/O is the pause of a writer */
 };
 
 struct kp_ring {

@@ -8,8 +8,9 @@
 
 #define KP_KINDS_MAX    64 /* stream numbers below come from the kernel */
 #define KP_SOFTIRQS_MAX 10
-#define KP_IRQS_MAX     8 /* interrupt lines summed at the same time on one CPU */
-#define KP_CONTEXTS     3 /* task, softirq, hardirq */
+#define KP_IRQS_MAX     8   /* interrupt lines summed at the same time on one CPU */
+#define KP_CALLS_MAX    512 /* system calls that are told apart */
+#define KP_CONTEXTS     3   /* task, softirq, hardirq */
 #define KP_VEC_NONE     255
 #define KP_IRQ_NONE     (-1)
 
@@ -19,8 +20,20 @@ struct kp_config {
     u64 syscall_min; /* ns, as the next two */
     u64 lock_min;
     u64 irq_min;
-    u64 irq_window;  /* short interrupts are summed up for at least so long */
-    u32 shard_shift; /* ring number = cpu >> shard_shift */
+    u64 irq_window;         /* short interrupts are summed up for at least so long */
+    u32 shard_shift;        /* ring number = cpu >> shard_shift */
+    u8 calls[KP_CALLS_MAX]; /* enum kp_call of a number, for this architecture */
+};
+
+/* What a system call does with a descriptor. The four of sockets are 1 + their SOCK_OP. */
+enum kp_call {
+    KP_CALL_NO_FD,
+    KP_CALL_SEND,
+    KP_CALL_RECEIVE,
+    KP_CALL_CONNECT,
+    KP_CALL_ACCEPT,
+    KP_CALL_FD,  /* the first argument is one */
+    KP_CALL_POLL /* the first argument points to some, the second says how many */
 };
 
 /* Short interrupts of one vector or line, not yet recorded. */
@@ -39,6 +52,24 @@ struct kp_lock_wait {
     u64 addr;
     u32 owner;
     u32 flags;
+};
+
+/* A page of a file that a thread did not find mapped. */
+struct kp_fault {
+    u64 start; /* 0 = none */
+    u64 ip;    /* of the user's instruction */
+    u64 obj;
+    u64 offset;
+    u32 dev;
+};
+
+/* Work that a kernel worker is in the middle of. */
+struct kp_work {
+    u64 start; /* 0 = none */
+    u64 queued;
+    u64 submitter; /* pid_tgid, 0 = an interrupt */
+    u64 function;
+    u32 context;
 };
 
 /* One per CPU, written by the programs on it only. Programs nest (an interrupt in the middle of

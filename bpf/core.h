@@ -52,7 +52,7 @@ enum { BPF_LOCAL_STORAGE_GET_F_CREATE = 1, BPF_RB_NO_WAKEUP = 1 };
 #pragma clang attribute push(__attribute__((preserve_access_index)), apply_to = record)
 
 struct pt_regs {
-    unsigned long r10, dx, si, di, orig_ax;
+    unsigned long r10, dx, si, di, orig_ax, ip;
 };
 
 struct list_head {
@@ -87,13 +87,21 @@ struct signal_struct {
 };
 
 struct css_set;
+struct files_struct;
+
+typedef struct cpumask {
+    unsigned long bits[1];
+} cpumask_t;
 
 struct task_struct {
     struct thread_info thread_info;
     unsigned int __state;
     unsigned int flags;
     int prio;
+    int normal_prio;
     struct sched_entity se;
+    int nr_cpus_allowed;
+    const cpumask_t *cpus_ptr;
     bool throttled; /* since 6.18; before, se.cfs_rq->throttle_count tells */
     struct mm_struct *mm;
     int exit_state;
@@ -107,6 +115,7 @@ struct task_struct {
     u64 start_boottime;
     char comm[16];
     struct css_set *cgroups;
+    struct files_struct *files;
     struct signal_struct *signal;
 };
 
@@ -152,6 +161,80 @@ struct mutex {
 
 struct rw_semaphore {
     atomic_long_t owner;
+};
+
+/* --- files --- */
+
+struct super_block {
+    u32 s_dev;
+    unsigned long s_magic;
+};
+
+struct inode {
+    u16 i_mode;
+    struct super_block *i_sb;
+    unsigned long i_ino;
+};
+
+struct address_space {
+    struct inode *host;
+};
+
+struct qstr {
+    const unsigned char *name;
+};
+
+struct dentry {
+    struct qstr d_name;
+};
+
+struct path {
+    struct dentry *dentry;
+};
+
+struct file {
+    void *private_data;
+    struct inode *f_inode;
+    struct path f_path;
+};
+
+struct fdtable {
+    unsigned int max_fds;
+    struct file **fd;
+};
+
+struct files_struct {
+    struct fdtable *fdt;
+};
+
+/* --- writing back --- */
+
+struct device {
+    u32 devt;
+};
+
+struct backing_dev_info {
+    struct device *owner; /* the disk */
+};
+
+struct bdi_writeback {
+    struct backing_dev_info *bdi;
+};
+
+struct block_device {
+    u32 bd_dev;
+};
+
+typedef struct journal_s {
+    struct block_device *j_fs_dev;
+} journal_t;
+
+typedef struct transaction_s {
+    u32 t_tid;
+} transaction_t;
+
+struct work_struct {
+    void *func;
 };
 
 /* --- block --- */
@@ -202,12 +285,31 @@ struct sock_common {
     struct in6_addr skc_v6_rcv_saddr;
 };
 
+struct socket;
+
 struct sock {
     struct sock_common __sk_common;
+    u16 sk_protocol;
+    struct socket *sk_socket;
+};
+
+struct socket {
+    struct sock *sk;
+};
+
+struct socket_alloc {
+    struct socket socket;
+    struct inode vfs_inode;
+};
+
+struct unix_sock {
+    struct sock *peer;
 };
 
 struct tcp_sock {
     u32 srtt_us;
+    u32 write_seq;
+    u32 copied_seq;
 };
 
 struct sk_buff {

@@ -44,6 +44,7 @@ struct kp_record {
 #define KP_WIRE_s32(name)       s32 name;
 #define KP_WIRE_s64(name)       s64 name;
 #define KP_WIRE_CHARS_16(name)  char name[16];
+#define KP_WIRE_CHARS_32(name)  char name[32];
 #define KP_WIRE_CHARS_96(name)  char name[96];
 #define KP_WIRE_CHARS_256(name) char name[256];
 #define KP_WIRE_ADDR_16(name)   u8 name[16];

@@ -1,9 +1,12 @@
 // SPDX-License-Identifier: GPL-2.0 OR BSD-2-Clause
 /*
  * Memory pressure: what threads do to get memory back, begin and end joined in the thread's
- * storage, and whom the out-of-memory killer chose.
+ * storage, and whom the out-of-memory killer chose. The beginning of page faults: wait.h has the
+ * rest.
  */
 #include "base.h"
+
+#define PAGE_SHIFT 12
 
 /* VMSCAN_OP of the catalogue */
 enum { SCAN_DIRECT, SCAN_MEMCG, SCAN_NODE, SCAN_THROTTLED, SCAN_COMPACTION, SCAN_KSWAPD };
@@ -176,6 +179,27 @@ SEC("tp_btf/mark_victim")
 int BPF_PROG(kp_victim_pid, int tid)
 {
     victim_record(0, (u32)tid, 0);
+    return 0;
+}
+
+/* A page of a mapped file is not mapped yet; it may be in memory all the same. */
+SEC("tp_btf/mm_filemap_fault")
+int BPF_PROG(kp_filemap_fault, struct address_space *mapping, unsigned long index)
+{
+    struct task_struct *current = bpf_get_current_task_btf();
+    struct inode *inode = BPF_CORE_READ(mapping, host);
+    struct kp_task *task;
+
+    if (kp_own(bpf_get_current_pid_tgid()))
+        return 0;
+    task = kp_task_make();
+    if (!task)
+        return 0;
+    task->fault.ip = BPF_CORE_READ((struct pt_regs *)bpf_task_pt_regs(current), ip);
+    task->fault.obj = BPF_CORE_READ(inode, i_ino);
+    task->fault.dev = BPF_CORE_READ(inode, i_sb, s_dev);
+    task->fault.offset = (u64)index << PAGE_SHIFT;
+    task->fault.start = bpf_ktime_get_ns();
     return 0;
 }
 

@@ -1,10 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0 OR BSD-2-Clause
 /*
- * TCP segments sent again. Mostly found by a timer: the actor is then whoever was interrupted.
+ * TCP connections: segments sent again, changes of state. Mostly found by a timer or a packet: the
+ * actor is then whoever was interrupted.
  */
-#include "base.h"
-
-#define FAMILY_INET6 10
+#include "sock.h"
 
 SEC("tp_btf/tcp_retransmit_skb")
 int BPF_PROG(kp_retransmit, struct sock *sk, struct sk_buff *skb)
@@ -14,22 +13,35 @@ int BPF_PROG(kp_retransmit, struct sock *sk, struct sk_buff *skb)
 
     if (!rec)
         return 0;
-    __builtin_memset(rec->saddr, 0, sizeof(rec->saddr));
-    __builtin_memset(rec->daddr, 0, sizeof(rec->daddr));
-    rec->ip_family = BPF_CORE_READ(sk, __sk_common.skc_family);
-    if (rec->ip_family == FAMILY_INET6 && bpf_core_field_exists(struct sock_common, skc_v6_daddr)) {
-        bpf_core_read(rec->saddr, 16, &sk->__sk_common.skc_v6_rcv_saddr);
-        bpf_core_read(rec->daddr, 16, &sk->__sk_common.skc_v6_daddr);
-    } else {
-        bpf_core_read(rec->saddr, 4, &sk->__sk_common.skc_rcv_saddr);
-        bpf_core_read(rec->daddr, 4, &sk->__sk_common.skc_daddr);
-    }
-    rec->net = BPF_CORE_READ(sk, __sk_common.skc_net.net, ns.inum);
+    kp_sock_ends(rec, sk);
     rec->tcp_seq = BPF_CORE_READ((struct tcp_skb_cb *)&skb->cb, seq);
     rec->srtt_us = BPF_CORE_READ((struct tcp_sock *)sk, srtt_us) >> 3;
-    rec->sport = BPF_CORE_READ(sk, __sk_common.skc_num);
-    rec->dport = __builtin_bswap16(BPF_CORE_READ(sk, __sk_common.skc_dport));
     rec->tcp_state = BPF_CORE_READ(sk, __sk_common.skc_state);
+    kp_submit(rec);
+    return 0;
+}
+
+/* Other protocols of the Internet use the same states. */
+SEC("tp_btf/inet_sock_set_state")
+int BPF_PROG(kp_tcp_state, struct sock *sk, int old_state, int new_state)
+{
+    u64 actor = bpf_get_current_pid_tgid();
+    struct kp_cpu *cpu = kp_cpu();
+    struct kp_record_TCP_STATE *rec;
+    enum kp_context context;
+
+    if (!cpu || BPF_CORE_READ(sk, sk_protocol) != PROTO_TCP)
+        return 0;
+    context = kp_context(cpu);
+    if (context == KP_IN_TASK && kp_own(actor))
+        return 0;
+    rec = kp_open_by(TCP_STATE, actor);
+    if (!rec)
+        return 0;
+    kp_sock_ends(rec, sk);
+    rec->old_state = (u8)old_state;
+    rec->tcp_state = (u8)new_state;
+    rec->context = context;
     kp_submit(rec);
     return 0;
 }

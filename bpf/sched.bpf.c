@@ -3,7 +3,7 @@
  * Who ran where, and who was made runnable by whom. These two streams are complete: our own threads
  * are in them too, because a run queue cannot be explained with a hole in the CPU's history.
  */
-#include "base.h"
+#include "wait.h"
 
 /* Bits of task_struct.__state and exit_state; the same since 4.14. */
 #define TASK_REPORT      0x7f  /* those that users are shown */
@@ -46,6 +46,10 @@ int BPF_PROG(kp_switch, bool preempt, struct task_struct *prev, struct task_stru
 {
     struct kp_record_SCHED_SWITCH *rec;
 
+    if (kp_wanted(KP_STREAM_FAULT) || kp_wanted(KP_STREAM_WRITEBACK))
+        kp_waits(prev, next, !preempt && BPF_CORE_READ_BITFIELD(prev, in_iowait));
+    if (!kp_wanted(KP_STREAM_SCHED_SWITCH))
+        return 0;
     rec = kp_open(SCHED_SWITCH, prev->pid, prev->tgid);
     if (!rec)
         return 0;
@@ -94,6 +98,40 @@ SEC("tp_btf/sched_wakeup_new")
 int BPF_PROG(kp_wakeup_new, struct task_struct *wakee)
 {
     return waking(wakee, true);
+}
+
+SEC("tp_btf/sched_migrate_task")
+int BPF_PROG(kp_migrate, struct task_struct *task, int cpu)
+{
+    struct kp_record_MIGRATE *rec = kp_open_by(MIGRATE, bpf_get_current_pid_tgid());
+
+    if (!rec)
+        return 0;
+    rec->thread = task->pid;
+    rec->from_cpu = (u16)task->thread_info.cpu;
+    rec->to_cpu = (u16)cpu;
+    kp_submit(rec);
+    return 0;
+}
+
+SEC("tp_btf/sched_pi_setprio")
+int BPF_PROG(kp_setprio, struct task_struct *task, struct task_struct *donor)
+{
+    struct kp_record_PI *rec = kp_open_by(PI, bpf_get_current_pid_tgid());
+    s32 prio = BPF_CORE_READ(task, normal_prio), lent = prio;
+
+    if (!rec)
+        return 0;
+    rec->donor = 0;
+    if (donor) {
+        rec->donor = (u32)BPF_CORE_READ(donor, pid);
+        lent = BPF_CORE_READ(donor, prio);
+    }
+    rec->target = task->pid;
+    rec->old_prio = (s16)task->prio;
+    rec->new_prio = (s16)(lent < prio ? lent : prio);
+    kp_submit(rec);
+    return 0;
 }
 
 char LICENSE[] SEC("license") = "Dual BSD/GPL";

@@ -2,9 +2,11 @@
 /*
  * System calls, enter and exit joined in the thread's storage. Only calls that last, or that a
  * bound process makes, become records: the others are counted. A thread that is inside a call when
- * the recording starts has no begin, and gets no record for that call.
+ * the recording starts has no begin, and gets no record for that call. A record names what stands
+ * behind the call's descriptor; a call on a socket has a second record, of its connection.
  */
-#include "base.h"
+#include "object.h"
+#include "sock.h"
 
 #define TS_COMPAT 2          /* thread_info.status on x86: 32-bit call, other table of numbers */
 #define NR_COMPAT 0x80000000 /* marks its number */
@@ -49,8 +51,34 @@ static __always_inline bool is_compat(void)
            (task->thread_info.status & TS_COMPAT);
 }
 
+struct pollfd {
+    s32 fd;
+};
+
+/* What stands behind the call's descriptor: of poll only when it is a single one. */
+static __always_inline void call_object(struct pt_regs *regs, enum kp_call call,
+                                        struct kp_object *out)
+{
+    u64 fd = PT_REGS_PARM1_SYSCALL(regs);
+    struct pollfd pollfd = {.fd = -1};
+    struct file *file;
+
+    if (call == KP_CALL_NO_FD)
+        return;
+    if (call == KP_CALL_POLL) {
+        if (PT_REGS_PARM2_SYSCALL(regs) != 1 ||
+            bpf_probe_read_user(&pollfd, sizeof(pollfd), (void *)fd))
+            return;
+        fd = (u32)pollfd.fd;
+    }
+    file = kp_file((u32)fd);
+    if (file)
+        kp_object_of(file, out);
+}
+
 /* The argument registers still hold what they held at enter. */
-static __always_inline void record_call(struct pt_regs *regs, u64 actor, u64 start, u32 nr, s64 ret)
+static __always_inline void record_call(struct pt_regs *regs, u64 actor, u64 start, u32 nr, s64 ret,
+                                        const struct kp_object *object)
 {
     struct kp_record_SYSCALL *rec = kp_open_by(SYSCALL, actor);
 
@@ -62,8 +90,65 @@ static __always_inline void record_call(struct pt_regs *regs, u64 actor, u64 sta
     rec->arg1 = PT_REGS_PARM2_SYSCALL(regs);
     rec->arg2 = PT_REGS_PARM3_SYSCALL(regs);
     rec->arg3 = PT_REGS_PARM4_SYSCALL(regs);
-    rec->nr = is_compat() ? nr | NR_COMPAT : nr;
+    rec->nr = nr;
+    rec->obj_dev = object->dev;
+    rec->obj = object->id;
+    rec->obj_kind = object->kind;
     kp_submit(rec);
+}
+
+static __always_inline u64 socket_inode(const struct socket *socket)
+{
+    struct socket_alloc *alloc = (struct socket_alloc *)socket; /* its first member */
+
+    return socket ? BPF_CORE_READ(alloc, vfs_inode.i_ino) : 0;
+}
+
+static __always_inline void record_sock(struct socket *socket, u64 actor, u64 start, s64 ret,
+                                        enum kp_call call)
+{
+    struct sock *sk = BPF_CORE_READ(socket, sk), *peer;
+    struct kp_record_SOCK *rec;
+
+    rec = sk ? kp_open_by(SOCK, actor) : NULL;
+    if (!rec)
+        return;
+    kp_sock_ends(rec, sk);
+    rec->dur = rec->head.mono - start;
+    rec->op = call - KP_CALL_SEND;
+    rec->bytes = call == KP_CALL_ACCEPT ? 0 : ret;
+    rec->obj = socket_inode(socket);
+    rec->peer = 0;
+    rec->tcp_seq = 0;
+    rec->proto = (u8)BPF_CORE_READ(sk, sk_protocol);
+    if (rec->ip_family == FAMILY_UNIX) {
+        peer = BPF_CORE_READ((struct unix_sock *)sk, peer);
+        rec->peer = peer ? socket_inode(BPF_CORE_READ(peer, sk_socket)) : 0;
+    } else if (rec->proto == PROTO_TCP) {
+        rec->tcp_seq = call == KP_CALL_RECEIVE ? BPF_CORE_READ((struct tcp_sock *)sk, copied_seq)
+                                               : BPF_CORE_READ((struct tcp_sock *)sk, write_seq);
+    }
+    kp_submit(rec);
+}
+
+static __always_inline void keep_call(struct pt_regs *regs, u64 actor, u64 start, u32 nr, s64 ret)
+{
+    bool compat = is_compat();
+    enum kp_call call = compat || nr >= KP_CALLS_MAX ? KP_CALL_NO_FD : config.calls[nr];
+    struct kp_object object = {};
+    struct file *file;
+
+    call_object(regs, call, &object);
+    if (kp_wanted(KP_STREAM_SYSCALL))
+        record_call(regs, actor, start, compat ? nr | NR_COMPAT : nr, ret, &object);
+    if (!kp_wanted(KP_STREAM_SOCK) || call < KP_CALL_SEND || call > KP_CALL_ACCEPT)
+        return;
+    if (object.kind != OBJ_SOCKET || (call == KP_CALL_ACCEPT && ret < 0))
+        return;
+    /* the connection, not the socket that listens */
+    file = call == KP_CALL_ACCEPT ? kp_file((u32)ret) : object.file;
+    if (file)
+        record_sock(BPF_CORE_READ(file, private_data), actor, start, ret, call);
 }
 
 SEC("tp_btf/sys_exit")
@@ -81,7 +166,7 @@ int BPF_PROG(kp_sys_exit, struct pt_regs *regs, long ret)
     start = task->sys_start;
     task->sys_start = 0;
     if (bpf_ktime_get_ns() - start >= config.syscall_min || is_bound(actor)) {
-        record_call(regs, actor, start, (u32)task->sys_nr, ret);
+        keep_call(regs, actor, start, (u32)task->sys_nr, ret);
         return 0;
     }
     cpu = kp_cpu();

@@ -41,6 +41,8 @@ static __always_inline void task_describe(struct kp_record_TASK *rec, struct tas
     rec->kthread = (BPF_CORE_READ(task, flags) & PF_KTHREAD) != 0;
     bpf_core_read_str(rec->name, sizeof(rec->name), &task->comm);
     __builtin_memset(rec->exe, 0, sizeof(rec->exe));
+    rec->cpus = (u32)BPF_CORE_READ(task, nr_cpus_allowed);
+    rec->cpu_mask = BPF_CORE_READ(task, cpus_ptr, bits[0]);
 }
 
 static __always_inline struct kp_record_TASK *task_open(struct task_struct *task, u8 op)

@@ -15,22 +15,8 @@
 #define N(value, text) {value, text},
 #define ENUM_TABLE(id)                                             \
     static const struct kp_name names_##id[] = {KP_NAMES_##id(N)}; \
-    enum { NAMES_COUNT_##id = KP_ARRAY_LEN(names_##id) }
-ENUM_TABLE(TASK_STATE);
-ENUM_TABLE(CONTEXT);
-ENUM_TABLE(SOFTIRQ_VEC);
-ENUM_TABLE(TASK_OP);
-ENUM_TABLE(CGROUP_OP);
-ENUM_TABLE(LOCK_KIND);
-ENUM_TABLE(VMSCAN_OP);
-ENUM_TABLE(BLOCK_OP);
-ENUM_TABLE(TCP_STATE);
-ENUM_TABLE(SPAN_KIND);
-ENUM_TABLE(SPAN_STATUS);
-ENUM_TABLE(SPAN_LINK);
-ENUM_TABLE(GAP_REASON);
-ENUM_TABLE(CAPTURE_OP);
-ENUM_TABLE(CAPTURE_STATE);
+    enum { NAMES_COUNT_##id = KP_ARRAY_LEN(names_##id) };
+KP_NAME_TABLES(ENUM_TABLE)
 #define names_NONE       ((const struct kp_name *)NULL)
 #define names_SYSCALL_NR ((const struct kp_name *)NULL) /* filled from syscalls.inc */
 enum { NAMES_COUNT_NONE = 0, NAMES_COUNT_SYSCALL_NR = 0 };
@@ -45,6 +31,7 @@ enum wire_size {
     SIZE_u64 = 8,
     SIZE_s64 = 8,
     SIZE_CHARS_16 = 16,
+    SIZE_CHARS_32 = 32,
     SIZE_ADDR_16 = 16,
     SIZE_CHARS_96 = 96,
     SIZE_CHARS_256 = 256
@@ -63,6 +50,7 @@ enum wire_form {
     FORM_s32 = FORM_SIGNED,
     FORM_s64 = FORM_SIGNED,
     FORM_CHARS_16 = FORM_PLAIN,
+    FORM_CHARS_32 = FORM_PLAIN,
     FORM_CHARS_96 = FORM_PLAIN,
     FORM_CHARS_256 = FORM_PLAIN,
     FORM_ADDR_16 = FORM_ADDR

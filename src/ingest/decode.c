@@ -152,13 +152,13 @@ static kp_status put_chars(struct kpi_decoder *decoder, struct kp_builder *build
     return kp_builder_str(builder, step->column, (struct kp_str){text, len});
 }
 
-/* IPv4 stands in the first four bytes; any other family is shown as IPv6 text. */
+/* IPv4 stands in the first four bytes; a family that is neither has no text. */
 static kp_status put_addr(struct kp_builder *builder, const struct plan *plan,
                           const struct step *step, const uint8_t *record)
 {
     char text[INET6_ADDRSTRLEN];
-    bool v4 = plan->family_at != 0 && kp_load_u16(record + plan->family_at) == AF_INET;
-    if (inet_ntop(v4 ? AF_INET : AF_INET6, record + step->offset, text, sizeof(text)) == NULL)
+    int family = plan->family_at != 0 ? kp_load_u16(record + plan->family_at) : AF_INET6;
+    if (inet_ntop(family, record + step->offset, text, sizeof(text)) == NULL)
         text[0] = '\0';
     return kp_builder_str(builder, step->column, kp_str_from(text));
 }

@@ -12,10 +12,10 @@ static const struct {
     const char *name;
     uint64_t kinds;
 } groups[] = {
-    {"sched", BIT(SCHED_SWITCH) | BIT(SCHED_WAKING) | BIT(TASK) | BIT(CGROUP)},
-    {"memory", BIT(VMSCAN) | BIT(OOM)},
-    {"net", BIT(TCP_RETRANSMIT)},
-    {"block", BIT(BLOCK_RQ)},
+    {"sched", BIT(SCHED_SWITCH) | BIT(SCHED_WAKING) | BIT(TASK) | BIT(CGROUP) | BIT(PI)},
+    {"memory", BIT(VMSCAN) | BIT(OOM) | BIT(FAULT)},
+    {"net", BIT(TCP_RETRANSMIT) | BIT(TCP_STATE) | BIT(SOCK)},
+    {"block", BIT(BLOCK_RQ) | BIT(WRITEBACK)},
     {"interrupts", BIT(IRQ) | BIT(SOFTIRQ)},
 };
 

@@ -34,6 +34,7 @@
 #pragma GCC diagnostic ignored "-Wcast-qual" /* in generated code */
 #include "capture.skel.h"
 #pragma GCC diagnostic pop
+#include "ingest/calls.h"
 #include "ingest/source_drain.h"
 
 #define RING_BYTES_DEFAULT (32u << 20)
@@ -218,6 +219,7 @@ static kp_status configure(struct kp_source *source, const struct kp_recorder_op
         .irq_window = IRQ_WINDOW,
         .shard_shift = CPUS_PER_RING,
     };
+    kpi_calls_fill(skel->rodata->config.calls, KP_CALLS_MAX);
     for (size_t i = 0; i < PROGRAMS_COUNT; i++)
         bpf_program__set_autoload(program_of(source, i), source->unusable[i] == NULL);
     ok = bpf_map__set_max_entries(skel->maps.rings, source->drain.rings_count) == 0 &&

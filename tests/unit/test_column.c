@@ -31,6 +31,7 @@ static void wire_layout_matches_the_structs(void **state)
 #define CHECK_s32       CHECK_AT
 #define CHECK_s64       CHECK_AT
 #define CHECK_CHARS_16  CHECK_AT
+#define CHECK_CHARS_32  CHECK_AT
 #define CHECK_CHARS_96  CHECK_AT
 #define CHECK_CHARS_256 CHECK_AT
 #define CHECK_ADDR_16   CHECK_AT

@@ -425,7 +425,7 @@ static void lists_of_kinds_are_read(void **state)
         const char *text;
         uint64_t mask;
     } good[] = {
-        {"sched", BIT(SCHED_SWITCH) | BIT(SCHED_WAKING) | BIT(TASK) | BIT(CGROUP)},
+        {"sched", BIT(SCHED_SWITCH) | BIT(SCHED_WAKING) | BIT(TASK) | BIT(CGROUP) | BIT(PI)},
         {"syscall,lock", BIT(SYSCALL) | BIT(LOCK)},
         {"sched,syscall,-task", BIT(SCHED_SWITCH) | BIT(SCHED_WAKING) | BIT(CGROUP) | BIT(SYSCALL)},
         {"-lock", all & ~BIT(LOCK)}, /* every kind is on by default */

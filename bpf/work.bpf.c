@@ -1,0 +1,89 @@
+// SPDX-License-Identifier: GPL-2.0 OR BSD-2-Clause
+/*
+ * Work for kernel workers: queued, begun, done; joined by the work's address until it begins, since
+ * it can be queued once at a time, and then in the worker's storage, since it may be freed or
+ * queued again by its own function. Delayed work is queued by the timer: nobody's.
+ */
+#include "base.h"
+
+#define WORKS_MAX 8192
+
+struct queued {
+    u64 at;
+    u64 submitter; /* 0 = an interrupt */
+    u32 context;
+};
+
+struct {
+    __uint(type, BPF_MAP_TYPE_LRU_HASH);
+    __uint(max_entries, WORKS_MAX);
+    __type(key, u64);
+    __type(value, struct queued);
+} works SEC(".maps");
+
+SEC("tp_btf/workqueue_queue_work")
+int BPF_PROG(kp_work_queue, int cpu, void *pool, struct work_struct *work)
+{
+    struct kp_cpu *state = kp_cpu();
+    struct queued queued = {.at = bpf_ktime_get_ns()};
+    u64 key = (u64)work;
+
+    if (!state)
+        return 0;
+    queued.context = kp_context(state);
+    if (queued.context == KP_IN_TASK)
+        queued.submitter = bpf_get_current_pid_tgid();
+    if (bpf_map_update_elem(&works, &key, &queued, BPF_ANY))
+        kp_lose_join();
+    return 0;
+}
+
+SEC("tp_btf/workqueue_execute_start")
+int BPF_PROG(kp_work_begin, struct work_struct *work)
+{
+    u64 key = (u64)work;
+    struct queued *queued = bpf_map_lookup_elem(&works, &key);
+    struct kp_task *task;
+
+    if (!queued) /* older than the recording, or pushed out */
+        return 0;
+    task = kp_own(queued->submitter) ? NULL : kp_task_make();
+    if (task) {
+        task->work.queued = queued->at;
+        task->work.submitter = queued->submitter;
+        task->work.context = queued->context;
+        task->work.function = (u64)BPF_CORE_READ(work, func);
+        task->work.start = bpf_ktime_get_ns();
+    }
+    bpf_map_delete_elem(&works, &key);
+    return 0;
+}
+
+SEC("tp_btf/workqueue_execute_end")
+int BPF_PROG(kp_work_end, struct work_struct *work)
+{
+    static const char symbol[] = "%ps";
+    struct kp_task *task = kp_task_find();
+    struct kp_record_WORKQUEUE *rec;
+    u64 start;
+
+    if (!task || !task->work.start)
+        return 0;
+    start = task->work.start;
+    task->work.start = 0;
+    rec = kp_open_by(WORKQUEUE, bpf_get_current_pid_tgid());
+    if (!rec)
+        return 0;
+    rec->dur = rec->head.mono - start;
+    rec->queue_dur = start - task->work.queued;
+    rec->work = (u64)work; /* its address only: it may be gone */
+    rec->function = task->work.function;
+    rec->submitter = (u32)task->work.submitter;
+    rec->context = (u8)task->work.context;
+    __builtin_memset(rec->name, 0, sizeof(rec->name));
+    bpf_snprintf(rec->name, sizeof(rec->name), symbol, &task->work.function, sizeof(u64));
+    kp_submit(rec);
+    return 0;
+}
+
+char LICENSE[] SEC("license") = "Dual BSD/GPL";
