@@ -34,7 +34,7 @@
 #pragma GCC diagnostic ignored "-Wcast-qual" /* in generated code */
 #include "capture.skel.h"
 #pragma GCC diagnostic pop
-#include "ingest/calls.h"
+#include "ingest/source_calls.h"
 #include "ingest/source_drain.h"
 
 #define RING_BYTES_DEFAULT (32u << 20)

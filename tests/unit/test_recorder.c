@@ -418,20 +418,23 @@ static void what_cannot_start_says_why(void **state)
 static void lists_of_kinds_are_read(void **state)
 {
     (void)state;
-    uint64_t all, mask;
+    uint64_t all, usual, mask;
     struct kp_error err;
     assert_int_equal(kp_kinds_parse(KP_STR("all"), &all, &err), KP_OK);
+    assert_int_equal(kp_kinds_parse(KP_STR("default"), &usual, &err), KP_OK);
+    assert_int_equal(usual, all & ~BIT(MIGRATE));
     const struct {
         const char *text;
         uint64_t mask;
     } good[] = {
         {"sched", BIT(SCHED_SWITCH) | BIT(SCHED_WAKING) | BIT(TASK) | BIT(CGROUP) | BIT(PI)},
         {"syscall,lock", BIT(SYSCALL) | BIT(LOCK)},
-        {"sched,syscall,-task", BIT(SCHED_SWITCH) | BIT(SCHED_WAKING) | BIT(CGROUP) | BIT(SYSCALL)},
-        {"-lock", all & ~BIT(LOCK)}, /* every kind is on by default */
-        {"", all},
-        {"default", all},
-        {"all,-sched,sched_switch", all & ~(BIT(SCHED_WAKING) | BIT(TASK) | BIT(CGROUP))},
+        {"sched,syscall,-task",
+         BIT(SCHED_SWITCH) | BIT(SCHED_WAKING) | BIT(CGROUP) | BIT(PI) | BIT(SYSCALL)},
+        {"-lock", usual & ~BIT(LOCK)},
+        {"", usual},
+        {"default", usual},
+        {"all,-sched,sched_switch", all & ~(BIT(SCHED_WAKING) | BIT(TASK) | BIT(CGROUP) | BIT(PI))},
     };
     for (size_t i = 0; i < KP_ARRAY_LEN(good); i++) {
         assert_int_equal(kp_kinds_parse(kp_str_from(good[i].text), &mask, &err), KP_OK);

@@ -2,8 +2,8 @@
  *
  * What system calls do with descriptors, by the numbers of this architecture.
  */
-#ifndef KP_INGEST_CALLS_H
-#define KP_INGEST_CALLS_H
+#ifndef KP_INGEST_SOURCE_CALLS_H
+#define KP_INGEST_SOURCE_CALLS_H
 
 #include <stdint.h>
 

@@ -3,7 +3,7 @@
  * A list of names, because numbers differ between architectures and some have no such call. A call
  * that is not listed has no descriptor as its first argument, or one that says nothing.
  */
-#include "ingest/calls.h"
+#include "ingest/source_calls.h"
 
 #include "base/assert.h"
 #include "bpf/event.h"
