@@ -97,6 +97,8 @@ static void note_coverage(const struct kpi_answer *answer, struct kp_rows *rows)
     if (!kernel)
         kpi_rows_note(rows, "no kernel events were recorded in this window: the rows are made from "
                             "spans alone and all weak");
+    else if (gap == 0)
+        kpi_rows_note(rows, "coverage 100 %%");
     else
         kpi_rows_note(rows, "coverage %d.%d %% (events may be missing in %lld ns)", permille / 10,
                       permille % 10, (long long)gap);
