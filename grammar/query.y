@@ -226,6 +226,7 @@ stage(A) ::= UNION(W) pipes(P). {
 }
 stage(A) ::= AS(W) IDENT. { A = kpi_stage_new(parse->ctx, KPI_STAGE_AS, &W); }
 stage(A) ::= SERIALIZE(W). { A = kpi_stage_new(parse->ctx, KPI_STAGE_SERIALIZE, &W); }
+stage(A) ::= SERIALIZE(W) items(I). { A = kpi_stage_items(parse->ctx, KPI_STAGE_SERIALIZE, &W, I); }
 stage(A) ::= GETSCHEMA(W). { A = kpi_stage_new(parse->ctx, KPI_STAGE_GETSCHEMA, &W); }
 
 stage(A) ::= JOIN(W) hints(P) beside(T) ON items(K). {

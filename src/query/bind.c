@@ -442,6 +442,8 @@ struct kpi_expr *kpi_bind_expr(struct kpi_bind *bind, const struct kpi_node *nod
     }
     if (kpi_aggregate_known(node->name))
         return kpi_bind_aggregate(bind, node);
+    if (kpi_window_known(node->name))
+        return kpi_bind_window(bind, node);
     return bind_call(bind, node);
 }
 

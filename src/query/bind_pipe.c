@@ -116,10 +116,13 @@ struct kp_str kpi_auto_name(struct kpi_bind *bind, const struct kpi_node *node, 
     return copy;
 }
 
-static struct kpi_op *project(struct kpi_op *input, const char *word,
+static struct kpi_op *project(struct kpi_bind *bind, struct kpi_op *input, const char *word,
                               const struct kpi_outputs *outputs)
 {
-    return kpi_op_project(input, word, outputs->fields, outputs->exprs, outputs->count);
+    input = kpi_window_below(bind, input);
+    return input == NULL
+               ? NULL
+               : kpi_op_project(input, word, outputs->fields, outputs->exprs, outputs->count);
 }
 
 static bool add_column(struct kpi_bind *bind, struct kpi_outputs *outputs, uint32_t i)
@@ -144,7 +147,7 @@ static struct kpi_op *bind_project(struct kpi_bind *bind, struct kpi_op *input,
         if (!kpi_outputs_add(bind, &outputs, name, expr))
             return NULL;
     }
-    return project(input, "project", &outputs);
+    return project(bind, input, "project", &outputs);
 }
 
 /* A name that exists is replaced in its place; others come after. Later items see earlier ones. */
@@ -167,7 +170,7 @@ static struct kpi_op *bind_extend(struct kpi_bind *bind, struct kpi_op *input,
         if (!good)
             return NULL;
     }
-    return project(input, "extend", &outputs);
+    return project(bind, input, "extend", &outputs);
 }
 
 static bool pattern_matches(const struct kpi_item *item, struct kp_str name)
@@ -209,7 +212,7 @@ static struct kpi_op *bind_keep_away(struct kpi_bind *bind, struct kpi_op *input
         kpi_fail(bind->ctx, KP_INVALID, stage->place, "no column is left");
         return NULL;
     }
-    return project(input, keep ? "project-keep" : "project-away", &outputs);
+    return project(bind, input, keep ? "project-keep" : "project-away", &outputs);
 }
 
 static struct kpi_op *bind_reorder(struct kpi_bind *bind, struct kpi_op *input,
@@ -227,7 +230,7 @@ static struct kpi_op *bind_reorder(struct kpi_bind *bind, struct kpi_op *input,
     for (uint32_t i = 0; i < bind->schema->count; i++)
         if (!name_taken(&outputs, bind->schema->fields[i].name) && !add_column(bind, &outputs, i))
             return NULL;
-    return project(input, "project-reorder", &outputs);
+    return project(bind, input, "project-reorder", &outputs);
 }
 
 static struct kpi_op *bind_rename(struct kpi_bind *bind, struct kpi_op *input,
@@ -254,7 +257,7 @@ static struct kpi_op *bind_rename(struct kpi_bind *bind, struct kpi_op *input,
                              names[i].ptr != NULL ? names[i] : bind->schema->fields[i].name,
                              kpi_bind_column(bind, i, nowhere)))
             return NULL;
-    return project(input, "project-rename", &outputs);
+    return project(bind, input, "project-rename", &outputs);
 }
 
 /* --- the others --- */
@@ -270,7 +273,19 @@ static struct kpi_op *bind_where(struct kpi_bind *bind, struct kpi_op *input,
         return NULL;
     }
     condition = kpi_bind_cast(bind, condition, KP_TYPE_BOOL);
-    return condition == NULL ? NULL : kpi_op_filter(input, condition);
+    if (condition == NULL)
+        return NULL;
+    struct kpi_op *below = kpi_window_below(bind, input);
+    if (below == NULL || below == input)
+        return below == NULL ? NULL : kpi_op_filter(input, condition);
+    struct kpi_outputs outputs = {0}; /* the row functions' columns end here */
+    for (uint32_t i = 0; i < bind->schema->count; i++)
+        if (!add_column(bind, &outputs, i))
+            return NULL;
+    struct kpi_op *kept = kpi_op_filter(below, condition);
+    return kept == NULL
+               ? NULL
+               : kpi_op_project(kept, "where", outputs.fields, outputs.exprs, outputs.count);
 }
 
 static struct kpi_op *bind_sort(struct kpi_bind *bind, struct kpi_op *input,
@@ -451,6 +466,8 @@ static struct kpi_op *bind_stage(struct kpi_bind *bind, struct kpi_op *input,
         return bind_reorder(bind, input, stage);
     case KPI_STAGE_EXTEND:
         return bind_extend(bind, input, stage);
+    case KPI_STAGE_SERIALIZE:
+        return stage->items.count == 0 ? input : bind_extend(bind, input, stage);
     case KPI_STAGE_SUMMARIZE:
         return kpi_bind_summarize(bind, input, &stage->items, &stage->by);
     case KPI_STAGE_DISTINCT:
@@ -476,7 +493,7 @@ static struct kpi_op *bind_stage(struct kpi_bind *bind, struct kpi_op *input,
     case KPI_STAGE_PARSE_KV:
         return kpi_bind_shape(bind, input, stage);
     default:
-        return input; /* as, serialize: nothing to do */
+        return input; /* as: nothing to do */
     }
 }
 
@@ -487,7 +504,10 @@ struct kpi_op *kpi_bind_pipe(struct kpi_bind *bind, const struct kpi_pipe *pipe)
     struct kpi_op *op = kpi_source_open(&scope, pipe->source);
     for (const struct kpi_stage *stage = pipe->first; stage != NULL && op != NULL;
          stage = stage->next) {
+        bool computes = stage->kind == KPI_STAGE_WHERE || stage->kind == KPI_STAGE_PROJECT ||
+                        stage->kind == KPI_STAGE_EXTEND || stage->kind == KPI_STAGE_SERIALIZE;
         scope.schema = &op->schema;
+        scope.windows = computes ? kpi_windows_new(&scope, op->schema.count) : NULL;
         struct kpi_op *next = bind_stage(&scope, op, stage);
         if (next != NULL && next != op)
             next->place = stage->place;

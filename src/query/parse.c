@@ -65,7 +65,7 @@ static const struct word operator_words[] = {
     {"limit", TAKE, "same as take"},
     {"union", UNION, "append the rows of other tables"},
     {"as", AS, "name the table so far"},
-    {"serialize", SERIALIZE, "fix the order of rows (it always is)"},
+    {"serialize", SERIALIZE, "fix the order of rows (it always is), and add columns"},
     {"getschema", GETSCHEMA, "names and types of the columns"},
     {"join", JOIN, "rows of two tables that meet on columns: join kind=inner (T) on key"},
     {"lookup", LOOKUP, "add the columns of another table by key"},
