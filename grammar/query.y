@@ -278,6 +278,41 @@ stage(A) ::= PARSE_KV(W) expr(E) AS LPAREN columns(C) RPAREN WITH LPAREN setting
     }
 }
 
+stage(A) ::= INTERSECT(W) beside(T). {
+    A = kpi_stage_beside(parse->ctx, KPI_STAGE_INTERSECT, &W, T, (struct kpi_items){0});
+}
+stage(A) ::= INTERSECT(W) beside(T) ON items(K). {
+    A = kpi_stage_beside(parse->ctx, KPI_STAGE_INTERSECT, &W, T, K);
+}
+stage(A) ::= SUBTRACT(W) beside(T). {
+    A = kpi_stage_beside(parse->ctx, KPI_STAGE_SUBTRACT, &W, T, (struct kpi_items){0});
+}
+stage(A) ::= SUBTRACT(W) beside(T) ON items(K). {
+    A = kpi_stage_beside(parse->ctx, KPI_STAGE_SUBTRACT, &W, T, K);
+}
+stage(A) ::= WITHIN(W) expr(E) OF beside(T). {
+    A = kpi_stage_beside(parse->ctx, KPI_STAGE_WITHIN, &W, T, (struct kpi_items){0});
+    if (A != NULL)
+        A->expr = E;
+}
+stage(A) ::= WITHIN(W) expr(E) OF beside(T) ON items(K). {
+    A = kpi_stage_beside(parse->ctx, KPI_STAGE_WITHIN, &W, T, K);
+    if (A != NULL)
+        A->expr = E;
+}
+stage(A) ::= FLATTEN(W). { A = kpi_stage_new(parse->ctx, KPI_STAGE_FLATTEN, &W); }
+stage(A) ::= FLATTEN(W) BY items(B). {
+    A = kpi_stage_new(parse->ctx, KPI_STAGE_FLATTEN, &W);
+    if (A != NULL)
+        A->by = B;
+}
+stage(A) ::= COVERAGE(W). { A = kpi_stage_new(parse->ctx, KPI_STAGE_COVERAGE, &W); }
+stage(A) ::= COVERAGE(W) BY items(B). {
+    A = kpi_stage_new(parse->ctx, KPI_STAGE_COVERAGE, &W);
+    if (A != NULL)
+        A->by = B;
+}
+
 /* --- parts of operators --- */
 expand_params(A) ::= . { A = (struct kpi_items){0}; }
 expand_params(A) ::= expand_params(L) WITH_ITEMINDEX|BAGEXPANSION(N) ASSIGN word(V). {

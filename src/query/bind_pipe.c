@@ -492,6 +492,12 @@ static struct kpi_op *bind_stage(struct kpi_bind *bind, struct kpi_op *input,
     case KPI_STAGE_PARSE_WHERE:
     case KPI_STAGE_PARSE_KV:
         return kpi_bind_shape(bind, input, stage);
+    case KPI_STAGE_INTERSECT:
+    case KPI_STAGE_SUBTRACT:
+    case KPI_STAGE_WITHIN:
+    case KPI_STAGE_FLATTEN:
+    case KPI_STAGE_COVERAGE:
+        return kpi_bind_interval(bind, input, stage);
     default:
         return input; /* as: nothing to do */
     }

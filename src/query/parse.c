@@ -95,12 +95,12 @@ static const struct word operator_words[] = {
     {"assert-schema", 0, "getschema"},
     {"graph-match", 0, "CAUSES OF txn N"},
     {"make-graph", 0, "CAUSES OF txn N"},
-    {"intersect", 0, "where start < b and ts > a"},
-    {"subtract", 0, "where not(start < b and ts > a)"},
-    {"flatten", 0, "CAUSES OF txn N, which partitions time"},
-    {"coverage", 0, "summarize sum(dur)"},
+    {"intersect", INTERSECT, "the parts of intervals that lie inside those of another table"},
+    {"subtract", SUBTRACT, "the parts that lie outside"},
+    {"flatten", FLATTEN, "overlapping intervals of a key as one"},
+    {"coverage", COVERAGE, "time covered by the intervals of a key"},
     {"self_time", 0, "CAUSES OF txn N | where kind == 'running'"},
-    {"within", 0, "where ts between (t - 2ms .. t + 2ms)"},
+    {"within", WITHIN, "rows near those of another table: within 2ms of (T)"},
     {"EMIT", 0, "the --format timeline of the shell"},
 };
 
@@ -333,6 +333,12 @@ static void read_token(struct driver *driver, struct kpi_token *token)
         token->code = EQ; /* "name" = 'value', as SQL and InfluxQL write it */
 }
 
+static bool takes_table(int code)
+{
+    return code == UNION || code == JOIN || code == LOOKUP || code == INTERSECT ||
+           code == SUBTRACT || code == WITHIN;
+}
+
 struct kpi_statement *kpi_parse(struct kpi_ctx *ctx)
 {
     struct driver driver = {.parse = {ctx, NULL}};
@@ -356,7 +362,7 @@ struct kpi_statement *kpi_parse(struct kpi_ctx *ctx)
             break;
         kpi_parser(driver.parser, token.code, token, &driver.parse);
         driver.previous = token.code;
-        driver.joined |= token.code == UNION || token.code == JOIN || token.code == LOOKUP;
+        driver.joined |= takes_table(token.code);
         driver.let = token.code == LET ? 1 : driver.let > 0 && driver.let < 3 ? driver.let + 1 : 0;
     } while (token.code != 0 && ctx->status == KP_OK);
     kpi_parserFree(driver.parser, free);
