@@ -5,8 +5,9 @@
  *
  * Writes D/spans.jsonl (OTLP JSON) and D/truth.jsonl, one line per disturbed transaction. A fault
  * counts as validated when the transaction lasted at least twice as long as the median of the
- * normal ones around it, those after it are back to normal, and what was measured of the fault is
- * most of the slowdown: on a machine with other work a slow transaction may have another reason.
+ * normal ones around it and is unusual among all before it, those after it are back to normal, and
+ * what was measured of the fault is most of the slowdown: on a machine with other work a slow
+ * transaction may have another reason.
  */
 #include "incidents/incident.h"
 
@@ -21,6 +22,13 @@
 #define NORMALS_MAX 256
 
 extern const struct kpi_incident *__start_kpi_incidents[], *__stop_kpi_incidents[];
+
+#define HISTORY 200 /* transactions that the newest is compared with */
+
+static struct {
+    int64_t walls[HISTORY];
+    int count; /* all there ever were */
+} history;
 
 struct options {
     const struct kpi_incident *incident;
@@ -62,6 +70,7 @@ static int64_t serve(const struct kpi_incident *incident, struct kpi_run *run, b
     incident->serve(run);
     kpi_span_end(span);
     call(incident->settle, run);
+    history.walls[history.count++ % HISTORY] = span->end - span->start;
     kpi_sleep(kpi_draw(run, 500, 1500) * KPI_US);
     return span->end - span->start;
 }
@@ -78,11 +87,23 @@ static int64_t median(int64_t *values, int count)
     return values[count / 2];
 }
 
+/* Three times as far from the median as what 95 % of the transactions before it kept to: on a
+ * machine busy with other things a slow transaction can be nothing out of the ordinary. */
+static bool is_unusual(int64_t wall, int64_t normal)
+{
+    int64_t sorted[HISTORY];
+    int count = history.count < HISTORY ? history.count : HISTORY;
+    memcpy(sorted, history.walls, (size_t)count * sizeof(*sorted));
+    qsort(sorted, (size_t)count, sizeof(*sorted), compare);
+    return wall > normal + 3 * (sorted[count * 95 / 100] - normal);
+}
+
 static bool is_valid(const struct kpi_truth *truth, int64_t wall, int64_t normal, int64_t after)
 {
     if (truth->kinds[0] == '\0')
         return wall < 2 * normal;
-    return wall > 2 * normal && after < (wall + normal) / 2 && truth->ns * 10 > (wall - normal) * 6;
+    return wall > 2 * normal && is_unusual(wall, normal) && after < (wall + normal) / 2 &&
+           truth->ns * 10 > (wall - normal) * 6;
 }
 
 static void episode(const struct options *options, struct kpi_run *run, FILE *truths, int64_t i)
