@@ -40,7 +40,7 @@ static void serve(struct kpi_run *run)
 static void settle(struct kpi_run *run)
 {
     if (run->fault)
-        run->truth = (struct kpi_truth){"running", child, "", took, true};
+        run->truth = (struct kpi_truth){"running", child, "", took, true, NULL};
 }
 
 KPI_INCIDENT(child_process) = {

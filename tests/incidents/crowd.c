@@ -66,8 +66,8 @@ static void settle(struct kpi_run *run)
     if (!run->fault)
         return;
     kpi_helper_report(crowd, &report);
-    run->truth = (struct kpi_truth){"runnable.queued,runnable.preempted", kpi_helper_pid(crowd), "",
-                                    now - waited, false};
+    run->truth = (struct kpi_truth){
+        "runnable.queued,runnable.preempted", kpi_helper_pid(crowd), "", now - waited, false, NULL};
 }
 
 static void teardown(struct kpi_run *run)

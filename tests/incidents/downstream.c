@@ -87,8 +87,12 @@ static void serve(struct kpi_run *run)
 static void settle(struct kpi_run *run)
 {
     if (run->fault)
-        run->truth = (struct kpi_truth){sleeps ? "timer.sleep" : "running", kpi_helper_pid(server),
-                                        "", server_took, true};
+        run->truth = (struct kpi_truth){sleeps ? "timer.sleep" : "running",
+                                        kpi_helper_pid(server),
+                                        "",
+                                        server_took,
+                                        true,
+                                        NULL};
 }
 
 static void teardown(struct kpi_run *run)

@@ -79,7 +79,7 @@ static void settle(struct kpi_run *run)
     kpi_helper_report(neighbour, &report);
     if (ftruncate(fd, 4096) != 0)
         kpi_die("cannot shorten the file");
-    run->truth = (struct kpi_truth){"lock", kpi_helper_pid(neighbour), "", took, false};
+    run->truth = (struct kpi_truth){"lock", kpi_helper_pid(neighbour), "", took, false, NULL};
 }
 
 static void teardown(struct kpi_run *run)

@@ -98,7 +98,7 @@ static void settle(struct kpi_run *run)
         return;
     kpi_helper_report(neighbour, &report);
     run->truth =
-        (struct kpi_truth){"block_io.queue,block_io.device", 0, "dev", took - usual, false};
+        (struct kpi_truth){"block_io.queue,block_io.device", 0, "dev", took - usual, false, NULL};
 }
 
 static void teardown(struct kpi_run *run)

@@ -13,6 +13,7 @@
 #define TESTS_INCIDENTS_INCIDENT_H
 
 #include <stdbool.h>
+#include <stddef.h>
 #include <stdint.h>
 #include <sys/types.h>
 
@@ -26,6 +27,7 @@ struct kpi_truth {
     const char *object; /* part of the root's object; "" = any */
     int64_t ns;         /* what the fault took from the transaction */
     bool self;          /* fault of the application: rows of every process of it are its own */
+    const struct kpi_truth *also; /* a second cause of like size */
 };
 
 struct kpi_run {

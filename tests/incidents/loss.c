@@ -84,8 +84,8 @@ static void settle(struct kpi_run *run)
     if (!run->fault)
         return;
     kpi_helper_report(job, &report);
-    run->truth =
-        (struct kpi_truth){"runnable.preempted", kpi_helper_pid(job), "", report.cpu_ns, false};
+    run->truth = (struct kpi_truth){
+        "runnable.preempted", kpi_helper_pid(job), "", report.cpu_ns, false, NULL};
 }
 
 static void teardown(struct kpi_run *run)

@@ -101,9 +101,17 @@ static bool is_unusual(int64_t wall, int64_t normal)
 static bool is_valid(const struct kpi_truth *truth, int64_t wall, int64_t normal, int64_t after)
 {
     if (truth->kinds[0] == '\0')
-        return wall < 2 * normal;
+        return wall * 5 < normal * 6; /* not disturbed by anything else either */
+    int64_t known = truth->ns + (truth->also != NULL ? truth->also->ns : 0);
     return wall > 2 * normal && is_unusual(wall, normal) && after < (wall + normal) / 2 &&
-           truth->ns * 10 > (wall - normal) * 6;
+           known * 10 > (wall - normal) * 6;
+}
+
+static void cause_write(FILE *out, const struct kpi_truth *cause, const char *after)
+{
+    fprintf(out, "{\"kinds\":\"%s\",\"pid\":%lld,\"object\":\"%s\",\"ns\":%lld,\"self\":%s}%s",
+            cause->kinds, (long long)cause->pid, cause->object == NULL ? "" : cause->object,
+            (long long)cause->ns, cause->self ? "true" : "false", after);
 }
 
 static void episode(const struct options *options, struct kpi_run *run, FILE *truths, int64_t i)
@@ -121,13 +129,12 @@ static void episode(const struct options *options, struct kpi_run *run, FILE *tr
     for (int n = 0; n < AFTER; n++)
         after[n] = serve(incident, run, false);
     int64_t normal = median(walls, normals - AFTER), back = median(after, AFTER);
-    fprintf(truths,
-            "{\"class\":\"%s\",\"txn\":\"f%lld\",\"kinds\":\"%s\",\"pid\":%lld,\"object\":\"%s\","
-            "\"ns\":%lld,\"wall\":%lld,\"normal\":%lld,\"after\":%lld,\"valid\":%s,\"self\":%s}\n",
-            incident->name, (long long)i, truth.kinds, (long long)truth.pid,
-            truth.object == NULL ? "" : truth.object, (long long)truth.ns, (long long)wall,
-            (long long)normal, (long long)back,
-            is_valid(&truth, wall, normal, back) ? "true" : "false", truth.self ? "true" : "false");
+    fprintf(truths, "{\"class\":\"%s\",\"txn\":\"f%lld\",\"wall\":%lld,\"normal\":%lld,",
+            incident->name, (long long)i, (long long)wall, (long long)normal);
+    fprintf(truths, "\"after\":%lld,\"valid\":%s,\"causes\":[", (long long)back,
+            is_valid(&truth, wall, normal, back) ? "true" : "false");
+    for (const struct kpi_truth *cause = &truth; cause != NULL; cause = cause->also)
+        cause_write(truths, cause, cause->also == NULL ? "]}\n" : ",");
 }
 
 /* Other work of the machine is not the fault: this session goes before it. */

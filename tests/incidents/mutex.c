@@ -78,7 +78,7 @@ static void settle_convoy(struct kpi_run *run)
         waited -= holders[i].queued;
     }
     if (run->fault)
-        run->truth = (struct kpi_truth){"lock", getpid(), "futex", waited, false};
+        run->truth = (struct kpi_truth){"lock", getpid(), "futex", waited, false, NULL};
 }
 
 static void hog(const struct kpi_order *order, struct kpi_report *report)
@@ -119,8 +119,8 @@ static void settle_inversion(struct kpi_run *run)
     if (!run->fault)
         return;
     kpi_helper_report(job, &report);
-    run->truth =
-        (struct kpi_truth){"runnable.preempted", kpi_helper_pid(job), "", report.cpu_ns, false};
+    run->truth = (struct kpi_truth){
+        "runnable.preempted", kpi_helper_pid(job), "", report.cpu_ns, false, NULL};
 }
 
 static void teardown_inversion(struct kpi_run *run)

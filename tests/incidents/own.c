@@ -58,7 +58,7 @@ static void serve_nothing(struct kpi_run *run)
 static void settle_kind(struct kpi_run *run, const char *kinds)
 {
     if (run->fault)
-        run->truth = (struct kpi_truth){kinds, getpid(), "", took, true};
+        run->truth = (struct kpi_truth){kinds, getpid(), "", took, true, NULL};
 }
 
 static void settle_cpu(struct kpi_run *run)
@@ -79,7 +79,7 @@ static void settle_timeout(struct kpi_run *run)
 static void settle_nothing(struct kpi_run *run)
 {
     if (run->fault)
-        run->truth = (struct kpi_truth){"", 0, "", 0, false};
+        run->truth = (struct kpi_truth){"", 0, "", 0, false, NULL};
 }
 
 KPI_INCIDENT(own_cpu) = {

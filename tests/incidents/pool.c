@@ -56,7 +56,7 @@ static void serve(struct kpi_run *run)
 static void settle(struct kpi_run *run)
 {
     if (run->fault)
-        run->truth = (struct kpi_truth){"running", getpid(), "", others_took, true};
+        run->truth = (struct kpi_truth){"running", getpid(), "", others_took, true, NULL};
 }
 
 static void teardown(struct kpi_run *run)

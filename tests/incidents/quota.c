@@ -54,7 +54,8 @@ static void settle(struct kpi_run *run)
         return;
     int64_t now = kpi_read_counter("throttled_time ", "%s/cpu.stat", limited);
     kpi_write_file("-1", "%s/cpu.cfs_quota_us", limited);
-    run->truth = (struct kpi_truth){"runnable.throttled", 0, "kp-incident", now - throttled, false};
+    run->truth =
+        (struct kpi_truth){"runnable.throttled", 0, "kp-incident", now - throttled, false, NULL};
 }
 
 static void teardown(struct kpi_run *run)

@@ -118,7 +118,7 @@ static void settle(struct kpi_run *run)
     kpi_helper_report(neighbour, &report);
     limit(-1);
     unlink(file);
-    run->truth = (struct kpi_truth){"reclaim", 0, "", took - queued - usual, false};
+    run->truth = (struct kpi_truth){"reclaim", 0, "", took - queued - usual, false, NULL};
 }
 
 static void teardown(struct kpi_run *run)

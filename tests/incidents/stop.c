@@ -48,8 +48,8 @@ static void settle(struct kpi_run *run)
     if (!run->fault)
         return;
     kpi_helper_report(sender, &report);
-    run->truth =
-        (struct kpi_truth){"stopped", kpi_helper_pid(sender), "", report.to - report.from, false};
+    run->truth = (struct kpi_truth){
+        "stopped", kpi_helper_pid(sender), "", report.to - report.from, false, NULL};
 }
 
 static void teardown(struct kpi_run *run)

@@ -46,7 +46,7 @@ class Store:
 
     def ask(self, query):
         begin = time.monotonic()
-        out = run(self.kpq, self.data, "--format", "ndjson", "-c", query)
+        out = run(self.kpq, self.data, "--memory", "2G", "--format", "ndjson", "-c", query)
         self.seconds.append(time.monotonic() - begin)
         return [json.loads(line) for line in out.splitlines()]
 
@@ -73,31 +73,42 @@ class Store:
                 "last waker": last and last["waker_pid"]}
 
 
-def matches(row, truth):
-    """Does this row say what is true?"""
-    kind = row["kind"] in truth["kinds"].split(",")
-    pid = truth["pid"] == 0 or row["culprit_pid"] == truth["pid"]
-    return kind, pid and truth["object"] in row["object"]
+def matches(row, cause):
+    """Does this row say what is true? Its kind, its culprit."""
+    kind = row["kind"] in cause["kinds"].split(",")
+    pid = cause["pid"] == 0 or row["culprit_pid"] == cause["pid"]
+    return kind, pid and cause["object"] in row["object"]
+
+
+def blamed(rows, cause):
+    return sum(row["dur"] for row in rows if all(matches(row, cause)))
+
+
+def judge_root(truth, rows, root):
+    """Kind and culprit of the root. With two causes both must be seen, and one be the root."""
+    causes = truth["causes"]
+    if causes[0]["kinds"] == "":
+        return root is None, root is None
+    if root is None:
+        return (truth["class"] in MAY_BE_SILENT,) * 2
+    if any(blamed(rows, cause) < cause["ns"] / 2 for cause in causes[1:]):
+        return False, False
+    return max((matches(root, cause) for cause in causes), key=sum)
 
 
 def score(truth, rows, simple):
     root = next((row for row in rows if row["root"]), None)
     wall = sum(row["dur"] for row in rows)
     unknown = sum(row["dur"] for row in rows if row["kind"].startswith("unknown"))
-    if truth["kinds"] == "":
-        kind = culprit = root is None
-        blamed = 0
-    else:
-        silent = truth["class"] in MAY_BE_SILENT
-        kind, culprit = matches(root, truth) if root else (silent, silent)
-        blamed = sum(row["dur"] for row in rows if all(matches(row, truth)))
+    kind, culprit = judge_root(truth, rows, root)
     strong = root is not None and root["strength"].startswith("strong")
+    pids = {cause["pid"] for cause in truth["causes"]}
     return {"valid": truth["valid"], "impact": truth["wall"] / truth["normal"], "kind": kind,
-            "culprit": culprit, "error": abs(blamed - truth["ns"]) / wall,
+            "culprit": culprit,
+            "error": sum(abs(blamed(rows, c) - c["ns"]) for c in truth["causes"]) / wall,
             "unknown": unknown / wall, "false": strong and not (kind and culprit),
             "strong": strong, "sums": wall == truth["wall"], "root": root, "truth": truth,
-            "simple": {name: truth["kinds"] == "" or truth["pid"] in (0, pid)
-                       for name, pid in simple.items()}}
+            "simple": {name: 0 in pids or pid in pids for name, pid in simple.items()}}
 
 
 def measure(options, incident):
@@ -136,8 +147,9 @@ def tell_wrong(scores):
         said = "no root" if root is None else (
             f"{root['kind']} {root['culprit_comm']} {root['culprit_pid']} {root['object']} "
             f"{root['strength']}")
-        print(f"    {truth['txn']}: true {truth['kinds'] or 'no root'} {truth['pid'] or ''} "
-              f"{truth['object']}, said {said}")
+        true = " and ".join(f"{c['kinds'] or 'no root'} {c['pid'] or ''} {c['object']}".strip()
+                            for c in truth["causes"])
+        print(f"    {truth['txn']}: true {true}, said {said}")
 
 
 HEAD = (f"{'class':12} {'n':>3} {'void':>4} {'impact':>7} {'kind':>6} {'culprit':>7} {'error':>6} "
