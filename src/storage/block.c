@@ -22,7 +22,7 @@ struct encoder {
     enum kpi_level level;
     bool paged; /* what the page's spine holds is left out, actors are the page's */
     struct kpi_actor_set *actors;
-    int64_t *locals; /* one ACTOR column as local numbers */
+    int64_t *locals;  /* one ACTOR column as local numbers */
     int64_t *ordered; /* paged: one column thread by thread */
     uint32_t *order;  /* for this, by column order_key; 0 = not made yet */
     uint32_t order_key;
@@ -47,8 +47,8 @@ static kp_status values_order(struct encoder *encoder, uint32_t column, const in
         int64_t *keys = kp_arena_alloc(&scratch, rows * sizeof(*keys));
         kp_status status = keys == NULL ? KP_NO_MEMORY : KP_OK;
         for (uint32_t i = 0; i < rows && keys != NULL; i++)
-            keys[i] = kpi_actor_set_local(encoder->actors,
-                                          (kp_actor_id)encoder->batch->cols[key].i64[i]);
+            keys[i] =
+                kpi_actor_set_local(encoder->actors, (kp_actor_id)encoder->batch->cols[key].i64[i]);
         if (status == KP_OK)
             status = kpi_spine_order(keys, rows, encoder->actors->count, encoder->order);
         kp_arena_deinit(&scratch);

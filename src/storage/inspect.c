@@ -174,7 +174,7 @@ static void inspect_segment(const struct kpi_inspect_file *file, const struct kp
     }
     if (kpi_segment_open(io, queue, file->path, 0, &segment, &err) == KP_OK) {
         kp_buf_printf(out, "segment %016" PRIx64 ", format %u, %zu bytes\n", segment.id,
-                      KPI_SEGMENT_VERSION, file->size);
+                      segment.version, file->size);
         segment_footer(file, &segment, costs, out);
         kpi_segment_close(&segment);
     } else {

@@ -404,6 +404,7 @@ static kp_status read_exactly(const struct kpi_segment *segment, struct kp_io_qu
 }
 
 struct trailer {
+    uint32_t version;
     uint64_t id, footer, footer_size;
     struct kp_hash128 hash;
 };
@@ -413,10 +414,12 @@ static kp_status trailer_parse(const uint8_t *at, uint64_t file_size, struct tra
     if (kp_load_u64(at + KPI_TRAILER_AT_MAGIC) != KPI_SEGMENT_END_MAGIC ||
         kp_load_u64(at + KPI_TRAILER_AT_SUM) != kp_hash64(at, KPI_TRAILER_AT_SUM, 0))
         return KP_CORRUPT;
-    if (kp_load_u32(at + KPI_TRAILER_AT_VERSION) > KPI_SEGMENT_VERSION ||
+    uint32_t version = kp_load_u32(at + KPI_TRAILER_AT_VERSION);
+    if (version < 1 || version > KPI_SEGMENT_VERSION ||
         kp_load_u32(at + KPI_TRAILER_AT_FEATURES) != 0)
         return KP_VERSION;
-    *out = (struct trailer){.id = kp_load_u64(at + KPI_TRAILER_AT_ID),
+    *out = (struct trailer){.version = version,
+                            .id = kp_load_u64(at + KPI_TRAILER_AT_ID),
                             .footer = kp_load_u64(at + KPI_TRAILER_AT_FOOTER),
                             .footer_size = kp_load_u64(at + KPI_TRAILER_AT_FOOTER_SIZE),
                             .hash = {kp_load_u64(at + KPI_TRAILER_AT_FOOTER_HASH),
@@ -449,6 +452,7 @@ static kp_status footer_load(struct kpi_segment *segment, struct kp_io_queue *qu
     if (hash.lo != trailer->hash.lo || hash.hi != trailer->hash.hi)
         return KP_CORRUPT;
     segment->id = trailer->id;
+    segment->version = trailer->version;
     segment->footer_hash = hash;
     return kpi_footer_parse(segment->footer_bytes, trailer->footer_size, trailer->footer,
                             &segment->footer);

@@ -84,6 +84,7 @@ struct kpi_segment {
     const struct kp_io *io;
     struct kp_io_file *file;
     uint64_t id;
+    uint32_t version; /* of its format */
     uint64_t size;
     struct kp_hash128 footer_hash;
     struct kpi_footer footer;
