@@ -153,9 +153,9 @@ static kp_status start_kpd(struct kpi_proc *kpd, const struct kpi_demo_plan *pla
         return status;
     snprintf(listen, sizeof(listen), "127.0.0.1:%u", port);
     snprintf(otlp_listen, sizeof(otlp_listen), "127.0.0.1:%u", otlp);
-    const char *argv[] = {path,   "--data",  dir,         "--capture=on",  "--listen",
-                          listen, "--kinds", plan->kinds, "--otlp-listen", otlp_listen,
-                          NULL};
+    const char *argv[] = {
+        path,        "--data",        dir,         "--capture=on",   "--listen", listen, "--kinds",
+        plan->kinds, "--otlp-listen", otlp_listen, "--query-listen", "off",      NULL};
     if (plan->kinds == NULL)
         argv[7] = "default";
     status = kpi_proc_start(kpd, "kpd", argv, log, err);

@@ -88,10 +88,12 @@ static kp_status read_settings(const struct kpi_opts *opts, struct settings *out
     if (status == KP_OK)
         status = kpi_txn_keys_parse(opts->value[KPI_OPT_TXN_KEYS], &out->keys, err);
     const char *otlp = opts->value[KPI_OPT_OTLP_LISTEN];
+    const char *query = opts->value[KPI_OPT_QUERY_LISTEN];
     out->server.query.memory_bytes_max = memory;
     out->server.dir = out->dir;
     out->server.listen = opts->value[KPI_OPT_LISTEN];
     out->server.otlp_listen = strcmp(otlp, "off") == 0 ? NULL : otlp;
+    out->server.query_listen = strcmp(query, "off") == 0 ? NULL : query;
     out->server.spans.txn_keys = out->keys.names;
     out->server.spans.txn_keys_count = out->keys.count;
     return status;
@@ -132,11 +134,14 @@ static void log_start(struct daemon *daemon)
            kp_version(), daemon->settings.dir, (unsigned long long)stat.segments,
            (unsigned long long)stat.memory_bytes);
     kp_log(KP_LOG_INFO, "kpd", "api=http://%s (port %u) socket=%s/kpd.sock",
-           daemon->settings.server.listen, kp_server_port(daemon->server, false),
+           daemon->settings.server.listen, kp_server_port(daemon->server, KP_DOOR_API),
            daemon->settings.dir);
     if (daemon->settings.server.otlp_listen != NULL)
         kp_log(KP_LOG_INFO, "kpd", "otlp=http://%s/v1/traces (port %u)",
-               daemon->settings.server.otlp_listen, kp_server_port(daemon->server, true));
+               daemon->settings.server.otlp_listen, kp_server_port(daemon->server, KP_DOOR_OTLP));
+    if (daemon->settings.server.query_listen != NULL)
+        kp_log(KP_LOG_INFO, "kpd", "query=%s (port %u)", daemon->settings.server.query_listen,
+               kp_server_port(daemon->server, KP_DOOR_QUERY));
 }
 
 static kp_status start(struct daemon *daemon, struct kp_error *err)

@@ -12,14 +12,12 @@
 #include <string.h>
 
 #include "base/assert.h"
-#include "base/log.h"
 #include "base/version.h"
 #include "render/render.h"
 #include "server/server_int.h"
 
-#define WIDTH_MAX     10000
-#define PIECE_BYTES   (64 * 1024)
-#define SLOW_QUERY_NS (10 * KP_SEC)
+#define WIDTH_MAX   10000
+#define PIECE_BYTES (64 * 1024)
 
 /* --- errors --- */
 
@@ -118,8 +116,7 @@ static bool body_is_form(const struct kpi_request *request)
            kp_str_equal_nocase((struct kp_str){type.ptr, sizeof(form) - 1}, KP_STR(form));
 }
 
-/* A parameter into out; false = not given. A body that is no form is the query itself. */
-static bool param(const struct kpi_request *request, const char *name, struct kp_buf *out)
+bool kpi_request_field(const struct kpi_request *request, const char *name, struct kp_buf *out)
 {
     struct kp_str value = kpi_request_param(request, name), encoded;
     kp_buf_clear(out);
@@ -131,6 +128,14 @@ static bool param(const struct kpi_request *request, const char *name, struct kp
         form_decode(encoded, out);
         return true;
     }
+    return false;
+}
+
+/* The same, but a body that is no form is the query itself. */
+static bool param(const struct kpi_request *request, const char *name, struct kp_buf *out)
+{
+    if (kpi_request_field(request, name, out))
+        return true;
     if (strcmp(name, "q") == 0 && !body_is_form(request) && request->body.len > 0) {
         kp_buf_str(out, request->body);
         return true;
@@ -181,14 +186,11 @@ static kp_status read_ask(const struct kpi_request *request, struct ask *out, st
 /* --- a query in progress --- */
 
 struct answering {
-    struct kp_server *server;
-    struct kp_snapshot *snapshot;
-    struct kp_query *query;
+    struct kpi_run run;
     struct kp_render *render;
-    const struct kp_batch *batch; /* pulled, not rendered yet */
-    struct kp_buf out;            /* rendered, not sent yet */
+    struct kp_buf out; /* rendered, not sent yet */
     struct ask ask;
-    bool over; /* END was seen */
+    bool over;
 };
 
 static bool collect(void *ctx, const char *text, size_t size)
@@ -202,10 +204,7 @@ static void close_query(void *ctx)
 {
     struct answering *run = ctx;
     kp_render_close(run->render);
-    if (run->query != NULL)
-        kp_query_close(run->query);
-    if (run->snapshot != NULL)
-        kp_snapshot_close(run->snapshot);
+    kpi_run_close(&run->run);
     kp_buf_deinit(&run->ask.query);
     kp_buf_deinit(&run->out);
     free(run);
@@ -221,7 +220,7 @@ static void add_number(struct kpi_answer *answer, const char *name, uint64_t val
 static void add_damage(struct answering *run, struct kpi_answer *answer)
 {
     const struct kp_damage *damage = NULL;
-    if (kp_snapshot_damage(run->snapshot, &damage) == 0)
+    if (kp_snapshot_damage(run->run.snapshot, &damage) == 0)
         return;
     struct kp_buf text = {0};
     kp_buf_printf(&text, "%s at byte %" PRIu64 ": %s", damage[0].file, damage[0].offset,
@@ -235,26 +234,22 @@ static void finish(struct answering *run, struct kpi_answer *answer)
 {
     struct kp_query_stat stat;
     const struct kp_str *notes = NULL;
-    uint32_t count = kp_query_notes(run->query, &notes);
+    uint32_t count = kp_query_notes(run->run.query, &notes);
     if (kp_render_end(run->render, notes, count) != KP_OK)
         run->out.failed = true;
-    kp_query_stat(run->query, &stat);
+    kpi_run_finish(&run->run, &stat);
     add_number(answer, "X-Kprobe-Rows-Read", stat.rows_read);
     add_number(answer, "X-Kprobe-Elapsed-Ns", (uint64_t)stat.elapsed);
     for (uint32_t i = 0; i < count; i++)
         kpi_answer_trailer(answer, "X-Kprobe-Note", notes[i]);
     add_damage(run, answer);
     add_number(answer, "X-Kprobe-Rows", stat.rows_out);
-    atomic_fetch_add(&run->server->query_rows, stat.rows_out);
-    if (stat.elapsed > SLOW_QUERY_NS)
-        kp_log(KP_LOG_WARN, "http", "slow query: %" PRIu64 " rows read in %" PRId64 " ms",
-               stat.rows_read, stat.elapsed / KP_MS);
 }
 
 static void break_off(struct answering *run, const struct kp_error *err, struct kpi_answer *answer)
 {
     struct kp_buf json = {0};
-    atomic_fetch_add(&run->server->query_errors, 1);
+    atomic_fetch_add(&run->run.server->query_errors, 1);
     if (kp_render_fail(run->render, err) != KP_OK)
         run->out.failed = true;
     kp_render_error_json(err, &json);
@@ -269,12 +264,10 @@ static bool more(void *ctx, struct kp_buf *out, struct kpi_answer *answer)
     struct answering *run = ctx;
     while (!run->over && run->out.size < PIECE_BYTES && !run->out.failed) {
         struct kp_error err = {0};
-        kp_status status = KP_OK;
-        if (run->batch == NULL)
-            status = kp_query_next(run->query, &run->batch, &err);
+        const struct kp_batch *batch = NULL;
+        kp_status status = kpi_run_next(&run->run, &batch, &err);
         if (status == KP_OK)
-            status = kp_render_batch(run->render, run->batch);
-        run->batch = NULL;
+            status = kp_render_batch(run->render, batch);
         if (status == KP_OK)
             continue;
         run->over = true;
@@ -291,32 +284,22 @@ static bool more(void *ctx, struct kp_buf *out, struct kpi_answer *answer)
 }
 
 /* Everything that can still become an HTTP status: parse, bind, plan, first batch. */
-static kp_status open_query(struct answering *run, const struct kpi_request *request,
-                            struct kp_error *err)
+static kp_status open_query(struct answering *run, struct kp_server *server,
+                            const struct kpi_request *request, struct kp_error *err)
 {
     char name[KP_RENDER_NAME_MAX];
-    struct kp_query_opts opts = run->server->opts.query;
-    opts.cancel = request->cancel;
-    if (run->ask.timeout > 0 && (opts.timeout == 0 || run->ask.timeout < opts.timeout))
-        opts.timeout = run->ask.timeout;
-    kp_status status = kp_store_snapshot(run->server->store, &run->snapshot, err);
-    if (status != KP_OK)
-        return status;
     struct kp_str text = {kp_buf_cstr(&run->ask.query), (uint32_t)run->ask.query.size};
-    status = kp_query_open(run->snapshot, text, &opts, &run->query, err);
+    kp_status status =
+        kpi_run_open(&run->run, server, text, run->ask.timeout, request->cancel, err);
     if (status != KP_OK)
         return status;
     kp_render_name(text, name);
-    status = kp_render_open(run->ask.format, kp_query_schema(run->query), name, &run->ask.term,
+    status = kp_render_open(run->ask.format, kp_query_schema(run->run.query), name, &run->ask.term,
                             collect, run, &run->render);
     if (status != KP_OK)
         return kp_error_set(err, status, "format %s cannot show this answer",
                             kp_format_name(run->ask.format));
-    status = kp_query_next(run->query, &run->batch, err);
-    run->over = false;
-    if (status == KP_END)
-        run->batch = NULL;
-    return status == KP_END ? KP_OK : status;
+    return KP_OK;
 }
 
 static void answer_query(struct kp_server *server, const struct kpi_request *request,
@@ -324,15 +307,14 @@ static void answer_query(struct kp_server *server, const struct kpi_request *req
 {
     struct kp_error err = {0};
     struct answering *run = calloc(1, sizeof(*run));
-    atomic_fetch_add(&server->queries, 1);
     if (run == NULL) {
         answer_fail(answer, 503, KP_NO_MEMORY, "no memory for the query");
         return;
     }
-    run->server = server;
+    run->run.server = server;
     kp_status status = read_ask(request, &run->ask, &err);
     if (status == KP_OK)
-        status = open_query(run, request, &err);
+        status = open_query(run, server, request, &err);
     if (status != KP_OK) {
         atomic_fetch_add(&server->query_errors, 1);
         err.code = status;

@@ -12,6 +12,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
+#include <sys/socket.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -126,6 +127,17 @@ void kpi_answer_trailer(struct kpi_answer *answer, const char *name, struct kp_s
     kp_buf_deinit(&text);
 }
 
+void kpi_answer_header(struct kpi_answer *answer, const char *name, const char *value)
+{
+    for (int i = 0; i < KPI_HEADS_MAX; i++) {
+        if (answer->heads[i].name != NULL)
+            continue;
+        answer->heads[i].name = name;
+        snprintf(answer->heads[i].value, sizeof(answer->heads[i].value), "%s", value);
+        return;
+    }
+}
+
 /* --- bodies --- */
 
 /* A web page whose name was made to point at 127.0.0.1 would be let in by the browser; it gives
@@ -233,6 +245,8 @@ static struct MHD_Response *make_response(struct exchange *ex)
         MHD_add_response_header(response, "Retry-After", KPI_RETRY_AFTER_SECONDS);
     if (answer->allow != NULL)
         MHD_add_response_header(response, "Allow", answer->allow);
+    for (int i = 0; i < KPI_HEADS_MAX && answer->heads[i].name != NULL; i++)
+        MHD_add_response_header(response, answer->heads[i].name, answer->heads[i].value);
     return response;
 }
 
@@ -338,16 +352,21 @@ __attribute__((format(printf, 2, 0))) static void on_log(void *ctx, const char *
 static kp_status start_daemon(struct kpi_http *http, int fd, struct kp_error *err)
 {
     unsigned flags = MHD_USE_INTERNAL_POLLING_THREAD | MHD_USE_THREAD_PER_CONNECTION |
-                     MHD_USE_POLL | MHD_USE_ERROR_LOG;
-    http->daemon = MHD_start_daemon(
-        flags, 0, NULL, NULL, on_request, http, MHD_OPTION_EXTERNAL_LOGGER, on_log, NULL,
-        MHD_OPTION_LISTEN_SOCKET, fd, MHD_OPTION_NOTIFY_COMPLETED, on_completed, http,
-        MHD_OPTION_CONNECTION_LIMIT, (unsigned)KPI_CONNECTIONS_MAX, MHD_OPTION_CONNECTION_TIMEOUT,
-        (unsigned)KPI_IDLE_SECONDS, MHD_OPTION_CONNECTION_MEMORY_LIMIT,
-        (size_t)KPI_HEADER_BYTES_MAX, MHD_OPTION_THREAD_STACK_SIZE, (size_t)(1024 * 1024),
-        MHD_OPTION_END);
+                     MHD_USE_POLL | MHD_USE_ERROR_LOG | MHD_USE_ITC;
+    if (fd < 0)
+        flags |= MHD_USE_NO_LISTEN_SOCKET;
+    struct MHD_OptionItem listen[] = {
+        {fd < 0 ? MHD_OPTION_END : MHD_OPTION_LISTEN_SOCKET, fd, NULL}, {MHD_OPTION_END, 0, NULL}};
+    http->daemon =
+        MHD_start_daemon(flags, 0, NULL, NULL, on_request, http, MHD_OPTION_EXTERNAL_LOGGER, on_log,
+                         NULL, MHD_OPTION_ARRAY, listen, MHD_OPTION_NOTIFY_COMPLETED, on_completed,
+                         http, MHD_OPTION_CONNECTION_LIMIT, (unsigned)KPI_CONNECTIONS_MAX,
+                         MHD_OPTION_CONNECTION_TIMEOUT, (unsigned)KPI_IDLE_SECONDS,
+                         MHD_OPTION_CONNECTION_MEMORY_LIMIT, (size_t)KPI_HEADER_BYTES_MAX,
+                         MHD_OPTION_THREAD_STACK_SIZE, (size_t)(1024 * 1024), MHD_OPTION_END);
     if (http->daemon == NULL) {
-        close(fd);
+        if (fd >= 0)
+            close(fd);
         return kp_error_set(err, KP_NO_MEMORY, "cannot start the HTTP listener '%s'",
                             http->opts.name);
     }
@@ -362,13 +381,17 @@ kp_status kpi_http_start(const struct kpi_http_opts *opts, struct kpi_http **out
 {
     int fd = -1;
     uint16_t port = 0;
-    kp_status status = opts->unix_dir != NULL ? kpi_listen_unix(opts->unix_dir, &fd, err)
-                                              : kpi_listen_tcp(opts->listen, &fd, &port, err);
+    kp_status status = KP_OK;
+    if (opts->unix_dir != NULL)
+        status = kpi_listen_unix(opts->unix_dir, &fd, err);
+    else if (opts->listen != NULL)
+        status = kpi_listen_tcp(opts->listen, &fd, &port, err);
     if (status != KP_OK)
         return status;
     struct kpi_http *http = calloc(1, sizeof(*http));
     if (http == NULL) {
-        close(fd);
+        if (fd >= 0)
+            close(fd);
         return kp_error_set(err, KP_NO_MEMORY, "no memory for the HTTP listener");
     }
     http->opts = *opts;
@@ -386,6 +409,18 @@ kp_status kpi_http_start(const struct kpi_http_opts *opts, struct kpi_http **out
 uint16_t kpi_http_port(const struct kpi_http *http)
 {
     return http->port;
+}
+
+void kpi_http_add(struct kpi_http *http, int fd)
+{
+    struct sockaddr_storage peer = {0};
+    socklen_t size = sizeof(peer);
+    if (getpeername(fd, (struct sockaddr *)&peer, &size) != 0) {
+        close(fd); /* it left again */
+        return;
+    }
+    if (MHD_add_connection(http->daemon, fd, (struct sockaddr *)&peer, size) != MHD_YES)
+        kp_log(KP_LOG_DEBUG, "http", "a connection was refused: %s", strerror(errno));
 }
 
 static bool any_running(struct kpi_http *http)

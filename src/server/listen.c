@@ -110,7 +110,9 @@ kp_status kpi_listen_tcp(const char *text, int *out_fd, uint16_t *out_port, stru
     if (bind(fd, (struct sockaddr *)&address, size) != 0 || listen(fd, BACKLOG) != 0 ||
         getsockname(fd, (struct sockaddr *)&address, &size) != 0) {
         kp_error_os(err, KP_CONNECT, errno, "cannot listen on %s", text);
-        kp_error_hint(err, "is another kpd running? --listen and --otlp-listen choose other ports");
+        kp_error_hint(err,
+                      "is another kpd running? --listen, --otlp-listen and --query-listen choose "
+                      "other ports");
         close(fd);
         return KP_CONNECT;
     }

@@ -76,6 +76,21 @@ static void recorder_metrics(struct kp_server *server, struct kp_buf *out)
                       kinds[i].on);
 }
 
+static void port_metrics(struct kpi_port_stat *stat, struct kp_buf *out)
+{
+    gauge(out, "text_clients", "Clients of the text protocol now.",
+          atomic_load(&stat->clients_now));
+    counter(out, "text_clients_total", "Clients of the text protocol.",
+            atomic_load(&stat->clients));
+    counter(out, "text_refused_total", "Connections to the query port refused for lack of room.",
+            atomic_load(&stat->refused));
+    counter(out, "text_queries_total", "Queries asked as text.", atomic_load(&stat->queries));
+    counter(out, "text_cancelled_total", "Of these cancelled, or left by their client.",
+            atomic_load(&stat->cancelled));
+    counter(out, "text_slow_total", "Clients let go because they read nothing.",
+            atomic_load(&stat->slow));
+}
+
 static void door_metrics(struct kp_server *server, struct kp_buf *out)
 {
     counter(out, "http_requests_total", "HTTP requests.", atomic_load(&server->http.requests));
@@ -104,4 +119,5 @@ void kpi_metrics_text(struct kp_server *server, struct kp_buf *out)
     store_metrics(server, out);
     recorder_metrics(server, out);
     door_metrics(server, out);
+    port_metrics(&server->port_stat, out);
 }

@@ -1,12 +1,29 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
  * Starts and stops the doors: the API on TCP, the same API on a unix socket in the data directory,
- * OTLP on a port of its own. Stopping lets running requests finish within a grace period.
+ * OTLP and the query port on ports of their own. Stopping lets running requests finish within a
+ * grace period.
  */
 #include "server/server_int.h"
 
 #include <stdlib.h>
 #include <string.h>
+
+#include "server/port.h"
+
+static kp_status start_port(struct kp_server *server, const struct kpi_http_opts *api,
+                            struct kp_error *err)
+{
+    struct kpi_http_opts influx = *api;
+    influx.name = "influx";
+    influx.listen = NULL;
+    influx.handler = kpi_influx_handle;
+    influx.refuse = kpi_influx_error;
+    kp_status status = kpi_http_start(&influx, &server->influx, err);
+    struct kpi_port_opts port = {
+        .server = server, .listen = server->opts.query_listen, .http = server->influx};
+    return status == KP_OK ? kpi_port_start(&port, &server->port, err) : status;
+}
 
 static kp_status start_doors(struct kp_server *server, struct kp_error *err)
 {
@@ -33,6 +50,8 @@ static kp_status start_doors(struct kp_server *server, struct kp_error *err)
         status = kpi_http_start(&api, &server->api, err);
     if (status == KP_OK && otlp.listen != NULL)
         status = kpi_http_start(&otlp, &server->otlp, err);
+    if (status == KP_OK && server->opts.query_listen != NULL)
+        status = start_port(server, &api, err);
     return status;
 }
 
@@ -61,13 +80,17 @@ void kp_server_stop(struct kp_server *server, kp_dur grace)
     int64_t deadline = kp_time_monotonic() + grace;
     atomic_store(&server->draining, true);
     kpi_http_stop(server->otlp, deadline); /* intake first */
+    kpi_port_stop(server->port, deadline); /* gives connections to influx until it ends */
+    kpi_http_stop(server->influx, deadline);
     kpi_http_stop(server->api, deadline);
     kpi_http_stop(server->local, deadline);
     free(server);
 }
 
-uint16_t kp_server_port(const struct kp_server *server, bool otlp)
+uint16_t kp_server_port(const struct kp_server *server, enum kp_door door)
 {
-    const struct kpi_http *http = otlp ? server->otlp : server->api;
+    if (door == KP_DOOR_QUERY)
+        return server->port == NULL ? 0 : kpi_port_number(server->port);
+    const struct kpi_http *http = door == KP_DOOR_OTLP ? server->otlp : server->api;
     return http == NULL ? 0 : kpi_http_port(http);
 }

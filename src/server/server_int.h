@@ -42,6 +42,7 @@ struct kpi_stream {
     void *ctx;
 };
 
+#define KPI_HEADS_MAX 8
 struct kpi_answer {
     unsigned status;    /* HTTP */
     const char *type;   /* MIME */
@@ -50,12 +51,21 @@ struct kpi_answer {
     struct kp_buf body; /* the whole body, when stream.more is NULL */
     struct kpi_stream stream;
     void *response; /* of http.c while streaming, for trailers */
+    struct {
+        const char *name;
+        char value[64];
+    } heads[KPI_HEADS_MAX]; /* further headers; the first without a name ends them */
 };
+
+/* Adds a header; one more than KPI_HEADS_MAX is left out. */
+void kpi_answer_header(struct kpi_answer *answer, const char *name, const char *value);
 
 /* Adds X-Kprobe-... to the trailers of a streaming answer. */
 void kpi_answer_trailer(struct kpi_answer *answer, const char *name, struct kp_str value);
 /* Makes the body {"error":{...}} and the status that fits. */
 void kpi_answer_error(struct kpi_answer *answer, const struct kp_error *err);
+/* Parameter `name` of the URL or of a form in the body into out; false when it is not there. */
+bool kpi_request_field(const struct kpi_request *request, const char *name, struct kp_buf *out);
 
 typedef void (*kpi_handler)(void *ctx, const struct kpi_request *request,
                             struct kpi_answer *answer);
@@ -71,7 +81,8 @@ struct kpi_http_stat {
 struct kpi_http_opts {
     const char *name;     /* in logs: "api", "otlp" */
     const char *listen;   /* ADDR:PORT, or */
-    const char *unix_dir; /* directory of the unix socket kpd.sock */
+    const char *unix_dir; /* directory of the unix socket kpd.sock, or neither: */
+                          /* connections come by kpi_http_add */
     size_t body_bytes_max;
     kpi_handler handler;
     void (*refuse)(struct kpi_answer *answer, const struct kp_error *err); /* its error shape */
@@ -83,16 +94,48 @@ struct kpi_http_opts {
 kp_status kpi_http_start(const struct kpi_http_opts *opts, struct kpi_http **out,
                          struct kp_error *err) KP_MUST;
 uint16_t kpi_http_port(const struct kpi_http *http);
+/* Serves a connection that somebody else accepted; owns fd from now on. */
+void kpi_http_add(struct kpi_http *http, int fd);
 /* Stops accepting, waits until `deadline` (monotonic) for running requests, cancels what is left.
  */
 void kpi_http_stop(struct kpi_http *http, int64_t deadline);
+
+/* --- run.c: one query of the store, as every door asks it --- */
+
+struct kpi_run {
+    struct kp_server *server;
+    struct kp_snapshot *snapshot;
+    struct kp_query *query;
+    const struct kp_batch *batch; /* pulled by the opening, not taken yet */
+    bool over;                    /* END was seen */
+};
+
+/* Parses, binds, plans and pulls the first batch: everything that makes a query wrong shows here.
+ * timeout 0 = the server's. run is to be closed in any case. */
+kp_status kpi_run_open(struct kpi_run *run, struct kp_server *server, struct kp_str text,
+                       kp_dur timeout, const _Atomic bool *cancel, struct kp_error *err) KP_MUST;
+/* The next batch, END after the last. */
+kp_status kpi_run_next(struct kpi_run *run, const struct kp_batch **out,
+                       struct kp_error *err) KP_MUST;
+/* Counts the rows after END, complains of slow queries. */
+void kpi_run_finish(struct kpi_run *run, struct kp_query_stat *out);
+void kpi_run_close(struct kpi_run *run);
+
+/* --- the query port --- */
+
+struct kpi_port;
+struct kpi_port_stat {
+    _Atomic uint64_t clients_now, clients, refused, queries, cancelled, slow;
+};
 
 /* --- the handlers --- */
 
 struct kp_server {
     struct kp_store *store;
     struct kp_server_opts opts;
-    struct kpi_http *api, *local, *otlp;
+    struct kpi_http *api, *local, *otlp, *influx;
+    struct kpi_port *port;
+    struct kpi_port_stat port_stat;
     struct kpi_http_stat http;
     _Atomic bool draining;
     int64_t started;
@@ -101,6 +144,10 @@ struct kp_server {
 };
 
 void kpi_api_handle(void *ctx, const struct kpi_request *request, struct kpi_answer *answer);
+/* The HTTP half of the query port: InfluxDB's API. */
+void kpi_influx_handle(void *ctx, const struct kpi_request *request, struct kpi_answer *answer);
+/* The error as {"error":"..."}. */
+void kpi_influx_error(struct kpi_answer *answer, const struct kp_error *err);
 void kpi_otlp_handle(void *ctx, const struct kpi_request *request, struct kpi_answer *answer);
 /* The error as google.rpc.Status. */
 void kpi_otlp_error(struct kpi_answer *answer, const struct kp_error *err);

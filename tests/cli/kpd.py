@@ -33,12 +33,12 @@ class Kpd:
         self.log = tempfile.TemporaryFile("w+")
         self.process = subprocess.Popen(
             [BIN + "/kpd", "--data", data, "--listen", "127.0.0.1:0", "--otlp-listen",
-             "127.0.0.1:0", *flags], stderr=self.log, stdout=self.log, env=env)
+             "127.0.0.1:0", "--query-listen", "127.0.0.1:0", *flags], stderr=self.log, stdout=self.log, env=env)
         end = time.time() + 30
         while time.time() < end and self.process.poll() is None:
             ports = re.findall(r"\(port (\d+)\)", self.text())
-            if len(ports) == 2:
-                self.api, self.otlp = int(ports[0]), int(ports[1])
+            if len(ports) == 3:
+                self.api, self.otlp, self.query = (int(port) for port in ports)
                 return
             time.sleep(0.02)
         self.process.kill()
@@ -207,7 +207,7 @@ def test_hang_up(kpd):
 
 def test_one_writer(data):
     done = subprocess.run([BIN + "/kpd", "--data", data, "--listen", "127.0.0.1:0", "--otlp-listen",
-                           "off"], capture_output=True, text=True, timeout=30)
+                           "off", "--query-listen", "off"], capture_output=True, text=True, timeout=30)
     check(done.returncode == 4 and "kpd:" in done.stderr, "a second kpd on the directory: exit 4",
           done.stderr)
 

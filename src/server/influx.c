@@ -1,0 +1,410 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * The HTTP half of the query port, as stock Grafana and InfluxDB's clients know it: /query and
+ * /ping of InfluxDB 1, /api/v2/query and /health of InfluxDB 2.
+ *
+ * The beginning of an answer is collected: one that fits WHOLE_BYTES goes out with its size, rows
+ * and time in its head, where Grafana's inspector shows them; a longer one streams.
+ */
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "base/assert.h"
+#include "base/version.h"
+#include "render/render.h"
+#include "server/series.h"
+#include "server/server_int.h"
+
+#define WHOLE_BYTES  (4 * 1024 * 1024)
+#define PIECE_BYTES  (64 * 1024)
+#define CHUNK_ROWS   10000           /* as InfluxDB has it */
+#define VERSION_TEXT "1.8.10-kprobe" /* what clients compare with is the beginning */
+
+/* --- errors --- */
+
+static unsigned http_status(kp_status code)
+{
+    switch (code) {
+    case KP_DENIED:
+        return 403;
+    case KP_BUSY:
+    case KP_CANCELLED:
+    case KP_NO_MEMORY:
+        return 503;
+    case KP_IO:
+    case KP_CORRUPT:
+    case KP_NO_SPACE:
+        return 500;
+    default:
+        return 400;
+    }
+}
+
+void kpi_influx_error(struct kpi_answer *answer, const struct kp_error *err)
+{
+    struct kp_buf message = {0};
+    kpi_series_message(err, &message);
+    kp_buf_clear(&answer->body);
+    kp_buf_text(&answer->body, "{\"error\":");
+    kp_json_str(&answer->body, (struct kp_str){kp_buf_cstr(&message), (uint32_t)message.size});
+    kp_buf_text(&answer->body, ",\"code\":\"invalid\",\"message\":");
+    kp_json_str(&answer->body, (struct kp_str){kp_buf_cstr(&message), (uint32_t)message.size});
+    kp_buf_text(&answer->body, "}\n");
+    kp_buf_deinit(&message);
+    answer->status = http_status(err->code);
+    answer->type = "application/json";
+    answer->retry = answer->status == 503;
+    kpi_answer_header(answer, "X-Influxdb-Version", VERSION_TEXT);
+}
+
+static void fail(struct kpi_answer *answer, unsigned status, const char *text)
+{
+    struct kp_error err;
+    kp_error_set(&err, KP_INVALID, "%s", text);
+    kpi_influx_error(answer, &err);
+    answer->status = status;
+}
+
+/* --- a query in progress --- */
+
+struct influx {
+    struct kpi_run run;
+    struct kpi_inquiry inquiry;
+    struct kpi_series series;
+    bool series_open, over, pretty;
+    struct kpi_series_opts opts;
+    struct kp_buf query; /* as asked */
+    struct kp_buf begin; /* collected, not sent */
+    struct kp_query_stat stat;
+};
+
+static void close_influx(void *ctx)
+{
+    struct influx *influx = ctx;
+    if (influx->series_open)
+        kpi_series_deinit(&influx->series);
+    kpi_run_close(&influx->run);
+    kp_buf_deinit(&influx->inquiry.text);
+    kp_buf_deinit(&influx->query);
+    kp_buf_deinit(&influx->begin);
+    free(influx);
+}
+
+/* Adds rows until `most` bytes are there or the answer is whole. */
+static void pull(struct influx *influx, size_t most, struct kp_buf *out)
+{
+    while (!influx->over && out->size < most && !out->failed) {
+        struct kp_error err = {0};
+        const struct kp_batch *batch = NULL;
+        kp_status status = kpi_run_next(&influx->run, &batch, &err);
+        if (status == KP_OK) {
+            kpi_series_batch(&influx->series, batch, out);
+            continue;
+        }
+        err.code = status;
+        influx->over = true;
+        if (status != KP_END)
+            atomic_fetch_add(&influx->run.server->query_errors, 1);
+        kpi_series_end(&influx->series, status == KP_END ? NULL : &err, out);
+        kpi_run_finish(&influx->run, &influx->stat);
+    }
+}
+
+static bool more(void *ctx, struct kp_buf *out, struct kpi_answer *answer)
+{
+    struct influx *influx = ctx;
+    (void)answer;
+    if (influx->begin.size > 0) {
+        struct kp_buf taken = influx->begin;
+        influx->begin = *out;
+        *out = taken;
+    } else {
+        pull(influx, PIECE_BYTES, out);
+    }
+    return !influx->over && !out->failed;
+}
+
+static void add_head(struct kpi_answer *answer, const char *name, uint64_t value)
+{
+    char text[24];
+    snprintf(text, sizeof(text), "%" PRIu64, value);
+    kpi_answer_header(answer, name, text);
+}
+
+/* A whole answer: its numbers go into the head. */
+static void answer_whole(struct influx *influx, struct kpi_answer *answer)
+{
+    if (influx->pretty && influx->opts.form == KPI_FORM_JSON)
+        kpi_json_indent((struct kp_str){kp_buf_cstr(&influx->begin), (uint32_t)influx->begin.size},
+                        &answer->body);
+    else
+        kp_buf_add(&answer->body, influx->begin.data, influx->begin.size);
+    add_head(answer, "X-Grafana-Meta-Add-Rows", influx->stat.rows_out);
+    add_head(answer, "X-Grafana-Meta-Add-Bytes", answer->body.size);
+    add_head(answer, "X-Grafana-Meta-Add-Elapsed-Ns", (uint64_t)influx->stat.elapsed);
+}
+
+static kp_status open_influx(struct influx *influx, struct kp_server *server,
+                             const struct kpi_request *request, struct kp_error *err)
+{
+    struct kp_str text = {kp_buf_cstr(&influx->query), (uint32_t)influx->query.size};
+    kp_status status = kpi_influxql(text, &influx->inquiry, err);
+    if (status != KP_OK)
+        return status;
+    if (influx->inquiry.ours) {
+        char name[KP_RENDER_NAME_MAX];
+        kp_render_name(text, name);
+        snprintf(influx->inquiry.name, sizeof(influx->inquiry.name), "%s", name);
+    }
+    struct kp_str ours = {kp_buf_cstr(&influx->inquiry.text), (uint32_t)influx->inquiry.text.size};
+    status = kpi_run_open(&influx->run, server, ours, 0, request->cancel, err);
+    if (status != KP_OK)
+        return status;
+    kpi_series_init(&influx->series, &influx->opts, kp_query_schema(influx->run.query),
+                    &influx->inquiry);
+    influx->series_open = true;
+    return KP_OK;
+}
+
+/* Answers the query in influx, which it owns from here. */
+static void answer_influx(struct influx *influx, struct kp_server *server,
+                          const struct kpi_request *request, struct kpi_answer *answer)
+{
+    static const char *const types[] = {"application/json", "text/csv; charset=utf-8",
+                                        "text/csv; charset=utf-8"};
+    struct kp_error err = {0};
+    kp_status status = open_influx(influx, server, request, &err);
+    if (status != KP_OK) {
+        atomic_fetch_add(&server->query_errors, 1);
+        err.code = status;
+        kpi_influx_error(answer, &err);
+        close_influx(influx);
+        return;
+    }
+    answer->type = types[influx->opts.form];
+    kpi_answer_header(answer, "X-Influxdb-Version", VERSION_TEXT);
+    pull(influx, influx->opts.chunk > 0 ? PIECE_BYTES : WHOLE_BYTES, &influx->begin);
+    if (influx->over) {
+        answer_whole(influx, answer);
+        close_influx(influx);
+    } else {
+        answer->stream = (struct kpi_stream){more, close_influx, influx};
+    }
+}
+
+/* --- /query --- */
+
+static bool read_epoch(struct kp_str text, kp_dur *out)
+{
+    static const struct {
+        struct kp_str name;
+        kp_dur unit;
+    } units[] = {{KP_STR("ns"), 1},           {KP_STR("n"), 1},         {KP_STR("u"), KP_US},
+                 {KP_STR("\xc2\xb5"), KP_US}, {KP_STR("us"), KP_US},    {KP_STR("ms"), KP_MS},
+                 {KP_STR("s"), KP_SEC},       {KP_STR("m"), KP_MIN_NS}, {KP_STR("h"), KP_HOUR}};
+    for (size_t i = 0; i < KP_ARRAY_LEN(units); i++) {
+        if (!kp_str_equal(text, units[i].name))
+            continue;
+        *out = units[i].unit;
+        return true;
+    }
+    return text.len == 0;
+}
+
+static bool is_true(const struct kpi_request *request, const char *name)
+{
+    struct kp_buf text = {0};
+    bool is = kpi_request_field(request, name, &text) &&
+              (strcmp(kp_buf_cstr(&text), "true") == 0 || strcmp(kp_buf_cstr(&text), "1") == 0);
+    kp_buf_deinit(&text);
+    return is;
+}
+
+static uint32_t chunk_rows(const struct kpi_request *request)
+{
+    struct kp_buf text = {0};
+    unsigned long rows = CHUNK_ROWS;
+    if (!is_true(request, "chunked"))
+        return 0;
+    if (kpi_request_field(request, "chunk_size", &text))
+        rows = strtoul(kp_buf_cstr(&text), NULL, 10);
+    kp_buf_deinit(&text);
+    return rows == 0 || rows > 1000000 ? CHUNK_ROWS : (uint32_t)rows;
+}
+
+static bool accepts(const struct kpi_request *request, const char *type)
+{
+    struct kp_str accept = kpi_request_header(request, "Accept");
+    return accept.len > 0 && memmem(accept.ptr, accept.len, type, strlen(type)) != NULL;
+}
+
+static void answer_query(struct kp_server *server, const struct kpi_request *request,
+                         struct kpi_answer *answer)
+{
+    struct kp_buf epoch = {0};
+    struct influx *influx = calloc(1, sizeof(*influx));
+    if (influx == NULL) {
+        fail(answer, 503, "no memory for the query");
+        return;
+    }
+    kpi_request_field(request, "epoch", &epoch);
+    bool good =
+        read_epoch((struct kp_str){kp_buf_cstr(&epoch), (uint32_t)epoch.size}, &influx->opts.epoch);
+    kp_buf_deinit(&epoch);
+    if (accepts(request, "application/csv") || accepts(request, "text/csv"))
+        influx->opts.form = KPI_FORM_CSV;
+    influx->opts.chunk = chunk_rows(request);
+    influx->pretty = is_true(request, "pretty");
+    if (!good || !kpi_request_field(request, "q", &influx->query) || influx->query.size == 0) {
+        fail(answer, 400,
+             good ? "missing required parameter \"q\"" : "epoch is ns, u, ms, s, m or h");
+        close_influx(influx);
+        return;
+    }
+    answer_influx(influx, server, request, answer);
+}
+
+/* --- /api/v2/query --- */
+
+/* Text of a JSON string that begins behind the quote at `at`; false when it is none. */
+static bool json_string(struct kp_str json, uint32_t at, struct kp_buf *out)
+{
+    static const char from[] = "\"\\/bfnrt", to[] = "\"\\/\b\f\n\r\t";
+    for (; at < json.len && json.ptr[at] != '"'; at++) {
+        if (json.ptr[at] != '\\') {
+            kp_buf_char(out, json.ptr[at]);
+            continue;
+        }
+        const char *plain =
+            ++at < json.len && json.ptr[at] != '\0' ? strchr(from, json.ptr[at]) : NULL;
+        if (plain != NULL) {
+            kp_buf_char(out, to[plain - from]);
+            continue;
+        }
+        char digits[5] = {0};
+        if (at + 4 >= json.len || json.ptr[at] != 'u')
+            return false;
+        memcpy(digits, json.ptr + at + 1, 4);
+        unsigned long code = strtoul(digits, NULL, 16);
+        if (code == 0 || code > 0x7f) /* clients send letters as UTF-8; < > & come so */
+            return false;
+        kp_buf_char(out, (char)code);
+        at += 4;
+    }
+    return at < json.len;
+}
+
+/* The value of "query" at the top of a JSON object. */
+static bool json_query(struct kp_str json, struct kp_buf *out)
+{
+    int depth = 0;
+    for (uint32_t at = 0; at < json.len; at++) {
+        char c = json.ptr[at];
+        depth += c == '{' || c == '[';
+        depth -= c == '}' || c == ']';
+        if (c != '"')
+            continue;
+        uint32_t name = at + 1;
+        for (at++; at < json.len && json.ptr[at] != '"'; at++)
+            at += json.ptr[at] == '\\';
+        bool is = depth == 1 && at == name + 5 && memcmp(json.ptr + name, "query", 5) == 0;
+        for (at++; is && at < json.len && strchr(" \t\r\n:", json.ptr[at]) != NULL; at++)
+            continue;
+        if (is)
+            return at < json.len && json.ptr[at] == '"' && json_string(json, at + 1, out);
+        at--;
+    }
+    return false;
+}
+
+static bool is_buckets(const struct kp_buf *query)
+{
+    return query->size >= 9 && memcmp(query->data, "buckets()", 9) == 0;
+}
+
+static void answer_flux(struct kp_server *server, const struct kpi_request *request,
+                        struct kpi_answer *answer)
+{
+    struct kp_str type = kpi_request_header(request, "Content-Type");
+    struct influx *influx = calloc(1, sizeof(*influx));
+    if (influx == NULL) {
+        fail(answer, 503, "no memory for the query");
+        return;
+    }
+    influx->opts.form = KPI_FORM_ANNOTATED;
+    bool raw = type.len >= 20 && memcmp(type.ptr, "application/vnd.flux", 20) == 0;
+    bool good = raw || json_query(request->body, &influx->query);
+    if (raw)
+        kp_buf_str(&influx->query, request->body);
+    if (!good || influx->query.size == 0) {
+        fail(answer, 400, "the body must be JSON with the text of the query in \"query\"");
+        close_influx(influx);
+        return;
+    }
+    if (is_buckets(&influx->query)) {
+        kp_buf_clear(&influx->query);
+        kp_buf_text(&influx->query, "datatable(name:string,id:string)['kprobe','kprobe']");
+    }
+    answer_influx(influx, server, request, answer);
+}
+
+/* --- the other paths --- */
+
+static void answer_ping(struct kp_server *server, const struct kpi_request *request,
+                        struct kpi_answer *answer)
+{
+    (void)server;
+    (void)request;
+    answer->status = 204;
+    kpi_answer_header(answer, "X-Influxdb-Version", VERSION_TEXT);
+    kpi_answer_header(answer, "X-Influxdb-Build", "kprobe");
+}
+
+static void answer_health(struct kp_server *server, const struct kpi_request *request,
+                          struct kpi_answer *answer)
+{
+    (void)server;
+    (void)request;
+    kp_buf_printf(&answer->body,
+                  "{\"name\":\"influxdb\",\"message\":\"ready for queries\","
+                  "\"status\":\"pass\",\"checks\":[],\"version\":\"%s\",\"commit\":\"%s\"}\n",
+                  VERSION_TEXT, kp_version());
+}
+
+static void answer_write(struct kp_server *server, const struct kpi_request *request,
+                         struct kpi_answer *answer)
+{
+    (void)server;
+    (void)request;
+    fail(answer, 405, "this port answers queries only; spans come in by OTLP (--otlp-listen)");
+}
+
+static const struct {
+    const char *path;
+    const char *methods;
+    void (*answer)(struct kp_server *server, const struct kpi_request *request,
+                   struct kpi_answer *answer);
+} routes[] = {
+    {"/query", "GET, POST", answer_query},  {"/ping", "GET, HEAD", answer_ping},
+    {"/api/v2/query", "POST", answer_flux}, {"/health", "GET, HEAD", answer_health},
+    {"/write", "POST", answer_write},       {"/api/v2/write", "POST", answer_write},
+};
+
+void kpi_influx_handle(void *ctx, const struct kpi_request *request, struct kpi_answer *answer)
+{
+    for (size_t i = 0; i < KP_ARRAY_LEN(routes); i++) {
+        if (strcmp(request->path, routes[i].path) != 0)
+            continue;
+        if (strstr(routes[i].methods, request->method) == NULL) {
+            fail(answer, 405, "this path does not know that method");
+            answer->allow = routes[i].methods;
+            return;
+        }
+        routes[i].answer(ctx, request, answer);
+        return;
+    }
+    fail(answer, 404,
+         "no such path; there are /query /ping /api/v2/query /health; "
+         "the API is on another port (--listen)");
+}

@@ -1,0 +1,477 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * Tokens of InfluxQL, SHOW, and the choice of what is ours. SHOW is answered from the catalogue as
+ * a datatable, so that its rows take the same way as all others.
+ */
+#include "server/influxql.h"
+
+#include <regex.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "base/assert.h"
+
+#define REGEX_BYTES_MAX 200
+#define VALUES_MAX      1000
+
+/* --- tokens --- */
+
+static bool is_letter(char c)
+{
+    return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || c == '_' || (unsigned char)c >= 0x80;
+}
+
+static bool is_digit(char c)
+{
+    return c >= '0' && c <= '9';
+}
+
+/* From the opening quote to behind the closing one, or to the end. */
+static uint32_t skip_quoted(struct kp_str text, uint32_t at)
+{
+    char quote = text.ptr[at++];
+    for (; at < text.len && text.ptr[at] != quote; at++)
+        if (text.ptr[at] == '\\')
+            at++;
+    return KP_MIN(at + 1, text.len);
+}
+
+static uint32_t skip_number(struct kp_str text, uint32_t at)
+{
+    while (at < text.len && (is_digit(text.ptr[at]) || text.ptr[at] == '.' ||
+                             (is_letter(text.ptr[at]) && text.ptr[at] != '_')))
+        at++;
+    return at;
+}
+
+static uint32_t skip_sign(struct kp_str text, uint32_t at)
+{
+    static const char *const pairs[] = {"=~", "!~", "!=", "<>", "<=", ">=", "==", "::"};
+    for (size_t i = 0; at + 1 < text.len && i < KP_ARRAY_LEN(pairs); i++)
+        if (memcmp(text.ptr + at, pairs[i], 2) == 0)
+            return at + 2;
+    return at + 1;
+}
+
+static void set_token(struct kpi_iq *iq, enum kpi_iq_kind kind, uint32_t at, uint32_t end)
+{
+    bool quoted = kind == KPI_IQ_NAME || kind == KPI_IQ_TEXT || kind == KPI_IQ_REGEX;
+    uint32_t from = at + quoted;
+    uint32_t to = quoted && end > from ? end - 1 : end;
+    iq->token = (struct kpi_iq_token){kind, {iq->text.ptr + from, to - from}, at, end};
+    iq->value_next = kind == KPI_IQ_SIGN && !(end - at == 1 && strchr(")]*", iq->text.ptr[at]));
+}
+
+void kpi_iq_next(struct kpi_iq *iq)
+{
+    struct kp_str text = iq->text;
+    uint32_t at = iq->token.end;
+    while (at < text.len && strchr(" \t\r\n", text.ptr[at]) != NULL && text.ptr[at] != '\0')
+        at++;
+    char c = at < text.len ? text.ptr[at] : '\0';
+    if (at == text.len)
+        set_token(iq, KPI_IQ_END, at, at);
+    else if (c == '"' || c == '\'')
+        set_token(iq, c == '"' ? KPI_IQ_NAME : KPI_IQ_TEXT, at, skip_quoted(text, at));
+    else if (c == '/' && iq->value_next)
+        set_token(iq, KPI_IQ_REGEX, at, skip_quoted(text, at));
+    else if (is_digit(c))
+        set_token(iq, KPI_IQ_NUMBER, at, skip_number(text, at));
+    else if (is_letter(c)) {
+        uint32_t end = at;
+        while (end < text.len && (is_letter(text.ptr[end]) || is_digit(text.ptr[end])))
+            end++;
+        set_token(iq, KPI_IQ_WORD, at, end);
+    } else {
+        set_token(iq, KPI_IQ_SIGN, at, skip_sign(text, at));
+    }
+}
+
+void kpi_iq_init(struct kpi_iq *iq, struct kp_str text, struct kp_error *err)
+{
+    *iq = (struct kpi_iq){.text = text, .err = err};
+    kpi_iq_next(iq);
+}
+
+bool kpi_iq_is(const struct kpi_iq *iq, const char *word)
+{
+    return (iq->token.kind == KPI_IQ_WORD || iq->token.kind == KPI_IQ_SIGN) &&
+           kp_str_equal_nocase(iq->token.text, kp_str_from(word));
+}
+
+bool kpi_iq_take(struct kpi_iq *iq, const char *word)
+{
+    bool is = kpi_iq_is(iq, word);
+    if (is)
+        kpi_iq_next(iq);
+    return is;
+}
+
+kp_status kpi_iq_fail(struct kpi_iq *iq, kp_status code, const char *what)
+{
+    struct kp_str text = iq->token.text;
+    if (iq->token.kind == KPI_IQ_END)
+        kp_error_set(iq->err, code, "InfluxQL: %s at the end of the statement", what);
+    else
+        kp_error_set(iq->err, code, "InfluxQL: %s at '%.*s'", what, (int)KP_MIN(text.len, 60u),
+                     text.ptr);
+    kp_error_place(iq->err, 1, iq->token.at + 1, iq->token.end - iq->token.at);
+    return code;
+}
+
+kp_status kpi_iq_name(struct kpi_iq *iq, struct kp_str *out)
+{
+    if (iq->token.kind != KPI_IQ_WORD && iq->token.kind != KPI_IQ_NAME)
+        return kpi_iq_fail(iq, KP_INVALID, "a name is missing");
+    *out = iq->token.text;
+    kpi_iq_next(iq);
+    if (!kpi_iq_take(iq, "::"))
+        return KP_OK;
+    if (iq->token.kind != KPI_IQ_WORD)
+        return kpi_iq_fail(iq, KP_INVALID, "tag or field is missing behind ::");
+    kpi_iq_next(iq);
+    return KP_OK;
+}
+
+static void add_quoted(struct kp_buf *out, struct kp_str text)
+{
+    kp_buf_char(out, '\'');
+    for (uint32_t i = 0; i < text.len; i++) {
+        char c = text.ptr[i];
+        if (c == '\\' && i + 1 < text.len &&
+            (text.ptr[i + 1] == '\'' || text.ptr[i + 1] == '"' || text.ptr[i + 1] == '\\'))
+            c = text.ptr[++i];
+        if (c == '\n' || c == '\r' || c == '\0') {
+            kp_buf_text(out, c == '\n' ? "\\n" : c == '\r' ? "\\r" : "\\0");
+            continue;
+        }
+        if (c == '\'' || c == '\\')
+            kp_buf_char(out, '\\');
+        kp_buf_char(out, c);
+    }
+    kp_buf_char(out, '\'');
+}
+
+void kpi_iq_add_text(struct kp_buf *out, struct kp_str text)
+{
+    add_quoted(out, text);
+}
+
+void kpi_iq_add_name(struct kp_buf *out, struct kp_str name)
+{
+    kp_buf_char(out, '[');
+    add_quoted(out, name);
+    kp_buf_char(out, ']');
+}
+
+kp_status kpi_iq_table(struct kpi_iq *iq, struct kp_str *out)
+{
+    struct kpi_iq_token token = iq->token;
+    kp_status status = kpi_iq_name(iq, out);
+    for (uint32_t i = 0; status == KP_OK && i < out->len; i++) {
+        char c = out->ptr[i];
+        if ((unsigned char)c >= 0x80 || !(is_letter(c) || (i > 0 && is_digit(c)))) {
+            iq->token = token;
+            return kpi_iq_fail(iq, KP_INVALID, "this is not the name of a measurement");
+        }
+    }
+    return status;
+}
+
+/* --- SHOW --- */
+
+/* Tables that are no streams. */
+static const char *const derived[] = {"cpu_state", "events", "thread_state", "txn"};
+
+static bool is_tag(const struct kp_query_column *column)
+{
+    return column->type == KP_TYPE_STR || column->unit == KP_UNIT_ID;
+}
+
+/* ON "db" names the only database there is. */
+static kp_status skip_on(struct kpi_iq *iq)
+{
+    struct kp_str ignored;
+    return kpi_iq_take(iq, "on") ? kpi_iq_name(iq, &ignored) : KP_OK;
+}
+
+/* LIMIT and OFFSET of a list that is short anyway, and a WHERE that it does not depend on. */
+static kp_status skip_rest(struct kpi_iq *iq)
+{
+    if (kpi_iq_take(iq, "where")) {
+        struct kp_buf ignored = {0};
+        kp_status status = kpi_iq_where(iq, &ignored);
+        kp_buf_deinit(&ignored);
+        if (status != KP_OK)
+            return status;
+    }
+    while (kpi_iq_is(iq, "limit") || kpi_iq_is(iq, "offset")) {
+        kpi_iq_next(iq);
+        if (iq->token.kind != KPI_IQ_NUMBER)
+            return kpi_iq_fail(iq, KP_INVALID, "a number is missing");
+        kpi_iq_next(iq);
+    }
+    kpi_iq_take(iq, ";");
+    return iq->token.kind == KPI_IQ_END ? KP_OK
+                                        : kpi_iq_fail(iq, KP_INVALID, "the statement should end");
+}
+
+struct name_filter {
+    bool on, regex, negative;
+    regex_t compiled;
+    struct kp_str name;
+};
+
+static bool filter_passes(const struct name_filter *filter, const char *name)
+{
+    if (!filter->on)
+        return true;
+    bool match = filter->regex ? regexec(&filter->compiled, name, 0, NULL, 0) == 0
+                               : kp_str_equal(filter->name, kp_str_from(name));
+    return match != filter->negative;
+}
+
+/* WITH MEASUREMENT = "m" or =~ /(?i)m/. */
+static kp_status read_filter(struct kpi_iq *iq, struct name_filter *out)
+{
+    char pattern[REGEX_BYTES_MAX + 1];
+    *out = (struct name_filter){0};
+    if (!kpi_iq_take(iq, "with"))
+        return KP_OK;
+    if (!kpi_iq_take(iq, "measurement"))
+        return kpi_iq_fail(iq, KP_INVALID, "MEASUREMENT is missing behind WITH");
+    out->regex = kpi_iq_is(iq, "=~") || kpi_iq_is(iq, "!~");
+    out->negative = kpi_iq_is(iq, "!~") || kpi_iq_is(iq, "!=");
+    kpi_iq_next(iq);
+    struct kp_str text = iq->token.text;
+    if (!out->regex) {
+        out->on = true;
+        return kpi_iq_name(iq, &out->name);
+    }
+    bool nocase = text.len >= 4 && memcmp(text.ptr, "(?i)", 4) == 0;
+    text.ptr += nocase ? 4 : 0;
+    text.len -= nocase ? 4 : 0;
+    if (iq->token.kind != KPI_IQ_REGEX || text.len > REGEX_BYTES_MAX)
+        return kpi_iq_fail(iq, KP_INVALID, "a regular expression is missing or too long");
+    memcpy(pattern, text.ptr, text.len);
+    pattern[text.len] = '\0';
+    if (regcomp(&out->compiled, pattern, REG_EXTENDED | REG_NOSUB | (nocase ? REG_ICASE : 0)) != 0)
+        return kpi_iq_fail(iq, KP_INVALID, "not a regular expression");
+    out->on = true;
+    kpi_iq_next(iq);
+    return KP_OK;
+}
+
+static kp_status show_measurements(struct kpi_iq *iq, struct kpi_inquiry *out)
+{
+    struct name_filter filter;
+    uint32_t count = 0;
+    kp_status status = skip_on(iq);
+    if (status == KP_OK)
+        status = read_filter(iq, &filter);
+    if (status != KP_OK)
+        return status;
+    status = skip_rest(iq);
+    const struct kp_stream *streams = kp_streams(&count);
+    kp_buf_text(&out->text, "datatable(name:string)[");
+    for (size_t i = 0; i < KP_ARRAY_LEN(derived); i++)
+        if (filter_passes(&filter, derived[i]))
+            kp_buf_printf(&out->text, "'%s',", derived[i]);
+    for (uint32_t i = 0; i < count; i++)
+        if (filter_passes(&filter, streams[i].name))
+            kp_buf_printf(&out->text, "'%s',", streams[i].name);
+    if (out->text.data != NULL && out->text.data[out->text.size - 1] == ',')
+        out->text.size--;
+    kp_buf_text(&out->text, "] | sort by name asc");
+    if (filter.on && filter.regex)
+        regfree(&filter.compiled);
+    snprintf(out->name, sizeof(out->name), "measurements");
+    return status;
+}
+
+static const char *field_type(enum kp_type type)
+{
+    switch (type) {
+    case KP_TYPE_F64:
+        return "float";
+    case KP_TYPE_BOOL:
+        return "boolean";
+    case KP_TYPE_STR:
+    case KP_TYPE_DYN:
+    case KP_TYPE_DEC:
+        return "string";
+    default:
+        return "integer";
+    }
+}
+
+static void add_keys(struct kp_buf *out, const struct kp_stream *stream, bool tags)
+{
+    for (uint32_t i = 0; i < stream->columns_count; i++) {
+        const struct kp_query_column *column = &stream->columns[i];
+        if (is_tag(column) != tags || strcmp(column->name, "ts") == 0)
+            continue;
+        kp_buf_printf(out, "'%s','%s',", stream->name, column->name);
+        if (!tags)
+            kp_buf_printf(out, "'%s',", field_type(column->type));
+    }
+}
+
+/* SHOW TAG KEYS and SHOW FIELD KEYS, of one measurement or of all. */
+static kp_status show_keys(struct kpi_iq *iq, bool tags, struct kpi_inquiry *out)
+{
+    struct kp_str from = {NULL, 0};
+    uint32_t count = 0;
+    kp_status status = skip_on(iq);
+    if (status == KP_OK && kpi_iq_take(iq, "from"))
+        status = kpi_iq_table(iq, &from);
+    if (status == KP_OK)
+        status = skip_rest(iq);
+    const struct kp_stream *streams = kp_streams(&count);
+    kp_buf_text(&out->text, tags ? "datatable(m:string,tagKey:string)["
+                                 : "datatable(m:string,fieldKey:string,fieldType:string)[");
+    for (uint32_t i = 0; i < count; i++)
+        if (from.ptr == NULL || kp_str_equal(from, kp_str_from(streams[i].name)))
+            add_keys(&out->text, &streams[i], tags);
+    if (out->text.data != NULL && out->text.data[out->text.size - 1] == ',')
+        out->text.size--;
+    kp_buf_char(&out->text, ']');
+    out->named = true;
+    return status;
+}
+
+/* The stream to look for values of a key in, when the question names none. */
+static const struct kp_stream *stream_with(struct kp_str key)
+{
+    uint32_t count = 0;
+    const struct kp_stream *streams = kp_streams(&count);
+    for (uint32_t i = 0; i < count; i++)
+        if (kp_stream_column(&streams[i], key) != NULL)
+            return &streams[i];
+    return NULL;
+}
+
+/* SHOW TAG VALUES [FROM m] WITH KEY = "k" [WHERE ...]. */
+static kp_status show_values(struct kpi_iq *iq, struct kpi_inquiry *out)
+{
+    struct kp_str from = {NULL, 0}, key = {NULL, 0};
+    struct kp_buf where = {0};
+    kp_status status = skip_on(iq);
+    if (status == KP_OK && kpi_iq_take(iq, "from"))
+        status = kpi_iq_table(iq, &from);
+    if (status == KP_OK && !(kpi_iq_take(iq, "with") && kpi_iq_take(iq, "key") &&
+                             (kpi_iq_take(iq, "=") || kpi_iq_take(iq, "=="))))
+        status = kpi_iq_fail(iq, KP_UNSUPPORTED, "WITH KEY = \"name\" is needed");
+    if (status == KP_OK)
+        status = kpi_iq_name(iq, &key);
+    if (status == KP_OK && kpi_iq_take(iq, "where"))
+        status = kpi_iq_where(iq, &where);
+    if (status == KP_OK)
+        status = skip_rest(iq);
+    const struct kp_stream *stream = status == KP_OK ? stream_with(key) : NULL;
+    if (status == KP_OK && from.ptr == NULL && stream != NULL)
+        from = kp_str_from(stream->name);
+    if (status == KP_OK && from.ptr == NULL) {
+        kp_buf_text(&out->text, "datatable(key:string,value:string)[]");
+    } else if (status == KP_OK) {
+        kp_buf_str(&out->text, from);
+        if (where.size > 0)
+            kp_buf_printf(&out->text, " | where %s", kp_buf_cstr(&where));
+        kp_buf_text(&out->text, " | distinct value = tostring(");
+        kpi_iq_add_name(&out->text, key);
+        kp_buf_text(&out->text, ") | where value != '' | sort by value asc | extend key = ");
+        kpi_iq_add_text(&out->text, key);
+        kp_buf_printf(&out->text, " | project key, value | take %d", VALUES_MAX);
+        snprintf(out->name, sizeof(out->name), "%.*s", (int)KP_MIN(from.len, KPI_NAME_MAX - 1u),
+                 from.ptr);
+    }
+    kp_buf_deinit(&where);
+    return status;
+}
+
+static kp_status show_fixed(struct kpi_iq *iq, const char *name, const char *text,
+                            struct kpi_inquiry *out)
+{
+    kp_buf_text(&out->text, text);
+    snprintf(out->name, sizeof(out->name), "%s", name);
+    kp_status status = skip_on(iq);
+    return status == KP_OK ? skip_rest(iq) : status;
+}
+
+/* False: not a SHOW of InfluxQL. */
+static bool show(struct kpi_iq *iq, struct kpi_inquiry *out, kp_status *out_status)
+{
+    if (kpi_iq_take(iq, "databases"))
+        *out_status = show_fixed(iq, "databases", "datatable(name:string)['kprobe']", out);
+    else if (kpi_iq_take(iq, "measurements"))
+        *out_status = show_measurements(iq, out);
+    else if (kpi_iq_take(iq, "retention") && kpi_iq_take(iq, "policies"))
+        *out_status = show_fixed(iq, "",
+                                 "datatable(name:string,duration:string,shardGroupDuration:string,"
+                                 "replicaN:long,default:bool)['autogen','0s','168h0m0s',1,true]",
+                                 out);
+    else if (kpi_iq_take(iq, "field") && kpi_iq_take(iq, "keys"))
+        *out_status = show_keys(iq, false, out);
+    else if (kpi_iq_take(iq, "tag") && kpi_iq_take(iq, "keys"))
+        *out_status = show_keys(iq, true, out);
+    else if (kpi_iq_take(iq, "values"))
+        *out_status = show_values(iq, out);
+    else
+        return false;
+    return true;
+}
+
+/* --- ours --- */
+
+/* A WHERE that is no operator of a pipe (Grafana's ad-hoc filters, $timeFilter) becomes one. */
+static kp_status pass_ours(struct kp_str text, struct kpi_inquiry *out, struct kp_error *err)
+{
+    struct kpi_iq iq;
+    bool after_pipe = false;
+    int depth = 0;
+    kpi_iq_init(&iq, text, err);
+    while (iq.token.kind != KPI_IQ_END) {
+        if (kpi_iq_is(&iq, "where") && !after_pipe && depth == 0 && iq.token.at > 0)
+            break;
+        depth += kpi_iq_is(&iq, "(") || kpi_iq_is(&iq, "[");
+        depth -= kpi_iq_is(&iq, ")") || kpi_iq_is(&iq, "]");
+        after_pipe = kpi_iq_is(&iq, "|");
+        iq.value_next = false; /* division, or a // remark: ours has no /regex/ */
+        kpi_iq_next(&iq);
+        iq.value_next = false;
+    }
+    kp_buf_str(&out->text, (struct kp_str){text.ptr, iq.token.at});
+    out->ours = true;
+    if (iq.token.kind == KPI_IQ_END)
+        return KP_OK;
+    struct kpi_iq first;
+    kpi_iq_init(&first, text, err);
+    iq.time = kpi_iq_is(&first, "causes") ? "start" : NULL;
+    kpi_iq_next(&iq);
+    kp_buf_text(&out->text, " | where ");
+    kp_status status = kpi_iq_where(&iq, &out->text);
+    if (status == KP_OK)
+        kp_buf_str(&out->text, (struct kp_str){text.ptr + iq.token.at, text.len - iq.token.at});
+    return status;
+}
+
+kp_status kpi_influxql(struct kp_str text, struct kpi_inquiry *out, struct kp_error *err)
+{
+    struct kpi_iq iq;
+    kp_status status = KP_OK;
+    *out = (struct kpi_inquiry){0};
+    kpi_iq_init(&iq, text, err);
+    if (kpi_iq_is(&iq, "select")) {
+        status = kpi_iq_select(&iq, out);
+    } else if (kpi_iq_take(&iq, "show")) {
+        struct kpi_iq tag = iq;
+        kpi_iq_take(&tag, "tag");
+        if (!show(kpi_iq_is(&tag, "values") ? &tag : &iq, out, &status))
+            status = pass_ours(text, out, err);
+    } else {
+        status = pass_ours(text, out, err);
+    }
+    if (status == KP_OK && out->text.failed)
+        status = kp_error_set(err, KP_NO_MEMORY, "no memory for the query");
+    return status;
+}

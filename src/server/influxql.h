@@ -1,0 +1,78 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * What InfluxDB's clients ask, as queries of our language. Statements of ours pass untouched, but
+ * for the WHERE that Grafana hangs behind them; SHOW and SELECT, as Grafana's editor writes them,
+ * are translated: streams are measurements, text and ids are tags, everything else is a field.
+ */
+#ifndef KP_SERVER_INFLUXQL_H
+#define KP_SERVER_INFLUXQL_H
+
+#include "column/catalogue.h"
+
+#define KPI_NAME_MAX 64
+
+enum kpi_fill { KPI_FILL_NONE, KPI_FILL_NULL, KPI_FILL_VALUE, KPI_FILL_PREVIOUS };
+
+/* A query and how its rows become series. */
+struct kpi_inquiry {
+    struct kp_buf text;      /* in our language */
+    char name[KPI_NAME_MAX]; /* of the series */
+    bool ours;               /* not translated: ts_ns is added */
+    bool named;              /* the first column is the name of the series */
+    uint32_t tags;           /* columns after the time that are tags */
+    kp_dur step;             /* distance of the rows that fill makes, 0 = no filling */
+    enum kpi_fill fill;
+    int64_t fill_value; /* VALUE */
+};
+
+/* INVALID or UNSUPPORTED with a sentence that names the word. out is deinitialised by the caller
+ * (its text) also after a failure. */
+kp_status kpi_influxql(struct kp_str text, struct kpi_inquiry *out, struct kp_error *err) KP_MUST;
+
+/* --- influxql.c to influxql_select.c and influxql_where.c --- */
+
+enum kpi_iq_kind {
+    KPI_IQ_END,
+    KPI_IQ_WORD,
+    KPI_IQ_NAME, /* "quoted" */
+    KPI_IQ_TEXT, /* 'quoted' */
+    KPI_IQ_NUMBER,
+    KPI_IQ_REGEX, /* between slashes */
+    KPI_IQ_SIGN
+};
+
+struct kpi_iq_token {
+    enum kpi_iq_kind kind;
+    struct kp_str text; /* without quotes or slashes */
+    uint32_t at, end;   /* bytes in the statement */
+};
+
+struct kpi_iq {
+    struct kp_str text;
+    struct kpi_iq_token token; /* the current one */
+    bool value_next;           /* a slash begins a regular expression here */
+    const char *time;          /* column that "time" means; NULL = our language knows */
+    struct kp_error *err;
+};
+
+void kpi_iq_init(struct kpi_iq *iq, struct kp_str text, struct kp_error *err);
+void kpi_iq_next(struct kpi_iq *iq);
+/* The current token is this word, in any case (or this sign). */
+bool kpi_iq_is(const struct kpi_iq *iq, const char *word);
+/* Takes it when it is. */
+bool kpi_iq_take(struct kpi_iq *iq, const char *word);
+/* An error that points at the current token. */
+kp_status kpi_iq_fail(struct kpi_iq *iq, kp_status code, const char *what);
+/* A name, quoted or not, with ::tag or ::field behind it. */
+kp_status kpi_iq_name(struct kpi_iq *iq, struct kp_str *out) KP_MUST;
+/* The same, but it is to name a table: letters, digits and _ only. */
+kp_status kpi_iq_table(struct kpi_iq *iq, struct kp_str *out) KP_MUST;
+/* Adds ['name']. */
+void kpi_iq_add_name(struct kp_buf *out, struct kp_str name);
+/* Adds 'text'. */
+void kpi_iq_add_text(struct kp_buf *out, struct kp_str text);
+/* A condition up to its end, one of GROUP ORDER LIMIT FILL |, or the end, as ours. */
+kp_status kpi_iq_where(struct kpi_iq *iq, struct kp_buf *out) KP_MUST;
+kp_status kpi_iq_select(struct kpi_iq *iq, struct kpi_inquiry *out) KP_MUST;
+
+#endif

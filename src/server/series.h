@@ -1,0 +1,57 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * Rows as InfluxDB answers them: JSON documents of series, and CSV (of /query, or annotated as the
+ * second generation of its API has it).
+ */
+#ifndef KP_SERVER_SERIES_H
+#define KP_SERVER_SERIES_H
+
+#include "column/batch.h"
+#include "server/influxql.h"
+
+enum kpi_form { KPI_FORM_JSON, KPI_FORM_CSV, KPI_FORM_ANNOTATED };
+
+struct kpi_series_opts {
+    enum kpi_form form;
+    kp_dur epoch;   /* unit of times; 0 = RFC 3339 text */
+    uint32_t chunk; /* JSON: rows of a document, 0 = one document */
+};
+
+struct kpi_series {
+    struct kpi_series_opts opts;
+    const struct kp_schema *schema;
+    const struct kpi_inquiry *inquiry;
+    int time;    /* column, -1 = none */
+    bool stamps; /* ts_ns is added */
+    bool document, open;
+    uint64_t rows;          /* of the document */
+    uint64_t filled;        /* rows that filling made */
+    struct kp_buf key;      /* name and tags of the open series */
+    struct kp_buf next_key; /* of this row */
+    bool has_last;          /* of the open series, for filling: */
+    kp_time last;
+    struct kp_buf last_cells, cells;
+};
+
+/* schema and inquiry must outlive it. */
+void kpi_series_init(struct kpi_series *series, const struct kpi_series_opts *opts,
+                     const struct kp_schema *schema, const struct kpi_inquiry *inquiry);
+void kpi_series_deinit(struct kpi_series *series);
+/* Adds the rows of a batch. */
+void kpi_series_batch(struct kpi_series *series, const struct kp_batch *batch, struct kp_buf *out);
+/* Ends the document; err: the query failed after rows were given, NULL when it did not. */
+void kpi_series_end(struct kpi_series *series, const struct kp_error *err, struct kp_buf *out);
+/* "line 1 column 8: message (hint)". */
+void kpi_series_message(const struct kp_error *err, struct kp_buf *out);
+/* Adds JSON text with indents of four blanks. */
+void kpi_json_indent(struct kp_str json, struct kp_buf *out);
+
+/* --- series.c and series_csv.c --- */
+
+bool kpi_series_null(const struct kp_field *field, const struct kp_vec *vec, uint32_t row);
+/* In units of the epoch, or RFC 3339 without quotes. */
+void kpi_series_time(const struct kpi_series *series, kp_time time, struct kp_buf *out);
+void kpi_csv_batch(struct kpi_series *series, const struct kp_batch *batch, struct kp_buf *out);
+void kpi_csv_end(struct kpi_series *series, const struct kp_error *err, struct kp_buf *out);
+
+#endif

@@ -1,0 +1,176 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * CSV of /query ("name,tags,time,..." and a row a line) and annotated CSV of /api/v2/query (types
+ * before the header, times in full nanoseconds, one table). Long numbers need no care in either: a
+ * reader of CSV knows the type before the value.
+ */
+#include <inttypes.h>
+
+#include "render/render.h"
+#include "server/series.h"
+
+static void add_text(struct kp_str text, struct kp_buf *out)
+{
+    bool quote = false;
+    for (uint32_t i = 0; i < text.len && !quote; i++)
+        quote = text.ptr[i] == ',' || text.ptr[i] == '"' || text.ptr[i] == '\n' ||
+                text.ptr[i] == '\r' || (i == 0 && text.ptr[i] == '#');
+    if (!quote) {
+        kp_buf_str(out, text);
+        return;
+    }
+    kp_buf_char(out, '"');
+    for (uint32_t i = 0; i < text.len; i++) {
+        if (text.ptr[i] == '"')
+            kp_buf_char(out, '"');
+        kp_buf_char(out, text.ptr[i]);
+    }
+    kp_buf_char(out, '"');
+}
+
+static void add_cell(const struct kp_field *field, const struct kp_vec *vec, uint32_t row,
+                     struct kp_buf *out)
+{
+    if (kpi_series_null(field, vec, row))
+        return;
+    if (kp_type_phys(field->type) == KP_PHYS_STR)
+        add_text(kp_vec_str(vec, row), out);
+    else
+        kp_value_text(field, vec, row, true, out);
+}
+
+/* --- of /query --- */
+
+static void plain_header(struct kpi_series *series, struct kp_buf *out)
+{
+    kp_buf_text(out, "name,tags");
+    if (series->time >= 0)
+        kp_buf_text(out, ",time");
+    for (uint32_t c = series->inquiry->named ? 1 : 0; c < series->schema->count; c++) {
+        if ((int)c == series->time || (c >= 1 && c <= series->inquiry->tags))
+            continue;
+        kp_buf_char(out, ',');
+        add_text(series->schema->fields[c].name, out);
+    }
+    kp_buf_text(out, series->stamps ? ",ts_ns\n" : "\n");
+}
+
+/* host=a,comm=b in one cell. */
+static void add_tags(struct kpi_series *series, const struct kp_batch *batch, uint32_t row,
+                     struct kp_buf *out)
+{
+    struct kp_buf tags = {0};
+    for (uint32_t c = 1; c <= series->inquiry->tags && c < batch->cols_count; c++) {
+        const struct kp_field *field = &series->schema->fields[c];
+        kp_buf_printf(&tags, "%s%.*s=", c > 1 ? "," : "", (int)field->name.len, field->name.ptr);
+        if (!kpi_series_null(field, &batch->cols[c], row))
+            kp_value_text(field, &batch->cols[c], row, true, &tags);
+    }
+    add_text((struct kp_str){kp_buf_cstr(&tags), (uint32_t)tags.size}, out);
+    out->failed |= tags.failed;
+    kp_buf_deinit(&tags);
+}
+
+static void plain_row(struct kpi_series *series, const struct kp_batch *batch, uint32_t row,
+                      struct kp_buf *out)
+{
+    const struct kpi_inquiry *inquiry = series->inquiry;
+    kp_time time = 0;
+    add_text(inquiry->named ? kp_vec_str(&batch->cols[0], row) : kp_str_from(inquiry->name), out);
+    kp_buf_char(out, ',');
+    add_tags(series, batch, row, out);
+    if (series->time >= 0) {
+        time =
+            kp_vec_null(&batch->cols[series->time], row) ? 0 : batch->cols[series->time].i64[row];
+        kp_buf_char(out, ',');
+        kpi_series_time(series, time, out);
+    }
+    for (uint32_t c = inquiry->named ? 1 : 0; c < batch->cols_count; c++) {
+        if ((int)c == series->time || (c >= 1 && c <= inquiry->tags))
+            continue;
+        kp_buf_char(out, ',');
+        add_cell(&series->schema->fields[c], &batch->cols[c], row, out);
+    }
+    if (series->stamps)
+        kp_buf_printf(out, ",%" PRId64, time);
+    kp_buf_char(out, '\n');
+}
+
+/* --- annotated --- */
+
+static const char *annotation(const struct kp_field *field)
+{
+    switch (field->type) {
+    case KP_TYPE_I64:
+    case KP_TYPE_DUR:
+        return "long";
+    case KP_TYPE_F64:
+        return "double";
+    case KP_TYPE_BOOL:
+        return "boolean";
+    case KP_TYPE_TIME:
+        return "dateTime:RFC3339Nano";
+    default:
+        return "string";
+    }
+}
+
+static void annotated_header(struct kpi_series *series, struct kp_buf *out)
+{
+    uint32_t count = series->schema->count;
+    kp_buf_text(out, "#datatype,string,long");
+    for (uint32_t c = 0; c < count; c++)
+        kp_buf_printf(out, ",%s", annotation(&series->schema->fields[c]));
+    kp_buf_text(out, "\r\n#group,false,false");
+    for (uint32_t c = 0; c < count; c++)
+        kp_buf_text(out, ",false");
+    kp_buf_text(out, "\r\n#default,_result,");
+    for (uint32_t c = 0; c < count; c++)
+        kp_buf_char(out, ',');
+    kp_buf_text(out, "\r\n,result,table");
+    for (uint32_t c = 0; c < count; c++) {
+        kp_buf_char(out, ',');
+        add_text(series->schema->fields[c].name, out);
+    }
+    kp_buf_text(out, "\r\n");
+}
+
+static void annotated_row(struct kpi_series *series, const struct kp_batch *batch, uint32_t row,
+                          struct kp_buf *out)
+{
+    kp_buf_text(out, ",,0");
+    for (uint32_t c = 0; c < batch->cols_count; c++) {
+        kp_buf_char(out, ',');
+        add_cell(&series->schema->fields[c], &batch->cols[c], row, out);
+    }
+    kp_buf_text(out, "\r\n");
+}
+
+/* --- both --- */
+
+void kpi_csv_batch(struct kpi_series *series, const struct kp_batch *batch, struct kp_buf *out)
+{
+    bool annotated = series->opts.form == KPI_FORM_ANNOTATED;
+    if (!series->document)
+        (annotated ? annotated_header : plain_header)(series, out);
+    series->document = true;
+    for (uint32_t i = 0; i < kp_batch_count(batch); i++)
+        (annotated ? annotated_row : plain_row)(series, batch, kp_batch_row(batch, i), out);
+}
+
+void kpi_csv_end(struct kpi_series *series, const struct kp_error *err, struct kp_buf *out)
+{
+    struct kp_buf message = {0};
+    bool annotated = series->opts.form == KPI_FORM_ANNOTATED;
+    if (err == NULL) {
+        kp_buf_text(out, annotated && series->document ? "\r\n" : "");
+        return;
+    }
+    kpi_series_message(err, &message);
+    kp_buf_text(out, annotated ? "\r\n#datatype,string,string\r\n#group,true,true\r\n"
+                                 "#default,,\r\n,error,reference\r\n,"
+                               : "\nerror\n");
+    add_text((struct kp_str){kp_buf_cstr(&message), (uint32_t)message.size}, out);
+    kp_buf_text(out, annotated ? ",\r\n\r\n" : "\n");
+    kp_buf_deinit(&message);
+}
