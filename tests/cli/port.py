@@ -1,0 +1,448 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The query port as its clients see it: port.py BIN ROOT."""
+import csv
+import http.client
+import io
+import json
+import os
+import re
+import shutil
+import socket
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+import urllib.parse
+
+BIN, ROOT = (os.path.abspath(arg) for arg in sys.argv[1:3])
+sys.path.insert(0, ROOT + "/tests/cli")
+import grafana_frames as frames  # noqa: E402
+
+
+def check(good, what, more=""):
+    print(("ok      " if good else "FAILED  ") + what)
+    if not good:
+        print(more)
+        sys.exit(1)
+
+
+class Kpd:
+    """kpd over a copy of the demo's recording."""
+
+    def __init__(self, base):
+        self.data = base + "/data"
+        shutil.copytree(ROOT + "/demo/recording/data", self.data)
+        self.log = tempfile.TemporaryFile("w+")
+        self.process = subprocess.Popen(
+            [BIN + "/kpd", "--data", self.data, "--listen", "127.0.0.1:0", "--otlp-listen", "off",
+             "--query-listen", "127.0.0.1:0"], stderr=self.log, stdout=self.log)
+        end = time.time() + 30
+        while time.time() < end and self.process.poll() is None:
+            ports = re.findall(r"\(port (\d+)\)", self.text())
+            if len(ports) == 2:
+                self.api, self.port = int(ports[0]), int(ports[1])
+                return
+            time.sleep(0.02)
+        self.process.kill()
+        check(False, "kpd starts", self.text())
+
+    def text(self):
+        self.log.seek(0)
+        return self.log.read()
+
+    def metric(self, name):
+        text = ask(self.api, "GET", "/metrics")[1]
+        return int(re.search(rf"^kprobe_{name} (\d+)$", text, re.M).group(1))
+
+
+def ask(port, method, path, body=None, headers=None):
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=60)
+    connection.request(method, path, body, headers or {})
+    answer = connection.getresponse()
+    text = answer.read()
+    connection.close()
+    return answer.status, text.decode("utf-8"), answer.headers
+
+
+def query(kpd, text, headers=None, **params):
+    path = "/query?" + urllib.parse.urlencode({"db": "kprobe", "q": text, **params})
+    status, body, heads = ask(kpd.port, "GET", path, headers=headers)
+    return status, body, heads
+
+
+def rows(kpd, text, **params):
+    status, body, _ = query(kpd, text, epoch="ms", **params)
+    check(status == 200, f"answered: {text[:60]}", body)
+    return frames.check_document(json.loads(body))
+
+
+# --- text ---
+
+class Text:
+    """A client of the text protocol."""
+
+    def __init__(self, kpd):
+        self.socket = socket.create_connection(("127.0.0.1", kpd.port), timeout=20)
+        self.file = self.socket.makefile("rb")
+
+    def send(self, text):
+        self.socket.sendall(text if isinstance(text, bytes) else text.encode())
+
+    def answer(self):
+        """Lines up to the blank one that ends an answer."""
+        lines = []
+        while True:
+            line = self.file.readline()
+            if line in (b"\n", b""):
+                return lines
+            lines.append(line.decode().rstrip("\n"))
+
+    def ask(self, text):
+        self.send(text + "\n")
+        return self.answer()
+
+    def close(self):
+        self.file.close()
+        self.socket.close()
+
+
+def test_text(kpd):
+    client = Text(kpd)
+    lines = client.ask("spans | where txn == '98721' | sort by start asc | project ts, service, name, dur")
+    check(re.fullmatch(r"spans,service=[\w-]+ name=\"[^\"]+\",dur_ns=\d+i \d{19}", lines[0]),
+          "rows are line protocol", lines)
+    check(re.fullmatch(r"# ok rows=\d+ bytes=\d+ elapsed_ns=\d+", lines[-1]), "the trailer", lines)
+    check(int(re.search(r"rows=(\d+)", lines[-1]).group(1)) ==
+          len([line for line in lines if not line.startswith("#")]), "which counts the rows")
+    check(client.ask("spans | where servce == 1")[0].startswith("# error line=1 col=15 unknown column"),
+          "an error has its place")
+    check(client.ask("range x from 1 to 3 step 1 |\n\n count")[0].startswith("# error"),
+          "a blank line ends a statement")
+    check(client.answer()[0].startswith("# error"), "and what follows is another")
+    check(client.ask("range x from 1 to 3 step 1 |\n count")[0] == "range Count=3i",
+          "a statement over lines")
+    check(client.ask("print a = 1;")[0] == "print a=1i", "a ; at the end")
+    check(client.ask("# a remark\n\nprint a = 2")[0] == "print a=2i", "remarks and blanks are nothing")
+    check(client.ask("CAUSES OF txn 98721 WITHIN 2s")[-1].startswith("# ok rows="), "the causal verb")
+    client.close()
+
+
+def test_words(kpd):
+    client = Text(kpd)
+    check(client.ask(".format json") == ["# ok format=json"], ".format")
+    lines = client.ask("print a = 1, b = 'x'")
+    check(json.loads("".join(lines[:-1]))["rows"] == [[1, "x"]], "JSON", lines)
+    check(client.ask(".format csv") == ["# ok format=csv"], ".format csv")
+    check(client.ask("print a = 1")[:2] == ["a\r", "1\r"], "CSV")
+    check(client.ask(".format ndjson") == ["# ok format=ndjson"], ".format ndjson")
+    check(json.loads(client.ask("print a = 1")[0]) == {"a": 1}, "NDJSON")
+    check(client.ask(".format xml")[0].startswith("# error line=1 col=1 unknown format"), "no XML")
+    check(client.ask(".timeout 100ms") == ["# ok timeout_ns=100000000"], ".timeout")
+    start = time.time()
+    check("# error" in client.ask("range x from 1 to 1000000000000 step 1 | summarize sum(x)")[-1] and
+          time.time() - start < 5, "which is kept")
+    check(client.ask(".timeout off") == ["# ok timeout_ns=0"], ".timeout off")
+    check(client.ask(".nix")[0].startswith("# error line=1 col=1 unknown session word"), "no other word")
+    client.send(".quit\nprint 1\n")
+    check(client.file.read() == b"", ".quit ends the session")
+    client.close()
+
+
+LONG = "range x from 1 to 1000000000000 step 1 | summarize sum(x)\n"
+
+
+def wait_for(what, seconds, good):
+    end = time.time() + seconds
+    while time.time() < end:
+        if good():
+            check(True, what)
+            return
+        time.sleep(0.02)
+    check(False, what)
+
+
+def test_cancel(kpd):
+    client = Text(kpd)
+    client.send(LONG)
+    time.sleep(0.3)
+    start = time.time()
+    client.send(".cancel\n")
+    lines = client.answer()
+    check("cancelled" in lines[-1] and time.time() - start < 0.5,
+          f".cancel ends a query in {(time.time() - start) * 1000:.0f} ms", lines)
+    check(client.ask("print a = 1")[0] == "print a=1i", "and the session goes on")
+    client.send(LONG + LONG + ".cancel\nprint a = 2\n")
+    check("cancelled" in client.answer()[-1] and "cancelled" in client.answer()[-1] and
+          client.answer()[0] == "print a=2i", ".cancel reaches every query sent before it")
+    before = kpd.metric("text_cancelled_total")
+    client.send(LONG)
+    time.sleep(0.3)
+    client.close()
+    wait_for("a client that leaves ends its query", 10,
+             lambda: kpd.metric("text_cancelled_total") > before)
+    half = Text(kpd)
+    half.send("print a = 3")
+    half.socket.shutdown(socket.SHUT_WR)
+    check(half.file.read().startswith(b"print a=3i\n# ok rows=1"),
+          "a client that only says it sends no more gets its answer")
+    half.close()
+
+
+def test_limits(kpd):
+    client = Text(kpd)
+    client.send(b"x" * (3 << 20) + b"\n")
+    check("longer than" in client.answer()[-1], "a line of 3 MiB is refused")
+    client.close()
+    slow = Text(kpd)
+    slow.send("range x from 1 to 100000000 step 1\n")
+    time.sleep(1)
+    resident = int(re.search(r"VmRSS:\s+(\d+)", open(f"/proc/{kpd.process.pid}/status").read()).group(1))
+    check(resident < 500_000, f"a slow reader costs no memory: {resident} KiB resident")
+    slow.close()
+    clients = [Text(kpd) for _ in range(80)]
+    for client in clients:
+        client.send("print a = 1\n")
+    answers = [client.answer() for client in clients]
+    good = sum(answer[0] == "print a=1i" for answer in answers if answer)
+    refused = sum("too many" in answer[-1] for answer in answers if answer)
+    check(good >= 32 and good + refused == 80, f"80 clients: {good} served, {refused} told to wait")
+    for client in clients:
+        client.close()
+    wait_for("their places are free again", 10, lambda: kpd.metric("text_clients") == 0)
+
+
+def test_many(kpd):
+    """Clients at once get their own answers."""
+    wrong = []
+
+    def one(number):
+        client = Text(kpd)
+        for turn in range(20):
+            if client.ask(f"print a = {number * 100 + turn}")[0] != f"print a={number * 100 + turn}i":
+                wrong.append(number)
+        client.close()
+
+    threads = [threading.Thread(target=one, args=(number,)) for number in range(16)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    check(not wrong, "16 clients at once get their own answers", wrong)
+
+
+def test_sniff(kpd):
+    """One byte after another, HTTP is HTTP and text is text."""
+    client = socket.create_connection(("127.0.0.1", kpd.port), timeout=20)
+    for byte in b"GET /ping HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n":
+        client.send(bytes([byte]))
+        time.sleep(0.005)
+    check(client.recv(100).startswith(b"HTTP/1.1 204"), "HTTP that comes byte by byte")
+    client.close()
+    text = Text(kpd)
+    for byte in b"print a = 1\n":
+        text.send(bytes([byte]))
+    check(text.answer()[0] == "print a=1i", "text that comes byte by byte")
+    text.close()
+    post = Text(kpd)
+    post.send("P\n")
+    check("unknown table 'P'" in post.answer()[-1], "P alone is text")
+    post.close()
+    status, body, _ = ask(kpd.port, "GET", "/ping", headers={"Host": "evil.example"})
+    check(status == 403 and "Host" in json.loads(body)["error"], "a foreign Host is refused", body)
+
+
+# --- InfluxDB ---
+
+def test_influx(kpd):
+    for method in ("GET", "HEAD"):
+        status, _, headers = ask(kpd.port, method, "/ping")
+        check(status == 204 and headers["X-Influxdb-Version"].startswith("1.8."), f"{method} /ping")
+    series = rows(kpd, "CAUSES OF txn 98721 WITHIN 2s")[0]
+    check(series["name"] == "causes" and series["columns"][0] == "time" and
+          series["columns"][-1] == "ts_ns", "CAUSES OF as a table", series)
+    check(all(str(row[0]) == row[-1][:13] and len(row[-1]) == 19 for row in series["values"]),
+          "ms in time, ns in ts_ns")
+    expected = {"ns": 19, "u": 16, "ms": 13, "s": 10, "m": 8, "h": 6}
+    for epoch, digits in expected.items():
+        value = json.loads(query(kpd, "spans | take 1", epoch=epoch)[1])["results"][0]["series"][0]["values"][0][0]
+        check(isinstance(value, int) and len(str(value)) == digits, f"epoch={epoch}", value)
+    value = json.loads(query(kpd, "spans | take 1")[1])["results"][0]["series"][0]["values"][0][0]
+    check(re.fullmatch(r"\d{4}-\d\d-\d\dT[\d:]{8}\.\d{1,9}Z", value), "no epoch: RFC 3339", value)
+    check(query(kpd, "spans", epoch="year")[0] == 400, "a wrong epoch is 400")
+    status, body, _ = query(kpd, "nix")
+    check(status == 400 and "unknown table" in json.loads(body)["error"], "errors are 400", body)
+    check(query(kpd, "")[0] == 400, "no query is 400")
+    check(rows(kpd, "spans | where name == 'no such'") == [], "no rows")
+    status, body, headers = query(kpd, "spans | take 3", epoch="ms", u="x", p="y")
+    check(headers["X-Grafana-Meta-Add-Rows"] == "3" and
+          int(headers["X-Grafana-Meta-Add-Bytes"]) == len(body) and
+          int(headers["X-Grafana-Meta-Add-Elapsed-Ns"]) > 0, "numbers for the query inspector", headers)
+    status, body, _ = query(kpd, "range x from 1 to 5 step 1", chunked="true", chunk_size=2)
+    parts = [json.loads(line)["results"][0] for line in body.splitlines()]
+    check([part.get("partial", False) for part in parts] == [True, True, False] and
+          sum((part["series"][0]["values"] for part in parts), []) == [[1], [2], [3], [4], [5]],
+          "chunked", body)
+    status, body, headers = query(kpd, "spans | take 2", {"Accept": "application/csv"})
+    table = list(csv.reader(io.StringIO(body)))
+    check(headers["Content-Type"].startswith("text/csv") and table[0][:3] == ["name", "tags", "time"] and
+          len(table) == 3 and len({len(row) for row in table}) == 1, "CSV", body)
+    plain, pretty = (query(kpd, "spans | take 2", **extra)[1] for extra in ({}, {"pretty": "true"}))
+    check(json.loads(plain) == json.loads(pretty) and pretty.count("\n") > 20, "pretty")
+    form = urllib.parse.urlencode({"q": "print a = 1"})
+    for path, body in (("/query?db=x&epoch=ms", form), ("/query?db=x&" + form, "")):
+        status, text, _ = ask(kpd.port, "POST", path, body,
+                              {"Content-Type": "application/x-www-form-urlencoded"})
+        check(status == 200 and json.loads(text)["results"][0]["series"][0]["values"] == [[1]],
+              "POST with the query in the " + ("form" if body else "URL"), text)
+    status, text, _ = ask(kpd.port, "POST", "/write?db=x", "a b=1")
+    check(status == 405 and json.loads(text)["error"], "/write is refused in JSON", text)
+    check(ask(kpd.port, "GET", "/nix")[0] == 404, "404")
+    large = rows(kpd, "range x from 1 to 400000 step 1")[0]["values"]
+    check(len(large) == 400000 and large[-1] == [400000], "an answer that streams")
+
+
+def test_rewriting(kpd):
+    full = rows(kpd, "CAUSES OF txn 98721 WITHIN 2s")[0]
+    comm = full["columns"].index("comm")
+    one = full["values"][0][comm]
+    got = rows(kpd, f"CAUSES OF txn 98721 WITHIN 2s WHERE \"comm\" = '{one}' AND time >= 1700000000000ms "
+                    "and time <= 1900000000000ms")[0]["values"]
+    check(got == [row for row in full["values"] if row[comm] == one], "an ad-hoc filter behind CAUSES OF")
+    check(rows(kpd, "CAUSES OF txn 98721 WITHIN 2s WHERE \"comm\" =~ /^(a|b)$/") == [], "alternatives")
+    check(rows(kpd, "spans | where name == 'x WHERE \"k\" = 1' or name == \" where \" | count")[0]["values"]
+          == [[0]], "a WHERE inside quotes stays")
+    check(rows(kpd, "union irq, (syscall | where dur > 1ms) | count") != [], "and one in brackets")
+    tid = rows(kpd, "syscall | take 1 | project tid")[0]["values"][0][0]
+    check(rows(kpd, f"syscall WHERE \"tid\" = '{tid}' | count") ==
+          rows(kpd, f"syscall | where tid == {tid} | count"), "a number that is quoted as a tag")
+    status, body, _ = query(kpd, "syscall WHERE \"comm\" =~ /a.*b/")
+    check(status == 400 and "alternatives" in json.loads(body)["error"], "what is not supported is said")
+
+
+def test_select(kpd):
+    names = [row[0] for row in rows(kpd, "SHOW MEASUREMENTS")[0]["values"]]
+    check("syscall" in names and "thread_state" in names, "SHOW MEASUREMENTS")
+    check(rows(kpd, 'SHOW MEASUREMENTS WITH MEASUREMENT =~ /(?i)SYSC/ LIMIT 100')[0]["values"] ==
+          [["syscall"]], "with a filter")
+    for name in names:
+        check(query(kpd, f'SELECT * FROM "{name}" LIMIT 2')[0] in (200, 400), f"SELECT * FROM {name}")
+    for stream in (series["name"] for series in rows(kpd, "SHOW FIELD KEYS")):
+        fields = rows(kpd, f'SHOW FIELD KEYS FROM "{stream}"')[0]["values"]
+        tags = [row[0] for row in rows(kpd, f'SHOW TAG KEYS FROM "{stream}"')[0]["values"]]
+        columns = [row[0] for row in rows(kpd, f"show columns {stream}")[0]["values"]]
+        check(sorted([field[0] for field in fields] + tags + ["ts"]) == sorted(columns),
+              f"keys of {stream}", (fields, tags, columns))
+    mean = rows(kpd, "SELECT mean(\"dur\") FROM \"syscall\" WHERE (\"comm\"::tag = 'settlement-svc') AND "
+                     "time >= 1700000000000ms and time <= 1900000000000ms GROUP BY time(1s), "
+                     "\"comm\"::tag fill(none)")
+    ours = rows(kpd, "syscall | where comm == 'settlement-svc' | summarize avg(dur) by ts = bin(ts, 1s) "
+                     "| sort by ts asc")[0]["values"]
+    check(mean[0]["tags"] == {"comm": "settlement-svc"} and
+          mean[0]["values"] == [row[:2] for row in ours], "mean by time and tag", (mean, ours))
+    tags = rows(kpd, 'SELECT count("dur"), last("dur") FROM "syscall" GROUP BY "comm"')
+    check([series["tags"]["comm"] for series in tags] ==
+          sorted({series["tags"]["comm"] for series in tags}) and
+          tags[0]["columns"] == ["time", "count", "last"], "a series for each tag")
+    values = rows(kpd, 'SELECT mean("dur") FROM "lock" GROUP BY time(100ms) fill(0)')[0]["values"]
+    check(all(b[0] - a[0] == 100 for a, b in zip(values, values[1:])) and any(v[1] == 0 for v in values),
+          "fill(0) leaves no gap")
+    values = rows(kpd, 'SELECT mean("dur") FROM "lock" GROUP BY time(100ms)')[0]["values"]
+    check(any(v[1] is None for v in values), "fill(null) is the default")
+    values = rows(kpd, 'SELECT "dur" / 1000 AS us, "nr" FROM "syscall" ORDER BY time DESC LIMIT 3')[0]
+    check(values["columns"] == ["time", "us", "nr"] and len(values["values"]) == 3 and
+          values["values"][0][0] >= values["values"][2][0], "columns, reckoned, newest first", values)
+    for wrong in ('SELECT mode("dur") FROM "irq"', 'SELECT "dur"', 'SELECT FROM x', 'SELECT mean( FROM x',
+                  'SELECT * FROM "irq" GROUP BY *', 'SELECT mean("dur") FROM "irq" SLIMIT 3',
+                  'SELECT "dur" FROM "a b"', 'SHOW TAG VALUES', 'SELECT "dur" FROM "irq" WHERE'):
+        status, body, _ = query(kpd, wrong)
+        check(status == 400 and json.loads(body)["error"], f"refused: {wrong}", body)
+
+
+def test_flux(kpd):
+    def flux(text):
+        return ask(kpd.port, "POST", "/api/v2/query?org=x",
+                   json.dumps({"query": text, "type": "flux",
+                               "dialect": {"annotations": ["datatype", "group", "default"]}}),
+                   {"Content-Type": "application/json", "Authorization": "Token x"})
+    status, body, headers = flux("buckets()")
+    check(status == 200 and headers["Content-Type"] == "text/csv; charset=utf-8" and
+          frames.check_annotated(body)["rows"] == [["kprobe", "kprobe"]], "buckets()", body)
+    table = frames.check_annotated(flux("CAUSES OF txn 98721 WITHIN 2s")[1])
+    start = table["columns"].index("start")
+    check(table["types"][start] == "dateTime:RFC3339Nano" and
+          all(re.search(r"\.\d{9}Z$", row[start]) for row in table["rows"]), "nanoseconds in frames")
+    table = frames.check_annotated(flux("print a = 'x,\"y\"\\n', b = 1 < 2, c = 9223372036854775807")[1])
+    check(table["rows"] == [['x,"y"\n', "true", "9223372036854775807"]], "text, boolean, long", table)
+    check(flux("spans | where name == 'no such'")[1] == "", "no rows")
+    status, body, _ = flux("nix")
+    check(status == 400 and json.loads(body)["code"] == "invalid" and json.loads(body)["message"],
+          "errors are 400 with code and message", body)
+    for body in ("", "{}", '{"query": 7}', '{"query": "a', '{"q":{"query":"print 1"}}'):
+        check(ask(kpd.port, "POST", "/api/v2/query", body)[0] == 400, f"refused: {body!r}")
+    check(json.loads(ask(kpd.port, "GET", "/health")[1])["status"] == "pass", "/health")
+
+
+def test_replay(kpd):
+    """Requests as Grafana sends them (tests/cli/grafana), answers under its decoder's rules."""
+    folder = ROOT + "/tests/cli/grafana/"
+    for name in sorted(os.listdir(folder)):
+        with open(folder + name, encoding="utf-8") as file:
+            for request in json.load(file):
+                status, body, headers = ask(kpd.port, request["method"], request["path"],
+                                            request.get("body"), request.get("headers", {}))
+                error = frames.check_reply(request, status, body, headers)
+                check(error is None, f"{name}: {request['what']}", f"{error}\n{status} {body[:2000]}")
+
+
+# --- real clients, where there are any ---
+
+def test_influx_cli(kpd):
+    program = shutil.which("influx")
+    if program is None:
+        print("skip    the influx shell is not installed (Debian's influxdb-client)")
+        return
+    done = subprocess.run([program, "-host", "127.0.0.1", "-port", str(kpd.port), "-database", "kprobe",
+                           "-precision", "ns", "-format", "json", "-execute", "CAUSES OF txn 98721 WITHIN 2s"],
+                          capture_output=True, text=True, timeout=60)
+    shape = frames.check_document(json.loads(done.stdout))
+    check(done.returncode == 0 and shape[0]["columns"][0] == "time" and len(str(shape[0]["values"][0][0])) == 19,
+          "the influx shell", done.stdout + done.stderr)
+    done = subprocess.run([program, "-host", "127.0.0.1", "-port", str(kpd.port), "-execute", "SHOW DATABASES"],
+                          capture_output=True, text=True, timeout=60)
+    check("kprobe" in done.stdout.split(), "SHOW DATABASES in it", done.stdout + done.stderr)
+
+
+def test_node_clients(kpd):
+    modules = os.environ.get("KP_NODE_MODULES", "/tmp/kp_clients/node_modules")
+    node = shutil.which("node")
+    if node is None or not os.path.isdir(modules + "/influx") or \
+            not os.path.isdir(modules + "/@influxdata/influxdb-client"):
+        print("skip    npm influx 5.12.0 and @influxdata/influxdb-client 1.35.0 are not in KP_NODE_MODULES")
+        return
+    done = subprocess.run([node, ROOT + "/tests/cli/port_clients.js", modules, str(kpd.port)],
+                          capture_output=True, text=True, timeout=60)
+    print(done.stdout, end="")
+    check(done.returncode == 0, "clients of node", done.stderr)
+
+
+with tempfile.TemporaryDirectory() as base:
+    kpd = Kpd(base)
+    try:
+        for test in (test_text, test_words, test_cancel, test_limits, test_many, test_sniff, test_influx,
+                     test_rewriting, test_select, test_flux, test_replay, test_influx_cli,
+                     test_node_clients):
+            print(f"-- {test.__name__}")
+            test(kpd)
+        client = Text(kpd)
+        client.ask("print 1")
+        client.send(LONG)
+        start = time.time()
+        kpd.process.terminate()
+        code = kpd.process.wait(30)
+        check(code == 0 and time.time() - start < 15, f"SIGTERM ends kpd in {time.time() - start:.1f} s",
+              kpd.text())
+        client.close()
+    finally:
+        if kpd.process.poll() is None:
+            kpd.process.kill()
