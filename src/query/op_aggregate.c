@@ -342,7 +342,8 @@ struct kpi_op *kpi_op_aggregate(struct kpi_op *input, struct kpi_expr **keys,
     op->aggregates = *aggregates;
     op->one_row = one_row;
     struct kp_field *fields = kpi_op_fields(&op->base);
-    memcpy(fields, key_fields, keys_count * sizeof(*fields));
+    if (keys_count > 0)
+        memcpy(fields, key_fields, keys_count * sizeof(*fields));
     for (uint32_t i = 0; i < aggregates->count; i++)
         fields[keys_count + i] = (struct kp_field){.name = aggregates->items[i]->name,
                                                    .type = aggregates->items[i]->type,
