@@ -9,8 +9,8 @@
  *   compare with like transactions, rank, name the root              (baseline.c, rank.c)
  *
  * Files in reading order: list.c table.c cursor.c world.c timeline.c work.c clock.c span.c txn.c
- * futex.c walk.c blame.c blame_wait.c cause.c baseline.c rank.c answer.c remark.c evidence.c state.c
- * value.c; kind.def and rule.def list what the columns `kind` and `rule` can say.
+ * futex.c walk.c blame.c blame_wait.c cause.c baseline.c rank.c answer.c remark.c evidence.c
+ * state.c value.c; kind.def and rule.def list what the columns `kind` and `rule` can say.
  *
  * The rules, with their names as they appear in the `rule` column, are in docs/causality.md.
  * Reads through kp_scan only; has no storage of its own. Answers are result batches, so that the
