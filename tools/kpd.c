@@ -188,6 +188,7 @@ static void run(struct daemon *daemon)
             kp_log(KP_LOG_INFO, "kpd", "signal %s: stopping", got == SIGTERM ? "TERM" : "INT");
             return;
         }
+        kp_server_tick(daemon->server);
         if (!told && daemon->recorder != NULL &&
             kp_recorder_health(daemon->recorder, &err) != KP_OK) {
             kp_log(KP_LOG_ERROR, "capture", "%s %s", err.text, err.hint);

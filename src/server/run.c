@@ -19,9 +19,11 @@ kp_status kpi_run_open(struct kpi_run *run, struct kp_server *server, struct kp_
     opts.cancel = cancel;
     if (timeout > 0 && (opts.timeout == 0 || timeout < opts.timeout))
         opts.timeout = timeout;
-    kp_status status = kp_store_snapshot(server->store, &run->snapshot, err);
-    if (status == KP_OK)
-        status = kp_query_open(run->snapshot, text, &opts, &run->query, err);
+    kp_status status = kpi_recent_take(&server->recent, &run->held, err);
+    if (status != KP_OK)
+        return status;
+    run->snapshot = kpi_recent_of(run->held);
+    status = kp_query_open(run->snapshot, text, &opts, &run->query, err);
     if (status != KP_OK)
         return status;
     status = kp_query_next(run->query, &run->batch, err);
@@ -55,7 +57,7 @@ void kpi_run_close(struct kpi_run *run)
 {
     if (run->query != NULL)
         kp_query_close(run->query);
-    if (run->snapshot != NULL)
-        kp_snapshot_close(run->snapshot);
+    if (run->held != NULL)
+        kpi_recent_give(&run->server->recent, run->held);
     *run = (struct kpi_run){0};
 }

@@ -64,6 +64,7 @@ kp_status kp_server_start(struct kp_store *store, const struct kp_server_opts *o
     server->store = store;
     server->opts = *opts;
     server->started = kp_time_monotonic();
+    kpi_recent_init(&server->recent, store);
     kp_status status = start_doors(server, err);
     if (status != KP_OK) {
         kp_server_stop(server, 0);
@@ -84,7 +85,13 @@ void kp_server_stop(struct kp_server *server, kp_dur grace)
     kpi_http_stop(server->influx, deadline);
     kpi_http_stop(server->api, deadline);
     kpi_http_stop(server->local, deadline);
+    kpi_recent_deinit(&server->recent);
     free(server);
+}
+
+void kp_server_tick(struct kp_server *server)
+{
+    kpi_recent_tick(&server->recent);
 }
 
 uint16_t kp_server_port(const struct kp_server *server, enum kp_door door)

@@ -26,6 +26,8 @@ struct kp_server_opts {
 
 kp_status kp_server_start(struct kp_store *store, const struct kp_server_opts *opts,
                           struct kp_server **out, struct kp_error *err) KP_MUST;
+/* Call it about once a second: lets go of what was held in case of another query. */
+void kp_server_tick(struct kp_server *server);
 /* Refuses new requests with 503, waits for running ones (bounded by grace), frees. */
 void kp_server_stop(struct kp_server *server, kp_dur grace);
 enum kp_door { KP_DOOR_API, KP_DOOR_OTLP, KP_DOOR_QUERY };

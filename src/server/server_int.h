@@ -10,6 +10,7 @@
 #include <pthread.h>
 #include <stdatomic.h>
 
+#include "server/recent.h"
 #include "server/server.h"
 
 /* --- limits --- */
@@ -104,7 +105,8 @@ void kpi_http_stop(struct kpi_http *http, int64_t deadline);
 
 struct kpi_run {
     struct kp_server *server;
-    struct kp_snapshot *snapshot;
+    struct kpi_recent_snapshot *held;
+    struct kp_snapshot *snapshot; /* of held */
     struct kp_query *query;
     const struct kp_batch *batch; /* pulled by the opening, not taken yet */
     bool over;                    /* END was seen */
@@ -136,6 +138,7 @@ struct kp_server {
     struct kpi_http *api, *local, *otlp, *influx;
     struct kpi_port *port;
     struct kpi_port_stat port_stat;
+    struct kpi_recent recent;
     struct kpi_http_stat http;
     _Atomic bool draining;
     int64_t started;

@@ -44,6 +44,7 @@ struct kp_store_opts {
 struct kp_store_stat {
     uint64_t rows_appended, rows_durable, rows_refused;
     uint64_t commits, commit_bytes;
+    uint64_t waits;  /* rows somebody waited for and was told that they are durable */
     kp_dur sync_max; /* slowest sync so far */
     uint64_t segments, segments_bytes, wal_bytes;
     uint64_t memory_bytes; /* fixed at open */

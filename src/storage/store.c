@@ -199,6 +199,7 @@ kp_status kp_store_wait(struct kp_store *store, uint64_t ticket, struct kp_error
         pthread_cond_wait(&store->changed, &store->lock);
     }
     kp_status status = ticket_status(store, ticket, err);
+    store->stat.waits += status == KP_OK;
     pthread_mutex_unlock(&store->lock);
     return status;
 }
