@@ -128,6 +128,63 @@ static void finish_stdev(struct kpi_aggregate *aggregate, void *state, struct kp
     out->f64 = sqrt(out->f64);
 }
 
+static void finish_variancep(struct kpi_aggregate *aggregate, void *state, struct kpi_value *out)
+{
+    struct spread_state *s = state;
+    (void)aggregate;
+    out->f64 = s->count == 0 ? 0 : s->squares / (double)s->count;
+}
+
+static void finish_stdevp(struct kpi_aggregate *aggregate, void *state, struct kpi_value *out)
+{
+    finish_variancep(aggregate, state, out);
+    out->f64 = sqrt(out->f64);
+}
+
+/* --- bits of all values --- */
+
+struct bits_state {
+    uint64_t both, either, odd;
+    int64_t count;
+};
+
+static void bits_add(struct bits_state *s, uint64_t value)
+{
+    s->both = s->count++ == 0 ? value : s->both & value;
+    s->either |= value;
+    s->odd ^= value;
+}
+
+static void fold_bits(struct kpi_fold *fold)
+{
+    const int64_t *values = fold->args[0]->i64;
+    FOLD(fold, struct bits_state, s, row, bits_add(s, (uint64_t)values[row]));
+}
+
+static void finish_bits(const struct bits_state *s, uint64_t bits, struct kpi_value *out)
+{
+    out->null = s->count == 0;
+    out->i64 = (int64_t)bits;
+}
+
+static void finish_and(struct kpi_aggregate *aggregate, void *state, struct kpi_value *out)
+{
+    (void)aggregate;
+    finish_bits(state, ((struct bits_state *)state)->both, out);
+}
+
+static void finish_or(struct kpi_aggregate *aggregate, void *state, struct kpi_value *out)
+{
+    (void)aggregate;
+    finish_bits(state, ((struct bits_state *)state)->either, out);
+}
+
+static void finish_xor(struct kpi_aggregate *aggregate, void *state, struct kpi_value *out)
+{
+    (void)aggregate;
+    finish_bits(state, ((struct bits_state *)state)->odd, out);
+}
+
 /* --- rows kept: min, max, arg_min, arg_max, take_any --- */
 
 struct kept_state {
@@ -434,6 +491,16 @@ static const struct kpi_aggregate_func funcs[] = {
      "standard deviation of a sample"},
     {"variance", "r", 'r', SIZE(spread_state), true, fold_spread, finish_variance,
      "variance of a sample"},
+    {"stdevp", "r", 'r', SIZE(spread_state), false, fold_spread, finish_stdevp,
+     "standard deviation of a whole population"},
+    {"variancep", "r", 'r', SIZE(spread_state), true, fold_spread, finish_variancep,
+     "variance of a whole population"},
+    {"binary_all_and", "l", 'l', SIZE(bits_state), true, fold_bits, finish_and,
+     "bits set in all values"},
+    {"binary_all_or", "l", 'l', SIZE(bits_state), true, fold_bits, finish_or,
+     "bits set in any value"},
+    {"binary_all_xor", "l", 'l', SIZE(bits_state), true, fold_bits, finish_xor,
+     "bits set in an odd number of values"},
     {"make_list", ".", 'y', SIZE(list_state), true, fold_list, finish_list,
      "all values as an array, or the first so many"},
     {"make_list", ".c", 'y', SIZE(list_state), true, fold_list, finish_list, NULL},

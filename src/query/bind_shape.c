@@ -82,26 +82,26 @@ static void quote_regex(struct kp_str text, struct kp_buf *out)
 }
 
 /* What a column of a type may look like; anything for those that are read by the conversion. */
-static const char *type_pattern(enum parse_kind kind, enum kp_type type)
+static const char *type_pattern(enum kp_type type)
 {
-    if (kind == PARSE_RELAXED)
-        return "(.*?)";
-    return type == KP_TYPE_I64    ? "([-+]?[0-9]+)"
-           : type == KP_TYPE_F64  ? "([-+]?[0-9]+(?:\\.[0-9]+)?(?:[eE][-+]?[0-9]+)?)"
-           : type == KP_TYPE_BOOL ? "(true|false|True|False|0|1)"
-                                  : "(.*?)";
+    return type == KP_TYPE_I64    ? "[-+]?[0-9]+"
+           : type == KP_TYPE_F64  ? "[-+]?[0-9]+(?:\\.[0-9]+)?(?:[eE][-+]?[0-9]+)?"
+           : type == KP_TYPE_BOOL ? "true|false|True|False|0|1"
+                                  : ".*?";
 }
 
 static bool pattern_text(struct kpi_bind *bind, const struct kpi_stage *stage, enum parse_kind kind,
                          struct kp_buf *out)
 {
-    kp_buf_text(out, "(?s)\\A");
+    uint32_t column = 0;
+    kp_buf_text(out, "(?sn)\\A"); /* n: only the columns' groups, which have names, count */
     for (const struct kpi_item *part = stage->items.first; part != NULL; part = part->next) {
         enum kp_type type = KP_TYPE_STR;
         if (part->name.ptr != NULL) {
             if (part->type.ptr != NULL && !kpi_type_named(bind, part->type, part->place, &type))
                 return false;
-            kp_buf_text(out, type_pattern(kind, type));
+            kp_buf_printf(out, "(?<c%u>%s%s)", ++column, type_pattern(type),
+                          kind == PARSE_RELAXED ? "|.*?" : "");
         } else if (part->expr->kind == KPI_NODE_STAR) {
             kp_buf_text(out, ".*?");
         } else if (kind == PARSE_REGEX) {

@@ -61,6 +61,12 @@ REAL1(exp2_f64, exp2(a[row]))
 REAL1(sin_f64, sin(a[row]))
 REAL1(cos_f64, cos(a[row]))
 REAL1(tan_f64, tan(a[row]))
+REAL1(asin_f64, asin(a[row]))
+REAL1(acos_f64, acos(a[row]))
+REAL1(atan_f64, atan(a[row]))
+REAL1(cot_f64, 1 / tan(a[row]))
+REAL1(degrees_f64, a[row] * 180 / M_PI)
+REAL1(radians_f64, a[row] * M_PI / 180)
 REAL1(ceil_f64, ceil(a[row]))
 REAL1(round_f64, round(a[row]))
 
@@ -310,6 +316,12 @@ static const struct kpi_func funcs[] = {
     {"log10", "r", 'r', 0, log10_f64, "logarithm to base 10"},
     {"exp", "r", 'r', 0, exp_f64, "e to the power"},
     {"exp2", "r", 'r', 0, exp2_f64, "2 to the power"},
+    {"asin", "r", 'r', 0, asin_f64, "angle of a sine"},
+    {"acos", "r", 'r', 0, acos_f64, "angle of a cosine"},
+    {"atan", "r", 'r', 0, atan_f64, "angle of a tangent"},
+    {"cot", "r", 'r', 0, cot_f64, "cotangent"},
+    {"degrees", "r", 'r', 0, degrees_f64, "radians in degrees"},
+    {"radians", "r", 'r', 0, radians_f64, "degrees in radians"},
     {"sin", "r", 'r', 0, sin_f64, "sine"},
     {"cos", "r", 'r', 0, cos_f64, "cosine"},
     {"tan", "r", 'r', 0, tan_f64, "tangent"},

@@ -101,6 +101,9 @@ static uint32_t wanted_groups(const struct kpi_regex *regex, struct kp_str list,
             struct kpi_value number;
             if (kpi_literal_long(value, &number) && number.i64 <= (int64_t)all)
                 out[count++] = (uint32_t)number.i64;
+            else if (value.len > 2 && value.ptr[0] == '"')
+                out[count++] =
+                    kpi_regex_named(regex, (struct kp_str){value.ptr + 1, value.len - 2});
         }
         return count;
     }

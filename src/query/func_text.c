@@ -427,7 +427,10 @@ static void kv_value(struct kpi_call *call, uint32_t row)
             struct kp_str value = {both.ptr + split + kv.len, both.len - split - kv.len};
             bool quoted = quote.len == 1 && value.len >= 2 && value.ptr[0] == quote.ptr[0] &&
                           value.ptr[value.len - 1] == quote.ptr[0];
-            kpi_set_str(call, row, value.ptr + quoted, value.len - 2 * quoted);
+            if (quoted)
+                kpi_set_str(call, row, value.ptr + 1, value.len - 2);
+            else
+                trimmed(call, row, value, none, EDGE_LEFT | EDGE_RIGHT);
             return;
         }
         at = end + KP_MAX(pair.len, 1u);

@@ -112,6 +112,17 @@ bool kpi_regex_group(const struct kpi_regex *regex, uint32_t group, uint32_t *ou
     return true;
 }
 
+uint32_t kpi_regex_named(const struct kpi_regex *regex, struct kp_str name)
+{
+    char copy[64];
+    if (name.len == 0 || name.len >= sizeof(copy))
+        return 0;
+    memcpy(copy, name.ptr, name.len);
+    copy[name.len] = '\0';
+    int found = pcre2_substring_number_from_name(regex->code, (PCRE2_SPTR)copy);
+    return found > 0 ? (uint32_t)found : 0;
+}
+
 uint32_t kpi_regex_groups(const struct kpi_regex *regex)
 {
     return regex->groups;

@@ -21,6 +21,8 @@ uint32_t kpi_regex_search(struct kpi_ctx *ctx, struct kpi_regex *regex, struct k
 /* Bytes of a group of the last match, 0 = all of it; false when the group took no part. */
 bool kpi_regex_group(const struct kpi_regex *regex, uint32_t group, uint32_t *out_from,
                      uint32_t *out_to);
+/* Number of a named group, 0 when there is none. */
+uint32_t kpi_regex_named(const struct kpi_regex *regex, struct kp_str name);
 /* Groups in the pattern. */
 uint32_t kpi_regex_groups(const struct kpi_regex *regex);
 
