@@ -1,18 +1,20 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * Too many threads of equal priority want the CPU of the service. Truth: how long the kernel's own
- * accounting (schedstat) says the service waited on run queues. Whether one stretch of it is
- * called queued or preempted depends on whether the service was waiting or running before it.
+ * Too many threads of equal priority want the CPU of the service. Truth: the CPU time of those
+ * threads during the transaction, all of it on the only CPU the service may use. Whether one
+ * stretch of it is called queued or preempted depends on whether the service was waiting or running
+ * before it.
  */
 #include "incidents/incident.h"
 
 #include <pthread.h>
+#include <time.h>
 #include <unistd.h>
 
 #define THREADS_MAX 8
 
 static struct kpi_helper *crowd;
-static int64_t waited;
+static int64_t used;
 
 static void *spin(void *arg)
 {
@@ -35,6 +37,15 @@ static void spin_all(const struct kpi_order *order, struct kpi_report *report)
         pthread_join(threads[i], NULL);
 }
 
+static int64_t crowd_cpu(void)
+{
+    clockid_t clock;
+    struct timespec t;
+    if (clock_getcpuclockid(kpi_helper_pid(crowd), &clock) != 0 || clock_gettime(clock, &t) != 0)
+        kpi_die("no CPU clock of the crowd");
+    return (int64_t)t.tv_sec * 1000 * KPI_MS + t.tv_nsec;
+}
+
 static void setup(struct kpi_run *run)
 {
     (void)run;
@@ -50,7 +61,7 @@ static void arm(struct kpi_run *run)
         kpi_helper_order(crowd, &order);
         kpi_sleep_until(order.at + 2 * KPI_MS);
     }
-    waited = kpi_now_waited();
+    used = crowd_cpu();
 }
 
 static void serve(struct kpi_run *run)
@@ -62,12 +73,12 @@ static void serve(struct kpi_run *run)
 static void settle(struct kpi_run *run)
 {
     struct kpi_report report;
-    int64_t now = kpi_now_waited();
+    int64_t now = crowd_cpu();
     if (!run->fault)
         return;
     kpi_helper_report(crowd, &report);
     run->truth = (struct kpi_truth){
-        "runnable.queued,runnable.preempted", kpi_helper_pid(crowd), "", now - waited, false, NULL};
+        "runnable.queued,runnable.preempted", kpi_helper_pid(crowd), "", now - used, false, NULL};
 }
 
 static void teardown(struct kpi_run *run)
