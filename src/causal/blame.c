@@ -11,6 +11,7 @@
 #include "column/syscalls.h"
 
 #define PLACED_SOON    (100 * KP_US) /* a woken thread that ran within this was placed there */
+#define IDLE_EXIT_MAX  (5 * KP_MS)   /* no idle CPU leaves a thread waiting for longer */
 #define SYSCALL_MIN    (10 * KP_US)  /* shorter calls are part of the running around them */
 #define IDLE_CHECK_MIN (100 * KP_US) /* shorter waits are not checked for idle CPUs elsewhere */
 
@@ -413,6 +414,8 @@ static void occupant_slice(struct kpi_walk *walk, const struct kpi_frame *frame,
     } else if (kpi_thread_of(world, who)->idle) {
         slice.kind = KPI_IDLE_EXIT;
         slice.rule = KPI_RULE_IDLE;
+        if (to - from > IDLE_EXIT_MAX)
+            slice.strength = KPI_WEAK; /* it must have been queued on another CPU */
     } else {
         slice.kind = preempts(world, iv, who, came) ? KPI_PREEMPTED : KPI_QUEUED;
         slice.idle_elsewhere = idle_elsewhere(world, cpu, from, to);

@@ -190,6 +190,18 @@ static void idle_cpu_without_quota_is_idle_exit(void **state)
     expect(stage, "idle_exit", 1 * MS);
 }
 
+/* It was woken, its last CPU idles for 50 ms, and there it runs: it waited elsewhere. */
+static void long_idle_exit_is_weak(void **state)
+{
+    struct stage *stage = *state;
+    world_switch(&stage->w, 20 * MS, 0, stage->pay, S, stage->idle);
+    world_wake(&stage->w, 30 * MS, 1, stage->other, stage->pay, 0);
+    world_switch(&stage->w, 80 * MS, 0, stage->idle, R, stage->pay);
+    ask(stage);
+    int row = expect(stage, "idle_exit", 50 * MS);
+    assert_string_equal(cell_str(&stage->answer, (uint32_t)row, "strength"), "weak");
+}
+
 static void interrupts_are_cut_out_net_of_nesting(void **state)
 {
     struct stage *stage = *state;
@@ -367,6 +379,7 @@ int main(void)
         T_(throttled_and_the_counter_agrees),
         T_(throttling_is_inferred_from_an_idle_cpu),
         T_(idle_cpu_without_quota_is_idle_exit),
+        T_(long_idle_exit_is_weak),
         T_(interrupts_are_cut_out_net_of_nesting),
         T_(interrupts_come_before_the_occupant),
         T_(zero_length_rows_take_nothing),
