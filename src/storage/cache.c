@@ -10,6 +10,7 @@
 
 #include "base/assert.h"
 #include "storage/order.h"
+#include "storage/spine.h"
 
 kp_status kpi_page_new(const struct kp_stream *stream, struct kpi_page **out)
 {
@@ -182,16 +183,38 @@ static void damage_ref(struct kp_snapshot *snapshot, const char *file,
                                .size = ref->size,
                                .from = ref->ts_min,
                                .to = ref->ts_max,
-                               .rows = ref->rows,
+                               .rows = ref->stream == &kpi_spine_stream ? 0 : ref->rows,
                                .what = status == KP_VERSION ? "block was written by a newer program"
                                        : status == KP_CORRUPT ? "block does not match its sum"
                                                               : "block could not be read"};
     kpi_snapshot_add_damage(snapshot, &damage);
 }
 
-static kp_status page_load(const struct kpi_snapshot_segment *from, struct kp_io_queue *queue,
-                           uint32_t number, struct kpi_page *page)
+/* The spine of the block's page stays in the cache for the other streams of that page. */
+static kp_status spine_bind(struct kp_snapshot *snapshot, struct kp_io_queue *queue,
+                            const struct kpi_block_ref *ref, struct kpi_page *page,
+                            struct kpi_block *block)
 {
+    const struct kpi_segment *segment = &snapshot->segments[page->segment].segment;
+    const struct kpi_block_ref *spine_ref = kpi_segment_spine(segment, ref);
+    if (spine_ref == NULL)
+        return KP_CORRUPT;
+    uint32_t number = (uint32_t)(spine_ref - segment->footer.blocks);
+    kp_status status = KP_OK;
+    struct kpi_page *spine = kpi_page_cached(snapshot, page->segment, number);
+    if (spine == NULL)
+        status = kpi_page_read(snapshot, queue, page->segment, number, &spine);
+    if (status != KP_OK)
+        return status;
+    status = kpi_spine_bind(spine->spine, &page->arena, block);
+    kpi_page_release(snapshot, spine);
+    return status;
+}
+
+static kp_status page_load(struct kp_snapshot *snapshot, struct kp_io_queue *queue, uint32_t number,
+                           struct kpi_page *page)
+{
+    const struct kpi_snapshot_segment *from = &snapshot->segments[page->segment];
     const struct kpi_block_ref *ref = &from->segment.footer.blocks[number];
     struct kpi_block block;
     page->bytes = malloc(ref->size);
@@ -201,8 +224,10 @@ static kp_status page_load(const struct kpi_snapshot_segment *from, struct kp_io
     page->offset = ref->offset;
     page->number = number;
     kp_status status = kpi_segment_read(&from->segment, queue, ref, page->bytes, &block);
-    if (status == KP_OK)
-        status = kpi_segment_bind(&from->segment, queue, ref, &page->arena, &block);
+    if (status == KP_OK && block.info.stream == &kpi_spine_stream)
+        status = kpi_spine_open(&block, &page->arena, &page->spine);
+    else if (status == KP_OK && block.paged)
+        status = spine_bind(snapshot, queue, ref, page, &block);
     return status == KP_OK ? kpi_page_add(page, &block) : status;
 }
 
@@ -215,7 +240,7 @@ kp_status kpi_page_read(struct kp_snapshot *snapshot, struct kp_io_queue *queue,
     if (status != KP_OK)
         return status;
     page->segment = segment;
-    status = page_load(from, queue, number, page);
+    status = page_load(snapshot, queue, number, page);
     if (status != KP_OK) {
         kpi_page_free(page);
         if (status == KP_NO_MEMORY)

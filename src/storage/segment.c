@@ -529,14 +529,15 @@ kp_status kpi_segment_read(const struct kpi_segment *segment, struct kp_io_queue
 }
 
 /* The spine lies before the blocks of its page. */
-static const struct kpi_block_ref *spine_find(const struct kpi_segment *segment,
+const struct kpi_block_ref *kpi_segment_spine(const struct kpi_segment *segment,
                                               const struct kpi_block_ref *ref)
 {
-    for (const struct kpi_block_ref *at = ref; at-- > segment->footer.blocks;)
+    for (const struct kpi_block_ref *at = ref; at-- > segment->footer.blocks;) {
         if (at->page != ref->page)
             return NULL;
-        else if (at->stream == &kpi_spine_stream)
+        if (at->stream == &kpi_spine_stream)
             return at;
+    }
     return NULL;
 }
 
@@ -544,15 +545,21 @@ kp_status kpi_segment_bind(const struct kpi_segment *segment, struct kp_io_queue
                            const struct kpi_block_ref *ref, struct kp_arena *arena,
                            struct kpi_block *block)
 {
-    struct kpi_block spine;
     if (!block->paged || block->info.stream == &kpi_spine_stream)
         return KP_OK;
-    const struct kpi_block_ref *spine_ref = spine_find(segment, ref);
+    const struct kpi_block_ref *spine_ref = kpi_segment_spine(segment, ref);
     if (spine_ref == NULL)
         return KP_CORRUPT;
-    void *bytes = kp_arena_alloc(arena, spine_ref->size);
-    if (bytes == NULL)
-        return KP_NO_MEMORY;
-    kp_status status = kpi_segment_read(segment, queue, spine_ref, bytes, &spine);
-    return status == KP_OK ? kpi_spine_bind(&spine, arena, block) : status;
+    struct kp_arena scratch = {0};
+    struct kpi_block head;
+    struct kpi_spine *spine;
+    void *bytes = kp_arena_alloc(&scratch, spine_ref->size);
+    kp_status status =
+        bytes == NULL ? KP_NO_MEMORY : kpi_segment_read(segment, queue, spine_ref, bytes, &head);
+    if (status == KP_OK)
+        status = kpi_spine_open(&head, &scratch, &spine);
+    if (status == KP_OK)
+        status = kpi_spine_bind(spine, arena, block);
+    kp_arena_deinit(&scratch);
+    return status;
 }

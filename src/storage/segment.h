@@ -104,6 +104,9 @@ kp_status kpi_segment_read(const struct kpi_segment *segment, struct kp_io_queue
                            const struct kpi_block_ref *ref, void *buf,
                            struct kpi_block *out) KP_MUST;
 
+/* The entry of the spine that a paged block's page has; NULL: there is none. */
+const struct kpi_block_ref *kpi_segment_spine(const struct kpi_segment *segment,
+                                              const struct kpi_block_ref *ref);
 /* A paged block gets what the spine of its page holds; nothing to do for others. Memory from arena.
  */
 kp_status kpi_segment_bind(const struct kpi_segment *segment, struct kp_io_queue *queue,

@@ -32,7 +32,8 @@ struct kpi_page {
     kp_time ts_min, ts_max;
     struct kpi_part *parts;
     uint32_t parts_count, parts_capacity;
-    void *bytes; /* of the block, owned; log blocks borrow the snapshot's */
+    void *bytes;             /* of the block, owned; log blocks borrow the snapshot's */
+    struct kpi_spine *spine; /* the page is one: it has no columns, others are bound to it */
     bool from_log;
     struct kp_arena arena;             /* of what is decoded */
     struct kp_vec cols[KP_STORED_MAX]; /* ACTOR columns as local numbers */

@@ -307,11 +307,10 @@ static kp_status row_read(struct spine_reader *r, uint32_t place, uint32_t lane)
     return KP_OK;
 }
 
-/* All rows in order; those of the stream go to out. */
-static kp_status rows_read(struct spine_reader *r, uint32_t stream, struct kpi_spine_rows *out)
+/* All rows in order. */
+static kp_status rows_read(struct spine_reader *r, struct kpi_spine *out)
 {
     uint64_t seq = r->block->info.seq_min;
-    uint32_t count = 0;
     heap_fill(r);
     for (uint32_t i = 0; i < r->rows; i++, seq++) {
         uint32_t lane, place = heap_next(r, &lane);
@@ -319,20 +318,60 @@ static kp_status rows_read(struct spine_reader *r, uint32_t stream, struct kpi_s
         if (status != KP_OK)
             return status;
         seq += (uint64_t)r->values[KPI_SPINE_SEQ][i];
-        if (r->values[KPI_SPINE_KIND][place] != stream)
-            continue;
-        if (count == out->rows)
-            return KP_CORRUPT;
-        out->common[KP_COL_TS][count] = r->values[KPI_SPINE_TS][place];
-        out->common[KP_COL_SEQ][count] = (int64_t)seq;
-        out->common[KP_COL_CPU][count] = r->lanes[lane].cpu;
-        out->common[KP_COL_ACTOR][count] = r->values[KPI_SPINE_ACTOR][place];
-        if (out->peer != NULL)
-            out->peer[count] = r->values[KPI_SPINE_PEER][place];
-        count++;
+        out->kind[i] = (uint8_t)r->values[KPI_SPINE_KIND][place];
+        out->ts[i] = r->values[KPI_SPINE_TS][place];
+        out->seq[i] = (int64_t)seq;
+        out->cpu[i] = r->lanes[lane].cpu;
+        out->actor[i] = (uint32_t)r->values[KPI_SPINE_ACTOR][place];
+        out->peer[i] = (uint32_t)r->values[KPI_SPINE_PEER][place];
     }
-    return count == out->rows ? KP_OK : KP_CORRUPT;
+    return KP_OK;
 }
+
+static kp_status spine_alloc(const struct kpi_block *block, struct kp_arena *arena,
+                             struct kpi_spine **out)
+{
+    uint32_t rows = block->info.rows;
+    struct kpi_spine *spine = kp_arena_zalloc(arena, 1, sizeof(*spine));
+    if (spine == NULL)
+        return KP_NO_MEMORY;
+    spine->block = *block;
+    spine->ts = kp_arena_alloc(arena, rows * sizeof(*spine->ts));
+    spine->seq = kp_arena_alloc(arena, rows * sizeof(*spine->seq));
+    spine->cpu = kp_arena_alloc(arena, rows * sizeof(*spine->cpu));
+    spine->actor = kp_arena_alloc(arena, rows * sizeof(*spine->actor));
+    spine->peer = kp_arena_alloc(arena, rows * sizeof(*spine->peer));
+    spine->kind = kp_arena_alloc(arena, rows);
+    *out = spine;
+    return spine->ts == NULL || spine->seq == NULL || spine->cpu == NULL || spine->actor == NULL ||
+                   spine->peer == NULL || spine->kind == NULL
+               ? KP_NO_MEMORY
+               : KP_OK;
+}
+
+kp_status kpi_spine_open(const struct kpi_block *block, struct kp_arena *arena,
+                         struct kpi_spine **out)
+{
+    struct kpi_spine *spine;
+    struct spine_reader r = {.block = block, .rows = block->info.rows};
+    if (block->info.stream != &kpi_spine_stream)
+        return KP_CORRUPT;
+    kp_status status = spine_alloc(block, arena, &spine);
+    if (status == KP_OK)
+        status = spine_read(&r);
+    if (status == KP_OK)
+        status = rows_read(&r, spine);
+    if (status == KP_OK)
+        *out = spine;
+    kpi_foresight_deinit(&r.model);
+    for (uint32_t c = 0; c < KPI_SPINE_COLUMNS; c++)
+        free(r.values[c]);
+    free(r.lanes);
+    free(r.heap);
+    return status;
+}
+
+/* ---------- one stream of it ---------- */
 
 static kp_status rows_alloc(const struct kpi_block *block, struct kp_arena *arena,
                             struct kpi_spine_rows **out)
@@ -341,43 +380,58 @@ static kp_status rows_alloc(const struct kpi_block *block, struct kp_arena *aren
     if (rows == NULL)
         return KP_NO_MEMORY;
     bool has_peer = kpi_spine_peer(block->info.stream->number) != 0;
-    rows->rows = block->info.rows;
     for (uint32_t c = 0; c < KP_COL_FIRST; c++) {
-        rows->common[c] = kp_arena_alloc(arena, rows->rows * sizeof(*rows->common[c]));
+        rows->common[c] = kp_arena_alloc(arena, block->info.rows * sizeof(*rows->common[c]));
         if (rows->common[c] == NULL)
             return KP_NO_MEMORY;
     }
     if (has_peer)
-        rows->peer = kp_arena_alloc(arena, rows->rows * sizeof(*rows->peer));
+        rows->peer = kp_arena_alloc(arena, block->info.rows * sizeof(*rows->peer));
     if (has_peer && rows->peer == NULL)
         return KP_NO_MEMORY;
     *out = rows;
     return KP_OK;
 }
 
-kp_status kpi_spine_bind(const struct kpi_block *spine, struct kp_arena *arena,
+static kp_status rows_pick(const struct kpi_spine *spine, const struct kpi_block *block,
+                           struct kpi_spine_rows *out)
+{
+    uint32_t count = 0;
+    for (uint32_t i = 0; i < spine->block.info.rows; i++) {
+        if (spine->kind[i] != block->info.stream->number)
+            continue;
+        if (count == block->info.rows)
+            return KP_CORRUPT;
+        out->common[KP_COL_TS][count] = spine->ts[i];
+        out->common[KP_COL_SEQ][count] = spine->seq[i];
+        out->common[KP_COL_CPU][count] = spine->cpu[i];
+        out->common[KP_COL_ACTOR][count] = spine->actor[i];
+        if (out->peer != NULL)
+            out->peer[count] = spine->peer[i];
+        count++;
+    }
+    return count == block->info.rows ? KP_OK : KP_CORRUPT;
+}
+
+kp_status kpi_spine_bind(const struct kpi_spine *spine, struct kp_arena *arena,
                          struct kpi_block *block)
 {
-    if (spine->info.stream != &kpi_spine_stream || block->info.stream == &kpi_spine_stream ||
-        !block->paged || block->actors != spine->actors)
+    if (block->info.stream == &kpi_spine_stream || !block->paged ||
+        block->actors != spine->block.actors)
         return KP_CORRUPT;
     struct kpi_spine_rows *rows;
-    struct spine_reader r = {.block = spine, .rows = spine->info.rows};
-    kp_status status = rows_alloc(block, arena, &rows);
+    const struct kpi_chunk_span *table = &spine->block.actors_chunk;
+    uint8_t *copy = kp_arena_alloc(arena, (size_t)table->size + 1);
+    kp_status status = copy == NULL ? KP_NO_MEMORY : rows_alloc(block, arena, &rows);
     if (status == KP_OK)
-        status = spine_read(&r);
-    if (status == KP_OK)
-        status = rows_read(&r, block->info.stream->number, rows);
-    if (status == KP_OK) {
-        block->spine = rows;
-        block->actors_chunk = spine->actors_chunk;
-    }
-    kpi_foresight_deinit(&r.model);
-    for (uint32_t c = 0; c < KPI_SPINE_COLUMNS; c++)
-        free(r.values[c]);
-    free(r.lanes);
-    free(r.heap);
-    return status;
+        status = rows_pick(spine, block, rows);
+    if (status != KP_OK)
+        return status;
+    if (table->size > 0)
+        memcpy(copy, table->bytes, table->size);
+    block->actors_chunk = (struct kpi_chunk_span){copy, table->size};
+    block->spine = rows;
+    return KP_OK;
 }
 
 kp_status kpi_spine_column(const struct kpi_block *block, uint32_t column, struct kp_vec *out)

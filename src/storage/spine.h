@@ -53,16 +53,26 @@ kp_status kpi_spine_encode(const struct kp_batch *batches, uint32_t count,
 
 /* ---------- reading (spine.c) ---------- */
 
+/* A decoded spine: rows of all streams in the order of the page. */
+struct kpi_spine {
+    struct kpi_block block; /* where it comes from; the actor table is in its bytes */
+    uint8_t *kind;
+    int64_t *ts, *seq, *cpu;
+    uint32_t *actor, *peer; /* local numbers, checked */
+};
+
 /* What a spine holds of one stream's rows. */
 struct kpi_spine_rows {
-    uint32_t rows;
     int64_t *common[KP_COL_FIRST];
     int64_t *peer; /* NULL: the stream has none */
 };
 
-/* Gives a paged block what the spine of its page holds; memory from arena, spine's bytes stay
- * borrowed. CORRUPT when they do not belong together. */
-kp_status kpi_spine_bind(const struct kpi_block *spine, struct kp_arena *arena,
+/* Decodes an open block of stream 0; memory from arena, the block's bytes stay borrowed. */
+kp_status kpi_spine_open(const struct kpi_block *block, struct kp_arena *arena,
+                         struct kpi_spine **out) KP_MUST;
+/* Gives a paged block what the spine of its page holds; memory from arena, nothing stays borrowed.
+ * CORRUPT when they do not belong together. */
+kp_status kpi_spine_bind(const struct kpi_spine *spine, struct kp_arena *arena,
                          struct kpi_block *block) KP_MUST;
 /* A column of a bound block. */
 kp_status kpi_spine_column(const struct kpi_block *block, uint32_t column,

@@ -127,9 +127,12 @@ static kp_status block_read(const struct kpi_block *spine, const uint8_t *bytes,
                             struct kp_actors *actors, struct kp_arena *arena, struct kp_batch *out)
 {
     struct kpi_block block;
+    struct kpi_spine *opened;
     kp_status status = kpi_block_open(bytes, size, &block);
     if (status == KP_OK)
-        status = kpi_spine_bind(spine, arena, &block);
+        status = kpi_spine_open(spine, arena, &opened);
+    if (status == KP_OK)
+        status = kpi_spine_bind(opened, arena, &block);
     return status == KP_OK ? kpi_block_batch(&block, UINT64_MAX, actors, arena, out) : status;
 }
 
@@ -326,10 +329,12 @@ static kp_status page_mix(void *ctx, uint32_t page, const struct kp_batch *batch
     struct kp_vec vec;
     assert_int_equal(kpi_block_column(&block, KP_COL_TS, &arena, &vec), KP_CORRUPT);
     struct kpi_block self = spine, fewer = block;
-    assert_int_equal(kpi_spine_bind(&spine, &arena, &self), KP_CORRUPT);
-    assert_int_equal(kpi_spine_bind(&block, &arena, &block), KP_CORRUPT);
+    struct kpi_spine *opened;
+    assert_int_equal(kpi_spine_open(&block, &arena, &opened), KP_CORRUPT);
+    assert_int_equal(kpi_spine_open(&spine, &arena, &opened), KP_OK);
+    assert_int_equal(kpi_spine_bind(opened, &arena, &self), KP_CORRUPT);
     fewer.info.rows--;
-    assert_int_equal(kpi_spine_bind(&spine, &arena, &fewer), KP_CORRUPT);
+    assert_int_equal(kpi_spine_bind(opened, &arena, &fewer), KP_CORRUPT);
     kp_arena_deinit(&arena);
     kp_buf_deinit(&bytes);
     return KP_OK;
