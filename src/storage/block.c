@@ -5,8 +5,9 @@
  *   header (64)  directory (chunk sizes)  actor table  column 0  column 1 ...  zeros to 8
  *
  * Actors are written once per block and columns hold small local numbers, so a block needs nothing
- * but itself to be read, and all its rows together pay for a thread's name once. Invariant:
- * whatever the bytes are, a reader gets exactly the rows that were encoded, or CORRUPT.
+ * but itself to be read, and all its rows together pay for a thread's name once. A paged block
+ * leaves both to the spine of its page (spine.h). Invariant: whatever the bytes are, a reader gets
+ * exactly the rows that were encoded, or CORRUPT.
  */
 #include "storage/block.h"
 

@@ -2,12 +2,13 @@
  *
  * What the files of src/storage share. Two halves meet here:
  *   log half      io_*.c wal.c manifest.c store.c recover.c: bytes become durable
- *   page half     block.c segment.c index.c snapshot.c scan.c verify.c inspect.c: bytes become
- *                 batches
+ *   page half     block.c spine.c segment.c index.c snapshot.c scan.c verify.c inspect.c: bytes
+ *                 become batches
  *
  * A *block* is one stream's rows in self-contained encoded form (its own actor and string tables).
  * The payload of a WAL record is a run of blocks; a page of a segment is a run of blocks too, one
- * per stream of a slice of time. Byte layouts: format.h, format_page.h and docs/format.md.
+ * per stream of a slice of time; kernel pages begin with a spine (spine.h), which their blocks need.
+ * Byte layouts: format.h, format_page.h and docs/format.md.
  */
 #ifndef KP_STORAGE_STORAGE_INT_H
 #define KP_STORAGE_STORAGE_INT_H
