@@ -212,13 +212,16 @@ static kp_status record(const struct kpi_opts *opts, const struct kp_recorder_op
                         kp_dur limit, struct kp_error *err)
 {
     struct recording rec = {.until = INT64_MAX};
+    struct kp_store_opts storing = {0};
     struct kp_error closing;
     sigemptyset(&rec.signals);
     sigaddset(&rec.signals, SIGINT);
     sigaddset(&rec.signals, SIGTERM);
     sigaddset(&rec.signals, SIGCHLD);
     sigprocmask(SIG_BLOCK, &rec.signals, &rec.signals_before); /* before any thread is made */
-    kp_status status = kp_store_open(opts->value[KPI_OPT_DATA], NULL, &rec.store, err);
+    kp_status status = kpi_opts_retention(opts, &storing, err);
+    if (status == KP_OK)
+        status = kp_store_open(opts->value[KPI_OPT_DATA], &storing, &rec.store, err);
     if (status != KP_OK)
         return status;
     status = kp_recorder_start(rec.store, how, &rec.recorder, err);

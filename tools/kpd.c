@@ -35,6 +35,7 @@ static const char help[] =
 struct settings {
     const char *dir;
     bool capture, capture_auto;
+    struct kp_store_opts store;
     struct kp_recorder_opts recorder;
     struct kp_server_opts server;
     struct kpi_txn_keys keys;
@@ -83,6 +84,8 @@ static kp_status read_settings(const struct kpi_opts *opts, struct settings *out
     kp_status status = read_capture(opts, out, err);
     if (status == KP_OK)
         status = kpi_opts_dur(opts, KPI_OPT_TIMEOUT, 0, &out->server.query.timeout, err);
+    if (status == KP_OK)
+        status = kpi_opts_retention(opts, &out->store, err);
     if (status == KP_OK)
         status = kpi_opts_bytes(opts, KPI_OPT_MEMORY, &memory, err);
     if (status == KP_OK)
@@ -146,7 +149,8 @@ static void log_start(struct daemon *daemon)
 
 static kp_status start(struct daemon *daemon, struct kp_error *err)
 {
-    kp_status status = kp_store_open(daemon->settings.dir, NULL, &daemon->store, err);
+    kp_status status =
+        kp_store_open(daemon->settings.dir, &daemon->settings.store, &daemon->store, err);
     if (status == KP_OK)
         status = start_capture(daemon, err);
     daemon->settings.server.recorder = daemon->recorder;

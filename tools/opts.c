@@ -198,11 +198,30 @@ kp_status kpi_opts_bytes(const struct kpi_opts *opts, enum kpi_opt_id id, uint64
 {
     const char *value = opts->value[id] != NULL ? opts->value[id] : kpi_opt_table[id].dflt;
     uint64_t parsed = 0;
+    if (value[0] == '\0' && opts->value[id] == NULL) {
+        *out = 0;
+        return KP_OK;
+    }
     if (!parse_bytes(value, &parsed)) {
         kp_error_set(err, KP_USAGE, "--%s: '%s' is not a size", kpi_opt_table[id].name, value);
         kp_error_hint(err, "a number of bytes, or with K, M or G, as 256M");
         return KP_USAGE;
     }
     *out = parsed;
+    return KP_OK;
+}
+
+kp_status kpi_opts_retention(const struct kpi_opts *opts, struct kp_store_opts *out,
+                             struct kp_error *err)
+{
+    kp_dur age;
+    uint64_t bytes;
+    kp_status status = kpi_opts_dur(opts, KPI_OPT_RETAIN_AGE, 0, &age, err);
+    if (status == KP_OK)
+        status = kpi_opts_bytes(opts, KPI_OPT_RETAIN_BYTES, &bytes, err);
+    if (status != KP_OK)
+        return status;
+    out->retention_age = age;
+    out->retention_bytes = bytes;
     return KP_OK;
 }

@@ -261,6 +261,21 @@ static void hosts_text(struct kp_snapshot *snapshot, char *out, size_t size)
     }
 }
 
+/* Why there is nothing older: it was never recorded, or retention took it. */
+static void floor_text(const struct kp_snapshot *snapshot, char *out, size_t size)
+{
+    struct kp_dropped dropped;
+    char to[KP_TIME_TEXT_MAX];
+    kp_snapshot_dropped(snapshot, &dropped);
+    if (dropped.segments == 0) {
+        snprintf(out, size, "nothing older is kept");
+        return;
+    }
+    kp_time_format(dropped.to, to);
+    snprintf(out, size, "retention floor %s: %llu rows up to there were dropped", to,
+             (unsigned long long)dropped.rows);
+}
+
 static kp_status no_such_txn(struct kpi_reader *reader, struct kp_str id, struct kp_arena *arena,
                              struct kp_error *err)
 {
@@ -270,7 +285,7 @@ static kp_status no_such_txn(struct kpi_reader *reader, struct kp_str id, struct
     if (status != KP_OK)
         return status;
     kp_time from, to;
-    char from_text[KP_TIME_TEXT_MAX], to_text[KP_TIME_TEXT_MAX], hosts[128];
+    char from_text[KP_TIME_TEXT_MAX], to_text[KP_TIME_TEXT_MAX], hosts[128], floor[128];
     kp_snapshot_range(reader->snapshot, &from, &to);
     hosts_text(reader->snapshot, hosts, sizeof(hosts));
     if (from > to) {
@@ -280,9 +295,9 @@ static kp_status no_such_txn(struct kpi_reader *reader, struct kp_str id, struct
     }
     kp_time_format(from, from_text);
     kp_time_format(to, to_text);
-    kp_error_set(err, KP_NOT_FOUND,
-                 "no such txn %.*s: searched %s .. %s (nothing older is kept)%s%s", (int)id.len,
-                 id.ptr, from_text, to_text, hosts[0] == '\0' ? "" : ", hosts ", hosts);
+    floor_text(reader->snapshot, floor, sizeof(floor));
+    kp_error_set(err, KP_NOT_FOUND, "no such txn %.*s: searched %s .. %s (%s)%s%s", (int)id.len,
+                 id.ptr, from_text, to_text, floor, hosts[0] == '\0' ? "" : ", hosts ", hosts);
     char text[KP_ERROR_TEXT_MAX] = "";
     size_t used = 0;
     for (uint32_t i = 0; i < count && used + 1 < sizeof(text); i++) {

@@ -45,6 +45,13 @@ static void store_metrics(struct kp_server *server, struct kp_buf *out)
     counter(out, "store_gaps_total", "Losses the store itself recorded.", stat.gaps);
     gauge(out, "store_segments", "Sealed segments.", stat.segments);
     gauge(out, "store_segments_bytes", "Bytes of sealed segments.", stat.segments_bytes);
+    counter(out, "store_dropped_segments_total", "Segments that retention dropped.",
+            stat.dropped_segments);
+    counter(out, "store_dropped_rows_total", "Rows in them.", stat.dropped_rows);
+    counter(out, "store_dropped_bytes_total", "Bytes of them.", stat.dropped_bytes);
+    gauge(out, "store_holds", "Legal holds in force.", stat.holds);
+    gauge(out, "store_retention_blocked", "1 when a hold keeps what is too old.",
+          stat.retention_blocked);
     gauge(out, "store_wal_bytes", "Bytes of the write-ahead log files, made ahead.",
           stat.wal_bytes);
     gauge(out, "store_memory_bytes", "Buffers of the store, fixed at start.", stat.memory_bytes);

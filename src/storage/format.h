@@ -22,9 +22,11 @@
 #include "base/hash.h"
 
 #define KPI_FORMAT_VERSION 1u
-#define KPI_BLOCK          4096u /* unit of the log; what O_DIRECT asks for */
-#define KPI_SECTOR         512u  /* unit of the manifest; what a disk writes whole */
-#define KPI_ID_SIZE        16u
+/* Of superblocks and manifest records once a manifest holds DROP or HOLD records; 1 before. */
+#define KPI_MANIFEST_VERSION 2u
+#define KPI_BLOCK            4096u /* unit of the log; what O_DIRECT asks for */
+#define KPI_SECTOR           512u  /* unit of the manifest; what a disk writes whole */
+#define KPI_ID_SIZE          16u
 
 /* ---------- write-ahead log ---------- */
 
@@ -88,7 +90,12 @@ struct kpi_super {
 };
 _Static_assert(sizeof(struct kpi_super) == 72, "superblock is 72 bytes");
 
-enum kpi_manifest_type { KPI_MANIFEST_BASE = 1, KPI_MANIFEST_SEGMENT = 2 };
+enum kpi_manifest_type {
+    KPI_MANIFEST_BASE = 1,
+    KPI_MANIFEST_SEGMENT = 2,
+    KPI_MANIFEST_DROP = 3, /* version 2 */
+    KPI_MANIFEST_HOLD = 4, /* version 2 */
+};
 
 /* Start of a manifest record, on a sector border; the payload follows, zeros up to the next border.
  */
@@ -114,8 +121,9 @@ struct kpi_manifest_base {
     uint64_t seq_next;
     struct kp_hash128 wal_hash;
     uint64_t segments; /* so many SEGMENT records belong to the base */
+    uint64_t others;   /* version 2 only: so many DROP and HOLD records too */
 };
-_Static_assert(sizeof(struct kpi_manifest_base) == 56, "base payload is 56 bytes");
+_Static_assert(sizeof(struct kpi_manifest_base) == 64, "base payload is 56 or 64 bytes");
 
 /* Followed by `streams` pairs of (stream number, rows), 8 bytes each. */
 struct kpi_manifest_segment {
@@ -129,6 +137,30 @@ struct kpi_manifest_segment {
     uint64_t streams;
 };
 _Static_assert(sizeof(struct kpi_manifest_segment) == 104, "segment payload is 104 bytes and more");
+
+enum kpi_drop_reason { KPI_DROP_AGE = 1, KPI_DROP_BYTES = 2 };
+
+/* Tombstone of a segment that retention dropped; old ones are folded, several segments into one. */
+struct kpi_manifest_drop {
+    uint64_t id_first, id_last;
+    uint64_t segments; /* how many; others between id_first and id_last may still be there */
+    uint64_t wal_first, wal_last;
+    int64_t ts_min, ts_max;
+    uint64_t rows, bytes;
+    struct kp_hash128 footer_hash; /* folded: XXH3-128 of both hashes, the older first */
+    int64_t at;                    /* Unix time of the (last) drop */
+    uint32_t reason;               /* enum kpi_drop_reason; folded: of the last */
+    uint32_t reserved;
+};
+_Static_assert(sizeof(struct kpi_manifest_drop) == 104, "drop payload is 104 bytes");
+
+/* A legal hold, whole; the last record of an id counts. The reason follows as text. */
+struct kpi_manifest_hold {
+    uint64_t id; /* from 1, never used again */
+    int64_t from, to;
+    int64_t added, released; /* Unix time; released 0 = in force */
+};
+_Static_assert(sizeof(struct kpi_manifest_hold) == 40, "hold payload is 40 bytes and more");
 
 /* Seed of all hashes of a store. */
 static inline uint64_t kpi_store_seed(const uint8_t store_id[KPI_ID_SIZE])

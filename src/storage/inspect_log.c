@@ -8,8 +8,8 @@
 #include <stdlib.h>
 
 #include "base/assert.h"
-#include "storage/format.h"
 #include "storage/inspect.h"
+#include "storage/manifest.h"
 
 static void add_range(struct kp_buf *out, kp_time from, kp_time to)
 {
@@ -163,6 +163,42 @@ static void manifest_segment(const uint8_t *payload, uint32_t size, struct kp_bu
                   segment.footer_hash.lo);
 }
 
+static void manifest_drop(const uint8_t *payload, uint32_t size, struct kp_buf *out)
+{
+    struct kpi_manifest_drop drop;
+    if (!kpi_manifest_drop_read(payload, size, &drop)) {
+        kp_buf_text(out, "tombstone, makes no sense\n");
+        return;
+    }
+    char at[KP_TIME_TEXT_MAX];
+    kp_time_format(drop.at, at);
+    kp_buf_printf(out, "tombstone of %" PRIu64 " segments %016" PRIx64 "..%016" PRIx64,
+                  drop.segments, drop.id_first, drop.id_last);
+    kp_buf_printf(out,
+                  ": log records %" PRIu64 "..%" PRIu64 ", %" PRIu64 " rows, %" PRIu64 " bytes, ",
+                  drop.wal_first, drop.wal_last, drop.rows, drop.bytes);
+    add_range(out, drop.ts_min, drop.ts_max);
+    kp_buf_printf(out, ", dropped %s for its %s, footer %016" PRIx64 "%016" PRIx64 "\n", at,
+                  drop.reason == KPI_DROP_AGE ? "age" : "size", drop.footer_hash.hi,
+                  drop.footer_hash.lo);
+}
+
+static void manifest_hold(const uint8_t *payload, uint32_t size, struct kp_buf *out)
+{
+    struct kp_hold hold;
+    if (!kpi_manifest_hold_read(payload, size, &hold)) {
+        kp_buf_text(out, "hold, makes no sense\n");
+        return;
+    }
+    char text[KP_TIME_TEXT_MAX];
+    kp_time_format(hold.added, text);
+    kp_buf_printf(out, "hold %" PRIu64 " of %s: ", hold.id, text);
+    add_range(out, hold.from, hold.to);
+    kp_time_format(hold.released, text);
+    kp_buf_printf(out, ", %s%s, reason: %s\n", hold.released == 0 ? "in force" : "released ",
+                  hold.released == 0 ? "" : text, hold.reason);
+}
+
 /* Bytes the record at `at` takes; 0 when its sum does not hold. The first record gives the seed. */
 static size_t manifest_record(const struct kpi_inspect_file *file, size_t at, uint64_t *seed,
                               struct kp_buf *out)
@@ -184,6 +220,10 @@ static size_t manifest_record(const struct kpi_inspect_file *file, size_t at, ui
         manifest_base(payload, header.payload_size, out);
     else if (header.type == KPI_MANIFEST_SEGMENT)
         manifest_segment(payload, header.payload_size, out);
+    else if (header.type == KPI_MANIFEST_DROP)
+        manifest_drop(payload, header.payload_size, out);
+    else if (header.type == KPI_MANIFEST_HOLD)
+        manifest_hold(payload, header.payload_size, out);
     else
         kp_buf_printf(out, "type %u of a newer kprobe\n", header.type);
     return kpi_round_up(sizeof(header) + header.payload_size, KPI_SECTOR);

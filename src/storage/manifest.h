@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * The manifest's writer. The reader is kpi_manifest_read in storage_int.h.
+ * The manifest: writer, and what the files of it share. The reader's door is kpi_manifest_read in
+ * storage_int.h.
  *
  * Invariants: a record is the commit point of its segment; a manifest file that failed once is not
  * written again but replaced by a new one with the whole state; `super` names a file only after
@@ -27,12 +28,56 @@ kp_status kpi_manifest_open(const struct kp_io *io, struct kp_io_queue *queue, c
 kp_status kpi_manifest_add(struct kpi_manifest_log *log, struct kp_io_queue *queue,
                            const struct kpi_segment_meta *segment, uint64_t seq_next,
                            struct kp_hash128 wal_hash, struct kp_error *err) KP_MUST;
-/* The state as last written; valid until the next add. */
+/* Takes a segment out of the store and leaves a tombstone, which is durable on return; the file is
+ * the caller's to remove. On an error the segment stays. */
+kp_status kpi_manifest_drop(struct kpi_manifest_log *log, struct kp_io_queue *queue, uint64_t id,
+                            enum kpi_drop_reason reason, kp_time at, struct kp_error *err) KP_MUST;
+/* Adds a hold, or puts it in place of the one with its id. */
+kp_status kpi_manifest_hold(struct kpi_manifest_log *log, struct kp_io_queue *queue,
+                            const struct kp_hold *hold, struct kp_error *err) KP_MUST;
+/* The state as last written; valid until the next change. */
 const struct kpi_manifest *kpi_manifest_state(const struct kpi_manifest_log *log);
 /* Name of the file in use, for cleaning up after a crash. */
 uint64_t kpi_manifest_file_no(const struct kpi_manifest_log *log);
 void kpi_manifest_close(struct kpi_manifest_log *log);
 
+/* ---------- manifest_life.c: tombstones and holds in a state ---------- */
+
+/* Adds a tombstone and takes its segment out. False: no memory. */
+bool kpi_manifest_take_drop(struct kpi_manifest *state, const struct kpi_manifest_drop *drop);
+/* Adds a hold or puts it in place of the one with its id. False: no memory. */
+bool kpi_manifest_take_hold(struct kpi_manifest *state, const struct kp_hold *hold);
+/* Payloads of the records. False when one makes no sense; size of the text written. */
+bool kpi_manifest_drop_read(const uint8_t *payload, uint32_t size, struct kpi_manifest_drop *out);
+bool kpi_manifest_hold_read(const uint8_t *payload, uint32_t size, struct kp_hold *out);
+#define KPI_HOLD_PAYLOAD_MAX (sizeof(struct kpi_manifest_hold) + KP_HOLD_REASON_MAX)
+uint32_t kpi_manifest_hold_write(const struct kp_hold *hold, uint8_t out[KPI_HOLD_PAYLOAD_MAX]);
+/* A deep copy; on false nothing is left to free. */
+bool kpi_manifest_copy(const struct kpi_manifest *from, struct kpi_manifest *out);
+/* Folds the oldest tombstones into one until at most `most` are left. */
+void kpi_manifest_fold(struct kpi_manifest *state, uint32_t most);
+/* True when a hold in force keeps this segment. */
+bool kpi_manifest_held(const struct kpi_manifest *state, const struct kpi_segment_meta *segment);
+
+/* ---------- manifest_read.c ---------- */
+
+#define KPI_MANIFEST_PATH 4096u
+#define KPI_SUPER_SPACING 4096u /* between the two superblocks */
+
+/* Bytes a record takes in its file. */
+static inline uint64_t kpi_manifest_record_size(const struct kpi_manifest_header *header)
+{
+    return kpi_round_up(sizeof(*header) + (uint64_t)header->payload_size, KPI_SECTOR);
+}
+
+/* Room for one more segment behind the others; NULL: no memory. */
+struct kpi_segment_meta *kpi_manifest_slot(struct kpi_manifest *state, uint32_t *capacity);
+/* True when the manifest says now that retention took this segment. */
+bool kpi_manifest_dropped(const struct kp_io *io, const char *dir, uint64_t id);
+void kpi_manifest_path(char *out, const char *dir, uint64_t file_no);
+/* File number and generation to go on from: above everything that is there, whatever it holds. */
+void kpi_manifest_numbers(const struct kp_io *io, struct kp_io_queue *queue, const char *dir,
+                          uint64_t *out_file_no, uint64_t *out_generation);
 /* Number of a manifest file's name, or false. */
 bool kpi_manifest_name(const char *name, uint64_t *out_file_no);
 

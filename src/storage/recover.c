@@ -249,6 +249,10 @@ static void state_take(struct recovery *r)
         store->stat.segments_bytes += r->manifest.segments[i].bytes;
         store->segment_next = KP_MAX(store->segment_next, r->manifest.segments[i].id + 1);
     }
+    for (uint32_t i = 0; i < r->manifest.drops_count; i++)
+        store->segment_next = KP_MAX(store->segment_next, r->manifest.drops[i].id_last + 1);
+    for (uint32_t i = 0; i < r->manifest.holds_count; i++)
+        store->stat.holds += r->manifest.holds[i].released == 0;
 }
 
 /* ---------- writing down what is missing ---------- */
@@ -258,6 +262,8 @@ static kp_time newest_time(const struct recovery *r)
     kp_time newest = r->end.ts_max;
     for (uint32_t i = 0; i < r->manifest.count; i++)
         newest = KP_MAX(newest, r->manifest.segments[i].ts_max);
+    for (uint32_t i = 0; i < r->manifest.drops_count; i++)
+        newest = KP_MAX(newest, r->manifest.drops[i].ts_max);
     return newest == KP_TIME_MIN ? kp_time_now() : newest;
 }
 

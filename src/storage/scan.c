@@ -136,6 +136,8 @@ static kp_status segments_units(struct kp_scan *scan)
         const struct kpi_segment *segment = kpi_snapshot_segment(scan->snapshot, i, scan->queue);
         if (segment != NULL)
             status = segment_units(scan, i, segment);
+        else if (scan->snapshot->segments[i].state == KPI_SEGMENT_DROPPED)
+            status = KP_BUSY;
         if (status != KP_OK)
             return status;
     }
@@ -241,6 +243,13 @@ kp_status kp_scan_open(struct kp_snapshot *snapshot, const struct kp_scan_req *r
     status = batch_init(scan, req);
     if (status == KP_OK)
         status = scan_plan(scan);
+    if (status == KP_BUSY) {
+        kp_scan_close(scan);
+        kp_error_set(err, status, "retention dropped a part of %s while it was being read",
+                     req->stream->name);
+        kp_error_hint(err, "ask again: the answer will begin behind what was dropped");
+        return status;
+    }
     if (status != KP_OK) {
         kp_scan_close(scan);
         return kp_error_set(err, status, "cannot scan %s: %s", req->stream->name,

@@ -125,6 +125,7 @@ static void seal_done(struct sealing *s, int64_t now)
     store->unsealed_since = now;
     store->stat.segments = state->count;
     store->stat.segments_bytes += state->segments[state->count - 1].bytes;
+    store->retain_next = 0;
     kpi_wal_release(store->wal, s->last);
     if (store->durable == s->last) {
         store->unsealed = 0;
@@ -157,11 +158,13 @@ void kpi_seal_run(struct kp_store *store, int64_t now)
     pthread_cond_broadcast(&store->changed);
 }
 
-static int64_t next_seal(const struct kp_store *store)
+static int64_t next_work(const struct kp_store *store)
 {
+    int64_t retain = kpi_retain_next(store);
     if (store->unsealed == 0)
-        return INT64_MAX;
-    return KP_MAX(store->seal_retry, store->unsealed_since + store->opts.segment_after);
+        return retain;
+    int64_t seal = KP_MAX(store->seal_retry, store->unsealed_since + store->opts.segment_after);
+    return KP_MIN(retain, seal);
 }
 
 /* Best effort: without a spare the next commit that needs one makes it, and reports. */
@@ -177,12 +180,16 @@ static void seal_loop(struct kp_store *store)
 {
     while (!store->stop) {
         int64_t now = kp_time_monotonic();
-        if (kpi_seal_due(store, now))
+        if (store->hold_request != NULL)
+            kpi_hold_run(store);
+        else if (kpi_seal_due(store, now))
             kpi_seal_run(store, now);
+        else if (kpi_retain_due(store, now))
+            kpi_retain_run(store, now);
         else if (kpi_wal_low(store->wal) && now >= store->spare_retry)
             spare_make(store, now);
         else
-            kpi_wait_until(&store->seal_work, &store->lock, next_seal(store));
+            kpi_wait_until(&store->seal_work, &store->lock, next_work(store));
     }
 }
 

@@ -11,6 +11,7 @@
 #include <stdlib.h>
 
 #include "base/assert.h"
+#include "storage/manifest.h"
 
 #define OPEN_TRIES 16
 
@@ -186,6 +187,19 @@ static bool manifest_moved(const struct kp_io *io, const char *dir, uint64_t ver
     return moved;
 }
 
+static void drops_sum(const struct kpi_manifest *manifest, struct kp_dropped *out)
+{
+    *out = (struct kp_dropped){.from = KP_TIME_MAX, .to = KP_TIME_MIN};
+    for (uint32_t i = 0; i < manifest->drops_count; i++) {
+        const struct kpi_manifest_drop *drop = &manifest->drops[i];
+        out->segments += drop->segments;
+        out->rows += drop->rows;
+        out->bytes += drop->bytes;
+        out->from = KP_MIN(out->from, drop->ts_min);
+        out->to = KP_MAX(out->to, drop->ts_max);
+    }
+}
+
 static kp_status snapshot_load(struct kp_snapshot *snapshot, const char *dir, struct kp_error *err)
 {
     struct loader loader = {.snapshot = snapshot};
@@ -204,6 +218,8 @@ static kp_status snapshot_load(struct kp_snapshot *snapshot, const char *dir, st
         manifest_moved(snapshot->io, dir, manifest.version))
         status = KP_BUSY;
     snapshot->as_of = KP_MAX(last, manifest.sealed_through);
+    snapshot->dir = keep_text(snapshot, dir);
+    drops_sum(&manifest, &snapshot->dropped);
     kpi_manifest_deinit(&manifest);
     return status;
 }
@@ -244,6 +260,7 @@ kp_status kpi_snapshot_new(const struct kp_io *io, struct kp_snapshot **out)
         return KP_NO_MEMORY;
     }
     snapshot->io = io;
+    snapshot->dropped = (struct kp_dropped){.from = KP_TIME_MAX, .to = KP_TIME_MIN};
     snapshot->cache_limit = KPI_CACHE_BYTES;
     kp_arena_init(&snapshot->arena, 0);
     if (kp_actors_init(&snapshot->actors) != KP_OK) {
@@ -336,6 +353,16 @@ void kp_snapshot_read(const struct kp_snapshot *snapshot, uint64_t *out_rows, ui
     *out_bytes = atomic_load_explicit(&snapshot->bytes_read, memory_order_relaxed);
 }
 
+void kp_snapshot_dropped(const struct kp_snapshot *snapshot, struct kp_dropped *out)
+{
+    *out = snapshot->dropped;
+}
+
+static bool segment_dropped(const struct kp_snapshot *snapshot, uint64_t id)
+{
+    return snapshot->dir != NULL && kpi_manifest_dropped(snapshot->io, snapshot->dir, id);
+}
+
 static kp_status segment_open(struct kp_snapshot *snapshot, struct kpi_snapshot_segment *from,
                               struct kp_io_queue *queue)
 {
@@ -357,7 +384,9 @@ const struct kpi_segment *kpi_snapshot_segment(struct kp_snapshot *snapshot, uin
     pthread_mutex_lock(&snapshot->lock);
     if (from->state == KPI_SEGMENT_UNOPENED) {
         kp_status status = segment_open(snapshot, from, queue);
-        from->state = status == KP_OK ? KPI_SEGMENT_OPEN : KPI_SEGMENT_FAILED;
+        from->state = status == KP_OK                            ? KPI_SEGMENT_OPEN
+                      : segment_dropped(snapshot, from->meta.id) ? KPI_SEGMENT_DROPPED
+                                                                 : KPI_SEGMENT_FAILED;
         struct kp_damage damage = {.file = from->path,
                                    .size = from->meta.bytes,
                                    .from = from->meta.ts_min,
@@ -365,7 +394,7 @@ const struct kpi_segment *kpi_snapshot_segment(struct kp_snapshot *snapshot, uin
                                    .rows = (int64_t)from->meta.rows,
                                    .what = "segment does not open: missing, cut off, or not the "
                                            "file the manifest names"};
-        if (status != KP_OK)
+        if (from->state == KPI_SEGMENT_FAILED)
             damage_add(snapshot, &damage);
     }
     bool usable = from->state == KPI_SEGMENT_OPEN;

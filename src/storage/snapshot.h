@@ -58,7 +58,12 @@ struct kpi_log {
     uint32_t count, capacity;
 };
 
-enum kpi_segment_state { KPI_SEGMENT_UNOPENED, KPI_SEGMENT_OPEN, KPI_SEGMENT_FAILED };
+enum kpi_segment_state {
+    KPI_SEGMENT_UNOPENED,
+    KPI_SEGMENT_OPEN,
+    KPI_SEGMENT_FAILED,
+    KPI_SEGMENT_DROPPED, /* by retention, after the snapshot was made and before it was opened */
+};
 
 struct kpi_snapshot_segment {
     struct kpi_segment_meta meta;
@@ -72,7 +77,9 @@ struct kpi_snapshot_segment {
 struct kp_snapshot {
     const struct kp_io *io;
     pthread_mutex_t lock;
+    const char *dir; /* NULL in snapshots made of parts */
     uint64_t as_of;
+    struct kp_dropped dropped;
     struct kp_arena arena; /* paths, damage, log bytes */
     struct kp_actors *actors;
     struct kpi_snapshot_segment *segments;
@@ -86,7 +93,8 @@ struct kp_snapshot {
     _Atomic uint64_t rows_read, bytes_read; /* of all scans, for who watches */
 };
 
-/* The opened segment, or NULL when it does not open (reported as damage). queue: the caller's. */
+/* The opened segment, or NULL when it does not open: reported as damage, or its state is
+ * KPI_SEGMENT_DROPPED. queue: the caller's. */
 const struct kpi_segment *kpi_snapshot_segment(struct kp_snapshot *snapshot, uint32_t number,
                                                struct kp_io_queue *queue);
 /* Adds a finding unless it is known. Strings are copied. */

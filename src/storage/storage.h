@@ -12,13 +12,14 @@
  *
  * Fed by src/ingest, read by src/causal and src/query. Files in reading order: storage.h io.h
  * format.h format_page.h store.c commit.c wal.c wal_read.c block.c codec_*.c pager.c segment.c
- * index.c seal.c manifest.c recover.c snapshot.c cache.c filter.c scan.c verify.c inspect*.c;
- * backends io_uring.c io_threads.c io_sim.c.
+ * index.c seal.c manifest.c manifest_read.c manifest_life.c retain.c recover.c snapshot.c cache.c
+ * filter.c scan.c verify.c inspect*.c; backends io_uring.c io_threads.c io_sim.c.
  */
 #ifndef KP_STORAGE_STORAGE_H
 #define KP_STORAGE_STORAGE_H
 
 #include "column/batch.h"
+#include "storage/life.h" /* retention and legal hold */
 
 struct kp_io;
 struct kp_store;
@@ -39,6 +40,8 @@ struct kp_store_opts {
     uint64_t wal_file_bytes;    /* size of one log file; 0 = 64 MiB */
     uint64_t wal_bytes_max;     /* all log files; beyond it append gives LIMIT; 0 = 1 GiB */
     uint64_t id_seed;           /* 0 = random store id; else made from this (simulator) */
+    kp_dur retention_age;       /* drop segments whose newest row is older; 0 = never (life.h) */
+    uint64_t retention_bytes;   /* drop the oldest while those not held take more; 0 = never */
 };
 
 struct kp_store_stat {
@@ -49,6 +52,9 @@ struct kp_store_stat {
     uint64_t segments, segments_bytes, wal_bytes;
     uint64_t memory_bytes; /* fixed at open */
     uint64_t gaps;         /* loss rows written by the store itself */
+    uint64_t dropped_segments, dropped_rows, dropped_bytes; /* by retention, since open */
+    uint64_t holds;                                         /* legal holds in force */
+    bool retention_blocked;                                 /* holds keep what is too old */
 };
 
 /* Opens or makes a store for writing and recovers it. One writer per directory: a second open gives

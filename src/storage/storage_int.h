@@ -15,6 +15,7 @@
 
 #include "base/arena.h"
 #include "base/hash.h"
+#include "storage/format.h"
 #include "storage/io.h"
 #include "storage/storage.h"
 
@@ -87,8 +88,12 @@ struct kpi_manifest {
     uint64_t sealed_through; /* WAL sequence up to which segments hold everything */
     uint64_t version;        /* grows with every record: the "as_of" of sealed state */
     uint8_t store_id[16];
-    uint64_t seq_next;          /* event numbers handed out up to here when last sealed */
-    struct kp_hash128 wal_hash; /* header hash of WAL record sealed_through */
+    uint64_t seq_next;               /* event numbers handed out up to here when last sealed */
+    struct kp_hash128 wal_hash;      /* header hash of WAL record sealed_through */
+    struct kpi_manifest_drop *drops; /* tombstones, in the order of dropping */
+    uint32_t drops_count, drops_capacity;
+    struct kp_hold *holds; /* ascending id, released ones too */
+    uint32_t holds_count, holds_capacity;
 };
 
 /* Reads the newest valid state of a directory's manifest (malloc'd; free with deinit). */

@@ -225,6 +225,12 @@ static void tick_manual(struct kp_store *store, int64_t now, bool flush)
             break;
     }
     store->seal_forced = false;
+    while (kpi_retain_due(store, now)) {
+        uint64_t before = store->stat.dropped_segments;
+        kpi_retain_run(store, now);
+        if (store->stat.dropped_segments == before)
+            break;
+    }
 }
 
 /* What was appended before the call is in segments afterwards; what comes meanwhile may not be. */

@@ -89,6 +89,8 @@ struct kp_store {
     int64_t seal_retry; /* mono time before which nothing is sealed: the last try failed */
     int64_t spare_retry;
     kp_status seal_status;
+    struct kpi_hold_request *hold_request; /* one at a time; the sealer's to answer */
+    int64_t retain_next;                   /* mono time before which nothing is dropped */
     struct kp_store_stat stat;
 };
 
@@ -119,6 +121,14 @@ bool kpi_seal_due(const struct kp_store *store, int64_t now);
 /* Seals once. Called and returns with the lock held; it is given up meanwhile. */
 void kpi_seal_run(struct kp_store *store, int64_t now);
 void *kpi_seal_main(void *arg);
+
+/* retain.c. Run: called and returns with the lock held; it is given up meanwhile. */
+bool kpi_retain_due(const struct kp_store *store, int64_t now);
+void kpi_retain_run(struct kp_store *store, int64_t now); /* drops at most one segment */
+/* Mono time to look again; INT64_MAX: nothing is to be retained. */
+int64_t kpi_retain_next(const struct kp_store *store);
+/* Answers the request about a hold that waits. */
+void kpi_hold_run(struct kp_store *store);
 
 bool kpi_notes_add(struct kpi_notes *notes, uint64_t note);
 bool kpi_notes_has(const struct kpi_notes *notes, uint64_t note);

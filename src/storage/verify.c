@@ -10,6 +10,7 @@
 #include <stdlib.h>
 
 #include "base/assert.h"
+#include "storage/manifest.h"
 #include "storage/order.h"
 #include "storage/segment.h"
 #include "storage/spine.h"
@@ -281,7 +282,8 @@ static kp_status segment_check(struct verifier *verifier, const struct kpi_segme
                                   &checking->segment, NULL);
         if (status == KP_OK)
             segment_content(checking);
-        else if (status != KP_NO_MEMORY)
+        else if (status != KP_NO_MEMORY &&
+                 !kpi_manifest_dropped(verifier->io, verifier->dir, meta->id))
             segment_damage(checking, "segment does not open: missing or cut off");
         status = status == KP_NO_MEMORY ? status : verifier->status;
         kpi_segment_close(&checking->segment);
@@ -308,6 +310,21 @@ static void link_damage(struct verifier *verifier, const struct kpi_segment_meta
     kp_buf_deinit(&path);
 }
 
+/* True when tombstones account for the log records first..last. They are in order of dropping. */
+static bool drops_cover(const struct kpi_manifest *manifest, uint64_t first, uint64_t last)
+{
+    for (bool more = true; more && first <= last;) {
+        more = false;
+        for (uint32_t i = 0; i < manifest->drops_count && !more; i++) {
+            const struct kpi_manifest_drop *drop = &manifest->drops[i];
+            more = drop->wal_first <= first && drop->wal_last >= first;
+            if (more)
+                first = drop->wal_last + 1;
+        }
+    }
+    return first > last;
+}
+
 static kp_status segments_check(struct verifier *verifier, const struct kpi_manifest *manifest)
 {
     verifier->total = 0;
@@ -317,7 +334,8 @@ static kp_status segments_check(struct verifier *verifier, const struct kpi_mani
         const struct kpi_segment_meta *meta = &manifest->segments[i];
         if (meta->id <= verifier->checked_id)
             continue;
-        if (verifier->checked_id != 0 && meta->wal_first != verifier->checked_last + 1)
+        if (verifier->checked_id != 0 &&
+            !drops_cover(manifest, verifier->checked_last + 1, meta->wal_first - 1))
             link_damage(verifier, meta);
         kp_status status = segment_check(verifier, meta);
         if (status != KP_OK)

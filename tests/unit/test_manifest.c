@@ -263,7 +263,7 @@ static void a_newer_version_is_refused(void **state)
     for (int slot = 0; slot < 2; slot++) {
         struct kpi_super super;
         memcpy(&super, bytes + slot * 4096, sizeof(super));
-        super.version = KPI_FORMAT_VERSION + 1;
+        super.version = KPI_MANIFEST_VERSION + 1;
         super.hash = kp_hash128(&super, offsetof(struct kpi_super, hash), 0);
         memcpy(bytes + slot * 4096, &super, sizeof(super));
     }
