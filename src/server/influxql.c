@@ -423,6 +423,20 @@ static bool show(struct kpi_iq *iq, struct kpi_inquiry *out, kp_status *out_stat
 
 /* --- ours --- */
 
+/* Ends the token behind what only our language has: a // remark, a @'raw text'. */
+static void widen(struct kpi_iq *iq)
+{
+    struct kp_str text = iq->text;
+    uint32_t at = iq->token.at;
+    char second = at + 1 < text.len ? text.ptr[at + 1] : '\0';
+    bool remark = kpi_iq_is(iq, "/") && second == '/';
+    bool raw = kpi_iq_is(iq, "@") && (second == '\'' || second == '"');
+    if (!remark && !raw)
+        return;
+    const char *end = memchr(text.ptr + at + 2, remark ? '\n' : second, text.len - at - 2);
+    iq->token.end = end != NULL ? (uint32_t)(end - text.ptr) + 1 : text.len;
+}
+
 /* A WHERE that is no operator of a pipe (Grafana's ad-hoc filters, $timeFilter) becomes one. */
 static kp_status pass_ours(struct kp_str text, struct kpi_inquiry *out, struct kp_error *err)
 {
@@ -436,9 +450,9 @@ static kp_status pass_ours(struct kp_str text, struct kpi_inquiry *out, struct k
         depth += kpi_iq_is(&iq, "(") || kpi_iq_is(&iq, "[");
         depth -= kpi_iq_is(&iq, ")") || kpi_iq_is(&iq, "]");
         after_pipe = kpi_iq_is(&iq, "|");
-        iq.value_next = false; /* division, or a // remark: ours has no /regex/ */
+        iq.value_next = false; /* ours has no /regex/ */
+        widen(&iq);
         kpi_iq_next(&iq);
-        iq.value_next = false;
     }
     kp_buf_str(&out->text, (struct kp_str){text.ptr, iq.token.at});
     out->ours = true;

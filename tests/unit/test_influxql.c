@@ -1,0 +1,150 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * InfluxQL to our language: text against text, and what is refused.
+ */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+
+#include "base/assert.h"
+#include "server/influxql.h"
+#include "server/text.h"
+
+static void gives(const char *influx, const char *ours)
+{
+    struct kpi_inquiry inquiry;
+    struct kp_error err = {0};
+    if (kpi_influxql(kp_str_from(influx), &inquiry, &err) != KP_OK)
+        fail_msg("%s: %s", influx, err.text);
+    assert_string_equal(kp_buf_cstr(&inquiry.text), ours);
+    kp_buf_deinit(&inquiry.text);
+}
+
+static void refuses(const char *influx, const char *why)
+{
+    struct kpi_inquiry inquiry;
+    struct kp_error err = {0};
+    assert_int_not_equal(kpi_influxql(kp_str_from(influx), &inquiry, &err), KP_OK);
+    if (strstr(err.text, why) == NULL)
+        fail_msg("%s: %s", influx, err.text);
+    kp_buf_deinit(&inquiry.text);
+}
+
+static void our_language_passes(void **state)
+{
+    static const char *const same[] = {
+        "CAUSES OF txn 98721 WITHIN 2s",
+        "spans | where name == ' WHERE ' | count",
+        "spans | where a / 2 > b / 3",
+        "union irq, (softirq | where vec == 'TIMER')",
+        "let w = 5; print w // where \"it's\"",
+        "print @'c:\\' | where print_0 != ' where '",
+        "show tables",
+        "",
+    };
+    (void)state;
+    for (size_t i = 0; i < KP_ARRAY_LEN(same); i++)
+        gives(same[i], same[i]);
+}
+
+static void a_trailing_where_becomes_an_operator(void **state)
+{
+    (void)state;
+    gives("spans WHERE \"service\" = 'a'", "spans  | where ['service'] == 'a'");
+    gives("spans where \"service\" != 'it\\'s' AND x=1 | count",
+          "spans  | where ['service'] != 'it\\'s' and ['x'] == 1| count");
+    gives("CAUSES OF txn 1 WHERE time >= 5ms and time <= 7ms",
+          "CAUSES OF txn 1  | where ['start'] >= 5ms and ['start'] <= 7ms");
+    gives("irq WHERE \"cpu\" = '1'", "irq  | where ['cpu'] == 1");
+    gives("T WHERE \"made\" = '1'", "T  | where tostring(['made']) == '1'");
+    gives("irq WHERE time > '2026-11-23 03:47:00'",
+          "irq  | where ['time'] > datetime(2026-11-23T03:47:00)");
+}
+
+static void alternatives_are_matched(void **state)
+{
+    (void)state;
+    gives("irq WHERE name =~ /^(a|b\\.c)$/", "irq  | where (['name'] == 'a' or ['name'] == 'b.c')");
+    gives("irq WHERE name !~ /x/", "irq  | where not(['name'] contains_cs 'x')");
+    gives("irq WHERE name =~ /^x/", "irq  | where (['name'] startswith_cs 'x')");
+    gives("irq WHERE name =~ /.*/", "irq  | where (true)");
+    refuses("irq WHERE name =~ /a.*b/", "alternatives of plain text");
+    refuses("irq WHERE name =~ /\\d/", "alternatives of plain text");
+}
+
+static void select_is_translated(void **state)
+{
+    (void)state;
+    gives("SELECT \"dur\", nr FROM \"db\".\"rp\".\"syscall\" LIMIT 3",
+          "syscall | sort by ts asc | take 3 | project ts, ['dur'] = (['dur']), ['nr'] = (['nr'])");
+    gives("select * from irq order by time desc", "irq | sort by ts desc");
+    gives(
+        "SELECT mean(\"dur\") FROM irq WHERE cpu = '0' GROUP BY time(10s), \"name\"::tag",
+        "irq | where ['cpu'] == 0 | summarize value_0 = (avg(['dur'])) by ['name'], "
+        "ts = bin_at(ts, 10000000000ns, datetime(1970-01-01) + 0ns) | sort by ['name'] asc, ts asc "
+        "| project ts, ['name'], ['mean'] = value_0");
+    gives("SELECT percentile(dur, 95) / 1000 AS us FROM irq",
+          "irq | summarize value_0 = (percentile(['dur'], 95))/ 1000 | extend ts = "
+          "datetime(1970-01-01) | sort by ts asc | project ts, ['us'] = value_0");
+    refuses("SELECT mode(dur) FROM irq", "'mode' is not supported");
+    refuses("SELECT dur FROM \"a | b\"", "name of a measurement");
+    refuses("SELECT dur, mean(dur) FROM irq", "cannot be mixed");
+    refuses("SELECT dur FROM irq GROUP BY time(1s)", "needs a function");
+    refuses("SELECT", "a name is missing");
+}
+
+static void names_cannot_break_out(void **state)
+{
+    (void)state;
+    gives("SELECT \"a'] | x\" FROM irq",
+          "irq | sort by ts asc | project ts, ['a\\'] | x'] = (['a\\'] | x'])");
+    gives(
+        "SHOW TAG VALUES FROM irq WITH KEY = \"a') | x\"",
+        "irq | distinct value = tostring(['a\\') | x']) | where value != '' | sort by value asc | "
+        "extend key = 'a\\') | x' | project key, value | take 1000");
+}
+
+static void a_connection_is_told_by_its_first_bytes(void **state)
+{
+    (void)state;
+    assert_int_equal(kpi_sniff(KP_STR("GET /")), KPI_SNIFF_HTTP);
+    assert_int_equal(kpi_sniff(KP_STR("OPTIONS ")), KPI_SNIFF_HTTP);
+    assert_int_equal(kpi_sniff(KP_STR("P")), KPI_SNIFF_MORE);
+    assert_int_equal(kpi_sniff(KP_STR("PRINT 1")), KPI_SNIFF_TEXT);
+    assert_int_equal(kpi_sniff(KP_STR("P\n")), KPI_SNIFF_TEXT);
+    assert_int_equal(kpi_sniff(KP_STR("get /")), KPI_SNIFF_TEXT);
+}
+
+static void lines_say_what_they_are(void **state)
+{
+    struct kpi_line line;
+    (void)state;
+    kpi_line_read(KP_STR("  .timeout 1.5s \r\n"), &line);
+    assert_int_equal(line.kind, KPI_LINE_TIMEOUT);
+    assert_int_equal(line.timeout, 1500 * KP_MS);
+    kpi_line_read(KP_STR(".timeout -3s"), &line);
+    assert_int_equal(line.kind, KPI_LINE_WRONG);
+    kpi_line_read(KP_STR(".cancel now"), &line);
+    assert_int_equal(line.kind, KPI_LINE_WRONG);
+    kpi_line_read(KP_STR("\t# spans"), &line);
+    assert_int_equal(line.kind, KPI_LINE_EMPTY);
+    kpi_line_read(KP_STR("spans\n"), &line);
+    assert_int_equal(line.kind, KPI_LINE_QUERY);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(our_language_passes),
+        cmocka_unit_test(a_trailing_where_becomes_an_operator),
+        cmocka_unit_test(alternatives_are_matched),
+        cmocka_unit_test(select_is_translated),
+        cmocka_unit_test(names_cannot_break_out),
+        cmocka_unit_test(a_connection_is_told_by_its_first_bytes),
+        cmocka_unit_test(lines_say_what_they_are),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
