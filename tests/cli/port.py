@@ -395,6 +395,39 @@ def test_replay(kpd):
                 check(error is None, f"{name}: {request['what']}", f"{error}\n{status} {body[:2000]}")
 
 
+def dashboard_query(kpd, text):
+    first, last = (rows(kpd, "spans | summarize a = tolong(min(ts)) / 1000000, b = tolong(max(ts)) / 1000000")
+                   [0]["values"][0])
+    thread = rows(kpd, "CAUSES OF txn 98721 | where tid > 0 | take 1 | project tid")[0]["values"][0][0]
+    text = text.replace("$timeFilter", f"time >= {first}ms and time <= {last}ms")
+    text = text.replace("${txn}", "98721").replace("${thread}", str(thread))
+    return rows(kpd, text.replace("$__interval", "1s"))
+
+
+def test_dashboard(kpd):
+    """Every query of deploy/grafana answers, and the node graph's edges end at its nodes."""
+    with open(ROOT + "/deploy/grafana/dashboards/kprobe-transaction.json", encoding="utf-8") as file:
+        dashboard = json.load(file)
+    for panel in dashboard["panels"]:
+        answers = {target["refId"]: dashboard_query(kpd, target["query"]) for target in panel["targets"]}
+        check(all(answers.values()), f"panel: {panel['title']}", answers)
+        if panel["type"] == "nodeGraph":
+            nodes = {row[0] for row in answers["nodes"][0]["values"]}
+            edges = answers["edges"][0]
+            check(edges["columns"][:3] == ["id", "source", "target"] and
+                  all(row[1] in nodes and row[2] in nodes for row in edges["values"]), "edges end at nodes")
+        if panel["type"] == "state-timeline":
+            frames.check_times(answers["A"])
+            times = [row[0] for row in answers["A"][0]["values"]]
+            check(times == sorted(times), "states in order of time")
+    for variable in dashboard["templating"]["list"]:
+        if variable["type"] == "query":
+            answer = dashboard_query(kpd, variable["query"])
+            check(answer and len(answer[0]["columns"]) == 1, f"variable: {variable['name']}", answer)
+    for annotation in dashboard["annotations"]["list"]:
+        dashboard_query(kpd, annotation["query"])
+
+
 # --- real clients, where there are any ---
 
 def test_influx_cli(kpd):
@@ -430,7 +463,7 @@ with tempfile.TemporaryDirectory() as base:
     kpd = Kpd(base)
     try:
         for test in (test_text, test_words, test_cancel, test_limits, test_many, test_sniff, test_influx,
-                     test_rewriting, test_select, test_flux, test_replay, test_influx_cli,
+                     test_rewriting, test_select, test_flux, test_replay, test_dashboard, test_influx_cli,
                      test_node_clients):
             print(f"-- {test.__name__}")
             test(kpd)
