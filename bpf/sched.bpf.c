@@ -118,18 +118,20 @@ SEC("tp_btf/sched_pi_setprio")
 int BPF_PROG(kp_setprio, struct task_struct *task, struct task_struct *donor)
 {
     struct kp_record_PI *rec = kp_open_by(PI, bpf_get_current_pid_tgid());
-    s32 prio = BPF_CORE_READ(task, normal_prio), lent = prio;
+    s32 prio, lent;
 
     if (!rec)
         return 0;
-    rec->donor = 0;
-    if (donor) {
-        rec->donor = (u32)BPF_CORE_READ(donor, pid);
-        lent = BPF_CORE_READ(donor, prio);
-    }
+    prio = task->normal_prio;
     rec->target = task->pid;
+    rec->donor = 0;
     rec->old_prio = (s16)task->prio;
-    rec->new_prio = (s16)(lent < prio ? lent : prio);
+    if (donor) {
+        lent = donor->prio;
+        prio = lent < prio ? lent : prio;
+        rec->donor = (u32)donor->pid;
+    }
+    rec->new_prio = (s16)prio;
     kp_submit(rec);
     return 0;
 }

@@ -8,7 +8,7 @@ set -eu
 
 live=${KP_BIN:-build/release/bin}
 live=$(cd "${live%/bin}/tests/live" 2>/dev/null && pwd) || live=
-tests=${KP_SECOND_TESTS:-sched task syscall lock io kinds}
+tests=${KP_SECOND_TESTS:-sched task syscall lock io objects waits work kinds}
 kernel=${KP_SECOND_KERNEL:-}
 limit=300
 
