@@ -7,6 +7,7 @@
 #include "base.h"
 
 #define WORKS_MAX 8192
+#define NAMES_MAX 1024
 
 struct queued {
     u64 at;
@@ -20,6 +21,18 @@ struct {
     __type(key, u64);
     __type(value, struct queued);
 } works SEC(".maps");
+
+struct name {
+    char text[32];
+};
+
+/* Names of functions: the kernel needs microseconds to find one. */
+struct {
+    __uint(type, BPF_MAP_TYPE_LRU_HASH);
+    __uint(max_entries, NAMES_MAX);
+    __type(key, u64);
+    __type(value, struct name);
+} names SEC(".maps");
 
 SEC("tp_btf/workqueue_queue_work")
 int BPF_PROG(kp_work_queue, int cpu, void *pool, struct work_struct *work)
@@ -59,10 +72,23 @@ int BPF_PROG(kp_work_begin, struct work_struct *work)
     return 0;
 }
 
+static __always_inline void name_function(u64 function, struct name *out)
+{
+    static const char symbol[] = "%ps";
+    struct name *known = bpf_map_lookup_elem(&names, &function);
+
+    if (known) {
+        *out = *known;
+        return;
+    }
+    bpf_snprintf(out->text, sizeof(out->text), symbol, &function, sizeof(function));
+    bpf_map_update_elem(&names, &function, out, BPF_ANY);
+}
+
 SEC("tp_btf/workqueue_execute_end")
 int BPF_PROG(kp_work_end, struct work_struct *work)
 {
-    static const char symbol[] = "%ps";
+    struct name name = {};
     struct kp_task *task = kp_task_find();
     struct kp_record_WORKQUEUE *rec;
     u64 start;
@@ -80,8 +106,8 @@ int BPF_PROG(kp_work_end, struct work_struct *work)
     rec->function = task->work.function;
     rec->submitter = (u32)task->work.submitter;
     rec->context = (u8)task->work.context;
-    __builtin_memset(rec->name, 0, sizeof(rec->name));
-    bpf_snprintf(rec->name, sizeof(rec->name), symbol, &task->work.function, sizeof(u64));
+    name_function(task->work.function, &name);
+    __builtin_memcpy(rec->name, name.text, sizeof(rec->name));
     kp_submit(rec);
     return 0;
 }
