@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * POST /api/query. A status other than 200 carries the error as JSON in its body; an error in the
- * middle of an answer, the counts and the remarks come as trailers (X-Kprobe-...), which every
- * format has room for.
+ * POST, mostly to /api/query. A status other than 200 carries the error as JSON in its body; an
+ * error in the middle of an answer, the counts and the remarks come as trailers (X-Kprobe-...),
+ * which every format has room for.
  */
 #include "client.h"
 
@@ -20,6 +20,7 @@
 
 struct transfer {
     const struct kpi_ask *ask;
+    const char *path; /* on the server */
     CURL *curl;
     struct kp_buf error; /* JSON of an error, from body or trailer */
     struct kpi_outcome answer;
@@ -186,9 +187,10 @@ static void make_form(CURL *curl, const struct kpi_ask *ask, struct kp_buf *form
 /* A socket's path may have 107 bytes; a longer one is named through its directory's descriptor. */
 static void set_socket(struct transfer *transfer, const char *path)
 {
-    char near[PATH_MAX];
+    char near[PATH_MAX], url[128];
     const char *slash = strrchr(path, '/');
-    curl_easy_setopt(transfer->curl, CURLOPT_URL, "http://localhost/api/query");
+    snprintf(url, sizeof(url), "http://localhost%s", transfer->path);
+    curl_easy_setopt(transfer->curl, CURLOPT_URL, url);
     if (strlen(path) > SOCKET_PATH_MAX && slash != NULL && (size_t)(slash - path) < sizeof(near)) {
         snprintf(near, sizeof(near), "%.*s", (int)(slash - path), path);
         transfer->dir_fd = open(near, O_PATH | O_DIRECTORY | O_CLOEXEC);
@@ -209,7 +211,7 @@ static void set_target(struct transfer *transfer)
     size_t length = strlen(target);
     while (length > 0 && target[length - 1] == '/')
         length--;
-    snprintf(url, sizeof(url), "%.*s/api/query", (int)length, target);
+    snprintf(url, sizeof(url), "%.*s%s", (int)length, target, transfer->path);
     curl_easy_setopt(transfer->curl, CURLOPT_URL, url);
 }
 
@@ -258,23 +260,57 @@ static kp_status perform(struct transfer *transfer, struct kp_buf *form, struct 
     return finish(transfer, curl_easy_perform(curl), err);
 }
 
+static kp_status transfer_run(struct transfer *transfer, struct kp_buf *form, struct kp_error *err)
+{
+    kp_status status = form->failed ? kp_error_set(err, KP_NO_MEMORY, "no memory for the request")
+                                    : perform(transfer, form, err);
+    curl_easy_cleanup(transfer->curl);
+    if (transfer->dir_fd >= 0)
+        close(transfer->dir_fd);
+    kp_buf_deinit(form);
+    kp_buf_deinit(&transfer->error);
+    return status;
+}
+
+static kp_status transfer_begin(struct transfer *transfer, struct kp_error *err)
+{
+    transfer->dir_fd = -1;
+    if (curl_global_init(CURL_GLOBAL_DEFAULT) == CURLE_OK)
+        transfer->curl = curl_easy_init();
+    return transfer->curl != NULL ? KP_OK
+                                  : kp_error_set(err, KP_NO_MEMORY, "cannot start the HTTP client");
+}
+
 kp_status kpi_client_query(const struct kpi_ask *ask, struct kpi_outcome *out, struct kp_error *err)
 {
-    struct transfer transfer = {.ask = ask, .dir_fd = -1};
+    struct transfer transfer = {.ask = ask, .path = "/api/query"};
     struct kp_buf form = {0};
-    if (curl_global_init(CURL_GLOBAL_DEFAULT) != CURLE_OK)
-        return kp_error_set(err, KP_NO_MEMORY, "cannot start the HTTP client");
-    transfer.curl = curl_easy_init();
-    if (transfer.curl == NULL)
-        return kp_error_set(err, KP_NO_MEMORY, "cannot start the HTTP client");
+    kp_status status = transfer_begin(&transfer, err);
+    if (status != KP_OK)
+        return status;
     make_form(transfer.curl, ask, &form);
-    kp_status status = form.failed ? kp_error_set(err, KP_NO_MEMORY, "no memory for the request")
-                                   : perform(&transfer, &form, err);
+    status = transfer_run(&transfer, &form, err);
     *out = transfer.answer;
-    curl_easy_cleanup(transfer.curl);
-    if (transfer.dir_fd >= 0)
-        close(transfer.dir_fd);
-    kp_buf_deinit(&form);
-    kp_buf_deinit(&transfer.error);
     return status;
+}
+
+static bool keep_body(void *ctx, const char *text, size_t size)
+{
+    kp_buf_add(ctx, text, size);
+    return true;
+}
+
+kp_status kpi_client_post(const char *url, const char *path, const struct kpi_param *params,
+                          uint32_t count, struct kp_buf *out, struct kp_error *err)
+{
+    struct kpi_ask ask = {.url = url, .cancel = &kpi_cancel, .write = keep_body, .ctx = out};
+    /* the answer is one small document: libcurl sees by its length whether it is whole */
+    struct transfer transfer = {.ask = &ask, .path = path, .complete = true};
+    struct kp_buf form = {0};
+    kp_status status = transfer_begin(&transfer, err);
+    if (status != KP_OK)
+        return status;
+    for (uint32_t i = 0; i < count; i++)
+        add_param(transfer.curl, &form, params[i].name, params[i].value);
+    return transfer_run(&transfer, &form, err);
 }

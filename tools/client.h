@@ -25,4 +25,13 @@ struct kpi_ask {
 kp_status kpi_client_query(const struct kpi_ask *ask, struct kpi_outcome *out,
                            struct kp_error *err) KP_MUST;
 
+struct kpi_param {
+    const char *name;
+    struct kp_str value;
+};
+
+/* POSTs a form to a path ("/api/hold") of the server at url; the body of the answer goes to out. */
+kp_status kpi_client_post(const char *url, const char *path, const struct kpi_param *params,
+                          uint32_t count, struct kp_buf *out, struct kp_error *err) KP_MUST;
+
 #endif

@@ -21,6 +21,7 @@ static const struct {
     {"import", kp_cmd_import, "take in a file of OpenTelemetry spans (OTLP JSON lines)"},
     {"verify", kp_cmd_verify, "re-read a data directory and check every sum"},
     {"inspect", kp_cmd_inspect, "describe one file of a data directory, damaged ones too"},
+    {"hold", kp_cmd_hold, "keep a time or a transaction from retention: add, list, release"},
     {"demo", kp_cmd_demo, "record a small payments stack and explain its slow payment"},
 };
 

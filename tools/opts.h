@@ -18,7 +18,9 @@ enum kpi_command_bits {
     KPI_VERIFY = 8,
     KPI_INSPECT = 16,
     KPI_KPD = 32,
-    KPI_ALL = 63
+    KPI_HOLD = 64,
+    KPI_BENCH_DISK = 128,
+    KPI_ALL = 255
 };
 
 enum kpi_opt_id {

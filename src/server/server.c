@@ -40,6 +40,7 @@ static kp_status start_doors(struct kp_server *server, struct kp_error *err)
     local.name = "local";
     local.listen = NULL;
     local.unix_dir = server->opts.dir;
+    local.handler = kpi_local_handle;
     otlp.name = "otlp";
     otlp.listen = server->opts.otlp_listen;
     otlp.body_bytes_max = body != 0 ? body : KPI_BODY_BYTES_DEFAULT;

@@ -151,6 +151,8 @@ void kpi_api_handle(void *ctx, const struct kpi_request *request, struct kpi_ans
 void kpi_influx_handle(void *ctx, const struct kpi_request *request, struct kpi_answer *answer);
 /* The error as {"error":"..."}. */
 void kpi_influx_error(struct kpi_answer *answer, const struct kp_error *err);
+/* The API and POST /api/hold: for the socket in the data directory only. */
+void kpi_local_handle(void *ctx, const struct kpi_request *request, struct kpi_answer *answer);
 void kpi_otlp_handle(void *ctx, const struct kpi_request *request, struct kpi_answer *answer);
 /* The error as google.rpc.Status. */
 void kpi_otlp_error(struct kpi_answer *answer, const struct kp_error *err);

@@ -210,14 +210,23 @@ static kp_status hold_ask(struct kp_store *store, struct kpi_hold_request *reque
     return request->status;
 }
 
+/* It is shown on terminals and in logs. */
+static bool reason_good(struct kp_str reason)
+{
+    for (uint32_t i = 0; i < reason.len; i++)
+        if ((unsigned char)reason.ptr[i] < ' ' || reason.ptr[i] == 0x7f)
+            return false;
+    return reason.len > 0 && reason.len < KP_HOLD_REASON_MAX;
+}
+
 kp_status kp_store_hold_add(struct kp_store *store, kp_time from, kp_time to, struct kp_str reason,
                             uint64_t *out_id, struct kp_error *err)
 {
     struct kpi_hold_request request = {.hold = {.from = from, .to = to}};
     if (from > to)
         return kp_error_set(err, KP_INVALID, "a hold must not end before it begins");
-    if (reason.len == 0 || reason.len >= KP_HOLD_REASON_MAX)
-        return kp_error_set(err, KP_INVALID, "a hold needs a reason of 1 to %d bytes",
+    if (!reason_good(reason))
+        return kp_error_set(err, KP_INVALID, "a hold needs a reason of 1 to %d printable bytes",
                             KP_HOLD_REASON_MAX - 1);
     memcpy(request.hold.reason, reason.ptr, reason.len);
     kp_status status = hold_ask(store, &request, err);

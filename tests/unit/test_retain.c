@@ -216,6 +216,7 @@ static void wrong_holds_are_refused(void **state)
     assert_int_equal(kp_store_hold_add(b->store, 2, 1, KP_STR("r"), &id, NULL), KP_INVALID);
     assert_int_equal(kp_store_hold_add(b->store, 1, 2, empty, &id, NULL), KP_INVALID);
     assert_int_equal(kp_store_hold_add(b->store, 1, 2, huge, &id, NULL), KP_INVALID);
+    assert_int_equal(kp_store_hold_add(b->store, 1, 2, KP_STR("a\nb"), &id, NULL), KP_INVALID);
     assert_int_equal(id, 99);
 }
 
