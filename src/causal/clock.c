@@ -4,7 +4,8 @@
  * constant per recording; spans carry the wall clock, which is slewed and stepped meanwhile. Each
  * row of `clock` shows one instant in both (its ts and its `real`), so the difference between them
  * is what to add to a wall-clock stamp around that instant. Between two anchors the difference is
- * interpolated, after a step and outside it is that of the nearer side. Stored stamps never change.
+ * interpolated, after a step, between boots and outside it is that of the nearer side. Stored
+ * stamps never change.
  */
 #include <string.h>
 
@@ -14,9 +15,9 @@
 
 #define CLOCK_MARGIN KP_HOUR /* how far around a window anchors are looked for */
 
-static const char *const clock_cols[] = {"ts",   "seq",   "cpu",  "actor",
-                                         "real", "bound", "step", NULL};
-enum { CLOCK_REAL = KP_COL_FIRST, CLOCK_BOUND, CLOCK_STEP };
+static const char *const clock_cols[] = {"ts",    "seq",  "cpu",  "actor", "real",
+                                         "bound", "step", "boot", NULL};
+enum { CLOCK_REAL = KP_COL_FIRST, CLOCK_BOUND, CLOCK_STEP, CLOCK_BOOT };
 
 static void anchor_add(struct kpi_world *world, const struct kpi_cursor *cursor)
 {
@@ -27,6 +28,7 @@ static void anchor_add(struct kpi_world *world, const struct kpi_cursor *cursor)
         .real = kpi_time_sane(kpi_cursor_i64(cursor, CLOCK_REAL)),
         .bound = kpi_time_sane(kpi_cursor_i64(cursor, CLOCK_BOUND)),
         .step = kpi_cursor_i64(cursor, CLOCK_STEP) != 0,
+        .boot = kp_arena_str(world->arena, kpi_cursor_str(cursor, CLOCK_BOOT)),
     };
     anchor.delta = kpi_time_sane(kpi_time_sane(ts) - anchor.real);
     *(struct kpi_anchor *)kpi_list_add(&world->anchors) = anchor;
@@ -65,6 +67,18 @@ static void anchors_around(const struct kpi_world *world, uint32_t host, kp_time
     }
 }
 
+/* Of the anchors on both sides the one that speaks for wall alone; NULL: both do. Between two boots
+ * there is no kernel clock to interpolate: the nearer one speaks. */
+static const struct kpi_anchor *anchor_alone(const struct kpi_anchor *before,
+                                             const struct kpi_anchor *after, kp_time wall)
+{
+    if (before == NULL || after == NULL)
+        return before != NULL ? before : after;
+    if (!kp_str_equal(before->boot, after->boot))
+        return (__int128)wall - before->real <= (__int128)after->real - wall ? before : after;
+    return after->step ? before : NULL;
+}
+
 static kp_dur interpolate(const struct kpi_anchor *a, const struct kpi_anchor *b, kp_time wall)
 {
     __int128 change = (__int128)b->delta - a->delta;
@@ -80,8 +94,8 @@ kp_time kpi_clock_map(const struct kpi_world *world, uint32_t host, kp_time wall
     if (before == NULL && after == NULL)
         return wall;
     kp_dur delta;
-    if (before == NULL || after == NULL || after->step) {
-        const struct kpi_anchor *only = before != NULL ? before : after;
+    const struct kpi_anchor *only = anchor_alone(before, after, wall);
+    if (only != NULL) {
         delta = only->delta;
         *out_bound = only->bound;
     } else {

@@ -109,6 +109,7 @@ static uint32_t life_add(struct kpi_world *world, uint32_t *slot, uint32_t host,
     thread->host = host;
     thread->tid = actor->tid;
     thread->pid = actor->pid;
+    thread->boot = actor->boot;
     thread->start = actor->start;
     thread->actor = id;
     thread->kthread = actor->kthread;
@@ -121,9 +122,16 @@ static uint32_t life_add(struct kpi_world *world, uint32_t *slot, uint32_t host,
     return *slot;
 }
 
-/* Whether an actor can be this life: starts agree, or one of them is not known. */
+static bool boot_matches(const struct kpi_thread *thread, const struct kp_actor *actor)
+{
+    return thread->boot.len == 0 || actor->boot.len == 0 || kp_str_equal(thread->boot, actor->boot);
+}
+
+/* Whether an actor can be this life: boots and starts agree, or one of them is not known. */
 static bool life_matches(const struct kpi_thread *thread, const struct kp_actor *actor)
 {
+    if (!boot_matches(thread, actor))
+        return false;
     if (actor->start == KP_ACTOR_START_UNKNOWN)
         return true;
     return thread->start == KP_ACTOR_START_UNKNOWN ? !thread->ended : thread->start == actor->start;
@@ -134,6 +142,8 @@ static void life_touch(struct kpi_world *world, uint32_t index, kp_actor_id id)
     struct kpi_thread *thread = kpi_thread_of(world, index);
     const struct kp_actor *actor = kp_actors_get(world->actors, id);
     thread->actor = id;
+    if (thread->boot.len == 0)
+        thread->boot = actor->boot;
     if (thread->start == KP_ACTOR_START_UNKNOWN)
         thread->start = actor->start;
     if (actor->pid != 0)
@@ -207,6 +217,8 @@ uint32_t kpi_world_thread_at(const struct kpi_world *world, kp_actor_id id, kp_t
             bool known = actor->start != KP_ACTOR_START_UNKNOWN;
             for (uint32_t i = life; i != KPI_NONE; i = thread->older_life) {
                 thread = kpi_thread_of(world, i);
+                if (!boot_matches(thread, actor))
+                    continue;
                 if (known ? thread->start == actor->start || thread->start == 0
                           : thread->born <= ts || thread->older_life == KPI_NONE)
                     return i;

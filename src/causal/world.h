@@ -48,6 +48,7 @@ enum {
 /* One life of a thread id. */
 struct kpi_thread {
     uint32_t host, tid, pid;
+    struct kp_str boot; /* empty = unknown */
     int64_t start;
     kp_actor_id actor; /* newest attributes */
     bool kthread, idle, ended;
@@ -122,6 +123,7 @@ struct kpi_work_set {
 /* One anchor: add `delta` to a wall-clock stamp at or after `real` to get a kernel stamp. */
 struct kpi_anchor {
     uint32_t host;
+    struct kp_str boot;
     kp_time real;
     kp_dur delta, bound;
     bool step;

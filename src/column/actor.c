@@ -137,6 +137,7 @@ static uint64_t actor_hash(const struct kp_actor *a)
     uint64_t h = kp_hash_mix(((uint64_t)a->tid << 32 | a->pid) ^ (uint64_t)a->start);
     h = kp_hash_mix(h ^ (uint64_t)(uintptr_t)a->comm.ptr);
     h = kp_hash_mix(h ^ (uint64_t)(uintptr_t)a->cgroup.ptr);
+    h = kp_hash_mix(h ^ (uint64_t)(uintptr_t)a->boot.ptr);
     return kp_hash_mix(h ^ (uint64_t)(uintptr_t)a->host.ptr ^ (uint64_t)a->kthread);
 }
 
@@ -144,7 +145,7 @@ static bool actor_equal(const struct kp_actor *a, const struct kp_actor *b)
 {
     return a->tid == b->tid && a->pid == b->pid && a->start == b->start &&
            a->comm.ptr == b->comm.ptr && a->cgroup.ptr == b->cgroup.ptr &&
-           a->host.ptr == b->host.ptr && a->kthread == b->kthread;
+           a->host.ptr == b->host.ptr && a->boot.ptr == b->boot.ptr && a->kthread == b->kthread;
 }
 
 static bool slots_grow(struct kp_actors *actors)
@@ -170,6 +171,7 @@ kp_actor_id kp_actors_intern(struct kp_actors *actors, const struct kp_actor *ac
 {
     struct kp_actor key = *actor;
     if (!string_intern(actors, actor->host, &key.host) ||
+        !string_intern(actors, actor->boot, &key.boot) ||
         !string_intern(actors, actor->comm, &key.comm) ||
         !string_intern(actors, actor->cgroup, &key.cgroup))
         return KP_ACTOR_UNKNOWN;
@@ -196,9 +198,15 @@ uint32_t kp_actors_count(const struct kp_actors *actors)
     return atomic_load_explicit(&actors->count, memory_order_acquire);
 }
 
+bool kp_actor_same_boot(const struct kp_actor *a, const struct kp_actor *b)
+{
+    return a->boot.len == 0 || b->boot.len == 0 || kp_str_equal(a->boot, b->boot);
+}
+
 bool kp_actor_same_thread(const struct kp_actor *a, const struct kp_actor *b)
 {
     bool starts_agree = a->start == b->start || a->start == KP_ACTOR_START_UNKNOWN ||
                         b->start == KP_ACTOR_START_UNKNOWN;
-    return a->tid == b->tid && starts_agree && kp_str_equal(a->host, b->host);
+    return a->tid == b->tid && starts_agree && kp_str_equal(a->host, b->host) &&
+           kp_actor_same_boot(a, b);
 }

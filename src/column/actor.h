@@ -21,6 +21,7 @@ typedef uint32_t kp_actor_id; /* 0 = unknown */
 
 struct kp_actor {
     struct kp_str host;
+    struct kp_str boot;   /* id of the boot that start counts from; empty = unknown */
     uint32_t tid;         /* 0 = the idle thread of a CPU, or unknown when id == 0 */
     uint32_t pid;         /* process (thread group), 0 for idle */
     int64_t start;        /* ns since boot; KP_ACTOR_START_UNKNOWN */
@@ -40,8 +41,10 @@ kp_actor_id kp_actors_intern(struct kp_actors *actors, const struct kp_actor *ac
 const struct kp_actor *kp_actors_get(const struct kp_actors *actors, kp_actor_id id);
 /* Ids 0..count-1 exist. */
 uint32_t kp_actors_count(const struct kp_actors *actors);
-/* True when both are states of one thread: same host, tid and start (an unknown start matches any).
- */
+/* True when both can be of one boot of their machine: an unknown boot matches any. */
+bool kp_actor_same_boot(const struct kp_actor *a, const struct kp_actor *b);
+/* True when both are states of one thread: same host, boot, tid and start (an unknown start matches
+ * any). */
 bool kp_actor_same_thread(const struct kp_actor *a, const struct kp_actor *b);
 
 #endif

@@ -248,6 +248,7 @@ static kp_actor_id intern(struct kpi_threads *threads, struct thread *thread)
 {
     struct kp_actor actor = {
         .host = kp_str_from(kp_host_name()),
+        .boot = kp_str_from(kpi_boot_id()),
         .tid = thread->tid,
         .pid = thread->pid,
         .start = thread->start,
@@ -315,6 +316,7 @@ kp_actor_id kpi_threads_idle(struct kpi_threads *threads, uint32_t cpu)
         char comm[KPI_COMM_MAX];
         snprintf(comm, sizeof(comm), "swapper/%u", cpu);
         struct kp_actor actor = {.host = kp_str_from(kp_host_name()),
+                                 .boot = kp_str_from(kpi_boot_id()),
                                  .comm = kp_str_from(comm),
                                  .cgroup = KP_STR("/"),
                                  .kthread = true};
@@ -442,6 +444,7 @@ static kp_actor_id actor_of_proc(struct kp_store *store, const struct kpi_proc_t
 {
     struct kp_actor actor = {
         .host = kp_str_from(kp_host_name()),
+        .boot = kp_str_from(kpi_boot_id()),
         .tid = proc->tid,
         .pid = proc->pid,
         .start = proc->start_ticks,

@@ -52,6 +52,7 @@ enum actor_field {
     FIELD_HOST,
     FIELD_COMM,
     FIELD_CGROUP,
+    FIELD_BOOT, /* not in KPI_CHUNK_ACTORS */
     FIELD_COUNT
 };
 
@@ -63,7 +64,7 @@ static void actor_numbers(const struct kp_actor *actor, int64_t *column, uint32_
     column[FIELD_KTHREAD * stride] = actor->kthread;
 }
 
-/* Body: for each of host, comm, cgroup a STR chunk; for each number a nested chunk. */
+/* Body: for each number a nested chunk; for each of host, comm, cgroup (and boot) a STR chunk. */
 static kp_status actor_strings_encode(const struct kp_actors *actors,
                                       const struct kpi_actor_set *set, enum actor_field field,
                                       struct kp_buf *out)
@@ -74,9 +75,10 @@ static kp_status actor_strings_encode(const struct kp_actors *actors,
         return KP_NO_MEMORY;
     for (uint32_t i = 0; i < set->count; i++) {
         const struct kp_actor *actor = kp_actors_get(actors, set->ids[i]);
-        strs[i] = field == FIELD_HOST   ? actor->host
-                  : field == FIELD_COMM ? actor->comm
-                                        : actor->cgroup;
+        strs[i] = field == FIELD_HOST     ? actor->host
+                  : field == FIELD_COMM   ? actor->comm
+                  : field == FIELD_CGROUP ? actor->cgroup
+                                          : actor->boot;
     }
     struct kp_vec vec = {.type = KP_TYPE_STR, .strs = strs};
     kp_status status = kpi_strs_encode(&vec, set->count, KPI_LEVEL_HOT, &chunk);
@@ -103,6 +105,14 @@ static kp_status actor_numbers_encode(const struct kp_actors *actors,
     return status;
 }
 
+static bool boots_known(const struct kp_actors *actors, const struct kpi_actor_set *set)
+{
+    for (uint32_t i = 0; i < set->count; i++)
+        if (kp_actors_get(actors, set->ids[i])->boot.len > 0)
+            return true;
+    return false;
+}
+
 kp_status kpi_actor_set_encode(const struct kpi_actor_set *set, const struct kp_actors *actors,
                                enum kpi_level level, struct kp_buf *out)
 {
@@ -111,9 +121,11 @@ kp_status kpi_actor_set_encode(const struct kpi_actor_set *set, const struct kp_
     if (set->count > KPI_BLOCK_ACTORS_MAX)
         return KP_LIMIT;
     size_t at = out->size;
-    kp_buf_char(out, KPI_CHUNK_ACTORS);
+    bool boots = boots_known(actors, set);
+    enum actor_field fields = boots ? FIELD_COUNT : FIELD_BOOT;
+    kp_buf_char(out, boots ? KPI_CHUNK_ACTORS_BOOT : KPI_CHUNK_ACTORS);
     kp_status status = actor_numbers_encode(actors, set, out);
-    for (enum actor_field field = FIELD_HOST; status == KP_OK && field < FIELD_COUNT; field++)
+    for (enum actor_field field = FIELD_HOST; status == KP_OK && field < fields; field++)
         status = actor_strings_encode(actors, set, field, out);
     if (status == KP_OK && level == KPI_LEVEL_SEALED)
         status = kpi_zstd_shrink(out, at);
@@ -150,21 +162,26 @@ static kp_status actor_numbers_decode(struct kp_reader *in, uint32_t count, int6
     return KP_OK;
 }
 
-static kp_status actors_decode(struct kp_reader *in, uint32_t count, struct kp_arena *arena,
-                               struct kp_actor *actors)
+static kp_status actors_decode(struct kp_reader *in, uint8_t code, uint32_t count,
+                               struct kp_arena *arena, struct kp_actor *actors)
 {
+    if (code != KPI_CHUNK_ACTORS && code != KPI_CHUNK_ACTORS_BOOT)
+        return KP_CORRUPT;
+    int fields = code == KPI_CHUNK_ACTORS_BOOT ? FIELD_COUNT : FIELD_BOOT;
     int64_t *numbers = malloc((size_t)count * sizeof(*numbers));
     if (numbers == NULL)
         return KP_NO_MEMORY;
     kp_status status = actor_numbers_decode(in, count, numbers, actors);
     free(numbers);
     struct kp_vec strings[FIELD_COUNT] = {0};
-    for (int field = FIELD_HOST; status == KP_OK && field < FIELD_COUNT; field++)
+    for (int field = FIELD_HOST; status == KP_OK && field < fields; field++)
         status = actor_strings_decode(in, count, arena, &strings[field]);
     for (uint32_t i = 0; status == KP_OK && i < count; i++) {
         actors[i].host = kp_vec_str(&strings[FIELD_HOST], i);
         actors[i].comm = kp_vec_str(&strings[FIELD_COMM], i);
         actors[i].cgroup = kp_vec_str(&strings[FIELD_CGROUP], i);
+        if (fields == FIELD_COUNT)
+            actors[i].boot = kp_vec_str(&strings[FIELD_BOOT], i);
     }
     return status == KP_OK && kp_reader_left(in) != 0 ? KP_CORRUPT : status;
 }
@@ -178,7 +195,7 @@ kp_status kpi_actors_decode(const void *chunk, size_t size, uint32_t count, stru
     kp_status status = kpi_chunk_body(chunk, size, NULL, &code, &body, &owned);
     if (status != KP_OK)
         return status;
-    status = code != KPI_CHUNK_ACTORS ? KP_CORRUPT : actors_decode(&body, count, arena, out);
+    status = actors_decode(&body, code, count, arena, out);
     free(owned);
     return status;
 }

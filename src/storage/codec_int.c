@@ -603,6 +603,7 @@ const char *kpi_chunk_name(uint8_t code)
     case KPI_CHUNK_STR_RAW:
         return "raw";
     case KPI_CHUNK_ACTORS:
+    case KPI_CHUNK_ACTORS_BOOT:
         return "actors";
     case KPI_CHUNK_LANES:
         return "lanes";

@@ -58,7 +58,8 @@ enum kpi_chunk {
     KPI_CHUNK_ACTORS = 32,
     KPI_CHUNK_LANES = 33,
     KPI_CHUNK_GROUPS = 34,
-    KPI_CHUNK_ZSTD = 128, /* flag: the rest is varint raw size and a zstd frame */
+    KPI_CHUNK_ACTORS_BOOT = 35, /* actors and their boots */
+    KPI_CHUNK_ZSTD = 128,       /* flag: the rest is varint raw size and a zstd frame */
 };
 
 /* --- segment --- */

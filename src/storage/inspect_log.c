@@ -133,17 +133,18 @@ void kpi_inspect_wal(const struct kpi_inspect_file *file, struct kp_buf *out)
 
 static void manifest_base(const uint8_t *payload, uint32_t size, struct kp_buf *out)
 {
-    struct kpi_manifest_base base;
-    if (size < sizeof(base)) {
+    struct kpi_manifest_base base = {0};
+    if (size < offsetof(struct kpi_manifest_base, others)) {
         kp_buf_text(out, "base, too short\n");
         return;
     }
-    memcpy(&base, payload, sizeof(base));
+    memcpy(&base, payload, KP_MIN(size, sizeof(base)));
     kp_buf_text(out, "base of store ");
     add_id(out, base.store_id);
-    kp_buf_printf(
-        out, ", sealed through record %" PRIu64 ", next event %" PRIu64 ", %" PRIu64 " segments\n",
-        base.sealed_through, base.seq_next, base.segments);
+    kp_buf_printf(out,
+                  ", sealed through record %" PRIu64 ", next event %" PRIu64 ", %" PRIu64
+                  " segments, %" PRIu64 " drops and holds\n",
+                  base.sealed_through, base.seq_next, base.segments, base.others);
 }
 
 static void manifest_segment(const uint8_t *payload, uint32_t size, struct kp_buf *out)

@@ -31,7 +31,8 @@ struct kp_hold {
 };
 
 /* Puts a range under hold; returns when that is durable. Any thread. INVALID: from > to, or a
- * reason that is empty, too long or not printable; LIMIT: more than KP_HOLDS_MAX. What was dropped before stays dropped. */
+ * reason that is empty, too long or not printable; LIMIT: more than KP_HOLDS_MAX. What was dropped
+ * before stays dropped. */
 kp_status kp_store_hold_add(struct kp_store *store, kp_time from, kp_time to, struct kp_str reason,
                             uint64_t *out_id, struct kp_error *err) KP_MUST;
 /* Ends a hold; it stays in the list with the time of its release. NOT_FOUND: no such hold in force.

@@ -133,6 +133,7 @@ kp_actor_id world_thread_in(struct world *w, uint32_t pid, uint32_t tid, const c
                             int64_t start, const char *cgroup, bool kthread)
 {
     struct kp_actor actor = {.host = kp_str_from(w->host),
+                             .boot = kp_str_from(w->boot == NULL ? "" : w->boot),
                              .tid = tid == 0 ? 0 : tid + w->pid_shift,
                              .pid = pid == 0 ? 0 : pid + w->pid_shift,
                              .start = start,
@@ -294,6 +295,7 @@ void world_clock(struct world *w, kp_time t, kp_dur offset, kp_dur bound, kp_dur
     num(put, "real", w->zero + t + offset);
     num(put, "bound", bound);
     num(put, "step", step);
+    txt(put, "boot", w->boot);
 }
 
 void world_span(struct world *w, const struct world_span *span)

@@ -22,6 +22,7 @@ struct world {
     uint64_t seq;
     kp_time zero;               /* added to every stamp */
     const char *host;           /* of threads made from now on */
+    const char *boot;           /* of those and of clock anchors; NULL = not known */
     int16_t prio[WORLD_ACTORS]; /* by actor id */
     uint32_t pid_shift;         /* added to every pid and tid */
 };

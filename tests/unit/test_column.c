@@ -110,6 +110,12 @@ static void actors_are_interned_once_and_stay(void **state)
     struct kp_actor other = *one;
     other.comm = KP_STR("renamed");
     assert_true(kp_actor_same_thread(one, &other));
+    other.boot = KP_STR("a boot"); /* that of `one` is not known */
+    assert_true(kp_actor_same_thread(one, &other));
+    struct kp_actor third = other;
+    third.boot = KP_STR("the next");
+    assert_false(kp_actor_same_thread(&other, &third));
+    assert_int_not_equal(kp_actors_intern(actors, &other), kp_actors_intern(actors, &third));
     other.start = 11;
     assert_false(kp_actor_same_thread(one, &other));
     kp_actors_deinit(actors);

@@ -7,8 +7,10 @@
 #include <stddef.h>
 #include <cmocka.h>
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "base/assert.h"
 #include "seen.h"
@@ -347,6 +349,42 @@ static void many_tombstones_fold_into_one(void **state)
     kpi_manifest_deinit(&manifest);
 }
 
+static void add_name(void *ctx, const char *name)
+{
+    uint64_t no;
+    if (kpi_manifest_name(name, &no))
+        snprintf(ctx, 64, DIR "/%s", name);
+}
+
+/* kp_inspect reads real files: a copy of the simulated one. */
+static void inspect_tells_of_drops_and_holds(void **state)
+{
+    struct bench *b = *state;
+    char name[64] = "", path[] = "/tmp/manifest.00000001.XXXXXX";
+    uint64_t id;
+    size_t size;
+    for (int i = 0; i < 3; i++)
+        segment_make(b);
+    assert_int_equal(kp_store_hold_add(b->store, 2500, 2600, KP_STR("case 7"), &id, NULL), KP_OK);
+    b->opts.retention_age = 500;
+    reopen(b);
+    assert_int_equal(b->io->list(b->io, DIR, add_name, name), 0);
+    const uint8_t *bytes = kp_sim_file(b->sim, name, &size);
+    int fd = mkstemp(path);
+    assert_true(fd >= 0 && write(fd, bytes, size) == (ssize_t)size);
+    close(fd);
+    struct kp_buf text = {0};
+    assert_int_equal(kp_inspect(path, &text, NULL), KP_OK);
+    unlink(path);
+    const char *told = kp_buf_cstr(&text);
+    assert_non_null(strstr(told, "tombstone of 1 segments 0000000000000001..0000000000000001"));
+    assert_non_null(strstr(told, ", 100 rows, "));
+    assert_non_null(strstr(told, "for its age"));
+    assert_non_null(strstr(told, "hold 1 of "));
+    assert_non_null(strstr(told, "in force, reason: case 7"));
+    kp_buf_deinit(&text);
+}
+
 #define UNIT(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
 
 int main(void)
@@ -360,6 +398,7 @@ int main(void)
         UNIT(wrong_holds_are_refused),
         UNIT(holds_are_listed_for_ever),
         UNIT(readers_keep_what_they_opened_or_are_told),
+        UNIT(inspect_tells_of_drops_and_holds),
         UNIT(a_hole_without_a_tombstone_is_found),
         cmocka_unit_test(many_tombstones_fold_into_one),
     };

@@ -98,6 +98,30 @@ static void plain_life(void **state)
     assert_string_equal(cell_str(&s->answer, 5, "context"), "task");
 }
 
+/* The same tid with the same start in another boot is another thread: nobody wakes the old one. */
+static void a_boot_begins_new_lives(void **state)
+{
+    struct stage *s = *state;
+    s->w.boot = "one";
+    kp_actor_id old = world_thread(&s->w, 300, 300, "kthreadd");
+    s->w.boot = "two";
+    kp_actor_id new = world_thread(&s->w, 300, 300, "kthreadd");
+    assert_int_not_equal(old, new);
+    world_switch(&s->w, 0, 0, s->idle, R, old);
+    world_switch(&s->w, 10 * MS, 0, old, R, s->idle);
+    world_switch(&s->w, 50 * MS, 0, s->idle, R, new);
+    world_switch(&s->w, 60 * MS, 0, new, S, s->idle);
+    threads(s, 300);
+    for (uint32_t i = 0; i < s->answer.count; i++)
+        assert_false(strcmp(cell_str(&s->answer, i, "state"), "runnable") == 0 &&
+                     cell_i64(&s->answer, i, "start") + cell_i64(&s->answer, i, "dur") ==
+                         WORLD_ZERO + 50 * MS);
+    uint32_t runs = 0;
+    for (uint32_t i = 0; i < s->answer.count; i++)
+        runs += strcmp(cell_str(&s->answer, i, "state"), "running") == 0;
+    assert_int_equal(runs, 2);
+}
+
 static void second_wakeup_changes_nothing(void **state)
 {
     struct stage *s = *state;
@@ -203,6 +227,7 @@ int main(void)
 #define T_(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
     const struct CMUnitTest tests[] = {
         T_(plain_life),
+        T_(a_boot_begins_new_lives),
         T_(second_wakeup_changes_nothing),
         T_(wakeup_stamped_before_the_sleep),
         T_(wakeup_never_seen),

@@ -232,6 +232,26 @@ static void spans_are_moved_onto_the_kernels_clock(void **state)
     assert_true(answer_noted(&s->answer, "+-300 ns"));
 }
 
+/* The machine boots again between two anchors: nothing is interpolated, the nearer one counts. */
+static void anchors_of_two_boots_are_not_mixed(void **state)
+{
+    struct stage *s = *state;
+    kp_actor_id idle = world_idle(&s->w);
+    s->w.boot = "one";
+    world_clock(&s->w, -1000 * MS, 7 * MS, 250, 0);
+    s->w.boot = "two";
+    world_clock(&s->w, 5000 * MS, 907 * MS, 300, 0);
+    s->w.boot = NULL;
+    world_switch(&s->w, -10 * MS, 0, idle, R, s->pay);
+    world_switch(&s->w, 30 * MS, 0, s->pay, RP, idle);
+    span(s, "t1", "a", "", "98721", 7 * MS, 32 * MS);
+    struct kp_causes_req req = world_req("98721");
+    ask(s, &req);
+    answer_check(&s->answer, 25 * MS);
+    assert_int_equal(cell_i64(&s->answer, 0, "start"), WORLD_ZERO);
+    assert_int_equal(cell_i64(&s->answer, 0, "skew_ns"), 250);
+}
+
 int main(void)
 {
 #define T_(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
@@ -248,6 +268,7 @@ int main(void)
         T_(parents_in_a_loop),
         T_(table_has_one_row_each),
         T_(spans_are_moved_onto_the_kernels_clock),
+        T_(anchors_of_two_boots_are_not_mixed),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
