@@ -219,7 +219,7 @@ static kp_status record(const struct kpi_opts *opts, const struct kp_recorder_op
     sigaddset(&rec.signals, SIGTERM);
     sigaddset(&rec.signals, SIGCHLD);
     sigprocmask(SIG_BLOCK, &rec.signals, &rec.signals_before); /* before any thread is made */
-    kp_status status = kpi_opts_retention(opts, &storing, err);
+    kp_status status = kpi_opts_store(opts, &storing, err);
     if (status == KP_OK)
         status = kp_store_open(opts->value[KPI_OPT_DATA], &storing, &rec.store, err);
     if (status != KP_OK)

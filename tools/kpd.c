@@ -85,7 +85,7 @@ static kp_status read_settings(const struct kpi_opts *opts, struct settings *out
     if (status == KP_OK)
         status = kpi_opts_dur(opts, KPI_OPT_TIMEOUT, 0, &out->server.query.timeout, err);
     if (status == KP_OK)
-        status = kpi_opts_retention(opts, &out->store, err);
+        status = kpi_opts_store(opts, &out->store, err);
     if (status == KP_OK)
         status = kpi_opts_bytes(opts, KPI_OPT_MEMORY, &memory, err);
     if (status == KP_OK)

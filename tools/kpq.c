@@ -22,6 +22,7 @@ static const struct {
     {"verify", kp_cmd_verify, "re-read a data directory and check every sum"},
     {"inspect", kp_cmd_inspect, "describe one file of a data directory, damaged ones too"},
     {"hold", kp_cmd_hold, "keep a time or a transaction from retention: add, list, release"},
+    {"bench-disk", kp_cmd_bench_disk, "measure how fast a disk makes writes durable"},
     {"demo", kp_cmd_demo, "record a small payments stack and explain its slow payment"},
 };
 
@@ -37,7 +38,7 @@ static int print_help(FILE *out)
           "       kpq COMMAND ...                               (kpq COMMAND --help)\n\n",
           out);
     for (size_t i = 0; i < KP_ARRAY_LEN(commands); i++)
-        fprintf(out, "  %-9s %s\n", commands[i].name, commands[i].what);
+        fprintf(out, "  %-10s %s\n", commands[i].name, commands[i].what);
     fputs("\nflags of a query:\n", out);
     kpi_opts_list(out, KPI_QUERY);
     fputs("\nexit: 0 done, 1 not found, 2 usage, 3 query text, 4 connection or missing right,\n"

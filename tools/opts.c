@@ -211,8 +211,28 @@ kp_status kpi_opts_bytes(const struct kpi_opts *opts, enum kpi_opt_id id, uint64
     return KP_OK;
 }
 
-kp_status kpi_opts_retention(const struct kpi_opts *opts, struct kp_store_opts *out,
+/* Group commit, within bounds that make sense. */
+static kp_status read_commit(const struct kpi_opts *opts, struct kp_store_opts *out,
                              struct kp_error *err)
+{
+    kp_dur after;
+    uint64_t bytes;
+    kp_status status = kpi_opts_dur(opts, KPI_OPT_COMMIT_AFTER, 5 * KP_MS, &after, err);
+    if (status == KP_OK)
+        status = kpi_opts_bytes(opts, KPI_OPT_COMMIT_BYTES, &bytes, err);
+    if (status != KP_OK)
+        return status;
+    if (after < KP_MS || after > 10 * KP_SEC)
+        return kp_error_set(err, KP_USAGE, "--commit-after is 1ms to 10s");
+    if (bytes < (4u << 10) || bytes > (4u << 20))
+        return kp_error_set(err, KP_USAGE, "--commit-bytes is 4K to 4M");
+    out->commit_after = after;
+    out->commit_bytes = (uint32_t)bytes;
+    return KP_OK;
+}
+
+kp_status kpi_opts_store(const struct kpi_opts *opts, struct kp_store_opts *out,
+                         struct kp_error *err)
 {
     kp_dur age;
     uint64_t bytes;
@@ -223,5 +243,5 @@ kp_status kpi_opts_retention(const struct kpi_opts *opts, struct kp_store_opts *
         return status;
     out->retention_age = age;
     out->retention_bytes = bytes;
-    return KP_OK;
+    return read_commit(opts, out, err);
 }

@@ -68,8 +68,8 @@ kp_status kpi_opts_dur(const struct kpi_opts *opts, enum kpi_opt_id id, kp_dur u
                        struct kp_error *err) KP_MUST;
 kp_status kpi_opts_bytes(const struct kpi_opts *opts, enum kpi_opt_id id, uint64_t *out,
                          struct kp_error *err) KP_MUST;
-/* --retain-age and --retain-bytes; what is not given stays 0: keep everything. */
-kp_status kpi_opts_retention(const struct kpi_opts *opts, struct kp_store_opts *out,
-                             struct kp_error *err) KP_MUST;
+/* --retain-age and --retain-bytes (not given: 0, keep everything), --commit-after and -bytes. */
+kp_status kpi_opts_store(const struct kpi_opts *opts, struct kp_store_opts *out,
+                         struct kp_error *err) KP_MUST;
 
 #endif

@@ -96,3 +96,19 @@ RUN kpd --data $TMP/s --capture=maybe; a=$?; kpd --data $TMP/s --kinds nix; b=$?
 EXPECT capture is on, off or auto, not 'maybe'
 EXPECT nix
 EXPECT 2 2 2
+
+NAME bench-disk prints what suits the disk
+RUN kpq bench-disk $TMP
+EXPECT threads
+EXPECT sync p99
+EXPECT this disk suits --commit-after
+
+NAME bench-disk of a place that is not there
+RUN kpq bench-disk $TMP/nowhere
+EXIT 1
+EXPECT cannot measure the disk
+
+NAME a commit interval that makes no sense
+RUN kpd --data $TMP/s --commit-after 1h --check-config
+EXIT 2
+EXPECT --commit-after is 1ms to 10s
