@@ -196,10 +196,12 @@ static void columns_print(const char *path)
     struct kp_error err;
     if (kp_inspect(path, &text, &err) != KP_OK)
         fail(path, &err);
-    for (char *line = strtok((char *)(uintptr_t)kp_buf_cstr(&text), "\n"); line != NULL;
-         line = strtok(NULL, "\n"))
+    for (const char *line = kp_buf_cstr(&text); *line != '\0';) {
+        size_t length = strcspn(line, "\n");
         if (strncmp(line, "page ", 5) != 0 && strncmp(line, "  block at ", 11) != 0)
-            printf("    %s\n", line);
+            printf("    %.*s\n", (int)length, line);
+        line += length + (line[length] != '\0');
+    }
     kp_buf_deinit(&text);
 }
 

@@ -7,8 +7,8 @@
  *
  * A *block* is one stream's rows in self-contained encoded form (its own actor and string tables).
  * The payload of a WAL record is a run of blocks; a page of a segment is a run of blocks too, one
- * per stream of a slice of time; kernel pages begin with a spine (spine.h), which their blocks need.
- * Byte layouts: format.h, format_page.h and docs/format.md.
+ * per stream of a slice of time; kernel pages begin with a spine (spine.h), which their blocks
+ * need. Byte layouts: format.h, format_page.h and docs/format.md.
  */
 #ifndef KP_STORAGE_STORAGE_INT_H
 #define KP_STORAGE_STORAGE_INT_H
