@@ -66,8 +66,6 @@ enum kpi_stage_kind {
     KPI_STAGE_PARSE,
     KPI_STAGE_PARSE_WHERE,
     KPI_STAGE_PARSE_KV,
-    KPI_STAGE_SAMPLE,
-    KPI_STAGE_SAMPLE_DISTINCT,
     KPI_STAGE_INTERSECT,
     KPI_STAGE_SUBTRACT,
     KPI_STAGE_WITHIN,
@@ -78,7 +76,7 @@ enum kpi_stage_kind {
 struct kpi_stage {
     enum kpi_stage_kind kind;
     struct kpi_place place;
-    struct kpi_node *expr; /* where, top, take, parse, sample, within */
+    struct kpi_node *expr; /* where, top, take, parse, within */
     struct kpi_items items, by;
     struct kpi_items params; /* kind = inner and the like */
     struct kpi_pipe *pipes;  /* union; the other table of a join or an interval operator */
