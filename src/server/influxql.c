@@ -5,14 +5,12 @@
  */
 #include "server/influxql.h"
 
-#include <regex.h>
 #include <stdio.h>
 #include <stdlib.h>
 
 #include "base/assert.h"
 
-#define REGEX_BYTES_MAX 200
-#define VALUES_MAX      1000
+#define VALUES_MAX 1000
 
 /* --- tokens --- */
 
@@ -216,77 +214,43 @@ static kp_status skip_rest(struct kpi_iq *iq)
                                         : kpi_iq_fail(iq, KP_INVALID, "the statement should end");
 }
 
-struct name_filter {
-    bool on, regex, negative;
-    regex_t compiled;
+/* WITH MEASUREMENT = "m" or =~ /(?i)m/ as a condition on name. */
+static kp_status add_filter(struct kpi_iq *iq, struct kp_buf *out)
+{
     struct kp_str name;
-};
-
-static bool filter_passes(const struct name_filter *filter, const char *name)
-{
-    if (!filter->on)
-        return true;
-    bool match = filter->regex ? regexec(&filter->compiled, name, 0, NULL, 0) == 0
-                               : kp_str_equal(filter->name, kp_str_from(name));
-    return match != filter->negative;
-}
-
-/* WITH MEASUREMENT = "m" or =~ /(?i)m/. */
-static kp_status read_filter(struct kpi_iq *iq, struct name_filter *out)
-{
-    char pattern[REGEX_BYTES_MAX + 1];
-    *out = (struct name_filter){0};
     if (!kpi_iq_take(iq, "with"))
         return KP_OK;
     if (!kpi_iq_take(iq, "measurement"))
         return kpi_iq_fail(iq, KP_INVALID, "MEASUREMENT is missing behind WITH");
-    out->regex = kpi_iq_is(iq, "=~") || kpi_iq_is(iq, "!~");
-    out->negative = kpi_iq_is(iq, "!~") || kpi_iq_is(iq, "!=");
+    bool negative = kpi_iq_is(iq, "!~") || kpi_iq_is(iq, "!=");
+    bool regex = kpi_iq_is(iq, "=~") || kpi_iq_is(iq, "!~");
     kpi_iq_next(iq);
-    struct kp_str text = iq->token.text;
-    if (!out->regex) {
-        out->on = true;
-        return kpi_iq_name(iq, &out->name);
-    }
-    bool nocase = text.len >= 4 && memcmp(text.ptr, "(?i)", 4) == 0;
-    text.ptr += nocase ? 4 : 0;
-    text.len -= nocase ? 4 : 0;
-    if (iq->token.kind != KPI_IQ_REGEX || text.len > REGEX_BYTES_MAX)
-        return kpi_iq_fail(iq, KP_INVALID, "a regular expression is missing or too long");
-    memcpy(pattern, text.ptr, text.len);
-    pattern[text.len] = '\0';
-    if (regcomp(&out->compiled, pattern, REG_EXTENDED | REG_NOSUB | (nocase ? REG_ICASE : 0)) != 0)
-        return kpi_iq_fail(iq, KP_INVALID, "not a regular expression");
-    out->on = true;
-    kpi_iq_next(iq);
+    kp_buf_text(out, " | where ");
+    if (regex)
+        return kpi_iq_regex(iq, KP_STR("name"), negative, out);
+    kp_status status = kpi_iq_name(iq, &name);
+    if (status != KP_OK)
+        return status;
+    kp_buf_text(out, negative ? "name != " : "name == ");
+    kpi_iq_add_text(out, name);
     return KP_OK;
 }
 
 static kp_status show_measurements(struct kpi_iq *iq, struct kpi_inquiry *out)
 {
-    struct name_filter filter;
     uint32_t count = 0;
     kp_status status = skip_on(iq);
-    if (status == KP_OK)
-        status = read_filter(iq, &filter);
-    if (status != KP_OK)
-        return status;
-    status = skip_rest(iq);
     const struct kp_stream *streams = kp_streams(&count);
     kp_buf_text(&out->text, "datatable(name:string)[");
     for (size_t i = 0; i < KP_ARRAY_LEN(derived); i++)
-        if (filter_passes(&filter, derived[i]))
-            kp_buf_printf(&out->text, "'%s',", derived[i]);
+        kp_buf_printf(&out->text, "'%s',", derived[i]);
     for (uint32_t i = 0; i < count; i++)
-        if (filter_passes(&filter, streams[i].name))
-            kp_buf_printf(&out->text, "'%s',", streams[i].name);
-    if (out->text.data != NULL && out->text.data[out->text.size - 1] == ',')
-        out->text.size--;
-    kp_buf_text(&out->text, "] | sort by name asc");
-    if (filter.on && filter.regex)
-        regfree(&filter.compiled);
+        kp_buf_printf(&out->text, "'%s'%s", streams[i].name, i + 1 < count ? "," : "]");
+    if (status == KP_OK)
+        status = add_filter(iq, &out->text);
+    kp_buf_text(&out->text, " | sort by name asc");
     snprintf(out->name, sizeof(out->name), "measurements");
-    return status;
+    return status == KP_OK ? skip_rest(iq) : status;
 }
 
 static const char *field_type(enum kp_type type)

@@ -73,6 +73,9 @@ void kpi_iq_add_name(struct kp_buf *out, struct kp_str name);
 void kpi_iq_add_text(struct kp_buf *out, struct kp_str text);
 /* A condition up to its end, one of GROUP ORDER LIMIT FILL |, or the end, as ours. */
 kp_status kpi_iq_where(struct kpi_iq *iq, struct kp_buf *out) KP_MUST;
+/* The current /regular expression/ as a condition on name. */
+kp_status kpi_iq_regex(struct kpi_iq *iq, struct kp_str name, bool negative,
+                       struct kp_buf *out) KP_MUST;
 kp_status kpi_iq_select(struct kpi_iq *iq, struct kpi_inquiry *out) KP_MUST;
 
 #endif

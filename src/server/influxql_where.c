@@ -64,25 +64,25 @@ static bool add_alternatives(struct kp_buf *out, struct kp_str name, const char 
     return true;
 }
 
-static kp_status add_regex(struct kpi_iq *iq, struct kp_str name, bool negative, struct kp_buf *out)
+kp_status kpi_iq_regex(struct kpi_iq *iq, struct kp_str name, bool negative, struct kp_buf *out)
 {
+    static const char *const ops[2][3] = {{"==", "startswith_cs", "contains_cs"},
+                                          {"=~", "startswith", "contains"}};
     struct kp_str pattern = iq->token.text;
     if (iq->token.kind != KPI_IQ_REGEX || pattern.len > ALTERNATIVES_BYTES_MAX)
         return kpi_iq_fail(iq, KP_INVALID, "a /regular expression/ is missing or too long");
+    bool nocase = pattern.len >= 4 && memcmp(pattern.ptr, "(?i)", 4) == 0;
+    pattern.ptr += nocase ? 4 : 0;
+    pattern.len -= nocase ? 4 : 0;
     bool whole = strip(&pattern, '^', '$');
     bool begin = !whole && pattern.len > 0 && pattern.ptr[0] == '^';
     pattern.ptr += begin;
     pattern.len -= begin;
     strip(&pattern, '(', ')');
     kp_buf_text(out, negative ? "not(" : "(");
-    bool all = pattern.len == 0 || kp_str_equal(pattern, KP_STR(".*"));
-    if (all)
+    if (pattern.len == 0 || kp_str_equal(pattern, KP_STR(".*")))
         kp_buf_text(out, "true");
-    else if (!add_alternatives(out, name,
-                               whole   ? "=="
-                               : begin ? "startswith_cs"
-                                       : "contains_cs",
-                               pattern))
+    else if (!add_alternatives(out, name, ops[nocase][whole ? 0 : begin ? 1 : 2], pattern))
         return kpi_iq_fail(iq, KP_UNSUPPORTED,
                            "only alternatives of plain text can be matched, as /^(a|b)$/; not");
     kp_buf_char(out, ')');
@@ -228,7 +228,7 @@ static kp_status add_word(struct kpi_iq *iq, struct kp_buf *out)
     }
     kpi_iq_next(iq);
     return regex && iq->token.kind == KPI_IQ_REGEX
-               ? add_regex(iq, name, negative, out)
+               ? kpi_iq_regex(iq, name, negative, out)
                : add_comparison(iq, name, regex ? negative ? "!~" : "=~" : op, out);
 }
 
