@@ -319,10 +319,10 @@ static bool drops_cover(const struct kpi_manifest *manifest, uint64_t first, uin
             const struct kpi_manifest_drop *drop = &manifest->drops[i];
             more = drop->wal_first <= first && drop->wal_last >= first;
             if (more)
-                first = drop->wal_last + 1;
+                first = KP_MIN(drop->wal_last, last) + 1;
         }
     }
-    return first > last;
+    return first == last + 1; /* beyond: two segments hold the same records */
 }
 
 static kp_status segments_check(struct verifier *verifier, const struct kpi_manifest *manifest)
