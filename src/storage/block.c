@@ -381,6 +381,18 @@ static kp_status actors_intern(const struct kpi_block *block, struct kp_actors *
     return KP_OK;
 }
 
+/* Local numbers to ids, in new memory: the numbers may be the spine's, and are the key by which
+ * other columns of the block are put in order. */
+static bool actors_map(const kp_actor_id *ids, uint32_t rows, struct kp_arena *arena,
+                       struct kp_vec *vec)
+{
+    int64_t *mapped = kp_arena_alloc(arena, (size_t)rows * sizeof(*mapped));
+    for (uint32_t i = 0; mapped != NULL && i < rows; i++)
+        mapped[i] = ids[vec->i64[i]];
+    vec->i64 = mapped;
+    return mapped != NULL;
+}
+
 kp_status kpi_block_batch(const struct kpi_block *block, uint64_t wanted, struct kp_actors *actors,
                           struct kp_arena *arena, struct kp_batch *out)
 {
@@ -399,8 +411,8 @@ kp_status kpi_block_batch(const struct kpi_block *block, uint64_t wanted, struct
             status = actors_intern(block, actors, arena, &ids);
         if (status != KP_OK)
             return status;
-        for (uint32_t i = 0; is_actor && i < block->info.rows; i++)
-            cols[c].i64[i] = ids[cols[c].i64[i]];
+        if (is_actor && !actors_map(ids, block->info.rows, arena, &cols[c]))
+            return KP_NO_MEMORY;
     }
     *out = (struct kp_batch){.stream = block->info.stream,
                              .actors = actors,
