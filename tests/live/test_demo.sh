@@ -50,7 +50,17 @@ column() { # query, column: its values, one a line
     "$kpq" "$tmp/data" --format csv -c "$1 | project $2" | tail -n +2 | tr -d '\r'
 }
 
-run_demo "" --payments 40 --keep "$tmp/data" || fail "the demo ended with $?"
+# A kernel that hides what happens in one process's context can hide the one wakeup that matters. The
+# answer then says `unknown(lost)` and names nobody: such a run is void and made once more.
+run_demo "" --payments 40 --keep "$tmp/data"
+status=$?
+if [ $status != 0 ] && grep -q '^false  unknown(lost)' "$tmp/out"; then
+    echo "void: the kernel did not show a wakeup of the payment's path; once more"
+    rm -rf "$tmp/data"
+    run_demo "" --payments 40 --keep "$tmp/data"
+    status=$?
+fi
+[ $status = 0 ] || fail "the demo ended with $status"
 grep -q '^payment 98721, INR 50,000.00: limbo' "$tmp/out" || fail "the payment is not in limbo"
 grep -q 'FAIL' "$tmp/out" && fail "a check of the demo failed"
 
