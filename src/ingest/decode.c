@@ -12,6 +12,7 @@
 #include "base/assert.h"
 #include "base/bytes.h"
 #include "bpf/event.h"
+#include "ingest/chain.h"
 #include "ingest/proc.h"
 
 #define CPUS_MAX 4096
@@ -48,6 +49,7 @@ struct cpu_loss {
     bool seen;
     uint32_t lost; /* running count of the last record */
     int64_t mono;  /* of the last record */
+    struct kpi_chain chain;
 };
 
 struct kpi_decoder {
@@ -58,11 +60,13 @@ struct kpi_decoder {
     uint64_t repaired;
 };
 
-enum { TASK_OP_SCAN = 0 };
+enum { TASK_OP_SCAN = 0, TASK_OP_EXEC = 2 };
 enum { CGROUP_OP_RMDIR = 2, CGROUP_OP_ATTACH = 4 };
 
 static void plan_stream(const struct kp_stream *stream, struct plan *plan);
 static void note_loss(struct kpi_decoder *decoder, const struct kp_record *head);
+static void note_hidden(struct kpi_decoder *decoder, const struct kp_record *head,
+                        const uint8_t *record);
 static void learn_before(struct kpi_decoder *decoder, const struct kp_record *head,
                          const uint8_t *record);
 static void learn_after(struct kpi_decoder *decoder, const struct kp_record *head,
@@ -297,8 +301,10 @@ kp_status kpi_decoder_add(struct kpi_decoder *decoder, const void *record, size_
     struct kp_builder *builder = builder_of(decoder, head.kind);
     if (builder == NULL)
         return KP_NO_MEMORY;
-    if (!is_scan(&head, record))
+    if (!is_scan(&head, record)) {
         note_loss(decoder, &head);
+        note_hidden(decoder, &head, record);
+    }
     learn_before(decoder, &head, record);
     kp_status status = fill_row(decoder, builder, &head, record);
     learn_after(decoder, &head, record);
@@ -327,11 +333,12 @@ static void report_loss(struct kpi_decoder *decoder, uint32_t cpu, uint32_t lost
                               .to = mono,
                               .count = more,
                               .cpu = cpu,
-                              .reason = 0, /* ring_full */
+                              .reason = KPI_GAP_RING_FULL,
                               .stream = "",
                               .detail = ""};
         decoder->opts.gap(decoder->opts.ctx, &gap);
         last->lost = lost;
+        kpi_chain_break(&last->chain);
     }
     /* a smaller count: a nested record that overtook this one; the larger one stands */
     last->seen = true;
@@ -346,6 +353,41 @@ static void note_loss(struct kpi_decoder *decoder, const struct kp_record *head)
         return;
     }
     last->mono = (int64_t)head->mono;
+}
+
+static void report_hidden(struct kpi_decoder *decoder, const struct kp_record *head, int64_t from)
+{
+    struct kpi_gap gap = {.from = from,
+                          .to = (int64_t)head->mono,
+                          .count = -1,
+                          .cpu = head->cpu,
+                          .reason = KPI_GAP_HIDDEN,
+                          .stream = "",
+                          .detail = "the CPU ran a thread that was not seen coming"};
+    decoder->opts.gap(decoder->opts.ctx, &gap);
+}
+
+/* Only switches (the thread that leaves), wakeups and system calls are made by the running thread
+ * itself: sums of interrupts and joined records may name somebody else. */
+static void note_hidden(struct kpi_decoder *decoder, const struct kp_record *head,
+                        const uint8_t *record)
+{
+    struct kpi_chain *chain = &decoder->cpus[head->cpu].chain;
+    int64_t from;
+    switch (head->kind) {
+    case KP_STREAM_TASK:
+        if (record[offsetof(struct kp_record_TASK, op)] == TASK_OP_EXEC)
+            kpi_chain_rename(chain, head->tid);
+        return;
+    case KP_STREAM_SCHED_SWITCH:
+    case KP_STREAM_SCHED_WAKING:
+    case KP_STREAM_SYSCALL:
+        if (kpi_chain_ran(chain, head->tid, (int64_t)head->mono, &from))
+            report_hidden(decoder, head, from);
+    }
+    if (head->kind == KP_STREAM_SCHED_SWITCH)
+        kpi_chain_switch(chain,
+                         kp_load_u32(record + offsetof(struct kp_record_SCHED_SWITCH, next)));
 }
 
 void kpi_decoder_lost(struct kpi_decoder *decoder, uint32_t cpu, uint32_t lost, int64_t mono)

@@ -16,12 +16,23 @@
 
 struct kpi_decoder;
 
+/* Numbers of the catalogue's GAP_REASON. */
+enum {
+    KPI_GAP_RING_FULL,
+    KPI_GAP_BATCH_DROPPED,
+    KPI_GAP_REJECTED,
+    KPI_GAP_LATE,
+    KPI_GAP_STORE_ERROR,
+    KPI_GAP_JOIN_LOST = 7,
+    KPI_GAP_HIDDEN = 9,
+};
+
 /* An interval in which events are missing, in monotonic ns. */
 struct kpi_gap {
     int64_t from, to;
     int64_t count; /* -1 = unknown */
     uint32_t cpu;
-    int64_t reason;     /* number of the catalogue's GAP_REASON */
+    int64_t reason;
     const char *stream; /* "" = any */
     const char *detail;
 };

@@ -12,14 +12,6 @@
 #include "ingest/decode.h"
 
 /* Numbers of the catalogue's names. */
-enum {
-    KPI_GAP_RING_FULL,
-    KPI_GAP_BATCH_DROPPED,
-    KPI_GAP_REJECTED,
-    KPI_GAP_LATE,
-    KPI_GAP_STORE_ERROR,
-    KPI_GAP_JOIN_LOST = 7,
-};
 enum { KPI_CAPTURE_START, KPI_CAPTURE_STOP, KPI_CAPTURE_KIND };
 enum { KPI_STATE_OFF, KPI_STATE_ON, KPI_STATE_UNAVAILABLE };
 

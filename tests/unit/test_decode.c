@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
  * Records of every kind, filled from the catalogue, come back as the rows they were; anything else
- * is refused; a change of the lost counter is a gap between exactly two records.
+ * is refused; a change of the lost counter is a gap between exactly two records, and so is a
+ * thread that runs without having been switched in.
  */
 #include <setjmp.h>
 #include <stdarg.h>
@@ -188,7 +189,8 @@ static struct kp_record_SCHED_SWITCH a_switch(uint64_t mono, uint32_t lost)
                                                     .tgid = 7,
                                                     .lost = lost,
                                                     .kind = KP_STREAM_SCHED_SWITCH,
-                                                    .version = KP_RECORD_VERSION}};
+                                                    .version = KP_RECORD_VERSION},
+                                           .next = 7};
 }
 
 static void wrong_records_are_refused(void **state)
@@ -259,6 +261,50 @@ static void a_changed_counter_is_a_gap(void **state)
     assert_int_equal(bed->gaps[before].count, 4);
 }
 
+static void a_thread_that_was_not_switched_in_is_a_gap(void **state)
+{
+    struct bed *bed = *state;
+    static const struct {
+        uint64_t mono;
+        uint32_t tid, next, lost;
+        uint16_t cpu;
+        bool exec;    /* not a switch: tid took this name in the middle of its run */
+        int64_t from; /* 0 = no gap */
+    } cases[] = {
+        {10, 7, 8, 0, 0, false, 0},  /* the first switch of a CPU follows nothing */
+        {20, 8, 1, 0, 0, false, 0},  /* */
+        {30, 9, 0, 0, 0, false, 20}, /* 1 left without being seen */
+        {40, 0, 9, 0, 0, false, 0},  /* */
+        {41, 3, 4, 0, 1, false, 0},  /* another CPU has a chain of its own */
+        {50, 8, 0, 0, 0, true, 0},   /* 9 executes and becomes 8 */
+        {60, 8, 5, 0, 0, false, 0},  /* */
+        {70, 6, 7, 2, 0, false, 60}, /* lost events say it already: one gap, not two */
+        {80, 7, 0, 2, 0, false, 0},  /* */
+    };
+    for (size_t i = 0; i < KP_ARRAY_LEN(cases); i++) {
+        struct kp_record_SCHED_SWITCH record = a_switch(cases[i].mono, cases[i].lost);
+        struct kp_record_TASK task = {.op = 2};
+        record.head.tid = cases[i].tid;
+        record.head.cpu = cases[i].cpu;
+        record.next = cases[i].next;
+        task.head = record.head;
+        task.head.kind = KP_STREAM_TASK;
+        uint32_t before = bed->gaps_count;
+        kp_status status =
+            cases[i].exec ? add(bed, &task, sizeof(task)) : add(bed, &record, sizeof(record));
+        assert_int_equal(status, KP_OK);
+        assert_int_equal(bed->gaps_count, before + (cases[i].from != 0));
+        if (cases[i].from == 0)
+            continue;
+        bool lost = cases[i].lost != 0;
+        assert_int_equal(bed->gaps[before].from, cases[i].from);
+        assert_int_equal(bed->gaps[before].to, (int64_t)cases[i].mono);
+        assert_int_equal(bed->gaps[before].cpu, cases[i].cpu);
+        assert_int_equal(bed->gaps[before].count, lost ? 2 : -1);
+        assert_int_equal(bed->gaps[before].reason, lost ? KPI_GAP_RING_FULL : KPI_GAP_HIDDEN);
+    }
+}
+
 static void scan_records_say_nothing_of_losses(void **state)
 {
     struct bed *bed = *state;
@@ -307,6 +353,7 @@ static void tasks_and_groups_name_the_actors(void **state)
     attach.op = 4;
     assert_int_equal(add(bed, &attach, sizeof(attach)), KP_OK);
     struct kp_record_SCHED_SWITCH record = a_switch(20, 0);
+    record.next = 0;
     assert_int_equal(add(bed, &record, sizeof(record)), KP_OK);
     const struct kp_actor *left =
         kp_actors_get(bed->store->actors, (kp_actor_id)cell(bed, KP_STREAM_SCHED_SWITCH, "actor"));
@@ -382,6 +429,8 @@ int main(void)
         cmocka_unit_test_setup_teardown(every_kind_comes_back, set_up, tear_down),
         cmocka_unit_test_setup_teardown(wrong_records_are_refused, set_up, tear_down),
         cmocka_unit_test_setup_teardown(a_changed_counter_is_a_gap, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(a_thread_that_was_not_switched_in_is_a_gap, set_up,
+                                        tear_down),
         cmocka_unit_test_setup_teardown(scan_records_say_nothing_of_losses, set_up, tear_down),
         cmocka_unit_test_setup_teardown(tasks_and_groups_name_the_actors, set_up, tear_down),
         cmocka_unit_test_setup_teardown(nobody_is_nobody, set_up, tear_down),

@@ -169,7 +169,8 @@ static struct kp_record_SCHED_SWITCH a_switch(int64_t mono, uint32_t cpu, uint32
                                                     .lost = lost,
                                                     .cpu = (u16)cpu,
                                                     .kind = KP_STREAM_SCHED_SWITCH,
-                                                    .version = KP_RECORD_VERSION}};
+                                                    .version = KP_RECORD_VERSION},
+                                           .next = 7};
 }
 
 static void add_switch(struct kp_buf *span, int64_t mono, uint32_t cpu, uint32_t lost)
