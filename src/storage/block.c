@@ -320,6 +320,21 @@ static kp_status absent_column(uint32_t rows, enum kp_phys phys, struct kp_arena
     return out->i64 == NULL ? KP_NO_MEMORY : KP_OK;
 }
 
+/* Numbers of a paged block lie thread by thread. */
+static kp_status ints_paged(const struct kpi_block *block, uint32_t column, struct kp_arena *arena,
+                            int64_t *out)
+{
+    const struct kpi_chunk_span *chunk = &block->chunks[column];
+    int64_t *lying = malloc(block->info.rows * sizeof(*lying));
+    if (lying == NULL)
+        return KP_NO_MEMORY;
+    kp_status status = kpi_ints_decode(chunk->bytes, chunk->size, block->info.rows, lying);
+    if (status == KP_OK)
+        status = kpi_spine_restore(block, column, arena, lying, out);
+    free(lying);
+    return status;
+}
+
 static kp_status ints_column(const struct kpi_block *block, uint32_t column, struct kp_arena *arena,
                              struct kp_vec *out)
 {
@@ -328,15 +343,14 @@ static kp_status ints_column(const struct kpi_block *block, uint32_t column, str
     out->i64 = kp_arena_alloc(arena, (size_t)rows * sizeof(*out->i64));
     if (out->i64 == NULL)
         return KP_NO_MEMORY;
-    kp_status status = kpi_ints_decode(chunk->bytes, chunk->size, rows, out->i64);
-    if (status == KP_OK && block->paged)
-        status = kpi_spine_restore(block, column, out->i64);
+    kp_status status = block->paged ? ints_paged(block, column, arena, out->i64)
+                                    : kpi_ints_decode(chunk->bytes, chunk->size, rows, out->i64);
     if (status != KP_OK || out->type != KP_TYPE_ACTOR)
         return status;
+    uint64_t most = 0;
     for (uint32_t i = 0; i < rows; i++)
-        if ((uint64_t)out->i64[i] > block->actors)
-            return KP_CORRUPT;
-    return KP_OK;
+        most = KP_MAX(most, (uint64_t)out->i64[i]);
+    return most > block->actors ? KP_CORRUPT : KP_OK;
 }
 
 kp_status kpi_block_column(const struct kpi_block *block, uint32_t column, struct kp_arena *arena,
@@ -346,7 +360,7 @@ kp_status kpi_block_column(const struct kpi_block *block, uint32_t column, struc
     enum kp_phys phys = kp_type_phys(vec.type);
     kp_status status;
     if (column < block->columns && block->chunks[column].size == 0)
-        return kpi_spine_column(block, column, out);
+        return kpi_spine_column(block, column, arena, out);
     if (column >= block->columns) {
         status = absent_column(block->info.rows, phys, arena, &vec);
     } else if (phys == KP_PHYS_STR) {
@@ -381,18 +395,6 @@ static kp_status actors_intern(const struct kpi_block *block, struct kp_actors *
     return KP_OK;
 }
 
-/* Local numbers to ids, in new memory: the numbers may be the spine's, and are the key by which
- * other columns of the block are put in order. */
-static bool actors_map(const kp_actor_id *ids, uint32_t rows, struct kp_arena *arena,
-                       struct kp_vec *vec)
-{
-    int64_t *mapped = kp_arena_alloc(arena, (size_t)rows * sizeof(*mapped));
-    for (uint32_t i = 0; mapped != NULL && i < rows; i++)
-        mapped[i] = ids[vec->i64[i]];
-    vec->i64 = mapped;
-    return mapped != NULL;
-}
-
 kp_status kpi_block_batch(const struct kpi_block *block, uint64_t wanted, struct kp_actors *actors,
                           struct kp_arena *arena, struct kp_batch *out)
 {
@@ -411,8 +413,8 @@ kp_status kpi_block_batch(const struct kpi_block *block, uint64_t wanted, struct
             status = actors_intern(block, actors, arena, &ids);
         if (status != KP_OK)
             return status;
-        if (is_actor && !actors_map(ids, block->info.rows, arena, &cols[c]))
-            return KP_NO_MEMORY;
+        for (uint32_t i = 0; is_actor && i < block->info.rows; i++)
+            cols[c].i64[i] = ids[cols[c].i64[i]];
     }
     *out = (struct kp_batch){.stream = block->info.stream,
                              .actors = actors,

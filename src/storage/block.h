@@ -19,9 +19,9 @@ struct kpi_chunk_span {
 struct kpi_block {
     struct kpi_block_info info;
     enum kpi_level level;
-    bool paged;                         /* columns without a chunk lie in the spine of the page */
-    const struct kpi_spine_rows *spine; /* paged: set by kpi_spine_bind */
-    uint64_t sum;                       /* of the content, not of the place */
+    bool paged;                   /* columns without a chunk lie in the spine of the page */
+    struct kpi_spine_rows *spine; /* paged: set by kpi_spine_bind */
+    uint64_t sum;                 /* of the content, not of the place */
     uint32_t actors;  /* entries of the local table; local number 0 = unknown is not stored */
     uint32_t columns; /* chunks present; columns of the stream beyond them are 0 or empty */
     struct kpi_chunk_span actors_chunk;
@@ -39,8 +39,7 @@ kp_status kpi_block_actors(const struct kpi_block *block, struct kp_arena *arena
 kp_status kpi_block_column(const struct kpi_block *block, uint32_t column, struct kp_arena *arena,
                            struct kp_vec *out) KP_MUST;
 
-/* The columns of an open block as a batch, like kpi_block_decode. A paged block is bound before;
- * its batch takes over what the spine gave. */
+/* The columns of an open block as a batch, like kpi_block_decode. A paged block is bound before. */
 kp_status kpi_block_batch(const struct kpi_block *block, uint64_t wanted, struct kp_actors *actors,
                           struct kp_arena *arena, struct kp_batch *out) KP_MUST;
 

@@ -9,6 +9,7 @@
 #include <stdlib.h>
 
 #include "base/assert.h"
+#include "storage/filter.h"
 #include "storage/order.h"
 #include "storage/spine.h"
 
@@ -93,8 +94,17 @@ static void cache_forget(struct kp_snapshot *snapshot, struct kpi_page *page)
     kp_arena_deinit(&page->arena);
     page->decoded = 0;
     page->ids = NULL;
+    memset(page->attrs, 0, sizeof(page->attrs));
     page->order = NULL;
     page->sorted = false;
+}
+
+/* A spine stays while pages are bound to it. */
+static void page_discard(struct kpi_page *page)
+{
+    if (page->bound != NULL)
+        page->bound->refs--;
+    kpi_page_free(page);
 }
 
 static void cache_drop(struct kp_snapshot *snapshot, struct kpi_page *page)
@@ -105,20 +115,32 @@ static void cache_drop(struct kp_snapshot *snapshot, struct kpi_page *page)
     *link = page->chain;
     list_remove(snapshot, page);
     snapshot->cache_bytes -= page->cost;
-    kpi_page_free(page);
+    page_discard(page);
 }
 
-static void cache_trim(struct kp_snapshot *snapshot)
+/* One way from the oldest to the newest; true when a page went. */
+static bool cache_sweep(struct kp_snapshot *snapshot)
 {
+    bool dropped = false;
     struct kpi_page *page = snapshot->oldest;
     while (page != NULL && snapshot->cache_bytes > snapshot->cache_limit) {
         struct kpi_page *newer = page->newer;
-        if (page->refs == 0 && page->from_log)
+        if (page->refs == 0 && page->from_log) {
             cache_forget(snapshot, page);
-        else if (page->refs == 0)
+        } else if (page->refs == 0) {
             cache_drop(snapshot, page);
+            dropped = true;
+        }
         page = newer;
     }
+    return dropped;
+}
+
+/* Spines are free to go only when the pages bound to them went. */
+static void cache_trim(struct kp_snapshot *snapshot)
+{
+    while (snapshot->cache_bytes > snapshot->cache_limit && cache_sweep(snapshot))
+        continue;
 }
 
 static struct kpi_page *cache_find(struct kp_snapshot *snapshot, uint32_t segment, uint32_t number)
@@ -190,7 +212,7 @@ static void damage_ref(struct kp_snapshot *snapshot, const char *file,
     kpi_snapshot_add_damage(snapshot, &damage);
 }
 
-/* The spine of the block's page stays in the cache for the other streams of that page. */
+/* The spine of the block's page is shared by all streams of that page. */
 static kp_status spine_bind(struct kp_snapshot *snapshot, struct kp_io_queue *queue,
                             const struct kpi_block_ref *ref, struct kpi_page *page,
                             struct kpi_block *block)
@@ -201,14 +223,10 @@ static kp_status spine_bind(struct kp_snapshot *snapshot, struct kp_io_queue *qu
         return KP_CORRUPT;
     uint32_t number = (uint32_t)(spine_ref - segment->footer.blocks);
     kp_status status = KP_OK;
-    struct kpi_page *spine = kpi_page_cached(snapshot, page->segment, number);
-    if (spine == NULL)
-        status = kpi_page_read(snapshot, queue, page->segment, number, &spine);
-    if (status != KP_OK)
-        return status;
-    status = kpi_spine_bind(spine->spine, &page->arena, block);
-    kpi_page_release(snapshot, spine);
-    return status;
+    page->bound = kpi_page_cached(snapshot, page->segment, number);
+    if (page->bound == NULL)
+        status = kpi_page_read(snapshot, queue, page->segment, number, &page->bound);
+    return status == KP_OK ? kpi_spine_bind(page->bound->spine, &page->arena, block) : status;
 }
 
 static kp_status page_load(struct kp_snapshot *snapshot, struct kp_io_queue *queue, uint32_t number,
@@ -242,7 +260,9 @@ kp_status kpi_page_read(struct kp_snapshot *snapshot, struct kp_io_queue *queue,
     page->segment = segment;
     status = page_load(snapshot, queue, number, page);
     if (status != KP_OK) {
-        kpi_page_free(page);
+        pthread_mutex_lock(&snapshot->lock);
+        page_discard(page);
+        pthread_mutex_unlock(&snapshot->lock);
         if (status == KP_NO_MEMORY)
             return status;
         damage_ref(snapshot, from->path, &from->segment.footer.blocks[number], status);
@@ -252,9 +272,9 @@ kp_status kpi_page_read(struct kp_snapshot *snapshot, struct kp_io_queue *queue,
     struct kpi_page *other = cache_find(snapshot, segment, number);
     if (other == NULL)
         cache_add(snapshot, page);
+    else /* another scan was faster */
+        page_discard(page);
     pthread_mutex_unlock(&snapshot->lock);
-    if (other != NULL) /* another scan was faster */
-        kpi_page_free(page);
     *out = other != NULL ? other : page;
     return KP_OK;
 }
@@ -278,7 +298,16 @@ static kp_status part_actors(struct kp_snapshot *snapshot, const struct kpi_part
     return status;
 }
 
-static kp_status page_actors(struct kp_snapshot *snapshot, struct kpi_page *page)
+/* The cost of what was decoded counts at once; pages go when the next one is released. */
+static void page_cost(struct kp_snapshot *snapshot, struct kpi_page *page, size_t before)
+{
+    pthread_mutex_lock(&snapshot->lock);
+    page->cost += page->arena.used_bytes - before;
+    snapshot->cache_bytes += page->arena.used_bytes - before;
+    pthread_mutex_unlock(&snapshot->lock);
+}
+
+static kp_status own_actors(struct kp_snapshot *snapshot, struct kpi_page *page)
 {
     kp_actor_id *ids = kp_arena_zalloc(&page->arena, (size_t)page->actors + 1, sizeof(*ids));
     kp_status status = ids == NULL ? KP_NO_MEMORY : KP_OK;
@@ -289,13 +318,33 @@ static kp_status page_actors(struct kp_snapshot *snapshot, struct kpi_page *page
     return status;
 }
 
-/* The cost of what was decoded counts at once; pages go when the next one is released. */
-static void page_cost(struct kp_snapshot *snapshot, struct kpi_page *page, size_t before)
+/* Pages that are bound to one spine have its actors. */
+static kp_status page_actors(struct kp_snapshot *snapshot, struct kpi_page *page)
 {
-    pthread_mutex_lock(&snapshot->lock);
-    page->cost += page->arena.used_bytes - before;
-    snapshot->cache_bytes += page->arena.used_bytes - before;
-    pthread_mutex_unlock(&snapshot->lock);
+    struct kpi_page *spine = page->bound;
+    if (spine == NULL)
+        return own_actors(snapshot, page);
+    pthread_mutex_lock(&spine->lock);
+    size_t before = spine->arena.used_bytes;
+    kp_status status = spine->ids == NULL ? own_actors(snapshot, spine) : KP_OK;
+    page_cost(snapshot, spine, before);
+    page->ids = spine->ids;
+    pthread_mutex_unlock(&spine->lock);
+    return status;
+}
+
+/* What the column takes from the spine is there afterwards, and stays as it is. */
+static kp_status spine_need(struct kp_snapshot *snapshot, struct kpi_page *page, uint32_t column)
+{
+    struct kpi_page *spine = page->bound;
+    if (spine == NULL || kp_type_phys(page->stream->stored[column].type) == KP_PHYS_STR)
+        return KP_OK;
+    pthread_mutex_lock(&spine->lock);
+    size_t before = spine->arena.used_bytes;
+    kp_status status = kpi_spine_need(spine->spine, page->stream, column);
+    page_cost(snapshot, spine, before);
+    pthread_mutex_unlock(&spine->lock);
+    return status;
 }
 
 static void page_damage(struct kp_snapshot *snapshot, struct kpi_page *page)
@@ -350,10 +399,12 @@ static kp_status parts_join(struct kpi_page *page, uint32_t column)
 static kp_status column_decode(struct kp_snapshot *snapshot, struct kpi_page *page, uint32_t column)
 {
     size_t before = page->arena.used_bytes;
-    kp_status status = page->parts_count > 1 ? parts_join(page, column)
-                                             : kpi_block_column(&page->parts[0].block, column,
-                                                                &page->arena, &page->cols[column]);
     bool is_actor = page->stream->stored[column].type == KP_TYPE_ACTOR;
+    kp_status status = spine_need(snapshot, page, column);
+    if (status == KP_OK && page->parts_count > 1)
+        status = parts_join(page, column);
+    else if (status == KP_OK)
+        status = kpi_block_column(&page->parts[0].block, column, &page->arena, &page->cols[column]);
     if (status == KP_OK && is_actor && page->ids == NULL)
         status = page_actors(snapshot, page);
     page_cost(snapshot, page, before);
@@ -375,6 +426,36 @@ kp_status kpi_page_column(struct kp_snapshot *snapshot, struct kpi_page *page, u
     if (status == KP_OK)
         *out = &page->cols[column];
     return status;
+}
+
+/* ---------- attributes of actors ---------- */
+
+static void *attr_make(const struct kp_actors *actors, struct kpi_page *page, enum kp_attr attr)
+{
+    bool is_number = attr == KP_ATTR_TID || attr == KP_ATTR_PID;
+    size_t item = is_number ? sizeof(int64_t) : sizeof(struct kp_str);
+    void *table = kp_arena_alloc(&page->arena, ((size_t)page->actors + 1) * item);
+    for (uint32_t i = 0; table != NULL && i <= page->actors; i++) {
+        const struct kp_actor *actor = kp_actors_get(actors, page->ids[i]);
+        if (is_number)
+            ((int64_t *)table)[i] = attr == KP_ATTR_TID ? actor->tid : actor->pid;
+        else
+            ((struct kp_str *)table)[i] = kpi_actor_text(actor, attr);
+    }
+    return table;
+}
+
+const void *kpi_page_attr(struct kp_snapshot *snapshot, struct kpi_page *page, enum kp_attr attr)
+{
+    struct kpi_page *owner = page->bound != NULL ? page->bound : page;
+    pthread_mutex_lock(&owner->lock);
+    size_t before = owner->arena.used_bytes;
+    if (owner->attrs[attr] == NULL)
+        owner->attrs[attr] = attr_make(snapshot->actors, owner, attr);
+    page_cost(snapshot, owner, before);
+    const void *table = owner->attrs[attr];
+    pthread_mutex_unlock(&owner->lock);
+    return table;
 }
 
 /* ---------- order of log blocks ---------- */

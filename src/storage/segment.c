@@ -550,16 +550,14 @@ kp_status kpi_segment_bind(const struct kpi_segment *segment, struct kp_io_queue
     const struct kpi_block_ref *spine_ref = kpi_segment_spine(segment, ref);
     if (spine_ref == NULL)
         return KP_CORRUPT;
-    struct kp_arena scratch = {0};
     struct kpi_block head;
     struct kpi_spine *spine;
-    void *bytes = kp_arena_alloc(&scratch, spine_ref->size);
+    void *bytes = kp_arena_alloc(arena, spine_ref->size);
     kp_status status =
         bytes == NULL ? KP_NO_MEMORY : kpi_segment_read(segment, queue, spine_ref, bytes, &head);
     if (status == KP_OK)
-        status = kpi_spine_open(&head, &scratch, &spine);
+        status = kpi_spine_open(&head, arena, &spine);
     if (status == KP_OK)
         status = kpi_spine_bind(spine, arena, block);
-    kp_arena_deinit(&scratch);
     return status;
 }

@@ -3,8 +3,10 @@
  * Inside of a snapshot, as scans see it: segments opened on first use, log blocks held in memory,
  * and pages: blocks in memory whose columns are decoded on first use and kept in a bounded cache.
  *
- * Locks: snapshot->lock guards the registry, segments, damage and the cache; page->lock guards the
- * columns of one page. A page lock may be held when the snapshot lock is taken, never the reverse.
+ * Locks: snapshot->lock guards the registry, segments, damage and the cache, and is held for
+ * moments only: files are read and columns decoded outside of it. page->lock guards what is decoded
+ * of one page. They are taken in the order page, its spine, snapshot. So scans of different pages
+ * run side by side, and of those that want the same column one decodes it.
  */
 #ifndef KP_STORAGE_SNAPSHOT_H
 #define KP_STORAGE_SNAPSHOT_H
@@ -34,11 +36,13 @@ struct kpi_page {
     uint32_t parts_count, parts_capacity;
     void *bytes;             /* of the block, owned; log blocks borrow the snapshot's */
     struct kpi_spine *spine; /* the page is one: it has no columns, others are bound to it */
+    struct kpi_page *bound;  /* the page of the spine it is bound to, held; NULL: to none */
     bool from_log;
     struct kp_arena arena;             /* of what is decoded */
     struct kp_vec cols[KP_STORED_MAX]; /* ACTOR columns as local numbers */
     uint32_t decoded;                  /* bit per column; written under lock */
-    kp_actor_id *ids;                  /* local number -> registry */
+    kp_actor_id *ids;                  /* local number -> registry; of the spine's page if bound */
+    void *attrs[KP_ATTR_KIND];         /* by attribute: local number -> value; like ids */
     uint32_t *order;  /* rows in order when they do not lie so; NULL: as they lie */
     bool sorted;      /* order was looked at (log blocks; segments are in order) */
     const char *file; /* for damage */
@@ -129,6 +133,9 @@ void kpi_page_release(struct kp_snapshot *snapshot, struct kpi_page *page);
  * column stays as it is until the page is released. */
 kp_status kpi_page_column(struct kp_snapshot *snapshot, struct kpi_page *page, uint32_t column,
                           const struct kp_vec **out) KP_MUST;
+/* An attribute of the page's actors by local number, int64_t (tid, pid) or struct kp_str; after a
+ * column of actors was decoded. NULL: out of memory. It lives as long as the page. */
+const void *kpi_page_attr(struct kp_snapshot *snapshot, struct kpi_page *page, enum kp_attr attr);
 /* Makes page->order right for a log block. */
 kp_status kpi_page_sort(struct kp_snapshot *snapshot, struct kpi_page *page) KP_MUST;
 

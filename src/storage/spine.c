@@ -1,9 +1,17 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * Reading a spine: lanes, streams and steps give times; merging the lanes by time gives the order
- * of the page; walking that order with the model gives threads. What belongs to one stream is then
- * picked out. Invariant: every number is checked before it is used as an index, so forged bytes
- * give wrong rows or CORRUPT, nothing worse.
+ * Reading a spine, no more of it than is asked for. Everything is kept by *place*: lane by lane, as
+ * it is written; the order of the page is the order of (time, place).
+ *
+ *   kinds    at once: how many rows each stream has
+ *   times    steps of all streams, added up along each lane
+ *   order    places of one stream: those of its lanes merged by time
+ *   threads  the model walks each lane, and from lane to lane only where it must: at switches and
+ *            wakings, which tell where a thread went
+ *   seq      steps in the order of the whole page
+ *
+ * Invariant: every number is checked before it is used as an index, so forged bytes give wrong rows
+ * or CORRUPT, nothing worse.
  */
 #include "storage/spine.h"
 
@@ -84,383 +92,548 @@ void kpi_foresight_deinit(struct kpi_foresight *model)
     free(model->wakee);
 }
 
-/* ---------- lanes and columns ---------- */
+/* ---------- what is read ---------- */
 
 struct lane {
     int64_t cpu;
-    uint32_t first, end; /* of its rows */
-    uint32_t at;         /* next to be merged */
+    uint32_t first, end; /* its places */
 };
 
-struct spine_reader {
-    const struct kpi_block *block;
+/* A part is NULL (or unset) until it is read; read parts never change. */
+struct kpi_spine {
+    struct kpi_block block; /* where it comes from; the actor table is in its bytes */
+    struct kp_arena *arena;
     uint32_t rows;
     struct lane *lanes;
     uint32_t lanes_count;
-    int64_t *values[KPI_SPINE_COLUMNS]; /* as written; ts, actor and peer become what they mean */
-    uint32_t *heap; /* lanes that have rows left, the one with the least first */
-    uint32_t heap_count;
-    struct kpi_foresight model;
+    uint8_t *kind;
+    uint32_t counts[KP_STREAM_MAX], first[KP_STREAM_MAX]; /* of a stream's rows in places */
+    uint32_t *places;                                     /* stream by stream */
+    bool ordered[KP_STREAM_MAX];                          /* its places are in order of the page */
+    int64_t *ts, *seq;
+    uint32_t *actor, *peer; /* local numbers, checked; peer: where the stream has one */
+    uint16_t *lane_of;
 };
 
-static kp_status lanes_fill(struct spine_reader *r, const int64_t *numbers)
+/* The stream's rows, and how its numbers lie thread by thread. */
+struct kpi_spine_rows {
+    struct kpi_spine *spine;
+    uint32_t *by_actor, *by_peer; /* NULL: not made yet */
+};
+
+static void *part_alloc(const struct kpi_spine *spine, size_t item_bytes)
 {
-    uint32_t first = 0;
-    for (uint32_t i = 0; i < r->lanes_count; i++) {
-        int64_t rows = numbers[r->lanes_count + i];
-        if (rows < 1 || rows > (int64_t)(r->rows - first))
-            return KP_CORRUPT;
-        uint32_t end = first + (uint32_t)rows;
-        r->lanes[i] = (struct lane){.cpu = numbers[i], .first = first, .end = end, .at = first};
-        first = end;
-    }
-    return first == r->rows ? KP_OK : KP_CORRUPT;
+    return kp_arena_alloc(spine->arena, spine->rows * item_bytes);
 }
 
-static kp_status lanes_read(struct spine_reader *r)
+static kp_status chunk_read(const struct kpi_spine *spine, enum kpi_spine_column column,
+                            uint32_t count, int64_t *out)
 {
-    const struct kpi_chunk_span *chunk = &r->block->chunks[KPI_SPINE_LANES];
+    const struct kpi_chunk_span *chunk = &spine->block.chunks[column];
+    return kpi_ints_decode(chunk->bytes, chunk->size, count, out);
+}
+
+/* ---------- lanes ---------- */
+
+static kp_status lanes_fill(struct kpi_spine *spine, const int64_t *numbers)
+{
+    uint32_t first = 0;
+    for (uint32_t i = 0; i < spine->lanes_count; i++) {
+        int64_t rows = numbers[spine->lanes_count + i];
+        if (rows < 1 || rows > (int64_t)(spine->rows - first))
+            return KP_CORRUPT;
+        uint32_t end = first + (uint32_t)rows;
+        spine->lanes[i] = (struct lane){.cpu = numbers[i], .first = first, .end = end};
+        first = end;
+    }
+    return first == spine->rows ? KP_OK : KP_CORRUPT;
+}
+
+static kp_status lanes_read(struct kpi_spine *spine)
+{
+    const struct kpi_chunk_span *chunk = &spine->block.chunks[KPI_SPINE_LANES];
     struct kp_reader in = kp_reader_init(chunk->bytes, chunk->size);
     uint8_t code = kp_read_u8(&in);
     uint64_t count = kp_read_varint(&in);
+    int64_t numbers[2 * KPI_SPINE_LANES_MAX];
     if (in.bad || code != KPI_CHUNK_LANES || count == 0 || count > KPI_SPINE_LANES_MAX)
         return KP_CORRUPT;
-    r->lanes_count = (uint32_t)count;
-    r->lanes = calloc(count, sizeof(*r->lanes));
-    r->heap = calloc(count, sizeof(*r->heap));
-    int64_t *numbers = malloc(count * 2 * sizeof(*numbers));
-    kp_status status =
-        r->lanes == NULL || r->heap == NULL || numbers == NULL ? KP_NO_MEMORY : KP_OK;
+    spine->lanes_count = (uint32_t)count;
+    spine->lanes = kp_arena_zalloc(spine->arena, count, sizeof(*spine->lanes));
+    kp_status status = spine->lanes == NULL ? KP_NO_MEMORY : KP_OK;
     if (status == KP_OK)
-        status = kpi_ints_unnest(&in, r->lanes_count, numbers);
+        status = kpi_ints_unnest(&in, spine->lanes_count, numbers);
     if (status == KP_OK)
-        status = kpi_ints_unnest(&in, r->lanes_count, numbers + count);
+        status = kpi_ints_unnest(&in, spine->lanes_count, numbers + count);
     if (status == KP_OK)
-        status = kp_reader_left(&in) != 0 ? KP_CORRUPT : lanes_fill(r, numbers);
-    free(numbers);
+        status = kp_reader_left(&in) != 0 ? KP_CORRUPT : lanes_fill(spine, numbers);
     return status;
 }
 
-static kp_status column_read(const struct spine_reader *r, uint32_t column)
+static kp_status lane_of_read(struct kpi_spine *spine)
 {
-    const struct kpi_chunk_span *chunk = &r->block->chunks[column];
-    return kpi_ints_decode(chunk->bytes, chunk->size, r->rows, r->values[column]);
-}
-
-static kp_status kinds_read(struct spine_reader *r)
-{
-    kp_status status = column_read(r, KPI_SPINE_KIND);
-    for (uint32_t i = 0; i < r->rows && status == KP_OK; i++)
-        if ((uint64_t)r->values[KPI_SPINE_KIND][i] >= KP_STREAM_MAX)
-            status = KP_CORRUPT;
-    return status;
-}
-
-static kp_status group_read(struct spine_reader *r, struct kp_reader *in, uint32_t stream,
-                            uint32_t count)
-{
-    const int64_t *kinds = r->values[KPI_SPINE_KIND];
-    int64_t *scratch = r->values[KPI_SPINE_LANES];
-    struct kp_str chunk = kpi_str_read(in);
-    kp_status status = in->bad ? KP_CORRUPT : kpi_ints_decode(chunk.ptr, chunk.len, count, scratch);
-    for (uint32_t i = 0; i < r->rows && status == KP_OK; i++)
-        if (kinds[i] == stream)
-            r->values[KPI_SPINE_TS][i] = *scratch++;
-    return status;
-}
-
-/* Steps by stream, then added up along each lane. */
-static kp_status times_read(struct spine_reader *r)
-{
-    const struct kpi_chunk_span *chunk = &r->block->chunks[KPI_SPINE_TS];
-    struct kp_reader in = kp_reader_init(chunk->bytes, chunk->size);
-    uint32_t counts[KP_STREAM_MAX] = {0};
-    kp_status status = kp_read_u8(&in) == KPI_CHUNK_GROUPS ? KP_OK : KP_CORRUPT;
-    for (uint32_t i = 0; i < r->rows; i++)
-        counts[r->values[KPI_SPINE_KIND][i]]++;
-    for (uint32_t stream = 0; stream < KP_STREAM_MAX && status == KP_OK; stream++)
-        if (counts[stream] > 0)
-            status = group_read(r, &in, stream, counts[stream]);
-    if (status != KP_OK || kp_reader_left(&in) != 0)
-        return status != KP_OK ? status : KP_CORRUPT;
-    for (uint32_t lane = 0; lane < r->lanes_count; lane++) {
-        uint64_t ts = (uint64_t)r->block->info.ts_min;
-        for (uint32_t i = r->lanes[lane].first; i < r->lanes[lane].end; i++) {
-            ts += (uint64_t)r->values[KPI_SPINE_TS][i];
-            r->values[KPI_SPINE_TS][i] = (int64_t)ts;
-        }
-    }
-    return KP_OK;
-}
-
-static kp_status peers_read(struct spine_reader *r)
-{
-    const struct kpi_chunk_span *chunk = &r->block->chunks[KPI_SPINE_PEER];
-    int64_t *scratch = r->values[KPI_SPINE_LANES];
-    uint32_t count = 0;
-    for (uint32_t i = 0; i < r->rows; i++)
-        count += kpi_spine_peer((uint32_t)r->values[KPI_SPINE_KIND][i]) != 0;
-    if (count == 0)
-        return chunk->size == 0 ? KP_OK : KP_CORRUPT;
-    kp_status status = kpi_ints_decode(chunk->bytes, chunk->size, count, scratch);
-    for (uint32_t i = 0; i < r->rows && status == KP_OK; i++)
-        if (kpi_spine_peer((uint32_t)r->values[KPI_SPINE_KIND][i]) != 0)
-            r->values[KPI_SPINE_PEER][i] = *scratch++;
-    return status;
-}
-
-static kp_status spine_read(struct spine_reader *r)
-{
-    if (r->block->columns < KPI_SPINE_COLUMNS)
-        return KP_CORRUPT;
-    for (uint32_t c = 0; c < KPI_SPINE_COLUMNS; c++) {
-        r->values[c] = calloc(r->rows, sizeof(**r->values));
-        if (r->values[c] == NULL)
-            return KP_NO_MEMORY;
-    }
-    kp_status status = lanes_read(r);
-    if (status == KP_OK)
-        status = kinds_read(r);
-    if (status == KP_OK)
-        status = times_read(r);
-    if (status == KP_OK)
-        status = column_read(r, KPI_SPINE_SEQ);
-    if (status == KP_OK)
-        status = column_read(r, KPI_SPINE_ACTOR);
-    if (status == KP_OK)
-        status = peers_read(r);
-    if (status == KP_OK)
-        status = kpi_foresight_init(&r->model, r->lanes_count, r->block->actors);
-    return status;
-}
-
-/* ---------- the order of the page ---------- */
-
-static bool lane_before(const struct spine_reader *r, uint32_t a, uint32_t b)
-{
-    const int64_t *ts = r->values[KPI_SPINE_TS];
-    int64_t ts_a = ts[r->lanes[a].at], ts_b = ts[r->lanes[b].at];
-    return ts_a != ts_b ? ts_a < ts_b : a < b;
-}
-
-static void heap_sink(struct spine_reader *r, uint32_t at)
-{
-    uint32_t lane = r->heap[at];
-    for (uint32_t child; (child = 2 * at + 1) < r->heap_count; at = child) {
-        if (child + 1 < r->heap_count && lane_before(r, r->heap[child + 1], r->heap[child]))
-            child++;
-        if (lane_before(r, lane, r->heap[child]))
-            break;
-        r->heap[at] = r->heap[child];
-    }
-    r->heap[at] = lane;
-}
-
-static void heap_fill(struct spine_reader *r)
-{
-    r->heap_count = r->lanes_count;
-    for (uint32_t i = 0; i < r->lanes_count; i++)
-        r->heap[i] = i;
-    for (uint32_t i = r->heap_count / 2; i-- > 0;)
-        heap_sink(r, i);
-}
-
-/* Place of the next row of the page. */
-static uint32_t heap_next(struct spine_reader *r, uint32_t *out_lane)
-{
-    uint32_t lane = r->heap[0];
-    uint32_t place = r->lanes[lane].at++;
-    if (r->lanes[lane].at == r->lanes[lane].end)
-        r->heap[0] = r->heap[--r->heap_count];
-    if (r->heap_count > 0)
-        heap_sink(r, 0);
-    *out_lane = lane;
-    return place;
-}
-
-/* ---------- rows ---------- */
-
-/* A code: 0 = as expected, else local number + 1. */
-static kp_status code_read(const struct spine_reader *r, int64_t code, uint32_t expected,
-                           uint32_t *out)
-{
-    if ((uint64_t)code > (uint64_t)r->block->actors + 1)
-        return KP_CORRUPT;
-    *out = code == 0 ? expected : (uint32_t)(code - 1);
-    return KP_OK;
-}
-
-static kp_status row_read(struct spine_reader *r, uint32_t place, uint32_t lane)
-{
-    uint32_t actor, peer = 0;
-    uint32_t stream = (uint32_t)r->values[KPI_SPINE_KIND][place];
-    kp_status status =
-        code_read(r, r->values[KPI_SPINE_ACTOR][place], r->model.running[lane], &actor);
-    if (status == KP_OK && kpi_spine_peer(stream) != 0)
-        status = code_read(r, r->values[KPI_SPINE_PEER][place],
-                           kpi_foresee_peer(&r->model, stream, actor), &peer);
-    if (status != KP_OK)
-        return status;
-    kpi_foresight_row(&r->model, stream, lane, actor, peer);
-    r->values[KPI_SPINE_ACTOR][place] = actor;
-    r->values[KPI_SPINE_PEER][place] = peer;
-    return KP_OK;
-}
-
-/* All rows in order. */
-static kp_status rows_read(struct spine_reader *r, struct kpi_spine *out)
-{
-    uint64_t seq = r->block->info.seq_min;
-    heap_fill(r);
-    for (uint32_t i = 0; i < r->rows; i++, seq++) {
-        uint32_t lane, place = heap_next(r, &lane);
-        kp_status status = row_read(r, place, lane);
-        if (status != KP_OK)
-            return status;
-        seq += (uint64_t)r->values[KPI_SPINE_SEQ][i];
-        out->kind[i] = (uint8_t)r->values[KPI_SPINE_KIND][place];
-        out->ts[i] = r->values[KPI_SPINE_TS][place];
-        out->seq[i] = (int64_t)seq;
-        out->cpu[i] = r->lanes[lane].cpu;
-        out->actor[i] = (uint32_t)r->values[KPI_SPINE_ACTOR][place];
-        out->peer[i] = (uint32_t)r->values[KPI_SPINE_PEER][place];
-    }
-    return KP_OK;
-}
-
-static kp_status spine_alloc(const struct kpi_block *block, struct kp_arena *arena,
-                             struct kpi_spine **out)
-{
-    uint32_t rows = block->info.rows;
-    struct kpi_spine *spine = kp_arena_zalloc(arena, 1, sizeof(*spine));
-    if (spine == NULL)
+    if (spine->lane_of != NULL)
+        return KP_OK;
+    uint16_t *lane_of = part_alloc(spine, sizeof(*lane_of));
+    if (lane_of == NULL)
         return KP_NO_MEMORY;
-    spine->block = *block;
-    spine->ts = kp_arena_alloc(arena, rows * sizeof(*spine->ts));
-    spine->seq = kp_arena_alloc(arena, rows * sizeof(*spine->seq));
-    spine->cpu = kp_arena_alloc(arena, rows * sizeof(*spine->cpu));
-    spine->actor = kp_arena_alloc(arena, rows * sizeof(*spine->actor));
-    spine->peer = kp_arena_alloc(arena, rows * sizeof(*spine->peer));
-    spine->kind = kp_arena_alloc(arena, rows);
-    *out = spine;
-    return spine->ts == NULL || spine->seq == NULL || spine->cpu == NULL || spine->actor == NULL ||
-                   spine->peer == NULL || spine->kind == NULL
-               ? KP_NO_MEMORY
-               : KP_OK;
+    for (uint32_t lane = 0; lane < spine->lanes_count; lane++)
+        for (uint32_t p = spine->lanes[lane].first; p < spine->lanes[lane].end; p++)
+            lane_of[p] = (uint16_t)lane;
+    spine->lane_of = lane_of;
+    return KP_OK;
+}
+
+/* ---------- kinds ---------- */
+
+static kp_status kinds_take(struct kpi_spine *spine, const int64_t *kinds)
+{
+    uint64_t all = 0;
+    for (uint32_t i = 0; i < spine->rows; i++) {
+        all |= (uint64_t)kinds[i];
+        spine->kind[i] = (uint8_t)kinds[i];
+    }
+    if (all > UINT8_MAX)
+        return KP_CORRUPT;
+    uint32_t counts[UINT8_MAX + 1] = {0}, first = 0;
+    for (uint32_t i = 0; i < spine->rows; i++)
+        counts[spine->kind[i]]++;
+    for (uint32_t stream = 0; stream < KP_STREAM_MAX; stream++) {
+        spine->first[stream] = first;
+        spine->counts[stream] = counts[stream];
+        first += counts[stream];
+    }
+    return first == spine->rows ? KP_OK : KP_CORRUPT; /* less: a number beyond all streams */
+}
+
+static kp_status kinds_read(struct kpi_spine *spine)
+{
+    int64_t *kinds = malloc(spine->rows * sizeof(*kinds));
+    spine->kind = part_alloc(spine, sizeof(*spine->kind));
+    kp_status status = kinds == NULL || spine->kind == NULL ? KP_NO_MEMORY : KP_OK;
+    if (status == KP_OK)
+        status = chunk_read(spine, KPI_SPINE_KIND, spine->rows, kinds);
+    if (status == KP_OK)
+        status = kinds_take(spine, kinds);
+    free(kinds);
+    return status;
 }
 
 kp_status kpi_spine_open(const struct kpi_block *block, struct kp_arena *arena,
                          struct kpi_spine **out)
 {
-    struct kpi_spine *spine;
-    struct spine_reader r = {.block = block, .rows = block->info.rows};
-    if (block->info.stream != &kpi_spine_stream)
+    if (block->info.stream != &kpi_spine_stream || block->columns < KPI_SPINE_COLUMNS)
         return KP_CORRUPT;
-    kp_status status = spine_alloc(block, arena, &spine);
+    struct kpi_spine *spine = kp_arena_zalloc(arena, 1, sizeof(*spine));
+    if (spine == NULL)
+        return KP_NO_MEMORY;
+    spine->block = *block;
+    spine->arena = arena;
+    spine->rows = block->info.rows;
+    kp_status status = lanes_read(spine);
     if (status == KP_OK)
-        status = spine_read(&r);
-    if (status == KP_OK)
-        status = rows_read(&r, spine);
+        status = kinds_read(spine);
     if (status == KP_OK)
         *out = spine;
-    kpi_foresight_deinit(&r.model);
-    for (uint32_t c = 0; c < KPI_SPINE_COLUMNS; c++)
-        free(r.values[c]);
-    free(r.lanes);
-    free(r.heap);
+    return status;
+}
+
+/* ---------- times ---------- */
+
+/* The steps of all rows, stream by stream. */
+static kp_status groups_read(const struct kpi_spine *spine, int64_t *steps)
+{
+    const struct kpi_chunk_span *span = &spine->block.chunks[KPI_SPINE_TS];
+    struct kp_reader in = kp_reader_init(span->bytes, span->size);
+    kp_status status = kp_read_u8(&in) == KPI_CHUNK_GROUPS ? KP_OK : KP_CORRUPT;
+    for (uint32_t stream = 0; stream < KP_STREAM_MAX && status == KP_OK; stream++) {
+        if (spine->counts[stream] == 0)
+            continue;
+        struct kp_str chunk = kpi_str_read(&in);
+        status = in.bad ? KP_CORRUPT
+                        : kpi_ints_decode(chunk.ptr, chunk.len, spine->counts[stream],
+                                          steps + spine->first[stream]);
+    }
+    return status == KP_OK && kp_reader_left(&in) != 0 ? KP_CORRUPT : status;
+}
+
+/* Gives every place its time and every stream its places. */
+static kp_status steps_sum(const struct kpi_spine *spine, const int64_t *steps, int64_t *ts,
+                           uint32_t *places)
+{
+    uint32_t at[KP_STREAM_MAX];
+    bool falls = false;
+    memcpy(at, spine->first, sizeof(at));
+    for (uint32_t lane = 0; lane < spine->lanes_count; lane++) {
+        int64_t now = spine->block.info.ts_min;
+        for (uint32_t p = spine->lanes[lane].first; p < spine->lanes[lane].end; p++) {
+            uint32_t place = at[spine->kind[p]]++;
+            int64_t before = now;
+            now = (int64_t)((uint64_t)now + (uint64_t)steps[place]);
+            falls |= now < before;
+            ts[p] = now;
+            places[place] = p;
+        }
+    }
+    return falls ? KP_CORRUPT : KP_OK;
+}
+
+static kp_status times_read(struct kpi_spine *spine)
+{
+    if (spine->ts != NULL)
+        return KP_OK;
+    int64_t *steps = malloc(spine->rows * sizeof(*steps));
+    int64_t *ts = part_alloc(spine, sizeof(*ts));
+    uint32_t *places = part_alloc(spine, sizeof(*places));
+    bool whole = steps != NULL && ts != NULL && places != NULL;
+    kp_status status = whole ? groups_read(spine, steps) : KP_NO_MEMORY;
+    if (status == KP_OK)
+        status = steps_sum(spine, steps, ts, places);
+    free(steps);
+    if (status == KP_OK) {
+        spine->ts = ts;
+        spine->places = places;
+    }
+    return status;
+}
+
+/* ---------- the order of the page ---------- */
+
+/* Two neighbouring runs [a, b) and [b, end) of places into one. */
+static void runs_merge(const int64_t *ts, const uint32_t *from, uint32_t a, uint32_t b,
+                       uint32_t end, uint32_t *to)
+{
+    uint32_t a_end = b, at = a;
+    while (a < a_end && b < end) {
+        bool second = ts[from[b]] < ts[from[a]];
+        to[at++] = second ? from[b] : from[a];
+        b += second;
+        a += !second;
+    }
+    memcpy(to + at, from + a, (a_end - a) * sizeof(*to));
+    memcpy(to + at + (a_end - a), from + b, (end - b) * sizeof(*to));
+}
+
+/* Where the places of each lane begin among `count` ascending ones; returns how many lanes have
+ * any. ends[i] is the end of the i-th. */
+static uint32_t runs_find(const struct kpi_spine *spine, const uint32_t *places, uint32_t count,
+                          uint32_t *ends)
+{
+    uint32_t runs = 0, begin = 0;
+    for (uint32_t lane = 0; lane < spine->lanes_count && begin < count; lane++) {
+        uint32_t low = begin, high = count;
+        while (low < high) {
+            uint32_t mid = low + (high - low) / 2;
+            if (places[mid] < spine->lanes[lane].end)
+                low = mid + 1;
+            else
+                high = mid;
+        }
+        if (low > begin)
+            ends[runs++] = low;
+        begin = low;
+    }
+    return runs;
+}
+
+/* Merges runs pair by pair until there is one. */
+static kp_status places_order(const struct kpi_spine *spine, uint32_t *places, uint32_t count)
+{
+    uint32_t ends[KPI_SPINE_LANES_MAX];
+    uint32_t runs = runs_find(spine, places, count, ends);
+    uint32_t *other = runs > 1 ? malloc(count * sizeof(*other)) : NULL;
+    uint32_t *from = places, *to = other;
+    if (runs > 1 && other == NULL)
+        return KP_NO_MEMORY;
+    while (runs > 1) {
+        uint32_t begin = 0;
+        for (uint32_t i = 0; i < runs; i += 2) {
+            uint32_t middle = ends[i], end = i + 1 < runs ? ends[i + 1] : middle;
+            runs_merge(spine->ts, from, begin, middle, end, to);
+            ends[i / 2] = end;
+            begin = end;
+        }
+        runs = (runs + 1) / 2;
+        uint32_t *swap = from;
+        from = to;
+        to = swap;
+    }
+    if (from != places)
+        memcpy(places, from, count * sizeof(*places));
+    free(other);
+    return KP_OK;
+}
+
+static kp_status order_read(struct kpi_spine *spine, uint32_t stream)
+{
+    kp_status status = times_read(spine);
+    if (status == KP_OK && !spine->ordered[stream])
+        status = places_order(spine, spine->places + spine->first[stream], spine->counts[stream]);
+    if (status == KP_OK)
+        spine->ordered[stream] = true;
+    return status;
+}
+
+/* ---------- threads ---------- */
+
+/* What walking the model needs; actor and peer hold codes (0 = as expected, else local number + 1)
+ * that become local numbers. */
+struct walk {
+    const struct kpi_spine *spine;
+    struct kpi_foresight model;
+    uint32_t *actor, *peer;
+    uint32_t *at; /* by lane: places before are done */
+};
+
+/* Codes of one column; CORRUPT when one names no actor. */
+static kp_status codes_read(const struct kpi_spine *spine, enum kpi_spine_column column,
+                            uint32_t count, int64_t *out)
+{
+    kp_status status = chunk_read(spine, column, count, out);
+    uint64_t most = 0;
+    for (uint32_t i = 0; i < count && status == KP_OK; i++)
+        most = KP_MAX(most, (uint64_t)out[i]);
+    return status == KP_OK && most > (uint64_t)spine->block.actors + 1 ? KP_CORRUPT : status;
+}
+
+/* Codes of peers lie one after the other; they go to the places of their rows. */
+static kp_status peer_codes_read(struct walk *walk, int64_t *scratch)
+{
+    const struct kpi_spine *spine = walk->spine;
+    uint32_t count = spine->counts[KP_S_SCHED_SWITCH] + spine->counts[KP_S_SCHED_WAKING];
+    if (count == 0)
+        return spine->block.chunks[KPI_SPINE_PEER].size == 0 ? KP_OK : KP_CORRUPT;
+    kp_status status = codes_read(spine, KPI_SPINE_PEER, count, scratch);
+    for (uint32_t p = 0, at = 0; p < spine->rows && status == KP_OK; p++) {
+        bool has = spine->kind[p] == KP_S_SCHED_SWITCH || spine->kind[p] == KP_S_SCHED_WAKING;
+        walk->peer[p] = (uint32_t)scratch[KP_MIN(at, count - 1)];
+        at += has;
+    }
+    return status;
+}
+
+static kp_status walk_codes(struct walk *walk)
+{
+    uint32_t rows = walk->spine->rows;
+    int64_t *scratch = malloc(rows * sizeof(*scratch));
+    kp_status status = scratch == NULL ? KP_NO_MEMORY : KP_OK;
+    if (status == KP_OK)
+        status = codes_read(walk->spine, KPI_SPINE_ACTOR, rows, scratch);
+    for (uint32_t p = 0; p < rows && status == KP_OK; p++)
+        walk->actor[p] = (uint32_t)scratch[p];
+    if (status == KP_OK)
+        status = peer_codes_read(walk, scratch);
+    free(scratch);
+    return status;
+}
+
+/* A lane's threads up to `end`: who ran goes on unless a code says otherwise. */
+static void walk_lane(struct walk *walk, uint32_t lane, uint32_t end)
+{
+    uint32_t running = walk->model.running[lane];
+    for (uint32_t p = walk->at[lane]; p < end; p++) {
+        uint32_t code = walk->actor[p];
+        running = code == 0 ? running : code - 1;
+        walk->actor[p] = running;
+    }
+    walk->model.running[lane] = running;
+    walk->at[lane] = end;
+}
+
+static void walk_peer(struct walk *walk, uint32_t place)
+{
+    uint32_t stream = walk->spine->kind[place], lane = walk->spine->lane_of[place];
+    walk_lane(walk, lane, place + 1);
+    uint32_t actor = walk->actor[place], code = walk->peer[place];
+    uint32_t peer = code == 0 ? kpi_foresee_peer(&walk->model, stream, actor) : code - 1;
+    walk->peer[place] = peer;
+    kpi_foresight_row(&walk->model, stream, lane, actor, peer);
+}
+
+/* Switches and wakings in the order of the page, then what is left of each lane. Times do not fall
+ * along a lane, so neither do places. */
+static void walk_all(struct walk *walk)
+{
+    const struct kpi_spine *spine = walk->spine;
+    const uint32_t *a = spine->places + spine->first[KP_S_SCHED_SWITCH];
+    const uint32_t *b = spine->places + spine->first[KP_S_SCHED_WAKING];
+    const uint32_t *a_end = a + spine->counts[KP_S_SCHED_SWITCH];
+    const uint32_t *b_end = b + spine->counts[KP_S_SCHED_WAKING];
+    while (a < a_end || b < b_end) {
+        bool first = b == b_end;
+        if (a < a_end && b < b_end)
+            first = spine->ts[*a] != spine->ts[*b] ? spine->ts[*a] < spine->ts[*b] : *a < *b;
+        walk_peer(walk, first ? *a++ : *b++);
+    }
+    for (uint32_t lane = 0; lane < spine->lanes_count; lane++)
+        walk_lane(walk, lane, spine->lanes[lane].end);
+}
+
+static kp_status walk_init(struct walk *walk)
+{
+    const struct kpi_spine *spine = walk->spine;
+    walk->actor = part_alloc(spine, sizeof(*walk->actor));
+    walk->peer = part_alloc(spine, sizeof(*walk->peer));
+    walk->at = malloc(spine->lanes_count * sizeof(*walk->at));
+    if (walk->actor == NULL || walk->peer == NULL || walk->at == NULL)
+        return KP_NO_MEMORY;
+    for (uint32_t lane = 0; lane < spine->lanes_count; lane++)
+        walk->at[lane] = spine->lanes[lane].first;
+    return kpi_foresight_init(&walk->model, spine->lanes_count, spine->block.actors);
+}
+
+static kp_status threads_read(struct kpi_spine *spine)
+{
+    struct walk walk = {.spine = spine};
+    if (spine->actor != NULL)
+        return KP_OK;
+    kp_status status = lane_of_read(spine);
+    if (status == KP_OK)
+        status = order_read(spine, KP_S_SCHED_SWITCH);
+    if (status == KP_OK)
+        status = order_read(spine, KP_S_SCHED_WAKING);
+    if (status == KP_OK)
+        status = walk_init(&walk);
+    if (status == KP_OK)
+        status = walk_codes(&walk);
+    if (status == KP_OK) {
+        walk_all(&walk);
+        spine->actor = walk.actor;
+        spine->peer = walk.peer;
+    }
+    kpi_foresight_deinit(&walk.model);
+    free(walk.at);
+    return status;
+}
+
+/* ---------- event numbers ---------- */
+
+static kp_status seq_sum(const struct kpi_spine *spine, const int64_t *steps, int64_t *seq)
+{
+    uint32_t *order = malloc(spine->rows * sizeof(*order));
+    if (order == NULL)
+        return KP_NO_MEMORY;
+    for (uint32_t p = 0; p < spine->rows; p++)
+        order[p] = p;
+    kp_status status = places_order(spine, order, spine->rows);
+    uint64_t next = spine->block.info.seq_min;
+    for (uint32_t i = 0; i < spine->rows && status == KP_OK; i++, next++) {
+        next += (uint64_t)steps[i];
+        seq[order[i]] = (int64_t)next;
+    }
+    free(order);
+    return status;
+}
+
+static kp_status seq_read(struct kpi_spine *spine)
+{
+    if (spine->seq != NULL)
+        return KP_OK;
+    int64_t *steps = malloc(spine->rows * sizeof(*steps));
+    int64_t *seq = part_alloc(spine, sizeof(*seq));
+    kp_status status = steps == NULL || seq == NULL ? KP_NO_MEMORY : times_read(spine);
+    if (status == KP_OK)
+        status = chunk_read(spine, KPI_SPINE_SEQ, spine->rows, steps);
+    if (status == KP_OK)
+        status = seq_sum(spine, steps, seq);
+    free(steps);
+    if (status == KP_OK)
+        spine->seq = seq;
     return status;
 }
 
 /* ---------- one stream of it ---------- */
 
-static kp_status rows_alloc(const struct kpi_block *block, struct kp_arena *arena,
-                            struct kpi_spine_rows **out)
+kp_status kpi_spine_bind(struct kpi_spine *spine, struct kp_arena *arena, struct kpi_block *block)
 {
+    const struct kp_stream *stream = block->info.stream;
+    if (stream == &kpi_spine_stream || !block->paged || block->actors != spine->block.actors ||
+        block->info.rows != spine->counts[stream->number])
+        return KP_CORRUPT;
     struct kpi_spine_rows *rows = kp_arena_zalloc(arena, 1, sizeof(*rows));
     if (rows == NULL)
         return KP_NO_MEMORY;
-    bool has_peer = kpi_spine_peer(block->info.stream->number) != 0;
-    for (uint32_t c = 0; c < KP_COL_FIRST; c++) {
-        rows->common[c] = kp_arena_alloc(arena, block->info.rows * sizeof(*rows->common[c]));
-        if (rows->common[c] == NULL)
-            return KP_NO_MEMORY;
-    }
-    if (has_peer)
-        rows->peer = kp_arena_alloc(arena, block->info.rows * sizeof(*rows->peer));
-    if (has_peer && rows->peer == NULL)
-        return KP_NO_MEMORY;
-    *out = rows;
+    rows->spine = spine;
+    block->spine = rows;
+    block->actors_chunk = spine->block.actors_chunk;
     return KP_OK;
 }
 
-static kp_status rows_pick(const struct kpi_spine *spine, const struct kpi_block *block,
-                           struct kpi_spine_rows *out)
+/* Numbers that lie thread by thread need the threads. */
+kp_status kpi_spine_need(struct kpi_spine *spine, const struct kp_stream *stream, uint32_t column)
 {
-    uint32_t count = 0;
-    for (uint32_t i = 0; i < spine->block.info.rows; i++) {
-        if (spine->kind[i] != block->info.stream->number)
-            continue;
-        if (count == block->info.rows)
-            return KP_CORRUPT;
-        out->common[KP_COL_TS][count] = spine->ts[i];
-        out->common[KP_COL_SEQ][count] = spine->seq[i];
-        out->common[KP_COL_CPU][count] = spine->cpu[i];
-        out->common[KP_COL_ACTOR][count] = spine->actor[i];
-        if (out->peer != NULL)
-            out->peer[count] = spine->peer[i];
-        count++;
-    }
-    return count == block->info.rows ? KP_OK : KP_CORRUPT;
+    kp_status status = order_read(spine, stream->number);
+    if (status != KP_OK || column == KP_COL_TS)
+        return status;
+    if (column == KP_COL_CPU)
+        return lane_of_read(spine);
+    return column == KP_COL_SEQ ? seq_read(spine) : threads_read(spine);
 }
 
-kp_status kpi_spine_bind(const struct kpi_spine *spine, struct kp_arena *arena,
-                         struct kpi_block *block)
+static void column_pick(const struct kpi_spine *spine, const struct kp_stream *stream,
+                        uint32_t column, int64_t *out)
 {
-    if (block->info.stream == &kpi_spine_stream || !block->paged ||
-        block->actors != spine->block.actors)
+    const uint32_t *places = spine->places + spine->first[stream->number];
+    uint32_t count = spine->counts[stream->number];
+    const int64_t *wide = column == KP_COL_TS ? spine->ts : spine->seq;
+    const uint32_t *narrow = column == KP_COL_ACTOR ? spine->actor : spine->peer;
+    if (column == KP_COL_CPU)
+        for (uint32_t i = 0; i < count; i++)
+            out[i] = spine->lanes[spine->lane_of[places[i]]].cpu;
+    else if (column == KP_COL_TS || column == KP_COL_SEQ)
+        for (uint32_t i = 0; i < count; i++)
+            out[i] = wide[places[i]];
+    else
+        for (uint32_t i = 0; i < count; i++)
+            out[i] = narrow[places[i]];
+}
+
+kp_status kpi_spine_column(const struct kpi_block *block, uint32_t column, struct kp_arena *arena,
+                           struct kp_vec *out)
+{
+    const struct kp_stream *stream = block->info.stream;
+    if (block->spine == NULL || !kpi_spine_has(stream, column))
         return KP_CORRUPT;
-    struct kpi_spine_rows *rows;
-    const struct kpi_chunk_span *table = &spine->block.actors_chunk;
-    uint8_t *copy = kp_arena_alloc(arena, (size_t)table->size + 1);
-    kp_status status = copy == NULL ? KP_NO_MEMORY : rows_alloc(block, arena, &rows);
-    if (status == KP_OK)
-        status = rows_pick(spine, block, rows);
+    kp_status status = kpi_spine_need(block->spine->spine, stream, column);
     if (status != KP_OK)
         return status;
-    if (table->size > 0)
-        memcpy(copy, table->bytes, table->size);
-    block->actors_chunk = (struct kpi_chunk_span){copy, table->size};
-    block->spine = rows;
+    int64_t *values = kp_arena_alloc(arena, block->info.rows * sizeof(*values));
+    if (values == NULL)
+        return KP_NO_MEMORY;
+    column_pick(block->spine->spine, stream, column, values);
+    *out = (struct kp_vec){.type = stream->stored[column].type, .i64 = values};
     return KP_OK;
 }
 
-kp_status kpi_spine_column(const struct kpi_block *block, uint32_t column, struct kp_vec *out)
+/* ---------- thread by thread ---------- */
+
+/* out[i] = row that lies at place i among those of the stream. */
+static kp_status by_thread_read(const struct kpi_block *block, uint32_t key, struct kp_arena *arena,
+                                uint32_t **out)
 {
-    if (block->spine == NULL || !kpi_spine_has(block->info.stream, column))
-        return KP_CORRUPT;
-    *out = (struct kp_vec){.type = block->info.stream->stored[column].type,
-                           .i64 = column < KP_COL_FIRST ? block->spine->common[column]
-                                                        : block->spine->peer};
-    return KP_OK;
+    struct kp_vec locals;
+    struct kp_arena scratch = {0};
+    uint32_t *order = kp_arena_alloc(arena, block->info.rows * sizeof(*order));
+    kp_status status = order == NULL ? KP_NO_MEMORY : KP_OK;
+    if (status == KP_OK)
+        status = kpi_spine_column(block, key, &scratch, &locals);
+    if (status == KP_OK)
+        status = kpi_spine_order(locals.i64, block->info.rows, block->actors, order);
+    kp_arena_deinit(&scratch);
+    if (status == KP_OK)
+        *out = order;
+    return status;
 }
 
-kp_status kpi_spine_restore(const struct kpi_block *block, uint32_t column, int64_t *values)
+kp_status kpi_spine_restore(const struct kpi_block *block, uint32_t column, struct kp_arena *arena,
+                            const int64_t *lying, int64_t *out)
 {
-    uint32_t rows = block->info.rows, key = kpi_spine_key(block->info.stream, column);
+    uint32_t key = kpi_spine_key(block->info.stream, column);
     if (block->spine == NULL)
         return KP_CORRUPT;
-    const int64_t *locals = key == KP_COL_ACTOR ? block->spine->common[key] : block->spine->peer;
-    uint32_t *order = malloc(rows * sizeof(*order));
-    int64_t *lying = malloc(rows * sizeof(*lying));
-    kp_status status = order == NULL || lying == NULL ? KP_NO_MEMORY : KP_OK;
-    if (status == KP_OK)
-        status = kpi_spine_order(locals, rows, block->actors, order);
-    if (status == KP_OK) {
-        memcpy(lying, values, rows * sizeof(*lying));
-        for (uint32_t i = 0; i < rows; i++)
-            values[order[i]] = lying[i];
-    }
-    free(order);
-    free(lying);
+    uint32_t **order = key == KP_COL_ACTOR ? &block->spine->by_actor : &block->spine->by_peer;
+    kp_status status = *order == NULL ? by_thread_read(block, key, arena, order) : KP_OK;
+    for (uint32_t i = 0; i < block->info.rows && status == KP_OK; i++)
+        out[(*order)[i]] = lying[i];
     return status;
 }

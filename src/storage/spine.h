@@ -53,34 +53,30 @@ kp_status kpi_spine_encode(const struct kp_batch *batches, uint32_t count,
 
 /* ---------- reading (spine.c) ---------- */
 
-/* A decoded spine: rows of all streams in the order of the page. */
-struct kpi_spine {
-    struct kpi_block block; /* where it comes from; the actor table is in its bytes */
-    uint8_t *kind;
-    int64_t *ts, *seq, *cpu;
-    uint32_t *actor, *peer; /* local numbers, checked */
-};
+/* A spine that is being read: what columns take from it is decoded when first asked for. Calls on
+ * one spine, and column calls on blocks bound to it, are serialised by their callers; but once
+ * kpi_spine_need was called for a column of a stream, that column may be read by any thread. */
+struct kpi_spine;
 
-/* What a spine holds of one stream's rows. */
-struct kpi_spine_rows {
-    int64_t *common[KP_COL_FIRST];
-    int64_t *peer; /* NULL: the stream has none */
-};
-
-/* Decodes an open block of stream 0; memory from arena, the block's bytes stay borrowed. */
+/* Begins to read an open block of stream 0, which and whose bytes stay borrowed; memory from
+ * arena, also later. */
 kp_status kpi_spine_open(const struct kpi_block *block, struct kp_arena *arena,
                          struct kpi_spine **out) KP_MUST;
-/* Gives a paged block what the spine of its page holds; memory from arena, nothing stays borrowed.
- * CORRUPT when they do not belong together. */
-kp_status kpi_spine_bind(const struct kpi_spine *spine, struct kp_arena *arena,
+/* Gives a paged block the spine of its page, which stays borrowed; memory from arena. CORRUPT when
+ * they do not belong together. */
+kp_status kpi_spine_bind(struct kpi_spine *spine, struct kp_arena *arena,
                          struct kpi_block *block) KP_MUST;
-/* A column of a bound block. */
-kp_status kpi_spine_column(const struct kpi_block *block, uint32_t column,
+/* Decodes what a column of the stream's block takes from the spine: itself, or the threads by which
+ * its numbers lie. */
+kp_status kpi_spine_need(struct kpi_spine *spine, const struct kp_stream *stream,
+                         uint32_t column) KP_MUST;
+/* A column that a bound block leaves to the spine; memory from arena. */
+kp_status kpi_spine_column(const struct kpi_block *block, uint32_t column, struct kp_arena *arena,
                            struct kp_vec *out) KP_MUST;
-
-/* Puts values of a bound block that lie thread by thread back into the order of rows. */
-kp_status kpi_spine_restore(const struct kpi_block *block, uint32_t column,
-                            int64_t *values) KP_MUST;
+/* Puts values of a bound block that lie thread by thread into the order of rows. The order is kept
+ * in arena for the block's other columns. */
+kp_status kpi_spine_restore(const struct kpi_block *block, uint32_t column, struct kp_arena *arena,
+                            const int64_t *lying, int64_t *out) KP_MUST;
 
 /* ---------- the model ---------- */
 
