@@ -161,6 +161,29 @@ bool kpi_proc_has_thread(uint32_t pid, uint32_t tid)
     return access(path, F_OK) == 0;
 }
 
+/* "NSpid:" and one number a namespace, from that of /proc inwards. */
+uint32_t kpi_proc_inner(uint32_t pid, uint32_t tid, uint32_t *out_depth)
+{
+    char path[64], text[2048];
+    snprintf(path, sizeof(path), "/proc/%u/task/%u/status", pid, tid);
+    if (read_file(path, text, sizeof(text)) < 0)
+        return 0;
+    char *at = strstr(text, "\nNSpid:"), *end;
+    uint32_t inner = 0, depth = 0;
+    if (at == NULL)
+        return 0;
+    at[strcspn(at + 1, "\n") + 1] = '\0';
+    for (at += 7;; at = end) {
+        unsigned long number = strtoul(at, &end, 10);
+        if (end == at)
+            break;
+        inner = (uint32_t)number;
+        depth++;
+    }
+    *out_depth = depth;
+    return inner;
+}
+
 struct kp_str kpi_cgroup_choose(struct kp_str v2, struct kp_str v1)
 {
     if (v2.len > 1)

@@ -26,6 +26,9 @@ struct kpi_proc_thread {
 bool kpi_proc_thread(uint32_t tid, struct kpi_proc_thread *out);
 /* True when thread tid belongs to process pid right now. */
 bool kpi_proc_has_thread(uint32_t pid, uint32_t tid);
+/* The number by which thread tid of process pid knows itself: that of its innermost pid namespace.
+ * *out_depth: 1 = the namespace of /proc. 0 when it is gone. */
+uint32_t kpi_proc_inner(uint32_t pid, uint32_t tid, uint32_t *out_depth);
 /* The path that names a thread's cgroup: v2 when it says anything, else the v1 one, else "/". */
 struct kp_str kpi_cgroup_choose(struct kp_str v2, struct kp_str v1);
 /* Id of this boot ("" when unknown) and of this machine; constant, any thread. */

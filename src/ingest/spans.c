@@ -14,6 +14,7 @@
 
 #include "base/assert.h"
 #include "base/hash.h"
+#include "ingest/pidns.h"
 #include "ingest/proc.h"
 #include "ingest/threads.h"
 
@@ -47,7 +48,9 @@ struct span_columns {
 struct place {
     const struct kpi_attrs *resource;
     struct kp_str host; /* empty = this one */
-    uint32_t pid;       /* 0 = not said */
+    uint32_t said;      /* process.pid, 0 = not said */
+    uint32_t pid;       /* the same as this host sees it */
+    bool inner;         /* its threads know themselves by other numbers */
 };
 
 struct sink {
@@ -325,6 +328,27 @@ static struct kp_str attrs_object(struct sink *sink, const struct kpi_span *span
 
 /* --- who did it --- */
 
+/* In a container process.pid is a number of the container; process.vpid is that for certain. When
+ * nobody answers to all that the resource says, a process that has the number now is somebody else;
+ * a number that nobody has now was the sender's. */
+static void find_process(struct place *place)
+{
+    const struct kpi_attrs *resource = place->resource;
+    uint32_t inner = attr_pid(resource, KP_STR("process.vpid"));
+    struct kpi_process_claim claim = {
+        .pid = inner != 0 ? inner : place->said,
+        .container = attr_text(resource, KP_STR("container.id")),
+        .cgroup = attr_text(resource, KP_STR("process.linux.cgroup")),
+        .exe = attr_text(resource, KP_STR("process.executable.name")),
+    };
+    if (!kp_time_parse(attr_text(resource, KP_STR("process.creation.time")), &claim.created))
+        claim.created = 0;
+    struct kpi_process process = {0};
+    if (kpi_pidns_find(&claim, &process) || kpi_proc_has_thread(place->said, place->said))
+        place->pid = process.pid;
+    place->inner = process.inner;
+}
+
 /* host.id may be the machine id (then it is this host whatever the name) or a cloud's; the name
  * decides among the others. Nothing said: the sender speaks for this host. */
 static void set_place(struct sink *sink, const struct kpi_attrs *resource)
@@ -340,7 +364,10 @@ static void set_place(struct sink *sink, const struct kpi_attrs *resource)
                                  .host = ours           ? KP_STR("")
                                          : name.len > 0 ? name
                                                         : id,
-                                 .pid = attr_pid(resource, KP_STR("process.pid"))};
+                                 .said = attr_pid(resource, KP_STR("process.pid"))};
+    sink->place.pid = sink->place.said;
+    if (ours && sink->place.said != 0)
+        find_process(&sink->place);
 }
 
 static kp_actor_id make_actor(struct sink *sink, uint32_t tid, uint32_t pid)
@@ -355,7 +382,7 @@ static kp_actor_id make_actor(struct sink *sink, uint32_t tid, uint32_t pid)
     return kp_store_actor(sink->store, &actor);
 }
 
-static uint32_t kernel_tid(const struct kpi_span *span)
+static uint32_t said_tid(const struct kpi_span *span)
 {
     uint32_t tid = attr_pid(&span->attrs, KP_STR("linux.tid"));
     if (tid == 0)
@@ -363,6 +390,13 @@ static uint32_t kernel_tid(const struct kpi_span *span)
     if (tid == 0)
         tid = attr_pid(span->resource, KP_STR("linux.tid"));
     return tid != 0 ? tid : attr_pid(span->resource, KP_STR("kprobe.tid"));
+}
+
+/* The tid that the span says, as this host sees it. */
+static uint32_t kernel_tid(const struct sink *sink, const struct kpi_span *span)
+{
+    uint32_t tid = said_tid(span);
+    return tid != 0 && sink->place.inner ? kpi_pidns_thread(sink->place.pid, tid) : tid;
 }
 
 /* thread.id is a managed id in many runtimes: it counts only when it lies in the process. */
@@ -379,7 +413,7 @@ static int bind_local(struct sink *sink, const struct kpi_span *span, uint32_t p
 {
     struct kpi_proc_thread proc;
     kp_time not_after = KP_MAX(span->start, span->end) + CLOCK_SLACK;
-    uint32_t tid = kernel_tid(span);
+    uint32_t tid = kernel_tid(sink, span);
     if (tid != 0 && kpi_threads_bind(sink->store, tid, pid, not_after, out))
         return LINK_THREAD;
     tid = claimed_tid(span, pid, true);
@@ -387,7 +421,7 @@ static int bind_local(struct sink *sink, const struct kpi_span *span, uint32_t p
         return LINK_THREAD;
     if (pid == 0)
         return LINK_NONE;
-    tid = kernel_tid(span);
+    tid = kernel_tid(sink, span);
     if (tid != 0 && !kpi_proc_thread(tid, &proc)) { /* it has ended: questions check its process */
         *out = make_actor(sink, tid, pid);
         return LINK_THREAD;
@@ -401,7 +435,7 @@ static int bind_local(struct sink *sink, const struct kpi_span *span, uint32_t p
 static int bind_remote(struct sink *sink, const struct kpi_span *span, uint32_t pid,
                        kp_actor_id *out)
 {
-    uint32_t tid = kernel_tid(span);
+    uint32_t tid = said_tid(span);
     if (tid == 0)
         tid = claimed_tid(span, pid, false);
     *out = make_actor(sink, tid != 0 ? tid : pid, pid);
@@ -412,7 +446,7 @@ static int bind_span(struct sink *sink, const struct kpi_span *span, kp_actor_id
 {
     set_place(sink, span->resource);
     uint32_t pid = attr_pid(&span->attrs, KP_STR("process.pid"));
-    if (pid == 0)
+    if (pid == 0 || pid == sink->place.said)
         pid = sink->place.pid;
     *out = KP_ACTOR_UNKNOWN;
     if (sink->place.host.len > 0)

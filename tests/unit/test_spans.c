@@ -7,8 +7,13 @@
 #include <stddef.h>
 #include <cmocka.h>
 
+#include <fcntl.h>
+#include <pthread.h>
+#include <sched.h>
 #include <stdio.h>
+#include <sys/prctl.h>
 #include <sys/syscall.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include "fake_store.h"
@@ -214,6 +219,99 @@ static void this_host_is_known_by_id_or_name(void **state)
     assert_true(kp_str_equal(actor->host, KP_STR("i-0abc")));
 }
 
+/* A process in a pid namespace of its own, with a second thread. */
+struct contained {
+    pid_t pid; /* as seen here; it knows itself as 1 */
+    uint32_t inner_tid;
+    int hold; /* it ends when this is closed */
+};
+
+static void *tell_tid(void *fd)
+{
+    uint32_t tid = (uint32_t)syscall(SYS_gettid);
+    if (write(*(int *)fd, &tid, sizeof(tid)) != sizeof(tid))
+        _exit(1);
+    return pause() == 0 ? NULL : NULL;
+}
+
+static void live_contained(int hold, int tell)
+{
+    pthread_t thread;
+    char byte;
+    prctl(PR_SET_NAME, "contained-one");
+    if (pthread_create(&thread, NULL, tell_tid, &tell) != 0)
+        _exit(1);
+    _exit(read(hold, &byte, 1) == 0 ? 0 : 1);
+}
+
+/* False: this machine gives us no pid namespace. */
+static bool contain(struct contained *out)
+{
+    int hold[2], tell[2], own = open("/proc/self/ns/pid", O_RDONLY | O_CLOEXEC);
+    assert_true(own >= 0 && pipe(hold) == 0 && pipe(tell) == 0);
+    bool may = unshare(CLONE_NEWPID) == 0;
+    pid_t pid = may ? fork() : -1;
+    if (pid == 0) {
+        close(hold[1]);
+        live_contained(hold[0], tell[1]);
+    }
+    if (may) {
+        assert_int_equal(setns(own, CLONE_NEWPID), 0);
+        assert_int_equal(read(tell[0], &out->inner_tid, sizeof(out->inner_tid)),
+                         sizeof(out->inner_tid));
+    }
+    out->pid = pid;
+    out->hold = hold[1];
+    close(own);
+    close(hold[0]);
+    close(tell[0]);
+    close(tell[1]);
+    return may;
+}
+
+static void a_process_in_a_container_is_found(void **state)
+{
+    (void)state;
+    struct contained contained;
+    if (!contain(&contained)) {
+        print_message("not permitted to make a pid namespace\n");
+        skip();
+    }
+    char tid[16], old[KP_TIME_TEXT_MAX];
+    snprintf(tid, sizeof(tid), "%u", contained.inner_tid);
+    kp_time_format(kp_time_now() - KP_HOUR, old);
+    const struct {
+        const char *exe, *container, *created, *tid;
+        int link;
+        bool found;
+    } cases[] = {
+        {"contained-one", NULL, NULL, NULL, PROCESS, true},
+        {"contained-one", NULL, NULL, tid, THREAD, true},
+        /* number 1 is there, but not in that container, nor of that age */
+        {"contained-one", "0123456789abcdef", NULL, NULL, NONE, false},
+        {"contained-one", NULL, old, NULL, NONE, false},
+    };
+    for (uint32_t i = 0; i < KP_ARRAY_LEN(cases); i++) {
+        struct made made;
+        make(&made, i);
+        on_resource(&made, "process.pid", "1");
+        on_resource(&made, "process.executable.name", cases[i].exe);
+        if (cases[i].container != NULL)
+            on_resource(&made, "container.id", cases[i].container);
+        if (cases[i].created != NULL)
+            on_resource(&made, "process.creation.time", cases[i].created);
+        if (cases[i].tid != NULL)
+            on_span(&made, "linux.tid", cases[i].tid);
+        put(&made);
+        const struct fake_row *row = fake_row(store, KP_S_SPANS, i);
+        assert_int_equal(fake_i64(row, "link"), cases[i].link);
+        assert_int_equal(fake_actor(store, row, "actor")->pid == (uint32_t)contained.pid,
+                         cases[i].found);
+    }
+    close(contained.hold);
+    assert_int_equal(waitpid(contained.pid, NULL, 0), contained.pid);
+}
+
 static uint32_t watched;
 
 static void on_watch(void *ctx, uint32_t pid)
@@ -343,6 +441,7 @@ int main(void)
                                         tear_down),
         cmocka_unit_test_setup_teardown(spans_are_bound_to_threads, set_up, tear_down),
         cmocka_unit_test_setup_teardown(this_host_is_known_by_id_or_name, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(a_process_in_a_container_is_found, set_up, tear_down),
         cmocka_unit_test_setup_teardown(a_recorded_thread_has_one_identity, set_up, tear_down),
         cmocka_unit_test_setup_teardown(a_span_is_stored_once, set_up, tear_down),
         cmocka_unit_test_setup_teardown(what_was_not_taken_may_come_again, set_up, tear_down),
