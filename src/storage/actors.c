@@ -30,8 +30,8 @@ void kpi_actor_set_deinit(struct kpi_actor_set *set)
 
 uint32_t kpi_actor_set_local(struct kpi_actor_set *set, kp_actor_id id)
 {
-    if (id == KP_ACTOR_UNKNOWN)
-        return 0;
+    if (id == KP_ACTOR_UNKNOWN || set->identity)
+        return id;
     uint32_t at = (uint32_t)kp_hash_mix(id) & set->mask;
     while (set->locals[at] != 0 && set->slots[at] != id)
         at = (at + 1) & set->mask;
@@ -41,6 +41,17 @@ uint32_t kpi_actor_set_local(struct kpi_actor_set *set, kp_actor_id id)
         set->locals[at] = set->count;
     }
     return set->locals[at];
+}
+
+/* Newest first: who came before lies where it is looked for. */
+void kpi_actor_set_clear(struct kpi_actor_set *set)
+{
+    for (; set->count > 0; set->count--) {
+        uint32_t at = (uint32_t)kp_hash_mix(set->ids[set->count - 1]) & set->mask;
+        while (set->locals[at] != set->count)
+            at = (at + 1) & set->mask;
+        set->locals[at] = 0;
+    }
 }
 
 /* Numbers of an actor, in the order they are stored. Strings are indexes into one list. */
@@ -127,8 +138,8 @@ kp_status kpi_actor_set_encode(const struct kpi_actor_set *set, const struct kp_
     kp_status status = actor_numbers_encode(actors, set, out);
     for (enum actor_field field = FIELD_HOST; status == KP_OK && field < fields; field++)
         status = actor_strings_encode(actors, set, field, out);
-    if (status == KP_OK && level == KPI_LEVEL_SEALED)
-        status = kpi_zstd_shrink(out, at);
+    if (status == KP_OK)
+        status = kpi_zstd_shrink(out, at, level);
     return out->failed ? KP_NO_MEMORY : status;
 }
 

@@ -13,6 +13,7 @@ struct kpi_actor_set {
     kp_actor_id *slots; /* open addressing: id */
     uint32_t *locals;   /* local number of a slot, 0 = free */
     uint32_t count, mask;
+    bool identity; /* columns hold local numbers already */
 };
 
 /* Room for entries_max different actors. Deinit also after a failure. */
@@ -20,6 +21,8 @@ kp_status kpi_actor_set_init(struct kpi_actor_set *set, uint32_t entries_max) KP
 void kpi_actor_set_deinit(struct kpi_actor_set *set);
 /* The local number of an actor, given on first sight; 0 for the unknown actor. */
 uint32_t kpi_actor_set_local(struct kpi_actor_set *set, kp_actor_id id);
+/* Forgets all actors. */
+void kpi_actor_set_clear(struct kpi_actor_set *set);
 /* Appends the table as a chunk; nothing when it is empty. LIMIT: too many actors. */
 kp_status kpi_actor_set_encode(const struct kpi_actor_set *set, const struct kp_actors *actors,
                                enum kpi_level level, struct kp_buf *out) KP_MUST;

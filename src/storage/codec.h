@@ -71,8 +71,8 @@ static inline unsigned kpi_bits_of(uint64_t value)
 
 /* The seam to zstd (codec_zstd.c): the only file that knows it. */
 /* Replaces the chunk body out->data[at..] (after its code byte) by its compressed form when
- * smaller; sets the flag in the code byte. */
-kp_status kpi_zstd_shrink(struct kp_buf *out, size_t chunk_at) KP_MUST;
+ * smaller; sets the flag in the code byte. Level FAST: quickly; HOT, BARE: nothing is done. */
+kp_status kpi_zstd_shrink(struct kp_buf *out, size_t chunk_at, enum kpi_level level) KP_MUST;
 /* Compressed size of bytes at the level of sealed blocks, for choosing; size itself on any failure.
  */
 size_t kpi_zstd_size(const void *bytes, size_t size);

@@ -73,7 +73,6 @@ static void rests_add(const int64_t *values, uint32_t count, uint64_t base, stru
 kp_status kpi_class_encode(const int64_t *values, uint32_t count, enum kpi_level level,
                            struct kp_buf *out)
 {
-    (void)level;
     struct kp_buf symbols = {0};
     uint8_t number[10];
     int64_t base = values[0];
@@ -81,7 +80,7 @@ kp_status kpi_class_encode(const int64_t *values, uint32_t count, enum kpi_level
         base = KP_MIN(base, values[i]);
     kp_buf_char(&symbols, 0);
     symbols_add(values, count, (uint64_t)base, &symbols);
-    kp_status status = kpi_zstd_shrink(&symbols, 0);
+    kp_status status = kpi_zstd_shrink(&symbols, 0, level);
     kp_buf_add(out, number, kp_store_varint(number, kp_zigzag(base)));
     kp_buf_add(out, number, kp_store_varint(number, symbols.size));
     kp_buf_add(out, symbols.data, symbols.size);

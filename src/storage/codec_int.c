@@ -410,7 +410,7 @@ static kp_status nest(const int64_t *values, uint32_t count, bool delta, enum kp
                       struct kp_buf *out)
 {
     struct kp_buf body = {0};
-    bool planes = level == KPI_LEVEL_SEALED && !delta;
+    bool planes = level != KPI_LEVEL_HOT && !delta;
     kp_buf_char(&body, planes ? KPI_CHUNK_PLANES : delta ? KPI_CHUNK_DELTA : KPI_CHUNK_PACK);
     kp_status status = planes ? planes_encode_any(values, count, false, &body)
                               : vectors_encode(values, count, delta, &body);
@@ -673,10 +673,62 @@ static kp_status chunk_add(const struct kpi_codec *codec, const int64_t *values,
     size_t at = out->size;
     kp_buf_char(out, (char)codec->code);
     kp_status status = codec->encode(values, count, level, out);
-    if (status == KP_OK && level == KPI_LEVEL_SEALED && codec->code != KPI_CHUNK_CLASS)
-        status = kpi_zstd_shrink(out, at); /* CLASS has done so where it pays */
+    if (status == KP_OK && codec->code != KPI_CHUNK_CLASS)
+        status = kpi_zstd_shrink(out, at, level); /* CLASS has done so where it pays */
     if (status != KP_OK && !out->failed)
         out->size = at;
+    return status;
+}
+
+/* ---------- the choice without trying ---------- */
+
+#define LIGHT_ROWS_MIN 256u /* fewer: zstd around the whole finds what repeats */
+#define LIGHT_SAMPLE   128u
+
+/* Whether values spread over the column repeat. */
+static bool few_values(const int64_t *values, uint32_t count)
+{
+    int64_t seen[2 * LIGHT_SAMPLE];
+    bool used[2 * LIGHT_SAMPLE] = {false};
+    uint32_t distinct = 0;
+    for (uint32_t i = 0; i < LIGHT_SAMPLE; i++) {
+        int64_t value = values[(uint64_t)i * count / LIGHT_SAMPLE];
+        uint32_t at = (uint32_t)kp_hash_mix((uint64_t)value) % (2 * LIGHT_SAMPLE);
+        while (used[at] && seen[at] != value)
+            at = (at + 1) % (2 * LIGHT_SAMPLE);
+        distinct += !used[at];
+        used[at] = true;
+        seen[at] = value;
+    }
+    return distinct < LIGHT_SAMPLE / 2;
+}
+
+/* One pass over the values: how far they reach and how often they change. */
+static enum kpi_chunk light_choose(const int64_t *values, uint32_t count)
+{
+    int64_t min = values[0], max = values[0];
+    uint32_t changes = 0;
+    for (uint32_t i = 1; i < count; i++) {
+        min = KP_MIN(min, values[i]);
+        max = KP_MAX(max, values[i]);
+        changes += values[i] != values[i - 1];
+    }
+    if (changes == 0)
+        return KPI_CHUNK_CONST;
+    if (changes < count / 8)
+        return KPI_CHUNK_RLE;
+    if ((uint64_t)max - (uint64_t)min <= UINT8_MAX || count < LIGHT_ROWS_MIN)
+        return KPI_CHUNK_PLANES;
+    return few_values(values, count) ? KPI_CHUNK_DICT : KPI_CHUNK_CLASS;
+}
+
+static kp_status light_encode(const int64_t *values, uint32_t count, enum kpi_level level,
+                              struct kp_buf *out)
+{
+    const struct kpi_codec *codec = codec_find(light_choose(values, count));
+    kp_status status = chunk_add(codec, values, count, level, out);
+    if (status == KP_LIMIT) /* more values than a dictionary takes */
+        status = chunk_add(codec_find(KPI_CHUNK_CLASS), values, count, level, out);
     return status;
 }
 
@@ -684,6 +736,8 @@ kp_status kpi_ints_encode(const int64_t *values, uint32_t count, enum kpi_level 
                           struct kp_buf *out)
 {
     kp_assert(count > 0 && count <= KPI_BLOCK_ROWS_MAX);
+    if (level == KPI_LEVEL_FAST || level == KPI_LEVEL_BARE)
+        return light_encode(values, count, level, out);
     kp_status status = chunk_add(&codecs[0], values, count, level, out);
     if (status != KP_LIMIT)
         return status;

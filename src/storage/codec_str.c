@@ -124,8 +124,8 @@ kp_status kpi_strs_encode(const struct kp_vec *vec, uint32_t count, enum kpi_lev
     str_set_deinit(&set);
     if (status == KP_OK && out->size - at > KPI_CHUNK_BYTES_MAX)
         return KP_LIMIT;
-    if (status == KP_OK && level == KPI_LEVEL_SEALED)
-        status = kpi_zstd_shrink(out, at);
+    if (status == KP_OK)
+        status = kpi_zstd_shrink(out, at, level);
     return out->failed ? KP_NO_MEMORY : status;
 }
 

@@ -12,6 +12,7 @@
 #include "base/assert.h"
 
 #define ZSTD_LEVEL      3
+#define ZSTD_LEVEL_FAST 1
 #define SHRINK_SIZE_MIN 32u /* smaller bodies never win */
 
 struct contexts {
@@ -69,13 +70,13 @@ size_t kpi_zstd_size(const void *bytes, size_t size)
     return ZSTD_isError(got) ? size : KP_MIN(got, size);
 }
 
-kp_status kpi_zstd_shrink(struct kp_buf *out, size_t chunk_at)
+kp_status kpi_zstd_shrink(struct kp_buf *out, size_t chunk_at, enum kpi_level level)
 {
     if (out->failed)
         return KP_NO_MEMORY;
     size_t body_at = chunk_at + 1;
     size_t size = out->size - body_at;
-    if (size < SHRINK_SIZE_MIN)
+    if (size < SHRINK_SIZE_MIN || level == KPI_LEVEL_HOT || level == KPI_LEVEL_BARE)
         return KP_OK;
     struct contexts *contexts = contexts_get();
     size_t bound = ZSTD_compressBound(size);
@@ -84,7 +85,7 @@ kp_status kpi_zstd_shrink(struct kp_buf *out, size_t chunk_at)
         return KP_NO_MEMORY;
     size_t prefix = kp_store_varint(packed, size);
     size_t got = ZSTD_compressCCtx(contexts->compress, packed + prefix, bound, out->data + body_at,
-                                   size, ZSTD_LEVEL);
+                                   size, level == KPI_LEVEL_FAST ? ZSTD_LEVEL_FAST : ZSTD_LEVEL);
     if (!ZSTD_isError(got) && prefix + got < size) {
         memcpy(out->data + body_at, packed, prefix + got);
         out->size = body_at + prefix + got;

@@ -15,8 +15,10 @@
 #define KPI_BLOCK_MAGIC       0x4b42504bu /* "KPBK" */
 #define KPI_BLOCK_VERSION     1           /* what the log holds */
 #define KPI_BLOCK_VERSION_2   2           /* sealed blocks: CLASS chunks, columns kept in a spine */
+#define KPI_BLOCK_VERSION_3   3           /* joined blocks */
 #define KPI_BLOCK_HEADER      64u
 #define KPI_BLOCK_LEVEL_PAGED 2 /* sealed; chunks without bytes lie in the spine of the page */
+#define KPI_BLOCK_LEVEL_JOINED 3 /* of the log: a spine and the blocks that need it in one */
 #define KPI_SPINE_STREAM      0 /* stream number of a spine */
 #define KPI_SPINE_LANES_MAX   1024u
 #define KPI_BLOCK_ROWS_MAX    65536u
@@ -59,6 +61,7 @@ enum kpi_chunk {
     KPI_CHUNK_LANES = 33,
     KPI_CHUNK_GROUPS = 34,
     KPI_CHUNK_ACTORS_BOOT = 35, /* actors and their boots */
+    KPI_CHUNK_JOINED = 36,      /* body of a joined block */
     KPI_CHUNK_ZSTD = 128,       /* flag: the rest is varint raw size and a zstd frame */
 };
 

@@ -5,6 +5,7 @@
  * refused and go into blocks of their own.
  */
 #include <stdlib.h>
+#include <string.h>
 
 #include "base/assert.h"
 #include "storage/spine.h"
@@ -18,27 +19,36 @@ struct lane {
 
 /* One row in the order of the page. */
 struct merged {
-    uint32_t batch, row, lane;
+    uint64_t since; /* the page's first time */
+    uint32_t row;
+    uint16_t batch, lane;
 };
 
 struct spine_writer {
     const struct kp_batch *batches;
-    uint32_t count, rows;
+    uint32_t count;
+    enum kpi_level level;
     struct kpi_actor_set *actors;
-    struct kpi_block_parts parts;
+    struct kpi_block_parts *parts;
     struct lane *lanes;
     uint32_t lanes_count;
     uint16_t *lane_of; /* by batch, then row */
-    struct merged *merged;
+    struct merged *merged, *spare;
     /* kind, ts, actor and peer lane by lane; seq in the order of the page */
     int64_t *values[KPI_SPINE_COLUMNS];
     struct kpi_foresight model;
-    struct kp_buf columns, actors_chunk;
+    struct kp_buf *columns;
 };
 
 static int64_t value_at(const struct kp_batch *batch, uint32_t column, uint32_t row)
 {
     return batch->cols[column].i64[row];
+}
+
+static uint32_t local_at(struct spine_writer *w, uint32_t batch, uint32_t column, uint32_t row)
+{
+    int64_t id = value_at(&w->batches[batch], column, row);
+    return kpi_actor_set_local(w->actors, (kp_actor_id)id);
 }
 
 /* ---------- lanes ---------- */
@@ -81,21 +91,26 @@ static kp_status lanes_sort(struct spine_writer *w)
         w->lanes[i].first = first;
         first += w->lanes[i].rows;
     }
-    for (uint32_t i = 0; i < w->rows; i++)
+    for (uint32_t i = 0; i < w->parts->rows; i++)
         w->lane_of[i] = moved[w->lane_of[i]];
     free(moved);
     return KP_OK;
 }
 
+/* Rows of one thread mostly follow each other: its host is looked up when it changes. */
 static kp_status lanes_make(struct spine_writer *w)
 {
-    uint32_t at = 0, lane = 0;
+    uint32_t at = 0, lane = 0, last = UINT32_MAX;
+    struct kp_str host = {0};
     for (uint32_t b = 0; b < w->count; b++) {
         const struct kp_batch *batch = &w->batches[b];
         for (uint32_t row = 0; row < batch->rows; row++) {
-            kp_actor_id actor = (kp_actor_id)value_at(batch, KP_COL_ACTOR, row);
-            kp_status status = lane_find(w, kp_actors_get(batch->actors, actor)->host,
-                                         value_at(batch, KP_COL_CPU, row), lane, &lane);
+            uint32_t actor = local_at(w, b, KP_COL_ACTOR, row);
+            kp_actor_id id = actor == 0 ? KP_ACTOR_UNKNOWN : w->actors->ids[actor - 1];
+            if (actor != last)
+                host = kp_actors_get(batch->actors, id)->host;
+            last = actor;
+            kp_status status = lane_find(w, host, value_at(batch, KP_COL_CPU, row), lane, &lane);
             if (status != KP_OK)
                 return status;
             w->lanes[lane].rows++;
@@ -107,77 +122,97 @@ static kp_status lanes_make(struct spine_writer *w)
 
 /* ---------- order ---------- */
 
-/* Where the merge stands in each batch. */
-struct cursor {
-    uint32_t batch, row, first; /* first: of lane_of */
-    int64_t ts;
-    uint32_t lane;
-    uint64_t seq;
-};
-
-static void cursor_load(const struct spine_writer *w, struct cursor *cursor)
+/* Gives every row its place in time. LIMIT: a batch is not in the order lanes can tell. */
+static kp_status rows_number(struct spine_writer *w)
 {
-    const struct kp_batch *batch = &w->batches[cursor->batch];
-    if (cursor->row == batch->rows)
-        return;
-    cursor->ts = value_at(batch, KP_COL_TS, cursor->row);
-    cursor->seq = (uint64_t)value_at(batch, KP_COL_SEQ, cursor->row);
-    cursor->lane = w->lane_of[cursor->first + cursor->row];
-}
-
-static bool cursor_before(const struct cursor *a, const struct cursor *b)
-{
-    if (a->ts != b->ts)
-        return a->ts < b->ts;
-    return a->lane != b->lane ? a->lane < b->lane : a->seq < b->seq;
-}
-
-static kp_status rows_merge(struct spine_writer *w, struct cursor *cursors)
-{
-    struct cursor before = {.ts = INT64_MIN};
-    for (uint32_t i = 0; i < w->rows; i++) {
-        struct cursor *least = NULL;
-        for (uint32_t b = 0; b < w->count; b++)
-            if (cursors[b].row < w->batches[b].rows &&
-                (least == NULL || cursor_before(&cursors[b], least)))
-                least = &cursors[b];
-        if (least->ts < before.ts || (least->ts == before.ts && least->lane < before.lane))
-            return KP_LIMIT; /* a batch is not in the order lanes can tell */
-        before = *least;
-        w->merged[i] = (struct merged){least->batch, least->row, least->lane};
-        least->row++;
-        cursor_load(w, least);
+    uint32_t at = 0;
+    for (uint32_t b = 0; b < w->count; b++) {
+        struct merged before = {0};
+        for (uint32_t row = 0; row < w->batches[b].rows; row++, at++) {
+            uint64_t since = (uint64_t)value_at(&w->batches[b], KP_COL_TS, row) - w->parts->ts_min;
+            struct merged now = {since, row, (uint16_t)b, w->lane_of[at]};
+            if (now.since < before.since || (now.since == before.since && now.lane < before.lane))
+                return KP_LIMIT;
+            before = w->merged[at] = now;
+        }
     }
     return KP_OK;
 }
 
+#define DIGIT_BITS 11u
+#define DIGITS     (1u << DIGIT_BITS)
+
+/* One pass of a radix sort: by lane, or by the digit of the time at `shift`. */
+static void digit_sort(struct spine_writer *w, bool by_lane, unsigned shift)
+{
+    uint32_t places[DIGITS] = {0}, rows = w->parts->rows;
+    for (uint32_t i = 0; i < rows; i++)
+        places[by_lane ? w->merged[i].lane : w->merged[i].since >> shift & (DIGITS - 1)]++;
+    for (uint32_t digit = 0, place = 0; digit < DIGITS; digit++) {
+        uint32_t count = places[digit];
+        places[digit] = place;
+        place += count;
+    }
+    for (uint32_t i = 0; i < rows; i++) {
+        const struct merged *row = &w->merged[i];
+        w->spare[places[by_lane ? row->lane : row->since >> shift & (DIGITS - 1)]++] = *row;
+    }
+    struct merged *sorted = w->spare;
+    w->spare = w->merged;
+    w->merged = sorted;
+}
+
+/* Rows of a page span few bits of time, so three or four passes do what a merge needs a comparison
+ * per row and doubling of the batches for. Equal rows keep the order of batches. */
+static void rows_sort(struct spine_writer *w)
+{
+    unsigned bits = kpi_bits_of(w->parts->ts_max - w->parts->ts_min);
+    if (w->lanes_count > 1)
+        digit_sort(w, true, 0);
+    for (unsigned shift = 0; shift < bits; shift += DIGIT_BITS)
+        digit_sort(w, false, shift);
+}
+
+static uint64_t seq_at(const struct spine_writer *w, const struct merged *at)
+{
+    return (uint64_t)value_at(&w->batches[at->batch], KP_COL_SEQ, at->row);
+}
+
+/* True when b, behind a, is as early but has the lower number. A batch keeps its order. */
+static bool tie_turns(const struct spine_writer *w, const struct merged *a, const struct merged *b)
+{
+    return a->since == b->since && a->lane == b->lane && a->batch != b->batch &&
+           seq_at(w, b) < seq_at(w, a);
+}
+
+static void ties_order(struct spine_writer *w)
+{
+    for (uint32_t i = 1; i < w->parts->rows; i++) {
+        struct merged row = w->merged[i];
+        uint32_t at = i;
+        for (; at > 0 && tie_turns(w, &w->merged[at - 1], &row); at--)
+            w->merged[at] = w->merged[at - 1];
+        w->merged[at] = row;
+    }
+}
+
 static kp_status rows_order(struct spine_writer *w)
 {
-    struct cursor *cursors = calloc(w->count, sizeof(*cursors));
-    if (cursors == NULL)
-        return KP_NO_MEMORY;
-    for (uint32_t b = 0, first = 0; b < w->count; first += w->batches[b++].rows) {
-        cursors[b] = (struct cursor){.batch = b, .first = first};
-        cursor_load(w, &cursors[b]);
+    kp_status status = rows_number(w);
+    if (status == KP_OK) {
+        rows_sort(w);
+        ties_order(w);
     }
-    kp_status status = rows_merge(w, cursors);
-    free(cursors);
     return status;
 }
 
 /* ---------- values ---------- */
 
-static uint32_t local_at(struct spine_writer *w, const struct merged *at, uint32_t column)
-{
-    int64_t id = value_at(&w->batches[at->batch], column, at->row);
-    return kpi_actor_set_local(w->actors, (kp_actor_id)id);
-}
-
 static void row_put(struct spine_writer *w, const struct merged *at, uint32_t place)
 {
     const struct kp_batch *batch = &w->batches[at->batch];
     uint32_t stream = batch->stream->number, column = kpi_spine_peer(stream);
-    uint32_t actor = local_at(w, at, KP_COL_ACTOR), peer = 0;
+    uint32_t actor = local_at(w, at->batch, KP_COL_ACTOR, at->row), peer = 0;
     struct lane *lane = &w->lanes[at->lane];
     int64_t ts = value_at(batch, KP_COL_TS, at->row);
     w->values[KPI_SPINE_KIND][place] = stream;
@@ -186,7 +221,7 @@ static void row_put(struct spine_writer *w, const struct merged *at, uint32_t pl
     w->values[KPI_SPINE_ACTOR][place] =
         actor == w->model.running[at->lane] ? 0 : (int64_t)actor + 1;
     if (column != 0) {
-        peer = local_at(w, at, column);
+        peer = local_at(w, at->batch, column, at->row);
         uint32_t expected = kpi_foresee_peer(&w->model, stream, actor);
         w->values[KPI_SPINE_PEER][place] = peer == expected ? 0 : (int64_t)peer + 1;
     }
@@ -195,15 +230,15 @@ static void row_put(struct spine_writer *w, const struct merged *at, uint32_t pl
 
 static void rows_put(struct spine_writer *w)
 {
-    uint64_t expected = w->parts.seq_min;
+    uint64_t expected = w->parts->seq_min;
     for (uint32_t i = 0; i < w->lanes_count; i++) {
-        w->lanes[i].ts = (int64_t)w->parts.ts_min;
+        w->lanes[i].ts = (int64_t)w->parts->ts_min;
         w->lanes[i].rows = 0; /* counted again: rows put so far */
     }
-    for (uint32_t i = 0; i < w->rows; i++) {
+    for (uint32_t i = 0; i < w->parts->rows; i++) {
         const struct merged *at = &w->merged[i];
         struct lane *lane = &w->lanes[at->lane];
-        uint64_t seq = (uint64_t)value_at(&w->batches[at->batch], KP_COL_SEQ, at->row);
+        uint64_t seq = seq_at(w, at);
         w->values[KPI_SPINE_SEQ][i] = (int64_t)(seq - expected);
         expected = seq + 1;
         row_put(w, at, lane->first + lane->rows++);
@@ -222,12 +257,12 @@ static kp_status lanes_add(struct spine_writer *w)
         numbers[i] = w->lanes[i].cpu;
         numbers[w->lanes_count + i] = w->lanes[i].rows;
     }
-    kp_buf_char(&w->columns, KPI_CHUNK_LANES);
-    kp_buf_add(&w->columns, number, kp_store_varint(number, w->lanes_count));
-    kp_status status = kpi_ints_nest(numbers, w->lanes_count, KPI_LEVEL_HOT, &w->columns);
+    kp_buf_char(w->columns, KPI_CHUNK_LANES);
+    kp_buf_add(w->columns, number, kp_store_varint(number, w->lanes_count));
+    kp_status status = kpi_ints_nest(numbers, w->lanes_count, KPI_LEVEL_HOT, w->columns);
     if (status == KP_OK)
         status =
-            kpi_ints_nest(numbers + w->lanes_count, w->lanes_count, KPI_LEVEL_HOT, &w->columns);
+            kpi_ints_nest(numbers + w->lanes_count, w->lanes_count, KPI_LEVEL_HOT, w->columns);
     free(numbers);
     return status;
 }
@@ -236,22 +271,26 @@ static kp_status lanes_add(struct spine_writer *w)
 static kp_status groups_add(struct spine_writer *w, const int64_t *values, int64_t *scratch)
 {
     const int64_t *kinds = w->values[KPI_SPINE_KIND];
-    uint32_t counts[KP_STREAM_MAX] = {0};
+    uint32_t ends[KP_STREAM_MAX] = {0};
     struct kp_buf chunk = {0};
     kp_status status = KP_OK;
-    kp_buf_char(&w->columns, KPI_CHUNK_GROUPS);
-    for (uint32_t i = 0; i < w->rows; i++)
-        counts[kinds[i]]++;
-    for (uint32_t stream = 0; stream < KP_STREAM_MAX && status == KP_OK; stream++) {
-        uint32_t count = 0;
-        if (counts[stream] == 0)
+    kp_buf_char(w->columns, KPI_CHUNK_GROUPS);
+    for (uint32_t i = 0; i < w->parts->rows; i++)
+        ends[kinds[i]]++;
+    for (uint32_t stream = 0, end = 0; stream < KP_STREAM_MAX; stream++) {
+        uint32_t rows = ends[stream];
+        ends[stream] = end;
+        end += rows;
+    }
+    for (uint32_t i = 0; i < w->parts->rows; i++)
+        scratch[ends[kinds[i]]++] = values[i];
+    for (uint32_t stream = 0, begin = 0; stream < KP_STREAM_MAX && status == KP_OK; stream++) {
+        if (ends[stream] == begin)
             continue;
-        for (uint32_t i = 0; i < w->rows; i++)
-            if (kinds[i] == stream)
-                scratch[count++] = values[i];
         kp_buf_clear(&chunk);
-        status = kpi_ints_encode(scratch, count, KPI_LEVEL_SEALED, &chunk);
-        kpi_str_add(&w->columns, (struct kp_str){chunk.data, (uint32_t)chunk.size});
+        status = kpi_ints_encode(scratch + begin, ends[stream] - begin, w->level, &chunk);
+        kpi_str_add(w->columns, (struct kp_str){chunk.data, (uint32_t)chunk.size});
+        begin = ends[stream];
     }
     kp_buf_deinit(&chunk);
     return status;
@@ -261,10 +300,10 @@ static kp_status groups_add(struct spine_writer *w, const int64_t *values, int64
 static kp_status peers_add(struct spine_writer *w, int64_t *scratch)
 {
     uint32_t count = 0;
-    for (uint32_t i = 0; i < w->rows; i++)
+    for (uint32_t i = 0; i < w->parts->rows; i++)
         if (kpi_spine_peer((uint32_t)w->values[KPI_SPINE_KIND][i]) != 0)
             scratch[count++] = w->values[KPI_SPINE_PEER][i];
-    return count == 0 ? KP_OK : kpi_ints_encode(scratch, count, KPI_LEVEL_SEALED, &w->columns);
+    return count == 0 ? KP_OK : kpi_ints_encode(scratch, count, w->level, w->columns);
 }
 
 static kp_status column_add(struct spine_writer *w, uint32_t column)
@@ -278,18 +317,18 @@ static kp_status column_add(struct spine_writer *w, uint32_t column)
     case KPI_SPINE_PEER:
         return peers_add(w, scratch);
     default:
-        return kpi_ints_encode(w->values[column], w->rows, KPI_LEVEL_SEALED, &w->columns);
+        return kpi_ints_encode(w->values[column], w->parts->rows, w->level, w->columns);
     }
 }
 
 static kp_status columns_add(struct spine_writer *w)
 {
     for (uint32_t c = 0; c < KPI_SPINE_COLUMNS; c++) {
-        size_t before = w->columns.size;
+        size_t before = w->columns->size;
         kp_status status = column_add(w, c);
         if (status != KP_OK)
             return status;
-        w->parts.sizes[c] = (uint32_t)(w->columns.size - before);
+        w->parts->sizes[c] = (uint32_t)(w->columns->size - before);
     }
     return KP_OK;
 }
@@ -299,35 +338,42 @@ static kp_status columns_add(struct spine_writer *w)
 /* Ranges, and every actor of the page before the first number is written. */
 static void batches_survey(struct spine_writer *w)
 {
-    w->parts = KPI_BLOCK_PARTS_EMPTY;
+    struct kpi_block_parts *parts = w->parts;
+    *parts = KPI_BLOCK_PARTS_EMPTY;
     for (uint32_t b = 0; b < w->count; b++) {
         const struct kp_batch *batch = &w->batches[b];
-        w->rows += batch->rows;
-        kpi_range_add(batch->cols[KP_COL_TS].i64, batch->rows, false, &w->parts.ts_min,
-                      &w->parts.ts_max);
-        kpi_range_add(batch->cols[KP_COL_SEQ].i64, batch->rows, true, &w->parts.seq_min,
-                      &w->parts.seq_max);
-        for (uint32_t c = 0; c < batch->cols_count; c++)
+        parts->rows += batch->rows;
+        kpi_range_add(batch->cols[KP_COL_TS].i64, batch->rows, false, &parts->ts_min,
+                      &parts->ts_max);
+        kpi_range_add(batch->cols[KP_COL_SEQ].i64, batch->rows, true, &parts->seq_min,
+                      &parts->seq_max);
+        for (uint32_t c = 0; c < batch->cols_count && !w->actors->identity; c++)
             for (uint32_t i = 0; batch->cols[c].type == KP_TYPE_ACTOR && i < batch->rows; i++)
                 kpi_actor_set_local(w->actors, (kp_actor_id)batch->cols[c].i64[i]);
     }
+    parts->actors = w->actors->count;
 }
 
 static kp_status memory_get(struct spine_writer *w)
 {
+    uint32_t rows = w->parts->rows;
     w->lanes = calloc(KPI_SPINE_LANES_MAX, sizeof(*w->lanes));
-    w->lane_of = malloc(w->rows * sizeof(*w->lane_of));
-    w->merged = malloc(w->rows * sizeof(*w->merged));
-    bool whole = w->lanes != NULL && w->lane_of != NULL && w->merged != NULL;
+    w->lane_of = malloc(rows * sizeof(*w->lane_of));
+    w->merged = malloc(rows * sizeof(*w->merged));
+    w->spare = malloc(rows * sizeof(*w->spare));
+    bool whole =
+        w->lanes != NULL && w->lane_of != NULL && w->merged != NULL && w->spare != NULL;
     for (uint32_t c = 0; c < KPI_SPINE_COLUMNS; c++) {
-        w->values[c] = calloc(w->rows, sizeof(**w->values));
+        w->values[c] = calloc(rows, sizeof(**w->values));
         whole = whole && w->values[c] != NULL;
     }
     return whole ? KP_OK : KP_NO_MEMORY;
 }
 
-static kp_status spine_encode(struct spine_writer *w)
+static kp_status columns_encode(struct spine_writer *w)
 {
+    if (w->parts->rows > KPI_BLOCK_ROWS_MAX)
+        return KP_LIMIT;
     kp_status status = memory_get(w);
     if (status == KP_OK)
         status = lanes_make(w);
@@ -338,32 +384,47 @@ static kp_status spine_encode(struct spine_writer *w)
     if (status != KP_OK)
         return status;
     rows_put(w);
-    status =
-        kpi_actor_set_encode(w->actors, w->batches[0].actors, KPI_LEVEL_SEALED, &w->actors_chunk);
-    return status == KP_OK ? columns_add(w) : status;
+    return columns_add(w);
+}
+
+kp_status kpi_spine_columns(const struct kp_batch *batches, uint32_t count,
+                            struct kpi_actor_set *actors, enum kpi_level level,
+                            struct kpi_block_parts *out_parts, struct kp_buf *out)
+{
+    struct spine_writer w = {.batches = batches,
+                             .count = count,
+                             .level = level,
+                             .actors = actors,
+                             .parts = out_parts,
+                             .columns = out};
+    batches_survey(&w);
+    kp_status status = columns_encode(&w);
+    kpi_foresight_deinit(&w.model);
+    for (uint32_t c = 0; c < KPI_SPINE_COLUMNS; c++)
+        free(w.values[c]);
+    free(w.merged);
+    free(w.spare);
+    free(w.lane_of);
+    free(w.lanes);
+    return status;
 }
 
 kp_status kpi_spine_encode(const struct kp_batch *batches, uint32_t count,
                            struct kpi_actor_set *actors, struct kp_buf *out)
 {
-    struct spine_writer w = {.batches = batches, .count = count, .actors = actors};
-    batches_survey(&w);
-    kp_status status = w.rows > KPI_BLOCK_ROWS_MAX ? KP_LIMIT : spine_encode(&w);
-    w.parts.version = KPI_BLOCK_VERSION_2;
-    w.parts.stream = KPI_SPINE_STREAM;
-    w.parts.level = KPI_BLOCK_LEVEL_PAGED;
-    w.parts.columns_count = KPI_SPINE_COLUMNS;
-    w.parts.rows = w.rows;
-    w.parts.actors = actors->count;
+    struct kpi_block_parts parts;
+    struct kp_buf columns = {0}, table = {0};
+    kp_status status =
+        kpi_spine_columns(batches, count, actors, KPI_LEVEL_SEALED, &parts, &columns);
+    parts.version = KPI_BLOCK_VERSION_2;
+    parts.stream = KPI_SPINE_STREAM;
+    parts.level = KPI_BLOCK_LEVEL_PAGED;
+    parts.columns_count = KPI_SPINE_COLUMNS;
     if (status == KP_OK)
-        status = kpi_block_assemble(&w.parts, &w.actors_chunk, &w.columns, out);
-    kpi_foresight_deinit(&w.model);
-    for (uint32_t c = 0; c < KPI_SPINE_COLUMNS; c++)
-        free(w.values[c]);
-    free(w.merged);
-    free(w.lane_of);
-    free(w.lanes);
-    kp_buf_deinit(&w.columns);
-    kp_buf_deinit(&w.actors_chunk);
+        status = kpi_actor_set_encode(actors, batches[0].actors, KPI_LEVEL_SEALED, &table);
+    if (status == KP_OK)
+        status = kpi_block_assemble(&parts, &table, &columns, out);
+    kp_buf_deinit(&columns);
+    kp_buf_deinit(&table);
     return status;
 }
