@@ -112,6 +112,7 @@ static kp_status world_read(struct kpi_reader *reader, const struct kp_causes_re
     kp_status status = window_map(reader, arena, txn, err);
     if (status != KP_OK)
         return status;
+    reader->axis = kp_actors_get(kp_snapshot_actors(reader->snapshot), txn->actor)->host;
     kp_dur within = req->within < 0 ? WITHIN_DEFAULT : req->within;
     kp_time from = kpi_time_add(txn->from, -within);
     kp_time to = kpi_time_add(KP_MIN(txn->last, kpi_time_add(txn->to, LATE_MAX)), AFTER);
@@ -248,6 +249,8 @@ static struct kp_str note_text(const struct kpi_answer *answer, const struct kpi
         NOTE_ADD("via=txn %.*s", (int)txn.len, txn.ptr);
     if (cause->idle_elsewhere > cause->dur / 10)
         NOTE_ADD("misplaced? another CPU was idle %s of it (affinity unknown)", idle);
+    if (slice->note.len > 0)
+        NOTE_ADD("%.*s", (int)slice->note.len, slice->note.ptr);
 #undef NOTE_ADD
     return kp_arena_str(arena, kp_str_from(text));
 }

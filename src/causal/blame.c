@@ -13,6 +13,7 @@
 #define PLACED_SOON    (100 * KP_US) /* a woken thread that ran within this was placed there */
 #define IDLE_EXIT_MAX  (5 * KP_MS)   /* no idle CPU leaves a thread waiting for longer */
 #define SYSCALL_MIN    (10 * KP_US)  /* shorter calls are part of the running around them */
+#define CONVOY_MIN     3             /* holders in turn that make a queue a convoy */
 #define IDLE_CHECK_MIN (100 * KP_US) /* shorter waits are not checked for idle CPUs elsewhere */
 
 /* ---------- names ---------- */
@@ -92,6 +93,9 @@ void kpi_slice_emit(struct kpi_walk *walk, struct kpi_slice *slice)
         uint32_t host = kpi_thread_of(walk->world, slice->thread)->host;
         slice->gap = kpi_gap_in(walk->world, host, slice->cpu, slice->from, slice->to);
     }
+    if (slice->thread != KPI_NONE)
+        slice->skew =
+            kpi_host_of(walk->world, kpi_thread_of(walk->world, slice->thread)->host)->skew;
     if (slice->gap > 0)
         slice->strength = KPI_WEAK;
     walk->emit(walk->ctx, slice);
@@ -117,6 +121,64 @@ void kpi_slice_work(struct kpi_slice *slice, const struct kpi_work *work)
     struct kpi_ref ref = {KPI_NONE, work};
     if (work != NULL && !has_ref(slice, ref))
         slice->refs[slice->refs_count++] = ref;
+}
+
+static int16_t prio_of_waiter(const struct kpi_world *world, const struct kpi_interval *iv)
+{
+    if (iv->begin != KPI_NONE) {
+        const struct kpi_event *event = kpi_event_of(world, iv->begin);
+        return event->a == iv->thread && event->stream == KP_S_SCHED_SWITCH ? event->prio_a
+                                                                            : event->prio_b;
+    }
+    return iv->end == KPI_NONE ? INT16_MAX : kpi_event_of(world, iv->end)->prio_b;
+}
+
+/* A row that says the holder got the priority of the waiter during the wait, or NULL. */
+static const struct kpi_work *boost_of(const struct kpi_world *world, const struct kpi_frame *frame)
+{
+    const struct kpi_work_set *set = &world->works[KPI_WORK_BOOST];
+    const struct kpi_interval *wait = frame->waiter;
+    const struct kpi_work *row = kpi_work_first(set, frame->thread, wait->from - KP_MS, wait->to);
+    for (; row != NULL; row = kpi_work_next(set, row, wait->from - KP_MS, wait->to))
+        if (row->other == wait->thread && row->b < row->a)
+            return row;
+    return NULL;
+}
+
+static struct kp_str thread_text(const struct kpi_walk *walk, uint32_t index)
+{
+    const struct kpi_thread *thread = kpi_thread_of(walk->world, index);
+    struct kp_str comm = kp_actors_get(walk->world->actors, thread->actor)->comm;
+    return kpi_text(walk->arena, "%.*s/%u", (int)comm.len, comm.ptr, thread->tid);
+}
+
+/* The holder wanted to run and did not, though the waiter would have outranked it. */
+static void note_inversion(struct kpi_walk *walk, const struct kpi_frame *frame,
+                           const struct kpi_interval *iv, struct kpi_slice *slice)
+{
+    const struct kpi_work *boost = boost_of(walk->world, frame);
+    int16_t holder_prio = prio_of_waiter(walk->world, iv);
+    if (boost == NULL && holder_prio <= prio_of_waiter(walk->world, frame->waiter))
+        return;
+    struct kp_str holder = thread_text(walk, frame->thread);
+    struct kp_str waiter = thread_text(walk, frame->waiter->thread);
+    struct kp_str by =
+        slice->culprit != KPI_NONE ? thread_text(walk, slice->culprit) : slice->object;
+    slice->note =
+        kpi_text(walk->arena, "inversion: %.*s waits for %.*s (prio %lld%s), kept off by %.*s",
+                 (int)waiter.len, waiter.ptr, (int)holder.len, holder.ptr,
+                 boost != NULL ? (long long)boost->a : (long long)holder_prio,
+                 boost != NULL ? ", boosted" : "", (int)by.len, by.ptr);
+    kpi_slice_work(slice, boost);
+}
+
+void kpi_slice_lock(struct kpi_walk *walk, const struct kpi_frame *frame,
+                    const struct kpi_interval *iv, struct kpi_slice *slice)
+{
+    if (frame->waiter != NULL && iv != NULL && iv->state == KPI_STATE_RUNNABLE)
+        note_inversion(walk, frame, iv, slice);
+    if (slice->note.len == 0 && frame->holders >= CONVOY_MIN)
+        slice->note = kpi_text(walk->arena, "convoy x%u", frame->holders);
 }
 
 static void culprit_set(struct kpi_slice *slice, uint32_t thread, kp_actor_id actor)
@@ -181,6 +243,7 @@ static void own_time(struct kpi_walk *walk, const struct kpi_frame *frame,
         slice.subkind = kpi_lock_kind(frame->lock);
         slice.object = kpi_lock_name(walk, frame->lock);
         kpi_slice_work(&slice, frame->lock);
+        kpi_slice_lock(walk, frame, NULL, &slice);
     }
     kpi_slice_event(&slice, iv->begin);
     kpi_slice_work(&slice, syscall);
@@ -200,17 +263,50 @@ static void running_plain(struct kpi_walk *walk, const struct kpi_frame *frame,
     own_time(walk, frame, iv, NULL, from, to);
 }
 
+static void running_no_job(struct kpi_walk *walk, const struct kpi_frame *frame,
+                           const struct kpi_interval *iv, kp_time from, kp_time to)
+{
+    static const struct kpi_cut cut = {KPI_WORK_SYSCALL, running_syscall, running_plain};
+    kpi_cut_run(walk, frame, iv, &cut, frame->thread, from, to);
+}
+
+/* A worker's time is spent for who queued the work; for a thread that waits for its own work it
+ * is the worker's. */
+static void running_job(struct kpi_walk *walk, const struct kpi_frame *frame,
+                        const struct kpi_interval *iv, const struct kpi_work *row, kp_time from,
+                        kp_time to)
+{
+    struct kpi_slice slice = kpi_slice_make(walk, frame, iv, from, to);
+    bool other = row->other != KPI_NONE && !kpi_frame_within(frame, row->other);
+    slice.kind = KPI_KWORKER;
+    slice.rule = KPI_RULE_WORK;
+    slice.cpu = iv->cpu;
+    slice.stop = "";
+    slice.subkind = row->name;
+    culprit_set(&slice, other ? row->other : frame->thread, other ? row->other_actor : slice.actor);
+    kpi_slice_work(&slice, row);
+    kpi_slice_event(&slice, iv->begin);
+    kpi_slice_emit(walk, &slice);
+}
+
 static void running_no_lock(struct kpi_walk *walk, const struct kpi_frame *frame,
                             const struct kpi_interval *iv, kp_time from, kp_time to)
 {
-    static const struct kpi_cut cut = {KPI_WORK_SYSCALL, running_syscall, running_plain};
+    static const struct kpi_cut cut = {KPI_WORK_QUEUED, running_job, running_no_job};
+    kpi_cut_run(walk, frame, iv, &cut, frame->thread, from, to);
+}
+
+static void running_no_fault(struct kpi_walk *walk, const struct kpi_frame *frame,
+                             const struct kpi_interval *iv, kp_time from, kp_time to)
+{
+    static const struct kpi_cut cut = {KPI_WORK_LOCK, kpi_blame_lock, running_no_lock};
     kpi_cut_run(walk, frame, iv, &cut, frame->thread, from, to);
 }
 
 static void running_no_reclaim(struct kpi_walk *walk, const struct kpi_frame *frame,
                                const struct kpi_interval *iv, kp_time from, kp_time to)
 {
-    static const struct kpi_cut cut = {KPI_WORK_LOCK, kpi_blame_lock, running_no_lock};
+    static const struct kpi_cut cut = {KPI_WORK_FAULT, kpi_blame_fault, running_no_fault};
     kpi_cut_run(walk, frame, iv, &cut, frame->thread, from, to);
 }
 
@@ -321,6 +417,7 @@ static bool throttled(struct kpi_walk *walk, const struct kpi_frame *frame,
     slice.subkind = says ? KP_STR("flag") : KP_STR("inferred");
     if (slice.strength != KPI_WEAK)
         slice.strength = quota.agrees ? KPI_STRONG_COUNTER : says ? KPI_STRONG : KPI_WEAK;
+    kpi_slice_lock(walk, frame, iv, &slice);
     kpi_slice_event(&slice, iv->begin);
     kpi_slice_event(&slice, iv->end);
     kpi_slice_work(&slice, quota.row);
@@ -367,16 +464,6 @@ static kp_dur idle_elsewhere(const struct kpi_world *world, uint32_t cpu, kp_tim
     return most;
 }
 
-static int16_t prio_of_waiter(const struct kpi_world *world, const struct kpi_interval *iv)
-{
-    if (iv->begin != KPI_NONE) {
-        const struct kpi_event *event = kpi_event_of(world, iv->begin);
-        return event->a == iv->thread && event->stream == KP_S_SCHED_SWITCH ? event->prio_a
-                                                                            : event->prio_b;
-    }
-    return iv->end == KPI_NONE ? INT16_MAX : kpi_event_of(world, iv->end)->prio_b;
-}
-
 /* The occupant outranks the waiter, or is of the process that took the CPU away from it. */
 static bool preempts(const struct kpi_world *world, const struct kpi_interval *iv, uint32_t who,
                      uint32_t came)
@@ -420,6 +507,7 @@ static void occupant_slice(struct kpi_walk *walk, const struct kpi_frame *frame,
         slice.kind = preempts(world, iv, who, came) ? KPI_PREEMPTED : KPI_QUEUED;
         slice.idle_elsewhere = idle_elsewhere(world, cpu, from, to);
         culprit_set(&slice, who, occupant_actor(world, who, came));
+        kpi_slice_lock(walk, frame, iv, &slice);
     }
     kpi_slice_event(&slice, came != KPI_NONE && came != iv->begin ? came : iv->begin);
     kpi_slice_event(&slice, iv->begin);

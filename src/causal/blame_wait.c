@@ -30,7 +30,21 @@ static bool same_host(const struct kpi_world *world, uint32_t a, uint32_t b)
            kpi_thread_of(world, a)->host == kpi_thread_of(world, b)->host;
 }
 
-/* ---------- reclaim and locks ---------- */
+/* ---------- reclaim, page faults, pauses and locks ---------- */
+
+static struct kp_str device_text(const struct kpi_walk *walk, int64_t device)
+{
+    return kpi_text(walk->arena, "dev %lld:%lld", (long long)(device >> DEV_MINOR_BITS),
+                    (long long)(device & ((1 << DEV_MINOR_BITS) - 1)));
+}
+
+static void culprit_set(struct kpi_slice *slice, const struct kpi_crowd *crowd)
+{
+    if (crowd->thread == KPI_NONE)
+        return;
+    slice->culprit = crowd->thread;
+    slice->culprit_actor = crowd->actor;
+}
 
 void kpi_blame_reclaim(struct kpi_walk *walk, const struct kpi_frame *frame,
                        const struct kpi_interval *iv, const struct kpi_work *row, kp_time from,
@@ -44,8 +58,57 @@ void kpi_blame_reclaim(struct kpi_walk *walk, const struct kpi_frame *frame,
     slice.object = kp_actors_get(walk->world->actors, slice.actor)->cgroup;
     if (iv->state == KPI_STATE_RUNNING)
         slice.cpu = iv->cpu;
+    struct kpi_crowd crowd = kpi_crowd_memory(walk->world, frame->thread, row->from, row->to);
+    culprit_set(&slice, &crowd);
     kpi_slice_work(&slice, row);
+    kpi_slice_work(&slice, crowd.row);
     kpi_slice_event(&slice, iv->begin);
+    kpi_slice_emit(walk, &slice);
+}
+
+/* The request that brought the page in is evidence; the file is what it is about. */
+void kpi_blame_fault(struct kpi_walk *walk, const struct kpi_frame *frame,
+                     const struct kpi_interval *iv, const struct kpi_work *row, kp_time from,
+                     kp_time to)
+{
+    const struct kpi_work *request =
+        iv->state == KPI_STATE_BLOCKED ? kpi_block_match(walk->world, iv) : NULL;
+    struct kpi_slice slice = kpi_slice_make(walk, frame, iv, from, to);
+    struct kp_str device = device_text(walk, request != NULL ? request->a : row->a);
+    slice.kind = KPI_PAGE_FAULT;
+    slice.rule = KPI_RULE_FAULT;
+    slice.stop = "";
+    slice.subkind = KP_STR("major");
+    slice.object = row->b == 0 ? device
+                               : kpi_text(walk->arena, "inode %lld of %.*s", (long long)row->b,
+                                          (int)device.len, device.ptr);
+    if (iv->state == KPI_STATE_RUNNING)
+        slice.cpu = iv->cpu;
+    if (request != NULL) {
+        struct kpi_crowd crowd = kpi_crowd_device(walk->world, frame->thread, request->a, from, to);
+        culprit_set(&slice, &crowd);
+    }
+    kpi_slice_work(&slice, row);
+    kpi_slice_work(&slice, request);
+    kpi_slice_event(&slice, iv->end);
+    kpi_slice_emit(walk, &slice);
+}
+
+void kpi_blame_pause(struct kpi_walk *walk, const struct kpi_frame *frame,
+                     const struct kpi_interval *iv, const struct kpi_work *row, kp_time from,
+                     kp_time to)
+{
+    struct kpi_slice slice = kpi_slice_make(walk, frame, iv, from, to);
+    struct kpi_crowd crowd = kpi_crowd_device(walk->world, frame->thread, row->a, from, to);
+    slice.kind = KPI_BLOCK_QUEUE;
+    slice.rule = KPI_RULE_WRITEBACK;
+    slice.stop = "";
+    slice.subkind = KP_STR("dirty_pause");
+    slice.object = device_text(walk, row->a);
+    culprit_set(&slice, &crowd);
+    kpi_slice_work(&slice, row);
+    kpi_slice_work(&slice, crowd.row);
+    kpi_slice_event(&slice, iv->end);
     kpi_slice_emit(walk, &slice);
 }
 
@@ -79,6 +142,7 @@ void kpi_blame_lock(struct kpi_walk *walk, const struct kpi_frame *frame,
         slice.culprit = row->other;
         slice.culprit_actor = row->other_actor;
     }
+    kpi_slice_lock(walk, frame, iv, &slice);
     kpi_slice_work(&slice, row);
     kpi_slice_event(&slice, iv->end);
     kpi_slice_emit(walk, &slice);
@@ -138,16 +202,16 @@ static void block_slice(struct kpi_walk *walk, const struct kpi_frame *frame,
     slice.rule = KPI_RULE_BLOCK;
     slice.stop = "";
     slice.subkind = enum_text(KP_S_BLOCK_RQ, "op", row->code);
-    slice.object = kpi_text(walk->arena, "dev %lld:%lld", (long long)(row->a >> DEV_MINOR_BITS),
-                            (long long)(row->a & ((1 << DEV_MINOR_BITS) - 1)));
-    if (row->thread != frame->thread) {
-        slice.culprit = row->thread;
-        slice.culprit_actor = row->actor;
-    }
+    slice.object = device_text(walk, row->a);
+    struct kpi_crowd crowd = kpi_crowd_device(walk->world, frame->thread, row->a, from, to);
+    if (crowd.thread == KPI_NONE && row->thread != frame->thread)
+        crowd = (struct kpi_crowd){row->thread, row->actor, NULL};
+    culprit_set(&slice, &crowd);
     if (to <= row->from) /* before the request: nothing says what it waited for */
         slice.strength = KPI_WEAK;
     kpi_slice_work(&slice, row);
     kpi_slice_event(&slice, iv->end);
+    kpi_slice_work(&slice, crowd.row);
     kpi_slice_event(&slice, iv->begin);
     kpi_slice_emit(walk, &slice);
 }
@@ -217,13 +281,39 @@ static void timer_slice(struct kpi_walk *walk, const struct kpi_frame *frame,
     slice.rule = KPI_RULE_TIMER;
     slice.culprit = frame->thread;
     slice.culprit_actor = slice.actor;
-    if (syscall == NULL)
+    bool woken =
+        iv->end != KPI_NONE && kpi_event_of(walk->world, iv->end)->stream == KP_S_SCHED_WAKING;
+    if (syscall == NULL || !woken)
         slice.strength = KPI_WEAK;
-    else
+    if (syscall != NULL)
         slice.subkind = enum_text(KP_S_SYSCALL, "nr", syscall->code);
     kpi_slice_event(&slice, iv->end);
     kpi_slice_work(&slice, syscall);
     kpi_slice_emit(walk, &slice);
+}
+
+void kpi_blame_message(struct kpi_walk *walk, const struct kpi_frame *frame,
+                       const struct kpi_interval *iv, const struct kpi_message *message,
+                       kp_time from, kp_time to)
+{
+    const struct kpi_work *send = message->send;
+    bool here = send != NULL && same_host(walk->world, frame->thread, send->thread);
+    kp_time again = message->resent == NULL ? from : KP_MIN(KP_MAX(message->resent->to, from), to);
+    const kp_time ends[] = {again, to};
+    for (int i = 0; i < 2; i++) {
+        struct kpi_slice slice = kpi_slice_make(walk, frame, iv, from, ends[i]);
+        slice.kind = i == 0 ? KPI_NET_RETRANSMIT : here ? KPI_NET_LOCAL : KPI_NET_WIRE;
+        slice.rule = KPI_RULE_NET;
+        slice.subkind = message->asks ? KP_STR("connect") : KP_STR("");
+        slice.object = message->receive->name;
+        if (!message->sure)
+            slice.strength = KPI_WEAK;
+        kpi_slice_work(&slice, i == 0 ? message->resent : send);
+        kpi_slice_event(&slice, iv->end);
+        kpi_slice_work(&slice, message->receive);
+        kpi_slice_emit(walk, &slice);
+        from = KP_MAX(from, ends[i]);
+    }
 }
 
 static void net_slice(struct kpi_walk *walk, const struct kpi_frame *frame,
@@ -234,6 +324,9 @@ static void net_slice(struct kpi_walk *walk, const struct kpi_frame *frame,
     slice.rule = KPI_RULE_NET;
     slice.strength = KPI_WEAK;
     slice.subkind = KP_STR("unknown");
+    const struct kpi_message message = kpi_net_match(walk->world, iv);
+    if (message.receive != NULL)
+        slice.object = message.receive->name;
     kpi_slice_event(&slice, iv->end);
     kpi_slice_work(&slice, kpi_wait_syscall(walk->world, iv));
     kpi_slice_emit(walk, &slice);
@@ -291,6 +384,15 @@ static void unexplained_slice(struct kpi_walk *walk, const struct kpi_frame *fra
     kpi_slice_emit(walk, &slice);
 }
 
+/* Its wakeup has no row, but it was in a call that can do nothing but sleep, and slept to the end.
+ */
+static bool slept_out(const struct kpi_world *world, const struct kpi_interval *iv)
+{
+    const struct kpi_work *syscall = kpi_wait_syscall(world, iv);
+    return (iv->flags & KPI_FLAG_NO_WAKER) != 0 && kpi_syscall_sleeps(syscall) && syscall->a == 0 &&
+           syscall->to >= iv->to;
+}
+
 void kpi_blame_wait(struct kpi_walk *walk, const struct kpi_frame *frame,
                     const struct kpi_interval *iv, kp_time from, kp_time to)
 {
@@ -298,7 +400,7 @@ void kpi_blame_wait(struct kpi_walk *walk, const struct kpi_frame *frame,
     bool woken = wake != NULL && wake->stream == KP_S_SCHED_WAKING;
     if (iv->letter == LETTER_STOPPED || iv->letter == LETTER_TRACED)
         stopped_slice(walk, frame, iv, from, to);
-    else if (woken && kpi_wake_is_timer(wake))
+    else if (woken ? kpi_wake_is_timer(wake) : slept_out(walk->world, iv))
         timer_slice(walk, frame, iv, from, to);
     else if (woken && kpi_wake_is_net(wake))
         net_slice(walk, frame, iv, from, to);
@@ -318,5 +420,35 @@ void kpi_blame_handover(struct kpi_walk *walk, const struct kpi_frame *frame, co
     slice.strength = KPI_WEAK;
     slice.subkind = KP_STR("hand-over");
     slice.stop = stop;
+    kpi_slice_emit(walk, &slice);
+}
+
+/* A stretch of a span whose thread left no kernel rows. */
+void kpi_blame_remote(struct kpi_walk *walk, const struct kpi_frame *frame, uint32_t span_index,
+                      kp_time from, kp_time to)
+{
+    const struct kpi_span *span = &walk->world->spans[span_index];
+    struct kpi_slice slice = kpi_slice_make(walk, frame, NULL, from, to);
+    slice.kind = KPI_REMOTE;
+    slice.rule = KPI_RULE_SPAN;
+    slice.strength = KPI_WEAK;
+    slice.span = span_index;
+    slice.subkind = KP_STR("untraced-host");
+    slice.object = span->service;
+    slice.culprit = span->thread;
+    slice.culprit_actor = span->actor;
+    kpi_slice_emit(walk, &slice);
+}
+
+void kpi_blame_fork(struct kpi_walk *walk, const struct kpi_frame *frame,
+                    const struct kpi_work *row, kp_time from, kp_time to)
+{
+    struct kpi_slice slice = kpi_slice_make(walk, frame, NULL, from, to);
+    slice.kind = KPI_FORK_WAIT;
+    slice.rule = KPI_RULE_FORK;
+    slice.strength = KPI_WEAK;
+    slice.culprit = row->other;
+    slice.culprit_actor = row->other_actor;
+    kpi_slice_work(&slice, row);
     kpi_slice_emit(walk, &slice);
 }

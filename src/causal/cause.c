@@ -141,6 +141,7 @@ void kpi_causes_add(void *ctx, const struct kpi_slice *slice)
     cause->idle_elsewhere += slice->idle_elsewhere;
     cause->timeout |= slice->timeout;
     cause->slices++;
+    cause->skew = KP_MAX(cause->skew, slice->skew);
     if (slice->span != KPI_NONE)
         cause->skew = KP_MAX(cause->skew, causes->world->spans[slice->span].skew);
     if (causes->keep_refs)
@@ -153,8 +154,10 @@ bool kpi_cause_named(const struct kpi_cause *cause)
     case KPI_UNKNOWN:
     case KPI_IDLE_EXIT:
     case KPI_NET_LOCAL:
-    case KPI_NET_WIRE:
+    case KPI_FORK_WAIT:
         return false;
+    case KPI_NET_WIRE: /* measured on a connection, or only supposed */
+        return cause->weak == 0 && cause->largest.object.len > 0;
     default:
         return true;
     }

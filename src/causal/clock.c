@@ -6,6 +6,10 @@
  * is what to add to a wall-clock stamp around that instant. Between two anchors the difference is
  * interpolated, after a step, between boots and outside it is that of the nearer side. Stored
  * stamps never change.
+ *
+ * Several hosts: at one instant of the wall clock each has its own kernel stamp. What is between
+ * them and the one of the host that a question is about is added to all its stamps when they are
+ * read, one constant per question: clocks drift by nanoseconds over the seconds that one is about.
  */
 #include <string.h>
 
@@ -86,7 +90,9 @@ static kp_dur interpolate(const struct kpi_anchor *a, const struct kpi_anchor *b
     return a->delta + (kp_dur)(change * ((__int128)wall - a->real) / width);
 }
 
-kp_time kpi_clock_map(const struct kpi_world *world, uint32_t host, kp_time wall, kp_dur *out_bound)
+/* The stamp as the host stored it. */
+static kp_time stored_stamp(const struct kpi_world *world, uint32_t host, kp_time wall,
+                            kp_dur *out_bound)
 {
     const struct kpi_anchor *before, *after;
     anchors_around(world, host, wall, &before, &after);
@@ -103,4 +109,32 @@ kp_time kpi_clock_map(const struct kpi_world *world, uint32_t host, kp_time wall
         *out_bound = KP_MAX(before->bound, after->bound);
     }
     return kpi_time_sane(kpi_time_add(wall, delta));
+}
+
+kp_time kpi_clock_map(const struct kpi_world *world, uint32_t host, kp_time wall, kp_dur *out_bound)
+{
+    return kpi_world_stamp(world, host, stored_stamp(world, host, wall, out_bound));
+}
+
+void kpi_clocks_align(struct kpi_world *world, struct kp_str axis)
+{
+    uint32_t reference = KPI_NONE;
+    kp_dur bound = -1;
+    kp_time middle = world->from + (world->to - world->from) / 2;
+    for (uint32_t i = 0; i < world->hosts.count; i++)
+        if (axis.len > 0 && kp_str_equal(kpi_host_of(world, i)->name, axis))
+            reference = i;
+    if (reference == KPI_NONE)
+        return;
+    kp_time here = stored_stamp(world, reference, middle, &bound);
+    for (uint32_t i = 0; i < world->hosts.count; i++) {
+        struct kpi_host *host = kpi_host_of(world, i);
+        kp_dur other = -1;
+        kp_time there = stored_stamp(world, i, middle, &other);
+        if (i == reference || bound < 0 || other < 0)
+            continue;
+        host->shift = here - there;
+        host->skew = other + bound;
+    }
+    kpi_host_of(world, reference)->skew = 0;
 }

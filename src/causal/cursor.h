@@ -13,6 +13,7 @@
 /* The snapshot a question is asked of, and what was read from it so far. Outlives its cursors. */
 struct kpi_reader {
     struct kp_snapshot *snapshot;
+    struct kp_str axis;       /* host whose clock all stamps are told on; empty = each its own */
     struct kp_scan_stat stat; /* of the cursors closed */
 };
 

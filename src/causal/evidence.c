@@ -30,7 +30,7 @@ const struct kp_schema *kp_evidence_schema(void)
     return &evidence_schema;
 }
 
-/* A ref with what it is sorted and shown by. */
+/* A ref with what it is sorted and shown by: its stamp as stored. */
 struct item {
     const struct kpi_ref *ref;
     kp_time ts;
@@ -42,15 +42,17 @@ struct item {
 
 static struct item item_of(const struct kpi_world *world, const struct kpi_ref *ref)
 {
-    if (ref->event == KPI_NONE)
-        return (struct item){ref,
-                             ref->work->to,
-                             ref->work->seq,
-                             ref->work->cpu,
-                             ref->work->actor,
-                             ref->work->stream};
-    const struct kpi_event *event = kpi_event_of(world, ref->event);
-    return (struct item){ref, event->ts, event->seq, event->cpu, event->actor_a, event->stream};
+    struct item item;
+    if (ref->event == KPI_NONE) {
+        const struct kpi_work *work = ref->work;
+        item = (struct item){ref, work->to, work->seq, work->cpu, work->actor, work->stream};
+    } else {
+        const struct kpi_event *event = kpi_event_of(world, ref->event);
+        item = (struct item){ref, event->ts, event->seq, event->cpu, event->actor_a, event->stream};
+    }
+    if (item.cpu != KPI_NONE)
+        item.ts -= kpi_host_of(world, kpi_cpu_of(world, item.cpu)->host)->shift;
+    return item;
 }
 
 static struct kp_str host_of(const struct kpi_world *world, const struct item *item)
@@ -157,6 +159,35 @@ static struct kp_str work_text(const struct kpi_world *world, const struct kpi_w
         return kpi_text(arena, "soft interrupt %.*s took %s", (int)name.len, name.ptr, dur);
     case KP_S_IRQ:
         return kpi_text(arena, "interrupt %.*s took %s", (int)work->name.len, work->name.ptr, dur);
+    case KP_S_SOCK:
+    case KP_S_TCP_STATE:
+        name =
+            work->stream == KP_S_SOCK ? enum_text(KP_S_SOCK, "op", work->code) : KP_STR("closed");
+        return kpi_text(arena, "%.*s %.*s, %lld bytes", (int)name.len, name.ptr,
+                        (int)work->name.len, work->name.ptr, (long long)work->d);
+    case KP_S_TCP_RETRANSMIT:
+        return kpi_text(arena, "sent again from byte %lld: %.*s", (long long)work->c,
+                        (int)work->name.len, work->name.ptr);
+    case KP_S_WORKQUEUE:
+        owner = who(world, work->other_actor, arena);
+        return kpi_text(arena, "%.*s for %.*s took %s, %s in the queue", (int)work->name.len,
+                        work->name.ptr, (int)owner.len, owner.ptr, dur, queue);
+    case KP_S_FAULT:
+        return kpi_text(arena, "page fault of inode %lld offset %lld took %s", (long long)work->b,
+                        (long long)work->c, dur);
+    case KP_S_WRITEBACK:
+        name = enum_text(KP_S_WRITEBACK, "op", work->code);
+        return kpi_text(arena, "%.*s took %s", (int)name.len, name.ptr, dur);
+    case KP_S_PI:
+        owner = who(world, work->other_actor, arena);
+        return kpi_text(arena, "priority %lld -> %lld, from %.*s", (long long)work->a,
+                        (long long)work->b, (int)owner.len, owner.ptr);
+    case KP_S_MIGRATE:
+        return kpi_text(arena, "moved from CPU %lld to CPU %lld", (long long)work->a,
+                        (long long)work->b);
+    case KP_S_TASK:
+        owner = who(world, work->other_actor, arena);
+        return kpi_text(arena, "made by %.*s", (int)owner.len, owner.ptr);
     case KP_S_SIGNAL:
         return kpi_text(arena, "sent signal %d", work->code);
     case KP_S_CGROUP_STAT:

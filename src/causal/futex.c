@@ -102,3 +102,40 @@ struct kpi_hold kpi_futex_hold(const struct kpi_world *world, const struct kpi_i
                 (at <= iv->from || was_handed(world, first->a, lock, at));
     return hold;
 }
+
+/* ---------- locks of the kernel ---------- */
+
+/* The next thread other than the waiter to get the lock after `at` and before the wait's end. */
+static const struct kpi_work *got_after(const struct kpi_world *world, const struct kpi_work *lock,
+                                        kp_time at)
+{
+    const struct kpi_work_set *set = &world->works[KPI_WORK_GOT];
+    uint32_t group = kpi_lock_group(kpi_thread_of(world, lock->thread)->host, lock->a);
+    const struct kpi_work *row = kpi_work_first(set, group, at, lock->to);
+    for (; row != NULL; row = kpi_work_next(set, row, at, lock->to))
+        if (row->a == lock->a && row->from > at && row->thread != lock->thread)
+            return row;
+    return NULL;
+}
+
+struct kpi_hold kpi_lock_hold(const struct kpi_world *world, const struct kpi_work *lock,
+                              kp_time at)
+{
+    struct kpi_hold hold = {.thread = lock->other, .to = lock->to};
+    const struct kpi_work *row = got_after(world, lock, lock->from);
+    for (; row != NULL && row->from <= at; row = got_after(world, lock, row->from))
+        hold.thread = row->thread;
+    if (row != NULL)
+        hold.to = row->from;
+    hold.sure = hold.thread != KPI_NONE;
+    return hold;
+}
+
+unsigned kpi_lock_holders(const struct kpi_world *world, const struct kpi_work *lock)
+{
+    unsigned count = lock->other != KPI_NONE;
+    const struct kpi_work *row = got_after(world, lock, lock->from);
+    for (; row != NULL; row = got_after(world, lock, row->from))
+        count++;
+    return count;
+}

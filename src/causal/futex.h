@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * Who held a lock that is kept in user memory, from the futex waits for it and how they ended.
+ * Who held a lock while somebody waited: one in user memory, from the futex waits for it and how
+ * they ended; one of the kernel, from the ends of the waits for it.
  */
 #ifndef KP_CAUSAL_FUTEX_H
 #define KP_CAUSAL_FUTEX_H
@@ -18,5 +19,10 @@ struct kpi_hold {
 /* Who held the lock at an instant of a wait for it that a thread ended. */
 struct kpi_hold kpi_futex_hold(const struct kpi_world *world, const struct kpi_interval *iv,
                                const struct kpi_work *lock, kp_time at);
+/* Who held a kernel lock at an instant of a wait for it (KPI_NONE = not known), and until when. */
+struct kpi_hold kpi_lock_hold(const struct kpi_world *world, const struct kpi_work *lock,
+                              kp_time at);
+/* How many threads got it during the wait, with the one that held it at its begin. */
+unsigned kpi_lock_holders(const struct kpi_world *world, const struct kpi_work *lock);
 
 #endif

@@ -256,9 +256,7 @@ uint32_t kpi_span_find(const struct kpi_world *world, struct kp_str trace, struc
 kp_status kpi_world_spans(struct kpi_world *world, const struct kp_str *traces,
                           uint32_t traces_count, kp_time from, kp_time to, struct kp_error *err)
 {
-    kp_status status = kpi_clocks_load(world, from, to, err);
-    if (status == KP_OK)
-        status = kpi_spans_load(world, KP_TIME_MIN, KP_TIME_MAX, traces, traces_count, err);
+    kp_status status = kpi_spans_load(world, KP_TIME_MIN, KP_TIME_MAX, traces, traces_count, err);
     if (status == KP_OK)
         status = kpi_spans_load(world, from, to, NULL, 0, err);
     if (status != KP_OK)

@@ -11,7 +11,10 @@
 
 kp_status kpi_clocks_load(struct kpi_world *world, kp_time from, kp_time to,
                           struct kp_error *err) KP_MUST;
-/* Kernel stamp of a wall-clock stamp of a host. *out_bound < 0: no anchor, stamp taken as it is. */
+/* Puts all hosts on the clock of one of them; without anchors, or a name, each keeps its own. */
+void kpi_clocks_align(struct kpi_world *world, struct kp_str axis);
+/* Stamp on the world's axis of a wall-clock stamp of a host. *out_bound < 0: no anchor, stamp taken
+ * as it is. */
 kp_time kpi_clock_map(const struct kpi_world *world, uint32_t host, kp_time wall,
                       kp_dur *out_bound);
 
@@ -21,7 +24,7 @@ kp_status kpi_spans_load(struct kpi_world *world, kp_time from, kp_time to,
                          struct kp_error *err) KP_MUST;
 /* Sorts, drops duplicates, maps stamps, finds parents and threads. Once, after all loads. */
 void kpi_spans_finish(struct kpi_world *world);
-/* Reads clocks and spans into a loaded world. Traces: those of the transactions to walk. */
+/* Reads spans into a loaded world. Traces: those of the transactions to walk. */
 kp_status kpi_world_spans(struct kpi_world *world, const struct kp_str *traces,
                           uint32_t traces_count, kp_time from, kp_time to,
                           struct kp_error *err) KP_MUST;

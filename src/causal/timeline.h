@@ -38,6 +38,8 @@ const struct kpi_work *kpi_work_next(const struct kpi_work_set *set, const struc
                                      kp_time from, kp_time to);
 /* Innermost (latest begun) row of the group that covers t, or NULL. */
 const struct kpi_work *kpi_work_covering(const struct kpi_work_set *set, uint32_t group, kp_time t);
+/* The work of a kernel worker at t: who queued it. NULL when not recorded. */
+const struct kpi_work *kpi_job_at(const struct kpi_world *world, uint32_t worker, kp_time t);
 /* ns of [from, to) for which events of this CPU (KPI_NONE: any of the host) may be missing. */
 kp_dur kpi_gap_in(const struct kpi_world *world, uint32_t host, uint32_t cpu, kp_time from,
                   kp_time to);

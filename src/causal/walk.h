@@ -48,6 +48,8 @@ struct kpi_slice {
     kp_actor_id culprit_actor;
     struct kp_str subkind, object;
     kp_dur gap, idle_elsewhere;
+    kp_dur skew; /* bound of the clock of another host */
+    struct kp_str note;
     const char *stop; /* "" or horizon, cycle, depth, lost */
     struct kpi_ref refs[KPI_SLICE_EVIDENCE];
     uint32_t refs_count;
@@ -73,9 +75,23 @@ struct kpi_frame {
     kp_time from, to;
     enum kpi_rule edge;
     enum kpi_strength strength;
-    const struct kpi_work *lock; /* the wait for this lock is being explained */
+    const struct kpi_work *lock;       /* the wait for this lock is being explained */
+    const struct kpi_interval *waiter; /* ... and this is it */
+    unsigned holders;                  /* of the lock in turn during the wait; 0 = not known */
     bool timeout;
     unsigned depth;
 };
+
+/* True when the frame or one around it explains the thread. */
+bool kpi_frame_within(const struct kpi_frame *frame, uint32_t thread);
+struct kpi_frame kpi_frame_child(const struct kpi_frame *parent, uint32_t thread,
+                                 enum kpi_rule edge, kp_time from, kp_time to);
+/* Goes into another thread over a part of the parent's window. */
+void kpi_frame_enter(struct kpi_walk *walk, const struct kpi_frame *parent,
+                     const struct kpi_frame *child);
+static inline bool kpi_has_rows(const struct kpi_world *world, uint32_t thread)
+{
+    return thread != KPI_NONE && kpi_thread_of(world, thread)->count > 0;
+}
 
 #endif

@@ -10,6 +10,7 @@
 
 #include "base/assert.h"
 #include "causal/cursor.h"
+#include "causal/net.h"
 #include "causal/timeline.h"
 
 #define QUOTA_MARGIN (3 * KP_SEC) /* counters are sampled about once a second */
@@ -57,6 +58,8 @@ static bool fill_syscall(struct work_row *row)
     return row->work->thread != KPI_NONE;
 }
 
+enum { LOCK_RWLOCK_READ = 2, LOCK_RWSEM_READ = 5 }; /* catalogue: LOCK_KIND */
+
 static bool fill_lock(struct work_row *row)
 {
     end_after(row, kpi_cursor_i64(row->cursor, 4));
@@ -66,6 +69,16 @@ static bool fill_lock(struct work_row *row)
     row->work->b = kpi_cursor_i64(row->cursor, 7);
     row->work->other = kpi_world_thread_at(row->world, row->work->other_actor, row->work->from);
     return row->work->thread != KPI_NONE;
+}
+
+/* Shared holders do not take turns: a reader that got it says nothing about who holds it. */
+static bool fill_got(struct work_row *row)
+{
+    int64_t kind = kpi_cursor_i64(row->cursor, 7);
+    row->work->from = row->work->to;
+    row->work->a = kpi_cursor_i64(row->cursor, 5);
+    row->work->group = kpi_lock_group(row->host, row->work->a);
+    return row->work->thread != KPI_NONE && kind != LOCK_RWLOCK_READ && kind != LOCK_RWSEM_READ;
 }
 
 static bool fill_reclaim(struct work_row *row)
@@ -126,6 +139,164 @@ static bool fill_quota(struct work_row *row)
     return true;
 }
 
+/* ---------- the network: one row, by thread for who waits and by ends for who is waited for -----
+ */
+
+enum { SOCK_SEND, SOCK_RECEIVE, SOCK_CONNECT, SOCK_ACCEPT }; /* catalogue: SOCK_OP */
+enum { TCP_FIN_WAIT1 = 4, TCP_CLOSE = 7, TCP_LAST_ACK = 9 }; /* catalogue: TCP_STATE */
+enum { TASK_FORK = 1 };                                      /* catalogue: TASK_OP */
+
+/* Columns 4..9 of all rows about a connection. */
+static void fill_ends(struct work_row *row)
+{
+    struct kpi_ends ends = {
+        .host = row->host,
+        .net = kpi_cursor_i64(row->cursor, 4),
+        .saddr = kpi_cursor_str(row->cursor, 5),
+        .daddr = kpi_cursor_str(row->cursor, 6),
+        .sport = kpi_cursor_i64(row->cursor, 7),
+        .dport = kpi_cursor_i64(row->cursor, 8),
+        .family = kpi_cursor_i64(row->cursor, 9),
+    };
+    kpi_ends_keys(&ends, &row->work->a, &row->work->b);
+    row->work->name = kpi_ends_text(&ends, row->world->arena);
+    row->work->group = (uint32_t)row->work->a;
+}
+
+static bool fill_sock(struct work_row *row)
+{
+    end_after(row, kpi_cursor_i64(row->cursor, 10));
+    fill_ends(row);
+    row->work->d = kpi_cursor_i64(row->cursor, 11);
+    row->work->c = kpi_cursor_i64(row->cursor, 12);
+    row->work->code = (int32_t)kpi_cursor_i64(row->cursor, 13);
+    row->work->flow = kpi_cursor_i64(row->cursor, 14) == KPI_PROTO_TCP;
+    if (kpi_cursor_i64(row->cursor, 9) == KPI_FAMILY_UNIX) {
+        row->work->a = kpi_cursor_i64(row->cursor, 15);
+        row->work->b = kpi_cursor_i64(row->cursor, 16);
+        row->work->group = (uint32_t)row->work->a;
+        row->work->name = KP_STR("unix");
+    }
+    return row->work->thread != KPI_NONE;
+}
+
+static bool fill_receive(struct work_row *row)
+{
+    if (!fill_sock(row))
+        return false;
+    row->work->group = row->work->thread;
+    return row->work->code != SOCK_SEND && row->work->d >= 0;
+}
+
+static bool fill_send(struct work_row *row)
+{
+    if (!fill_sock(row))
+        return false;
+    return row->work->code == SOCK_CONNECT || (row->work->code == SOCK_SEND && row->work->d > 0);
+}
+
+/* Who closed its side; changes made by packets and timers are nobody's. */
+static bool fill_close(struct work_row *row)
+{
+    int64_t state = kpi_cursor_i64(row->cursor, 10);
+    row->work->from = row->work->to;
+    fill_ends(row);
+    row->work->flow = true;
+    return row->work->thread != KPI_NONE && kpi_cursor_i64(row->cursor, 11) == 0 &&
+           (state == TCP_FIN_WAIT1 || state == TCP_LAST_ACK || state == TCP_CLOSE);
+}
+
+static bool fill_resent(struct work_row *row)
+{
+    row->work->from = row->work->to;
+    fill_ends(row);
+    row->work->c = kpi_cursor_i64(row->cursor, 10);
+    return true;
+}
+
+/* ---------- workers, faults, writing back, priorities, places ---------- */
+
+static bool fill_queued(struct work_row *row)
+{
+    end_after(row, kpi_cursor_i64(row->cursor, 4));
+    row->work->group = row->work->thread;
+    row->work->queue_dur = kpi_time_sane(KP_MAX(kpi_cursor_i64(row->cursor, 5), 0));
+    row->work->other_actor = (kp_actor_id)kpi_cursor_i64(row->cursor, 6);
+    row->work->code = (int32_t)kpi_cursor_i64(row->cursor, 7);
+    row->work->name = kp_arena_str(row->world->arena, kpi_cursor_str(row->cursor, 8));
+    kp_time queued = kpi_time_sane(row->work->from - row->work->queue_dur);
+    row->work->other = kpi_world_thread_at(row->world, row->work->other_actor, queued);
+    return row->work->thread != KPI_NONE;
+}
+
+static bool fill_fault(struct work_row *row)
+{
+    end_after(row, kpi_cursor_i64(row->cursor, 4));
+    row->work->group = row->work->thread;
+    row->work->a = kpi_cursor_i64(row->cursor, 5);
+    row->work->b = kpi_cursor_i64(row->cursor, 6);
+    row->work->c = kpi_cursor_i64(row->cursor, 7);
+    return row->work->thread != KPI_NONE;
+}
+
+enum { WRITEBACK_PAUSE, WRITEBACK_COMMIT }; /* catalogue: WRITEBACK_OP */
+
+static bool fill_writeback(struct work_row *row, int64_t op)
+{
+    end_after(row, kpi_cursor_i64(row->cursor, 4));
+    row->work->group = row->work->thread;
+    row->work->a = kpi_cursor_i64(row->cursor, 5);
+    row->work->b = kpi_cursor_i64(row->cursor, 6);
+    row->work->code = (int32_t)op;
+    return row->work->thread != KPI_NONE && kpi_cursor_i64(row->cursor, 7) == op;
+}
+
+static bool fill_pause(struct work_row *row)
+{
+    return fill_writeback(row, WRITEBACK_PAUSE);
+}
+
+static bool fill_commit(struct work_row *row)
+{
+    return fill_writeback(row, WRITEBACK_COMMIT);
+}
+
+/* The thread in an actor column is what the row is about; nothing lasts. */
+static void about(struct work_row *row, uint32_t column)
+{
+    kp_actor_id actor = (kp_actor_id)kpi_cursor_i64(row->cursor, column);
+    row->work->from = row->work->to;
+    row->work->group = kpi_world_thread_at(row->world, actor, row->work->to);
+}
+
+static bool fill_boost(struct work_row *row)
+{
+    about(row, 4);
+    row->work->other_actor = (kp_actor_id)kpi_cursor_i64(row->cursor, 5);
+    row->work->other = kpi_world_thread_at(row->world, row->work->other_actor, row->work->to);
+    row->work->a = kpi_cursor_i64(row->cursor, 6);
+    row->work->b = kpi_cursor_i64(row->cursor, 7);
+    return row->work->group != KPI_NONE;
+}
+
+static bool fill_move(struct work_row *row)
+{
+    about(row, 4);
+    row->work->a = kpi_cursor_i64(row->cursor, 5);
+    row->work->b = kpi_cursor_i64(row->cursor, 6);
+    return row->work->group != KPI_NONE;
+}
+
+static bool fill_parent(struct work_row *row)
+{
+    row->work->from = row->work->to;
+    row->work->group = row->work->thread;
+    row->work->other_actor = (kp_actor_id)kpi_cursor_i64(row->cursor, 4);
+    row->work->other = kpi_world_thread_at(row->world, row->work->other_actor, row->work->to);
+    return row->work->group != KPI_NONE && row->work->other != KPI_NONE &&
+           kpi_cursor_i64(row->cursor, 5) == TASK_FORK;
+}
+
 static const char *const irq_cols[] = {"ts",    "seq", "cpu",  "actor", "dur",
                                        "count", "irq", "name", NULL};
 static const char *const softirq_cols[] = {"ts",  "seq",   "cpu", "actor",
@@ -143,6 +314,26 @@ static const char *const gap_cols[] = {"ts",     "seq",    "cpu",   "actor", "du
                                        "stream", "reason", "count", NULL};
 static const char *const quota_cols[] = {"ts",   "seq",   "cpu",           "actor",
                                          "path", "quota", "throttled_dur", NULL};
+static const char *const sock_cols[] = {"ts",      "seq",   "cpu",   "actor",     "net",  "saddr",
+                                        "daddr",   "sport", "dport", "ip_family", "dur",  "bytes",
+                                        "tcp_seq", "op",    "proto", "obj",       "peer", NULL};
+static const char *const close_cols[] = {"ts",        "seq",     "cpu",   "actor", "net",
+                                         "saddr",     "daddr",   "sport", "dport", "ip_family",
+                                         "tcp_state", "context", NULL};
+static const char *const resent_cols[] = {"ts",    "seq",       "cpu",     "actor",
+                                          "net",   "saddr",     "daddr",   "sport",
+                                          "dport", "ip_family", "tcp_seq", NULL};
+static const char *const queued_cols[] = {"ts",        "seq",       "cpu",     "actor", "dur",
+                                          "queue_dur", "submitter", "context", "name",  NULL};
+static const char *const fault_cols[] = {"ts",      "seq", "cpu",    "actor", "dur",
+                                         "obj_dev", "obj", "offset", NULL};
+static const char *const writeback_cols[] = {"ts",  "seq", "cpu", "actor", "dur",
+                                             "dev", "id",  "op",  NULL};
+static const char *const boost_cols[] = {"ts",    "seq",      "cpu",      "actor", "target",
+                                         "donor", "old_prio", "new_prio", NULL};
+static const char *const move_cols[] = {"ts",     "seq",      "cpu",    "actor",
+                                        "thread", "from_cpu", "to_cpu", NULL};
+static const char *const parent_cols[] = {"ts", "seq", "cpu", "actor", "parent", "op", NULL};
 
 static const struct {
     enum kp_stream_no stream;
@@ -154,11 +345,23 @@ static const struct {
     [KPI_WORK_SOFTIRQ] = {KP_S_SOFTIRQ, softirq_cols, fill_irq, 0, 0},
     [KPI_WORK_SYSCALL] = {KP_S_SYSCALL, syscall_cols, fill_syscall, 0, 0},
     [KPI_WORK_LOCK] = {KP_S_LOCK, lock_cols, fill_lock, 0, 0},
+    [KPI_WORK_GOT] = {KP_S_LOCK, lock_cols, fill_got, 0, 0},
     [KPI_WORK_RECLAIM] = {KP_S_VMSCAN, reclaim_cols, fill_reclaim, 0, 0},
     [KPI_WORK_BLOCK] = {KP_S_BLOCK_RQ, block_cols, fill_block, 0, 0},
     [KPI_WORK_SIGNAL] = {KP_S_SIGNAL, signal_cols, fill_signal, 0, 0},
     [KPI_WORK_GAP] = {KP_S_GAPS, gap_cols, fill_gap, 0, GAP_AHEAD},
     [KPI_WORK_QUOTA] = {KP_S_CGROUP_STAT, quota_cols, fill_quota, QUOTA_MARGIN, QUOTA_MARGIN},
+    [KPI_WORK_RECEIVE] = {KP_S_SOCK, sock_cols, fill_receive, 0, 0},
+    [KPI_WORK_SEND] = {KP_S_SOCK, sock_cols, fill_send, 0, 0},
+    [KPI_WORK_CLOSE] = {KP_S_TCP_STATE, close_cols, fill_close, 0, 0},
+    [KPI_WORK_RESENT] = {KP_S_TCP_RETRANSMIT, resent_cols, fill_resent, 0, 0},
+    [KPI_WORK_QUEUED] = {KP_S_WORKQUEUE, queued_cols, fill_queued, 0, 0},
+    [KPI_WORK_FAULT] = {KP_S_FAULT, fault_cols, fill_fault, 0, 0},
+    [KPI_WORK_PAUSE] = {KP_S_WRITEBACK, writeback_cols, fill_pause, 0, 0},
+    [KPI_WORK_COMMIT] = {KP_S_WRITEBACK, writeback_cols, fill_commit, 0, 0},
+    [KPI_WORK_BOOST] = {KP_S_PI, boost_cols, fill_boost, 0, 0},
+    [KPI_WORK_MOVE] = {KP_S_MIGRATE, move_cols, fill_move, 0, 0},
+    [KPI_WORK_PARENT] = {KP_S_TASK, parent_cols, fill_parent, 0, 0},
 };
 
 /* ---------- loading ---------- */
@@ -174,13 +377,13 @@ static uint32_t host_of_actor(struct kpi_world *world, kp_actor_id actor)
 static void work_add(struct kpi_world *world, int set, struct kpi_cursor *cursor)
 {
     struct kpi_work work = {
-        .to = kpi_time_sane(kpi_cursor_i64(cursor, KP_COL_TS)),
         .seq = (uint64_t)kpi_cursor_i64(cursor, KP_COL_SEQ),
         .actor = (kp_actor_id)kpi_cursor_i64(cursor, KP_COL_ACTOR),
         .stream = (uint8_t)sets[set].stream,
         .other = KPI_NONE,
     };
     struct work_row row = {world, cursor, &work, host_of_actor(world, work.actor)};
+    work.to = kpi_world_stamp(world, row.host, kpi_cursor_i64(cursor, KP_COL_TS));
     work.thread = kpi_world_thread_at(world, work.actor, work.to);
     work.cpu = sets[set].stream == KP_S_GAPS
                    ? KPI_NONE
@@ -293,6 +496,11 @@ const struct kpi_work *kpi_work_covering(const struct kpi_work_set *set, uint32_
     for (; row != NULL; row = kpi_work_next(set, row, t, t + 1))
         found = row;
     return found;
+}
+
+const struct kpi_work *kpi_job_at(const struct kpi_world *world, uint32_t worker, kp_time t)
+{
+    return kpi_work_covering(&world->works[KPI_WORK_QUEUED], worker, t);
 }
 
 kp_dur kpi_gap_in(const struct kpi_world *world, uint32_t host, uint32_t cpu, kp_time from,

@@ -27,6 +27,7 @@ uint32_t kpi_world_host(struct kpi_world *world, struct kp_str name)
     host->name = name;
     host->first = KP_TIME_MAX;
     host->last = KP_TIME_MIN;
+    host->skew = -1;
     return world->hosts.failed ? 0 : world->hosts.count - 1; /* host 0, "", always exists */
 }
 
@@ -331,7 +332,7 @@ static struct kpi_event *event_add(struct merge *merge, int input)
     const struct kpi_cursor *cursor = &merge->cursors[input];
     uint32_t host = kpi_world_host(world, row_host(merge, input));
     struct kpi_event *event = kpi_list_add(&world->events);
-    event->ts = kpi_time_sane(kpi_cursor_i64(cursor, KP_COL_TS));
+    event->ts = kpi_world_stamp(world, host, kpi_cursor_i64(cursor, KP_COL_TS));
     event->seq = (uint64_t)kpi_cursor_i64(cursor, KP_COL_SEQ);
     event->cpu = kpi_world_cpu(world, host, (uint32_t)kpi_cursor_i64(cursor, KP_COL_CPU));
     event->actor_a = (kp_actor_id)kpi_cursor_i64(cursor, KP_COL_ACTOR);
@@ -381,7 +382,9 @@ static void task_add(struct merge *merge)
 {
     const struct kpi_cursor *cursor = &merge->cursors[IN_TASK];
     kp_actor_id actor = (kp_actor_id)kpi_cursor_i64(cursor, KP_COL_ACTOR);
-    kp_time ts = kpi_cursor_i64(cursor, KP_COL_TS);
+    kp_time ts =
+        kpi_world_stamp(merge->world, kpi_world_host(merge->world, row_host(merge, IN_TASK)),
+                        kpi_cursor_i64(cursor, KP_COL_TS));
     int64_t op = kpi_cursor_i64(cursor, TASK_OP);
     if (op == OP_FORK)
         kpi_world_fork(merge->world, actor, ts);
@@ -480,7 +483,11 @@ kp_status kpi_world_load(struct kpi_reader *reader, struct kp_arena *arena, kp_t
         return status;
     world->from = from;
     world->to = to;
-    status = sched_load(world, err);
+    if (ahead >= 0)
+        status = kpi_clocks_load(world, from, to, err);
+    kpi_clocks_align(world, reader->axis);
+    if (status == KP_OK)
+        status = sched_load(world, err);
     if (status != KP_OK)
         return status;
     kpi_timeline_finish(world);

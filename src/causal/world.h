@@ -11,9 +11,14 @@
 
 struct kpi_reader;
 
+#define KPI_SKEW_MAX KP_SEC /* a message that seems to arrive before it was sent, at most so much \
+                             */
+
 struct kpi_host {
     struct kp_str name;
     kp_time first, last; /* scheduler rows seen; first > last = none */
+    kp_dur shift;        /* added to its stamps, so that all hosts have one axis */
+    kp_dur skew;         /* how wrong that may be; -1 = not known */
     uint32_t *cpu_index; /* CPU number -> index into cpus, KPI_NONE = not seen */
     uint32_t cpu_index_count;
 };
@@ -90,11 +95,23 @@ enum kpi_works {
     KPI_WORK_SOFTIRQ, /* grouped by CPU */
     KPI_WORK_SYSCALL, /* grouped by thread; a = result, b, c, d = first three arguments */
     KPI_WORK_LOCK,    /* grouped by thread; other = owner, a = address, b = kind */
+    KPI_WORK_GOT,     /* grouped by the lock; a = address: the end of a wait, as an instant */
     KPI_WORK_RECLAIM, /* grouped by thread; a = op, b = pages */
     KPI_WORK_BLOCK,   /* grouped by host; a = device, b = sector, c = bytes, code = op */
     KPI_WORK_SIGNAL,  /* grouped by target thread; code = signal */
     KPI_WORK_GAP,     /* grouped by host; code = cpu or -1 */
     KPI_WORK_QUOTA,   /* grouped by host; a = throttled ns, b = quota, name = path */
+    KPI_WORK_RECEIVE, /* grouped by thread; socket calls that wait for the peer (net.h) */
+    KPI_WORK_SEND,    /* grouped by the hash of its ends; socket calls the peer waits for (net.h) */
+    KPI_WORK_CLOSE,   /* grouped as SEND; a connection closed by a thread */
+    KPI_WORK_RESENT,  /* grouped as SEND; a segment sent again, c = its first byte */
+    KPI_WORK_QUEUED,  /* grouped by worker; other = submitter, code = context, name = function */
+    KPI_WORK_FAULT,   /* grouped by thread; a = device, b = inode, c = offset */
+    KPI_WORK_PAUSE,   /* grouped by thread; a = device: a writer held back */
+    KPI_WORK_COMMIT,  /* grouped by thread; a = device, b = number: a journal's commit */
+    KPI_WORK_BOOST,   /* grouped by the lock's holder; other = donor, a = old, b = new priority */
+    KPI_WORK_MOVE,    /* grouped by the thread moved; a = from, b = to CPU number */
+    KPI_WORK_PARENT,  /* grouped by the new thread; other = parent */
     KPI_WORKS
 };
 
@@ -109,6 +126,7 @@ struct kpi_work {
     uint32_t cpu; /* index */
     int32_t code;
     uint8_t stream;
+    bool flow; /* network: a stream of bytes that are numbered */
     int64_t a, b, c, d;
     kp_dur queue_dur;
     struct kp_str name;
@@ -161,6 +179,12 @@ struct kpi_world {
     uint64_t ignored; /* rows that could not be placed */
 };
 
+/* Group of a kernel lock's rows. */
+static inline uint32_t kpi_lock_group(uint32_t host, int64_t address)
+{
+    return (uint32_t)((uint64_t)address >> 4) ^ host << 24;
+}
+
 #define KPI_WORLD_GET(world, field, type, i) ((type *)kpi_list_at(&(world)->field, (i)))
 #define kpi_thread_of(world, i)              KPI_WORLD_GET(world, threads, struct kpi_thread, i)
 #define kpi_event_of(world, i)               KPI_WORLD_GET(world, events, struct kpi_event, i)
@@ -171,8 +195,8 @@ struct kpi_world {
 /* A world without any rows. */
 kp_status kpi_world_bare(struct kpi_reader *reader, struct kp_arena *arena, struct kpi_world **out,
                          struct kp_error *err) KP_MUST;
-/* Reads the scheduler streams of [from, to], and joined rows that end up to `ahead` later (< 0:
- * none of those). */
+/* Reads the clocks, unless ahead < 0, the scheduler streams of [from, to], and joined rows that end
+ * up to `ahead` later (< 0: none of those). */
 kp_status kpi_world_load(struct kpi_reader *reader, struct kp_arena *arena, kp_time from,
                          kp_time to, kp_dur ahead, struct kpi_world **out,
                          struct kp_error *err) KP_MUST;
@@ -185,6 +209,11 @@ uint32_t kpi_world_thread_at(const struct kpi_world *world, kp_actor_id actor, k
 /* fork and exit as the lives of a tid see them. */
 void kpi_world_fork(struct kpi_world *world, kp_actor_id actor, kp_time ts);
 void kpi_world_exit(struct kpi_world *world, kp_actor_id actor, kp_time ts);
+/* A stored stamp of a host on the world's axis. */
+static inline kp_time kpi_world_stamp(const struct kpi_world *world, uint32_t host, kp_time ts)
+{
+    return kpi_time_sane(kpi_time_sane(ts) + kpi_host_of(world, host)->shift);
+}
 bool kpi_world_failed(const struct kpi_world *world);
 
 #endif

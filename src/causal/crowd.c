@@ -1,0 +1,103 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * Who filled what a thread had to share: a device, by the requests that were on it meanwhile; the
+ * memory of a control group, by the reclaim its threads had to do for the pages they asked for. A
+ * process is named if most of it was its doing and it is not the waiter's own; a request that a
+ * kernel worker handed in is whose work that was.
+ */
+#include "base/assert.h"
+#include "causal/blame.h"
+
+#define PROCESSES_MAX 64 /* told apart; what more there are counts as others */
+#define MOST_PCT      50 /* of everything, the waiter's own included */
+
+/* What each process took of something. */
+struct share {
+    uint32_t thread;
+    kp_actor_id actor;
+    const struct kpi_work *row;
+    int64_t amount;
+};
+
+struct shares {
+    struct share of[PROCESSES_MAX];
+    uint32_t count;
+    int64_t sum;
+};
+
+static bool same_process(const struct kpi_world *world, uint32_t a, uint32_t b)
+{
+    const struct kpi_thread *x = kpi_thread_of(world, a), *y = kpi_thread_of(world, b);
+    return a == b || (x->pid == y->pid && x->host == y->host && x->pid != 0);
+}
+
+static void share_add(const struct kpi_world *world, struct shares *shares, uint32_t thread,
+                      const struct kpi_work *row, int64_t amount)
+{
+    uint32_t i = 0;
+    shares->sum += amount;
+    while (i < shares->count && !same_process(world, shares->of[i].thread, thread))
+        i++;
+    if (i == PROCESSES_MAX)
+        return;
+    if (i == shares->count)
+        shares->of[shares->count++] = (struct share){.thread = thread, .row = row};
+    shares->of[i].amount += amount;
+}
+
+static struct kpi_crowd most_of(const struct kpi_world *world, const struct shares *shares,
+                                uint32_t waiter)
+{
+    const struct share *most = NULL;
+    for (uint32_t i = 0; i < shares->count; i++)
+        if (most == NULL || shares->of[i].amount > most->amount)
+            most = &shares->of[i];
+    if (most == NULL || same_process(world, most->thread, waiter) ||
+        (__int128)most->amount * 100 <= (__int128)shares->sum * MOST_PCT)
+        return (struct kpi_crowd){.thread = KPI_NONE};
+    uint32_t thread = most->thread;
+    kp_actor_id actor =
+        most->row->thread == thread ? most->row->actor : kpi_thread_of(world, thread)->actor;
+    return (struct kpi_crowd){thread, actor, most->row};
+}
+
+/* Who a request is for. */
+static uint32_t owner_of(const struct kpi_world *world, const struct kpi_work *request)
+{
+    if (request->thread == KPI_NONE || !kpi_thread_of(world, request->thread)->kthread)
+        return request->thread;
+    const struct kpi_work *job = kpi_job_at(world, request->thread, request->from);
+    return job != NULL && job->other != KPI_NONE ? job->other : request->thread;
+}
+
+struct kpi_crowd kpi_crowd_device(const struct kpi_world *world, uint32_t waiter, int64_t device,
+                                  kp_time from, kp_time to)
+{
+    const struct kpi_work_set *set = &world->works[KPI_WORK_BLOCK];
+    uint32_t host = kpi_thread_of(world, waiter)->host;
+    struct shares shares = {.count = 0};
+    const struct kpi_work *row = kpi_work_first(set, host, from, to);
+    for (; row != NULL; row = kpi_work_next(set, row, from, to)) {
+        uint32_t owner = owner_of(world, row);
+        if (row->a == device && owner != KPI_NONE && !kpi_thread_of(world, owner)->idle)
+            share_add(world, &shares, owner, row, KP_MIN(row->to, to) - KP_MAX(row->from, from));
+    }
+    return most_of(world, &shares, waiter);
+}
+
+struct kpi_crowd kpi_crowd_memory(const struct kpi_world *world, uint32_t waiter, kp_time from,
+                                  kp_time to)
+{
+    const struct kpi_work_set *set = &world->works[KPI_WORK_RECLAIM];
+    const struct kpi_thread *self = kpi_thread_of(world, waiter);
+    struct kp_str cgroup = kp_actors_get(world->actors, self->actor)->cgroup;
+    struct shares shares = {.count = 0};
+    for (uint32_t i = 0; i < set->count; i++) {
+        const struct kpi_work *row = &set->rows[i];
+        const struct kpi_thread *thread = kpi_thread_of(world, row->thread);
+        if (row->from < to && row->to > from && thread->host == self->host && !thread->kthread &&
+            kp_str_equal(kp_actors_get(world->actors, row->actor)->cgroup, cgroup))
+            share_add(world, &shares, row->thread, row, KP_MAX(row->b, 0));
+    }
+    return most_of(world, &shares, waiter);
+}
