@@ -16,7 +16,8 @@
 static const struct kpi_format *const formats[KP_FORMAT_COUNT] = {
     [KP_FORMAT_TABLE] = &kpi_format_table,       [KP_FORMAT_VERTICAL] = &kpi_format_vertical,
     [KP_FORMAT_JSON] = &kpi_format_json,         [KP_FORMAT_NDJSON] = &kpi_format_ndjson,
-    [KP_FORMAT_CSV] = &kpi_format_csv,           [KP_FORMAT_LINE] = &kpi_format_line,
+    [KP_FORMAT_CSV] = &kpi_format_csv,           [KP_FORMAT_TSV] = &kpi_format_tsv,
+    [KP_FORMAT_MARKDOWN] = &kpi_format_markdown, [KP_FORMAT_LINE] = &kpi_format_line,
     [KP_FORMAT_TIMELINE] = &kpi_format_timeline,
 };
 
@@ -42,10 +43,15 @@ void kp_format_hint(struct kp_str name, struct kp_error *err)
         best = distance;
         nearest = formats[i]->name;
     }
-    if (nearest != NULL)
+    if (nearest != NULL) {
         kp_error_hint(err, "did you mean %s?", nearest);
-    else
-        kp_error_hint(err, "table, vertical, json, ndjson, csv, line or timeline");
+        return;
+    }
+    struct kp_buf list = {0};
+    for (int i = 0; i < KP_FORMAT_COUNT; i++)
+        kp_buf_printf(&list, "%s%s", i > 0 ? ", " : "", formats[i]->name);
+    kp_error_hint(err, "formats are %s", kp_buf_cstr(&list));
+    kp_buf_deinit(&list);
 }
 
 const char *kp_format_name(enum kp_format format)

@@ -3,14 +3,15 @@
  * Renderers: result batches in, text out. One table of formats; a new one is one file and one line.
  * Knows columns and types only; terminal facts are passed in.
  *
- * How values look. For people (table, vertical, timeline): times in RFC 3339 with nine decimals,
- * durations with a unit ("388.204 ms"), addresses in hex, control characters escaped, so that
- * recorded text cannot drive the terminal. For machines (json, ndjson, csv, line): times in the
- * same RFC 3339 form, durations as integer nanoseconds, integers in full, decimals as text in JSON;
- * line protocol carries times as integer nanoseconds.
+ * How values look. For people (table, vertical, markdown, timeline): times in RFC 3339 with nine
+ * decimals, durations with a unit ("388.204 ms"), addresses in hex, control characters escaped, so
+ * that recorded text cannot drive the terminal. For machines (json, ndjson, csv, tsv, line): times
+ * in the same RFC 3339 form, durations as integer nanoseconds, integers in full, decimals as text
+ * in JSON; line protocol carries times as integer nanoseconds.
  *
- * Files in reading order: render.h render_int.h render.c value.c utf8.c table.c vertical.c json.c
- * csv.c line.c timeline.c error.c term.c. Fed by src/query, shown by tools and src/server.
+ * Files in reading order: render.h render_int.h render.c value.c utf8.c table.c vertical.c
+ * markdown.c json.c csv.c tsv.c line.c timeline.c error.c term.c. Fed by src/query, shown by tools
+ * and src/server.
  */
 #ifndef KP_RENDER_RENDER_H
 #define KP_RENDER_RENDER_H
@@ -23,6 +24,8 @@ enum kp_format {
     KP_FORMAT_JSON,     /* {"columns":[...],"rows":[[...]],"notes":[...]} */
     KP_FORMAT_NDJSON,   /* one object a row */
     KP_FORMAT_CSV,      /* RFC 4180, header line; null = nothing, empty text = "" */
+    KP_FORMAT_TSV,      /* header line; tab, line end and backslash as \t \n \\, null = \N */
+    KP_FORMAT_MARKDOWN, /* a table for a chat or a report */
     KP_FORMAT_LINE,     /* InfluxDB line protocol */
     KP_FORMAT_TIMELINE, /* text drawing of rows with start (or ts), dur and a label */
     KP_FORMAT_COUNT

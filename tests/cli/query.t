@@ -135,7 +135,7 @@ NAME an unknown format
 RUN kpq $DATA -c spans --format xml
 EXIT 2
 EXPECT unknown format 'xml'
-EXPECT table, vertical, json
+EXPECT formats are table, vertical, json
 
 NAME a mistyped format
 RUN kpq $DATA -c spans --format ndjosn

@@ -95,6 +95,32 @@ static void csv_quotes_as_rfc_4180(void **state)
            "2023-11-14T22:13:20.500000000Z,1000,false,\"\x1b[31m\xE7\xAC\xAC\n\",,0,\r\n");
 }
 
+static void tsv_escapes_what_would_split_a_row(void **state)
+{
+    (void)state;
+    expect(KP_FORMAT_TSV,
+           "ts\tdur\troot\tcomm\tpid\taddr\tratio\n"
+           "2023-11-14T22:13:20.000000000Z\t388204117\ttrue\ta,\"b\" c\t4721\t4096\t0.1\n"
+           "2023-11-14T22:13:20.000000001Z\t52\tfalse\t\t9223372036854775807\t-1\t1e+300\n"
+           "2023-11-14T22:13:20.500000000Z\t1000\tfalse\t\x1b[31m\xE7\xAC\xAC\\n\t\\N\t0\t\\N\n");
+}
+
+static void markdown_is_a_table_with_notes_below(void **state)
+{
+    (void)state;
+    char *text = render_times(KP_FORMAT_MARKDOWN, (struct kp_term){.utf8 = true}, 1), *at = text;
+    assert_string_equal(next_line(&at), "| ts | dur | root | comm | pid | addr | ratio |");
+    assert_string_equal(next_line(&at), "| --- | ---: | --- | --- | ---: | ---: | ---: |");
+    assert_string_equal(
+        next_line(&at),
+        "| 2023-11-14T22:13:20.000000000Z | 388.204 ms | true | a,\"b\" c | 4721 | 0x1000 | 0.1 |");
+    assert_non_null(next_line(&at));
+    assert_non_null(strstr(next_line(&at), "| \\x1b[31m\xE7\xAC\xAC\\n |"));
+    assert_string_equal(next_line(&at), "");
+    assert_string_equal(next_line(&at), "note: a note");
+    free(text);
+}
+
 static void ndjson_escapes_and_keeps_integers(void **state)
 {
     (void)state;
@@ -302,6 +328,8 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(csv_quotes_as_rfc_4180),
+        cmocka_unit_test(tsv_escapes_what_would_split_a_row),
+        cmocka_unit_test(markdown_is_a_table_with_notes_below),
         cmocka_unit_test(ndjson_escapes_and_keeps_integers),
         cmocka_unit_test(line_protocol_escapes_tags_and_fields),
         cmocka_unit_test(table_aligns_and_disarms),
