@@ -24,6 +24,16 @@ struct kp_query_opts {
     kp_dur
         default_window; /* time bound of a query without one, back from the newest row; 0 = all */
     const _Atomic bool *cancel; /* checked per batch; NULL = never */
+    uint32_t threads;           /* that may work at it; 0 = one per CPU */
+    uint32_t off;               /* enum kp_query_off: what it must do without, for comparison */
+};
+
+/* Ways to an answer that can be turned off one by one; the answer's bytes stay the same. */
+enum kp_query_off {
+    KP_OFF_PRUNING = 1,   /* pages and segments left out by their ranges and indexes */
+    KP_OFF_PARALLEL = 2,  /* several threads */
+    KP_OFF_METADATA = 4,  /* counts taken from page headers */
+    KP_OFF_UNORDERED = 8, /* events aggregated stream by stream, without their merge */
 };
 
 struct kp_query_stat {
