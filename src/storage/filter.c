@@ -78,7 +78,8 @@ static bool str_passes(const struct kpi_filter_key *key, struct kp_str value)
 kp_status kpi_filter_init(struct kpi_filter *filter, const struct kp_scan_req *req,
                           struct kp_arena *arena, struct kp_error *err)
 {
-    *filter = (struct kpi_filter){.stream = req->stream, .from = req->from, .to = req->to};
+    *filter = (struct kpi_filter){
+        .stream = req->stream, .from = req->from, .to = req->to, .exact = req->no_prune};
     if (req->keys_count > KP_SCAN_KEYS_MAX)
         return kp_error_set(err, KP_INVALID, "a scan takes at most %d keys", KP_SCAN_KEYS_MAX);
     for (uint32_t i = 0; i < req->keys_count; i++) {
@@ -111,12 +112,24 @@ bool kpi_filter_may_pass(const struct kpi_filter *filter, const struct kpi_block
     return true;
 }
 
+bool kpi_filter_whole(const struct kpi_filter *filter, kp_time ts_min, kp_time ts_max)
+{
+    return filter->keys_count == 0 && !filter->exact && ts_min >= filter->from &&
+           ts_max <= filter->to;
+}
+
 /* ---------- rows ---------- */
+
+#define NUMBERS_FEW 8u /* up to here comparing with each is the fastest */
 
 static bool number_passes(const struct kpi_filter_key *key, int64_t value)
 {
-    if (key->count == 1)
-        return key->numbers[0] == value;
+    bool passes = false;
+    if (key->count <= NUMBERS_FEW) {
+        for (uint32_t i = 0; i < key->count; i++)
+            passes |= key->numbers[i] == value;
+        return passes;
+    }
     return bsearch(&value, key->numbers, key->count, sizeof(value), compare_numbers) != NULL;
 }
 
@@ -125,46 +138,39 @@ struct kp_str kpi_actor_text(const struct kp_actor *actor, enum kp_attr attr)
     return attr == KP_ATTR_HOST ? actor->host : attr == KP_ATTR_COMM ? actor->comm : actor->cgroup;
 }
 
-static bool actor_passes(const struct kpi_filter_key *key, const struct kp_actors *actors,
-                         kp_actor_id id)
+/* Which local numbers pass. */
+static kp_status actors_pass(const struct kpi_filter_key *key, struct kp_snapshot *snapshot,
+                             struct kpi_page *page, bool *passes)
 {
-    const struct kp_actor *actor = kp_actors_get(actors, id);
-    switch (key->column.attr) {
-    case KP_ATTR_SELF:
-        return number_passes(key, id);
-    case KP_ATTR_TID:
-        return number_passes(key, actor->tid);
-    case KP_ATTR_PID:
-        return number_passes(key, actor->pid);
-    default:
-        return str_passes(key, kpi_actor_text(actor, key->column.attr));
+    if (key->column.attr == KP_ATTR_SELF) {
+        for (uint32_t i = 0; i <= page->actors; i++)
+            passes[i] = number_passes(key, page->ids[i]);
+        return KP_OK;
     }
-}
-
-/* Keeps the rows whose code passes. */
-static uint32_t keep_codes64(const int64_t *codes, const bool *passes, uint32_t *rows,
-                             uint32_t count)
-{
-    uint32_t kept = 0;
-    for (uint32_t i = 0; i < count; i++) {
-        rows[kept] = rows[i];
-        kept += passes[codes[rows[i]]];
-    }
-    return kept;
+    const void *values = kpi_page_attr(snapshot, page, key->column.attr);
+    if (values == NULL)
+        return KP_NO_MEMORY;
+    bool is_number = key->column.attr == KP_ATTR_TID || key->column.attr == KP_ATTR_PID;
+    for (uint32_t i = 0; i <= page->actors; i++)
+        passes[i] = is_number ? number_passes(key, ((const int64_t *)values)[i])
+                              : str_passes(key, ((const struct kp_str *)values)[i]);
+    return KP_OK;
 }
 
 static kp_status keep_actors(const struct kpi_filter_key *key, struct kp_snapshot *snapshot,
-                             const struct kpi_page *page, const struct kp_vec *vec, uint32_t *rows,
+                             struct kpi_page *page, const struct kp_vec *vec, uint32_t *rows,
                              uint32_t *count)
 {
     bool *passes = malloc((size_t)page->actors + 1);
-    if (passes == NULL)
-        return KP_NO_MEMORY;
-    for (uint32_t i = 0; i <= page->actors; i++)
-        passes[i] = actor_passes(key, snapshot->actors, page->ids[i]);
-    *count = keep_codes64(vec->i64, passes, rows, *count);
+    kp_status status = passes == NULL ? KP_NO_MEMORY : actors_pass(key, snapshot, page, passes);
+    uint32_t kept = 0;
+    for (uint32_t i = 0; i < *count && status == KP_OK; i++) {
+        rows[kept] = rows[i];
+        kept += passes[vec->i64[rows[i]]];
+    }
+    *count = kept;
     free(passes);
-    return KP_OK;
+    return status;
 }
 
 static kp_status keep_strs(const struct kpi_filter_key *key, const struct kp_vec *vec,
@@ -193,44 +199,62 @@ static kp_status keep_strs(const struct kpi_filter_key *key, const struct kp_vec
     return KP_OK;
 }
 
-static void keep_numbers(const struct kpi_filter_key *key, const int64_t *values, const int64_t *ts,
-                         uint32_t *rows, uint32_t *count)
+static void keep_starts(const struct kpi_filter_key *key, const int64_t *durs, const int64_t *ts,
+                        uint32_t *rows, uint32_t *count)
 {
     uint32_t kept = 0;
     for (uint32_t i = 0; i < *count; i++) {
-        int64_t value = values[rows[i]];
-        if (key->column.attr == KP_ATTR_START)
-            value = kpi_start_of(ts[rows[i]], value);
         rows[kept] = rows[i];
-        kept += number_passes(key, value);
+        kept += number_passes(key, kpi_start_of(ts[rows[i]], durs[rows[i]]));
+    }
+    *count = kept;
+}
+
+static void keep_numbers(const struct kpi_filter_key *key, const int64_t *values, uint32_t *rows,
+                         uint32_t *count)
+{
+    uint32_t kept = 0;
+    int64_t one = key->numbers[0];
+    for (uint32_t i = 0; i < *count && key->count == 1; i++) {
+        rows[kept] = rows[i];
+        kept += values[rows[i]] == one;
+    }
+    for (uint32_t i = 0; i < *count && key->count != 1; i++) {
+        rows[kept] = rows[i];
+        kept += number_passes(key, values[rows[i]]);
     }
     *count = kept;
 }
 
 static kp_status keep_key(const struct kpi_filter_key *key, struct kp_snapshot *snapshot,
-                          struct kpi_page *page, const int64_t *ts, uint32_t *rows, uint32_t *count)
+                          struct kpi_page *page, uint32_t *rows, uint32_t *count)
 {
-    const struct kp_vec *vec;
+    const struct kp_vec *vec, *ts = NULL;
     if (key->column.attr == KP_ATTR_KIND)
         return KP_OK; /* decided once for the whole scan */
     kp_status status = kpi_page_column(snapshot, page, key->column.stored, &vec);
+    if (status == KP_OK && key->column.attr == KP_ATTR_START)
+        status = kpi_page_column(snapshot, page, KP_COL_TS, &ts);
     if (status != KP_OK)
         return status;
     if (key->type == KP_TYPE_ACTOR)
         return keep_actors(key, snapshot, page, vec, rows, count);
     if (kp_type_phys(key->type) == KP_PHYS_STR)
         return keep_strs(key, vec, rows, count);
-    keep_numbers(key, vec->i64, ts, rows, count);
+    if (ts != NULL)
+        keep_starts(key, vec->i64, ts->i64, rows, count);
+    else
+        keep_numbers(key, vec->i64, rows, count);
     return KP_OK;
 }
 
-/* First row at or after t in times that ascend. */
-static uint32_t lower_bound(const int64_t *ts, uint32_t rows, kp_time t)
+/* First row whose time is at or after t (or after t) in times that ascend. */
+static uint32_t times_bound(const int64_t *ts, uint32_t rows, kp_time t, bool after)
 {
     uint32_t low = 0, high = rows;
     while (low < high) {
         uint32_t mid = low + (high - low) / 2;
-        if (ts[mid] < t)
+        if (ts[mid] < t || (after && ts[mid] == t))
             low = mid + 1;
         else
             high = mid;
@@ -238,37 +262,75 @@ static uint32_t lower_bound(const int64_t *ts, uint32_t rows, kp_time t)
     return low;
 }
 
-/* Rows lie in order (or `order` gives it), so only the wanted stretch is walked. Were a file's rows
- * out of order (verify tells), some would be missed here, none invented: each is checked by its
- * time. */
-static uint32_t keep_times(const struct kpi_filter *filter, const struct kpi_page *page,
-                           const int64_t *ts, uint32_t *rows)
+static bool times_hold(const struct kpi_filter *filter, const int64_t *ts, uint32_t rows)
 {
-    uint32_t count = page->rows, kept = 0;
-    uint32_t begin = page->order != NULL ? 0 : lower_bound(ts, count, filter->from);
-    for (uint32_t i = begin; i < count; i++) {
+    bool out = false;
+    for (uint32_t i = 0; i < rows; i++)
+        out |= (ts[i] < filter->from) | (ts[i] > filter->to);
+    return !out;
+}
+
+static kp_status rows_list(const struct kpi_page *page, struct kpi_rows *rows)
+{
+    rows->list = malloc((size_t)page->rows * sizeof(*rows->list));
+    for (uint32_t i = 0; rows->list != NULL && i < rows->count; i++)
+        rows->list[i] = rows->first + i;
+    return rows->list == NULL ? KP_NO_MEMORY : KP_OK;
+}
+
+/* Every row by its own time, in the order that was made for a page whose rows do not lie in it. */
+static kp_status times_walk(const struct kpi_filter *filter, const struct kpi_page *page,
+                            const int64_t *ts, struct kpi_rows *rows)
+{
+    kp_status status = rows_list(page, rows);
+    rows->count = 0;
+    for (uint32_t i = 0; i < page->rows && status == KP_OK; i++) {
         uint32_t row = page->order == NULL ? i : page->order[i];
-        if (ts[row] > filter->to)
-            break;
-        rows[kept] = row;
-        kept += ts[row] >= filter->from;
+        rows->list[rows->count] = row;
+        rows->count += ts[row] >= filter->from && ts[row] <= filter->to;
     }
-    return kept;
+    return status;
+}
+
+/* Rows lie in order, so the wanted ones are a stretch that two searches find. Were a file's rows
+ * out of order (verify tells), the walk would still give none outside of the window. */
+static kp_status keep_times(const struct kpi_filter *filter, struct kp_snapshot *snapshot,
+                            struct kpi_page *page, struct kpi_rows *rows)
+{
+    const struct kp_vec *ts;
+    bool inside = page->ts_min >= filter->from && page->ts_max <= filter->to;
+    *rows = (struct kpi_rows){.count = page->rows};
+    if (inside && page->order == NULL && !filter->exact)
+        return KP_OK;
+    kp_status status = kpi_page_column(snapshot, page, KP_COL_TS, &ts);
+    if (status != KP_OK || page->order != NULL || filter->exact)
+        return status == KP_OK ? times_walk(filter, page, ts->i64, rows) : status;
+    rows->first = times_bound(ts->i64, page->rows, filter->from, false);
+    uint32_t end = times_bound(ts->i64, page->rows, filter->to, true);
+    rows->count = end > rows->first ? end - rows->first : 0;
+    return times_hold(filter, ts->i64 + rows->first, rows->count)
+               ? KP_OK
+               : times_walk(filter, page, ts->i64, rows);
 }
 
 kp_status kpi_filter_page(const struct kpi_filter *filter, struct kp_snapshot *snapshot,
-                          struct kpi_page *page, uint32_t *rows, uint32_t *out_count)
+                          struct kpi_page *page, struct kpi_rows *out)
 {
-    const struct kp_vec *ts;
-    kp_status status = kpi_page_column(snapshot, page, KP_COL_TS, &ts);
-    if (status != KP_OK)
-        return status;
-    uint32_t count = keep_times(filter, page, ts->i64, rows);
-    for (uint32_t i = 0; i < filter->keys_count && count > 0; i++) {
-        status = keep_key(&filter->keys[i], snapshot, page, ts->i64, rows, &count);
-        if (status != KP_OK)
-            return status;
-    }
-    *out_count = count;
-    return KP_OK;
+    struct kpi_rows rows;
+    kp_status status = keep_times(filter, snapshot, page, &rows);
+    if (status == KP_OK && filter->keys_count > 0 && rows.list == NULL && rows.count > 0)
+        status = rows_list(page, &rows);
+    for (uint32_t i = 0; i < filter->keys_count && rows.count > 0 && status == KP_OK; i++)
+        status = keep_key(&filter->keys[i], snapshot, page, rows.list, &rows.count);
+    if (status == KP_OK)
+        *out = rows;
+    else
+        kpi_rows_free(&rows);
+    return status;
+}
+
+void kpi_rows_free(struct kpi_rows *rows)
+{
+    free(rows->list);
+    *rows = (struct kpi_rows){0};
 }

@@ -22,16 +22,31 @@ struct kpi_filter {
     struct kpi_filter_key keys[KP_SCAN_KEYS_MAX];
     uint32_t keys_count;
     bool nothing; /* a key on the kind names other streams */
+    bool exact;   /* oracle runs: look at every row's time */
 };
+
+/* Rows of a page in row order; kpi_rows_free when done. */
+struct kpi_rows {
+    uint32_t *list;        /* NULL: all of [first, first + count) */
+    uint32_t first, count; /* first: without a list */
+};
+
+static inline uint32_t kpi_row_at(const struct kpi_rows *rows, uint32_t i)
+{
+    return rows->list != NULL ? rows->list[i] : rows->first + i;
+}
 
 /* Checks the keys of a request and prepares them. INVALID names the wrong key. */
 kp_status kpi_filter_init(struct kpi_filter *filter, const struct kp_scan_req *req,
                           struct kp_arena *arena, struct kp_error *err) KP_MUST;
 /* False when the footer proves that no row of the block passes. */
 bool kpi_filter_may_pass(const struct kpi_filter *filter, const struct kpi_block_ref *ref);
-/* Fills rows (room for all of the page) with the row numbers that pass, in row order. */
+/* True when every row of these times passes, whatever is in it. */
+bool kpi_filter_whole(const struct kpi_filter *filter, kp_time ts_min, kp_time ts_max);
+/* The rows that pass. Decodes only what the filter must look at. */
 kp_status kpi_filter_page(const struct kpi_filter *filter, struct kp_snapshot *snapshot,
-                          struct kpi_page *page, uint32_t *rows, uint32_t *out_count) KP_MUST;
+                          struct kpi_page *page, struct kpi_rows *out) KP_MUST;
+void kpi_rows_free(struct kpi_rows *rows);
 /* ts - dur, held inside the range of time. */
 static inline kp_time kpi_start_of(kp_time ts, kp_dur dur)
 {

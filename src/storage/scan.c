@@ -7,6 +7,10 @@
  *   units:   [ done ][ active: merged ][ waiting, by begin ]
  *
  * Invariant: a row is given out only when every waiting unit begins after it.
+ *
+ * A page is decoded no further than its part asks: not at all when rows are only counted and all of
+ * them pass; without times when no other page overlaps; as stretches of rows as long as only time
+ * selects.
  */
 #include <stdatomic.h>
 #include <stdlib.h>
@@ -19,14 +23,14 @@
 
 /* One page's part in a scan. */
 struct unit {
-    uint32_t segment;      /* or FROM_LOG */
-    uint32_t number;       /* block of the segment, or log page */
-    kp_time first, last;   /* times; first is where the scan meets it */
-    struct kpi_page *page; /* while active */
-    const int64_t *ts;
+    uint32_t segment;                 /* or FROM_LOG */
+    uint32_t number;                  /* block of the segment, or log page */
+    kp_time first, last;              /* times; first is where the scan meets it */
+    struct kpi_page *page;            /* while active */
+    const int64_t *ts;                /* NULL: no other page's rows can come between */
     const int64_t *cpu, *seq, *actor; /* when pages overlap */
-    uint32_t *rows;                   /* that pass, in the order of the scan */
-    uint32_t rows_count, at;
+    struct kpi_rows rows;             /* that pass, in the order of the scan */
+    uint32_t at;
 };
 
 struct kp_scan {
@@ -263,9 +267,8 @@ static void unit_leave(struct kp_scan *scan, struct unit *unit)
 {
     if (unit->page != NULL)
         kpi_page_release(scan->snapshot, unit->page);
-    free(unit->rows);
+    kpi_rows_free(&unit->rows);
     unit->page = NULL;
-    unit->rows = NULL;
 }
 
 void kp_scan_close(struct kp_scan *scan)
@@ -310,34 +313,28 @@ static kp_status unit_page(struct kp_scan *scan, struct unit *unit)
     return KP_OK;
 }
 
-static void rows_reverse(uint32_t *rows, uint32_t count)
+static kp_status rows_reverse(struct kpi_rows *rows)
 {
-    for (uint32_t i = 0; i < count / 2; i++) {
-        uint32_t row = rows[i];
-        rows[i] = rows[count - 1 - i];
-        rows[count - 1 - i] = row;
-    }
+    uint32_t count = rows->count;
+    uint32_t *list = malloc(((size_t)count + 1) * sizeof(*list));
+    if (list == NULL)
+        return KP_NO_MEMORY;
+    for (uint32_t i = 0; i < count; i++)
+        list[i] = kpi_row_at(rows, count - 1 - i);
+    kpi_rows_free(rows);
+    *rows = (struct kpi_rows){.list = list, .count = count};
+    return KP_OK;
 }
 
 static kp_status unit_filter(struct kp_scan *scan, struct unit *unit)
 {
     uint32_t rows = unit->page->rows;
-    const struct kp_vec *ts;
-    unit->rows = malloc((size_t)rows * sizeof(*unit->rows));
-    if (unit->rows == NULL)
-        return KP_NO_MEMORY;
-    kp_status status =
-        kpi_filter_page(&scan->filter, scan->snapshot, unit->page, unit->rows, &unit->rows_count);
-    if (status == KP_OK)
-        status = kpi_page_column(scan->snapshot, unit->page, KP_COL_TS, &ts);
+    kp_status status = kpi_filter_page(&scan->filter, scan->snapshot, unit->page, &unit->rows);
     if (status != KP_OK)
         return status;
     scan->stat.rows_read += rows;
     atomic_fetch_add_explicit(&scan->snapshot->rows_read, rows, memory_order_relaxed);
-    unit->ts = ts->i64;
-    if (scan->descending)
-        rows_reverse(unit->rows, unit->rows_count);
-    return KP_OK;
+    return scan->descending ? rows_reverse(&unit->rows) : KP_OK;
 }
 
 /* All columns the answer takes from the page, so that nothing can fail while rows are given out. */
@@ -345,9 +342,49 @@ static kp_status unit_columns(struct kp_scan *scan, struct unit *unit)
 {
     const struct kp_vec *vec;
     kp_status status = KP_OK;
-    for (uint32_t i = 0; i < scan->cols_count && status == KP_OK; i++)
-        if (scan->cols[i].attr != KP_ATTR_KIND)
-            status = kpi_page_column(scan->snapshot, unit->page, scan->cols[i].stored, &vec);
+    for (uint32_t i = 0; i < scan->cols_count && status == KP_OK; i++) {
+        struct kp_colref ref = scan->cols[i];
+        if (ref.attr == KP_ATTR_KIND)
+            continue;
+        status = kpi_page_column(scan->snapshot, unit->page, ref.stored, &vec);
+        if (status == KP_OK && ref.attr == KP_ATTR_START)
+            status = kpi_page_column(scan->snapshot, unit->page, KP_COL_TS, &vec);
+        bool is_attr = ref.attr != KP_ATTR_SELF && ref.attr != KP_ATTR_START;
+        if (status == KP_OK && is_attr &&
+            kpi_page_attr(scan->snapshot, unit->page, ref.attr) == NULL)
+            status = KP_NO_MEMORY;
+    }
+    return status;
+}
+
+static bool reached(const struct kp_scan *scan, kp_time ts, kp_time mark)
+{
+    return scan->descending ? ts <= mark : ts >= mark;
+}
+
+static bool unit_live(const struct unit *unit)
+{
+    return unit->at < unit->rows.count;
+}
+
+/* True when rows of other pages may come between those of the unit that is entered now. */
+static bool unit_overlaps(const struct kp_scan *scan, const struct unit *unit)
+{
+    bool overlaps =
+        scan->next < scan->units_count && reached(scan, unit->last, scan->units[scan->next].first);
+    for (uint32_t i = 0; i < scan->active_count; i++)
+        overlaps |= unit_live(scan->active[i]);
+    return overlaps && scan->cols_count > 0;
+}
+
+static kp_status unit_times(struct kp_scan *scan, struct unit *unit)
+{
+    const struct kp_vec *ts;
+    if (!unit_overlaps(scan, unit))
+        return KP_OK;
+    kp_status status = kpi_page_column(scan->snapshot, unit->page, KP_COL_TS, &ts);
+    if (status == KP_OK)
+        unit->ts = ts->i64;
     return status;
 }
 
@@ -383,19 +420,32 @@ static kp_status active_reserve(struct kp_scan *scan)
     return KP_OK;
 }
 
+/* Rows that are only counted need no page when all of them pass. */
+static bool unit_counted(struct kp_scan *scan, struct unit *unit)
+{
+    kp_time low = KP_MIN(unit->first, unit->last), high = KP_MAX(unit->first, unit->last);
+    if (scan->cols_count > 0 || !kpi_filter_whole(&scan->filter, low, high))
+        return false;
+    unit->rows.count =
+        unit->segment == FROM_LOG
+            ? scan->snapshot->logs[scan->filter.stream->number].pages[unit->number]->rows
+            : scan->snapshot->segments[unit->segment].segment.footer.blocks[unit->number].rows;
+    scan->stat.pages_counted++;
+    return true;
+}
+
 static kp_status unit_prepare(struct kp_scan *scan, struct unit *unit)
 {
+    if (unit_counted(scan, unit))
+        return KP_OK;
     kp_status status = unit_page(scan, unit);
     if (status == KP_OK)
         status = unit_filter(scan, unit);
-    if (status == KP_OK && unit->rows_count > 0)
+    if (status == KP_OK && unit->rows.count > 0)
         status = unit_columns(scan, unit);
+    if (status == KP_OK && unit->rows.count > 0)
+        status = unit_times(scan, unit);
     return status;
-}
-
-static bool unit_live(const struct unit *unit)
-{
-    return unit->at < unit->rows_count;
 }
 
 /* With several pages active all of them need what decides ties. Damage found only now ends a page.
@@ -406,11 +456,11 @@ static kp_status active_ties(struct kp_scan *scan)
     for (uint32_t i = 0; i < scan->active_count; i++)
         live += unit_live(scan->active[i]);
     for (uint32_t i = 0; live > 1 && i < scan->active_count; i++) {
-        if (!unit_live(scan->active[i]))
+        if (!unit_live(scan->active[i]) || scan->active[i]->ts == NULL)
             continue;
         kp_status status = unit_ties(scan, scan->active[i]);
         if (status == KP_CORRUPT)
-            scan->active[i]->at = scan->active[i]->rows_count;
+            scan->active[i]->at = scan->active[i]->rows.count;
         else if (status != KP_OK)
             return status;
     }
@@ -424,7 +474,7 @@ static kp_status unit_enter(struct kp_scan *scan)
     kp_status status = active_reserve(scan);
     if (status == KP_OK)
         status = unit_prepare(scan, unit);
-    if (status == KP_OK && unit->rows_count > 0) {
+    if (status == KP_OK && unit->rows.count > 0) {
         scan->active[scan->active_count++] = unit;
         return active_ties(scan);
     }
@@ -436,7 +486,7 @@ static kp_status unit_enter(struct kp_scan *scan)
 
 static struct kpi_row_key unit_key(const struct unit *unit)
 {
-    uint32_t row = unit->rows[unit->at];
+    uint32_t row = kpi_row_at(&unit->rows, unit->at);
     struct kpi_row_key key = {.ts = unit->ts[row]};
     if (unit->cpu == NULL)
         return key;
@@ -469,9 +519,12 @@ static struct unit *first_active(const struct kp_scan *scan, const struct unit *
     return best;
 }
 
-static bool reached(const struct kp_scan *scan, kp_time ts, kp_time mark)
+/* True when a waiting unit may have rows before the unit's next one. */
+static bool waiting_first(const struct kp_scan *scan, const struct unit *unit)
 {
-    return scan->descending ? ts <= mark : ts >= mark;
+    return scan->next < scan->units_count && unit->ts != NULL &&
+           reached(scan, unit->ts[kpi_row_at(&unit->rows, unit->at)],
+                   scan->units[scan->next].first);
 }
 
 /* The active unit with the next row, once every unit that begins before it has been entered. NULL
@@ -481,8 +534,7 @@ static kp_status next_unit(struct kp_scan *scan, struct unit **out)
     for (;;) {
         struct unit *unit = first_active(scan, NULL);
         bool waiting = scan->next < scan->units_count;
-        if (!waiting || (unit != NULL && !reached(scan, unit->ts[unit->rows[unit->at]],
-                                                  scan->units[scan->next].first))) {
+        if (!waiting || (unit != NULL && !waiting_first(scan, unit))) {
             *out = unit;
             return KP_OK;
         }
@@ -496,76 +548,102 @@ static kp_status next_unit(struct kp_scan *scan, struct unit **out)
 static uint32_t run_length(const struct kp_scan *scan, struct unit *unit, uint32_t room)
 {
     const struct unit *rival = first_active(scan, unit);
-    bool waiting = scan->next < scan->units_count;
-    kp_time mark = waiting ? scan->units[scan->next].first : 0;
-    uint32_t begin = unit->at, end = begin + KP_MIN(room, unit->rows_count - begin);
-    uint32_t at = begin;
-    do {
-        at++;
-        unit->at = at;
-    } while (at < end && (rival == NULL || unit_before(scan, unit, rival)) &&
-             !(waiting && reached(scan, unit->ts[unit->rows[at]], mark)));
-    unit->at = begin;
+    uint32_t begin = unit->at, end = begin + KP_MIN(room, unit->rows.count - begin);
+    uint32_t at = end;
+    if (unit->ts != NULL && (rival != NULL || scan->next < scan->units_count)) {
+        at = begin;
+        do
+            unit->at = ++at;
+        while (at < end && (rival == NULL || unit_before(scan, unit, rival)) &&
+               !waiting_first(scan, unit));
+        unit->at = begin;
+    }
     return at - begin;
 }
 
 /* ---------- giving out ---------- */
 
-static void give_actor(const struct kp_scan *scan, const struct unit *unit, enum kp_attr attr,
-                       const struct kp_vec *from, const uint32_t *rows, uint32_t count,
-                       struct kp_vec *to, uint32_t at)
+/* `count` rows of the unit go to row `at` of the batch; list NULL: they lie together from first. */
+struct gift {
+    const struct unit *unit;
+    const uint32_t *list;
+    uint32_t first, count, at;
+};
+
+static void give_numbers(const struct gift *gift, const int64_t *from, int64_t *to)
 {
-    const struct kp_actors *actors = scan->snapshot->actors;
-    for (uint32_t i = 0; i < count; i++, at++) {
-        kp_actor_id id = unit->page->ids[from->i64[rows[i]]];
-        if (attr == KP_ATTR_SELF) {
-            to->i64[at] = id;
-            continue;
-        }
-        const struct kp_actor *actor = kp_actors_get(actors, id);
-        if (attr == KP_ATTR_TID)
-            to->i64[at] = actor->tid;
-        else if (attr == KP_ATTR_PID)
-            to->i64[at] = actor->pid;
-        else
-            to->strs[at] = kpi_actor_text(actor, attr);
+    if (gift->list == NULL) {
+        memcpy(to, from + gift->first, gift->count * sizeof(*to));
+        return;
+    }
+    for (uint32_t i = 0; i < gift->count; i++)
+        to[i] = from[gift->list[i]];
+}
+
+static void give_starts(const struct gift *gift, int64_t *to)
+{
+    const int64_t *ts = gift->unit->page->cols[KP_COL_TS].i64;
+    for (uint32_t i = 0; i < gift->count; i++) {
+        uint32_t row = gift->list != NULL ? gift->list[i] : gift->first + i;
+        to[i] = kpi_start_of(ts[row], to[i]);
     }
 }
 
-static void give_numbers(const struct unit *unit, enum kp_attr attr, const struct kp_vec *from,
-                         const uint32_t *rows, uint32_t count, int64_t *to)
+static void give_actor(const struct gift *gift, enum kp_attr attr, const int64_t *locals,
+                       struct kp_vec *to)
 {
-    for (uint32_t i = 0; i < count; i++) {
-        int64_t value = from->i64[rows[i]];
-        to[i] = attr == KP_ATTR_START ? kpi_start_of(unit->ts[rows[i]], value) : value;
-    }
+    const struct kpi_page *page = gift->unit->page;
+    const struct kpi_page *owner = page->bound != NULL ? page->bound : page;
+    int64_t local[KP_VECTOR_ROWS];
+    give_numbers(gift, locals, local);
+    const int64_t *numbers = owner->attrs[attr];
+    const struct kp_str *texts = owner->attrs[attr];
+    if (attr == KP_ATTR_SELF)
+        for (uint32_t i = 0; i < gift->count; i++)
+            to->i64[gift->at + i] = page->ids[local[i]];
+    else if (attr == KP_ATTR_TID || attr == KP_ATTR_PID)
+        for (uint32_t i = 0; i < gift->count; i++)
+            to->i64[gift->at + i] = numbers[local[i]];
+    else
+        for (uint32_t i = 0; i < gift->count; i++)
+            to->strs[gift->at + i] = texts[local[i]];
 }
 
-static void give_column(struct kp_scan *scan, const struct unit *unit, uint32_t column,
-                        const uint32_t *rows, uint32_t count)
+static void give_strs(const struct gift *gift, const struct kp_vec *from, struct kp_str *to)
+{
+    for (uint32_t i = 0; i < gift->count; i++)
+        to[i] = kp_vec_str(from, gift->list != NULL ? gift->list[i] : gift->first + i);
+}
+
+static void give_column(struct kp_scan *scan, const struct gift *gift, uint32_t column)
 {
     struct kp_colref ref = scan->cols[column];
     struct kp_vec *to = &scan->batch.cols[column];
-    const struct kp_vec *from = &unit->page->cols[ref.stored];
-    uint32_t at = scan->batch.rows;
+    const struct kp_vec *from = &gift->unit->page->cols[ref.stored];
     if (ref.attr == KP_ATTR_KIND) {
-        for (uint32_t i = 0; i < count; i++)
-            to->strs[at + i] = kp_str_from(scan->filter.stream->name);
+        for (uint32_t i = 0; i < gift->count; i++)
+            to->strs[gift->at + i] = kp_str_from(scan->filter.stream->name);
     } else if (from->type == KP_TYPE_ACTOR) {
-        give_actor(scan, unit, ref.attr, from, rows, count, to, at);
+        give_actor(gift, ref.attr, from->i64, to);
     } else if (kp_type_phys(from->type) == KP_PHYS_STR) {
-        for (uint32_t i = 0; i < count; i++)
-            to->strs[at + i] = kp_vec_str(from, rows[i]);
+        give_strs(gift, from, to->strs + gift->at);
     } else {
-        give_numbers(unit, ref.attr, from, rows, count, to->i64 + at);
+        give_numbers(gift, from->i64, to->i64 + gift->at);
+        if (ref.attr == KP_ATTR_START)
+            give_starts(gift, to->i64 + gift->at);
     }
 }
 
 static void give_rows(struct kp_scan *scan, struct unit *unit, uint32_t count)
 {
-    const uint32_t *rows = unit->rows + unit->at;
+    const struct kpi_rows *rows = &unit->rows;
+    struct gift gift = {.unit = unit,
+                        .list = rows->list == NULL ? NULL : rows->list + unit->at,
+                        .first = rows->first + unit->at,
+                        .count = count,
+                        .at = scan->batch.rows};
     for (uint32_t c = 0; c < scan->cols_count; c++)
-        give_column(scan, unit, c, rows, count);
+        give_column(scan, &gift, c);
     scan->batch.rows += count;
     scan->stat.rows_out += count;
     unit->at += count;

@@ -141,10 +141,14 @@ struct kp_scan_req {
 struct kp_scan_stat {
     uint64_t rows_read, rows_out, bytes_read;
     uint32_t segments, segments_pruned, pages, pages_pruned, wal_blocks;
+    uint32_t pages_counted; /* of pages: their rows were counted without reading them */
 };
 
 /* Starts a scan; answers rows of one stream in order (ts, host, cpu, seq), keys already applied.
- * The snapshot must outlive the scan; one thread per scan, any number of scans per snapshot. */
+ * The snapshot must outlive the scan; one thread per scan, any number of scans per snapshot: they
+ * share what is decoded and wait for each other only where they need the same column.
+ * Without columns rows are only counted: batches have a length and no order, and pages that lie
+ * within [from, to] are counted by their segment's footer, damaged ones too. */
 kp_status kp_scan_open(struct kp_snapshot *snapshot, const struct kp_scan_req *req,
                        struct kp_scan **out, struct kp_error *err) KP_MUST;
 /* Next batch (<= KP_VECTOR_ROWS rows, no selection) or END. Valid until the next call. */

@@ -518,18 +518,63 @@ static void flip_byte(struct fixture *fix, uint64_t segment, uint64_t offset)
     open_snapshot(fix);
 }
 
-static uint64_t rows_of_scan(struct fixture *fix, uint32_t s)
+static uint64_t rows_answered(struct fixture *fix, const struct kp_scan_req *req,
+                              struct kp_scan_stat *out_stat)
 {
-    struct worker worker = {.fix = fix};
-    struct kp_scan_req req = {
-        .stream = fix->oracles[s].stream, .from = KP_TIME_MIN, .to = KP_TIME_MAX};
     struct kp_scan *scan;
     const struct kp_batch *batch;
-    assert_int_equal(kp_scan_open(fix->snapshot, &req, &scan, NULL), KP_OK);
+    uint64_t rows = 0;
+    assert_int_equal(kp_scan_open(fix->snapshot, req, &scan, NULL), KP_OK);
     while (kp_scan_next(scan, &batch, NULL) == KP_OK)
-        worker.rows += batch->rows;
+        rows += batch->rows;
+    kp_scan_stat(scan, out_stat);
     kp_scan_close(scan);
-    return worker.rows;
+    return rows;
+}
+
+static uint64_t rows_of_scan(struct fixture *fix, uint32_t s)
+{
+    struct kp_colref ts = {.stored = KP_COL_TS};
+    struct kp_scan_stat stat;
+    struct kp_scan_req req = {.stream = fix->oracles[s].stream,
+                              .from = KP_TIME_MIN,
+                              .to = KP_TIME_MAX,
+                              .cols = &ts,
+                              .cols_count = 1};
+    return rows_answered(fix, &req, &stat);
+}
+
+static kp_time oracle_ts(const struct oracle *oracle, uint32_t row)
+{
+    const struct oracle_row *at = &oracle->rows[row];
+    return oracle->batches[at->batch].cols[KP_COL_TS].i64[at->row];
+}
+
+/* Pages inside the window are counted by what the footer says; those at its ends are looked into.
+ */
+static void rows_are_counted_without_reading(void **state)
+{
+    struct fixture *fix = *state;
+    for (uint32_t s = 0; s < STREAMS; s++) {
+        const struct oracle *oracle = &fix->oracles[s];
+        struct kp_scan_stat stat;
+        kp_time first = oracle_ts(oracle, 0), last = oracle_ts(oracle, oracle->rows_count - 1);
+        struct kp_scan_req req = {.stream = oracle->stream, .from = KP_TIME_MIN, .to = KP_TIME_MAX};
+        assert_int_equal(rows_answered(fix, &req, &stat), oracle->rows_count);
+        assert_int_equal(stat.rows_read, 0);
+        assert_true(stat.pages_counted >= stat.pages && stat.pages_counted > 0);
+        req.from = first + (last - first) / 3;
+        req.to = last - (last - first) / 3;
+        uint64_t inside = 0;
+        for (uint32_t i = 0; i < oracle->rows_count; i++)
+            inside += oracle_ts(oracle, i) >= req.from && oracle_ts(oracle, i) <= req.to;
+        assert_int_equal(rows_answered(fix, &req, &stat), inside);
+        req.descending = true;
+        assert_int_equal(rows_answered(fix, &req, &stat), inside);
+        req.no_prune = true;
+        assert_int_equal(rows_answered(fix, &req, &stat), inside);
+        assert_int_equal(stat.pages_counted, 0);
+    }
 }
 
 /* Middle of the first spine (or of the first block behind it) of segment 1. */
@@ -608,6 +653,7 @@ int main(void)
         cmocka_unit_test(a_full_cache_changes_nothing),
         cmocka_unit_test(an_exact_key_reads_only_its_pages),
         cmocka_unit_test(an_absent_thread_reads_nothing),
+        cmocka_unit_test(rows_are_counted_without_reading),
         cmocka_unit_test(wrong_requests_are_refused),
         cmocka_unit_test(scans_of_one_snapshot_run_side_by_side),
         cmocka_unit_test(a_damaged_block_is_missed_and_named),
