@@ -18,7 +18,7 @@ static kp_status inspect(const char *path, struct kp_error *err)
     struct kpi_sink sink;
     struct kp_error written = {0};
     kp_status status = kp_inspect(path, &text, err);
-    kpi_sink_begin(&sink, true, NULL);
+    kpi_sink_begin(&sink, NULL, true, NULL);
     if (text.size > 0)
         kpi_sink_write(&sink, text.data, text.size);
     kp_status shown = kpi_sink_end(&sink, &written);

@@ -14,155 +14,10 @@
 
 #include "base/assert.h"
 #include "base/version.h"
-#include "column/catalogue.h"
-#include "lineedit.h"
 #include "query/query.h"
 #include "shell.h"
 
-struct shell {
-    struct kpi_session *session;
-    struct kpi_lineedit *edit;
-    struct kp_buf statement; /* lines so far */
-    bool held;               /* statement is whole, but pasted lines wait behind it */
-    bool leave;
-};
-
-/* --- backslash commands --- */
-
-static void print_columns(const struct kp_stream *stream)
-{
-    printf("%s: %s\n\n", stream->name, stream->doc);
-    for (uint32_t i = 0; i < stream->columns_count; i++) {
-        const struct kp_query_column *column = &stream->columns[i];
-        printf("  %-16s %-9s %-8s %s\n", column->name, kp_type_name(column->type),
-               column->unit == KP_UNIT_NONE ? "" : kp_unit_name(column->unit),
-               column->doc != NULL ? column->doc : "");
-    }
-}
-
-/* What the language says of an unknown table, without the place in a text nobody typed. */
-static void fail_table(const char *word, const struct kp_error *why)
-{
-    struct kp_error err;
-    kp_error_set(&err, KP_NOT_FOUND, "there is no table '%s'", word);
-    kp_error_hint(&err, "%s", why->hint[0] != '\0' ? why->hint : "\\d lists them");
-    kpi_tool_fail(&err, (struct kp_str){NULL, 0});
-}
-
-static void command_describe(struct shell *shell, const char *word)
-{
-    uint32_t count;
-    const struct kp_stream *streams = kp_streams(&count);
-    if (word[0] != '\0') {
-        const struct kp_stream *stream = kp_stream_by_name(kp_str_from(word));
-        struct kp_error err = {0};
-        if (stream != NULL)
-            print_columns(stream);
-        else if (kpi_session_describe(shell->session, word, &err) != KP_OK)
-            fail_table(word, &err);
-        return;
-    }
-    for (uint32_t i = 0; i < count; i++)
-        printf("  %-16s %s\n", streams[i].name, streams[i].doc);
-    printf("\n  made from these: thread_state, cpu_state, txn, events\n"
-           "  \\d TABLE shows its columns\n");
-}
-
-static void command_format(struct shell *shell, const char *word)
-{
-    struct kp_error err;
-    if (word[0] == '\0') {
-        printf("format is %s\n", kp_format_name(shell->session->format));
-    } else if (!kp_format_parse(kp_str_from(word), &shell->session->format)) {
-        kp_error_set(&err, KP_USAGE, "unknown format '%s'", word);
-        kp_format_hint(kp_str_from(word), &err);
-        kpi_tool_fail(&err, (struct kp_str){NULL, 0});
-    }
-}
-
-static void command_expand(struct shell *shell, const char *word)
-{
-    (void)word;
-    bool on = shell->session->format != KP_FORMAT_VERTICAL;
-    shell->session->format = on ? KP_FORMAT_VERTICAL : KP_FORMAT_TABLE;
-    printf("one line a column is %s\n", on ? "on" : "off");
-}
-
-static void command_timing(struct shell *shell, const char *word)
-{
-    (void)word;
-    shell->session->timing = !shell->session->timing;
-    printf("timing is %s\n", shell->session->timing ? "on" : "off");
-}
-
-static void command_quit(struct shell *shell, const char *word)
-{
-    (void)word;
-    shell->leave = true;
-}
-
-static void command_help(struct shell *shell, const char *word);
-
-static const struct {
-    const char *name;
-    const char *arg;
-    void (*run)(struct shell *shell, const char *word);
-    const char *what;
-} commands[] = {
-    {"\\d", "[TABLE]", command_describe, "the tables, or the columns of one"},
-    {"\\format", "[NAME]", command_format, "how answers look: table json csv timeline ..."},
-    {"\\x", "", command_expand, "one line a column, on and off"},
-    {"\\timing", "", command_timing, "the line below an answer, on and off"},
-    {"\\?", "", command_help, "this"},
-    {"\\q", "", command_quit, "leave (so does Ctrl-D)"},
-};
-
-static void command_help(struct shell *shell, const char *word)
-{
-    (void)shell, (void)word;
-    for (size_t i = 0; i < KP_ARRAY_LEN(commands); i++)
-        printf("  %-8s %-8s %s\n", commands[i].name, commands[i].arg, commands[i].what);
-    printf("\n  CAUSES OF txn 98721 WITHIN 2s        why a payment was slow\n"
-           "  sched_switch | where comm == 'nginx' | take 5\n"
-           "  syscall | summarize n = count(), sum(dur) by comm | sort by n desc\n\n"
-           "  A statement ends with ; or a complete line. Tab completes, Ctrl-C cancels.\n");
-}
-
-static void run_command(struct shell *shell, const char *line)
-{
-    char name[32] = "", word[64] = "";
-    sscanf(line, "%31s %63s", name, word);
-    size_t end = strlen(word);
-    if (end > 0 && word[end - 1] == ';')
-        word[end - 1] = '\0';
-    for (size_t i = 0; i < KP_ARRAY_LEN(commands); i++) {
-        if (strcmp(name, commands[i].name) == 0) {
-            commands[i].run(shell, word);
-            return;
-        }
-    }
-    fprintf(stderr, "kpq: unknown command '%s'; \\? lists them\n", name);
-}
-
 /* --- completion --- */
-
-static void complete_command(struct kp_str text,
-                             void (*each)(void *each_ctx, struct kp_str name, const char *what),
-                             void *each_ctx)
-{
-    uint32_t count;
-    const struct kp_stream *streams = kp_streams(&count);
-    if (text.len > 3 && memcmp(text.ptr, "\\d ", 3) == 0) {
-        for (uint32_t i = 0; i < count; i++)
-            each(each_ctx, kp_str_from(streams[i].name), streams[i].doc);
-    } else if (text.len > 8 && memcmp(text.ptr, "\\format ", 8) == 0) {
-        for (int i = 0; i < KP_FORMAT_COUNT; i++)
-            each(each_ctx, kp_str_from(kp_format_name((enum kp_format)i)), "");
-    } else {
-        for (size_t i = 0; i < KP_ARRAY_LEN(commands); i++)
-            each(each_ctx, kp_str_from(commands[i].name), commands[i].what);
-    }
-}
 
 static void complete(void *ctx, struct kp_str text, uint32_t at,
                      void (*each)(void *each_ctx, struct kp_str name, const char *what),
@@ -170,7 +25,7 @@ static void complete(void *ctx, struct kp_str text, uint32_t at,
 {
     (void)ctx;
     if (text.len > 0 && text.ptr[0] == '\\')
-        complete_command(text, each, each_ctx);
+        kpi_shell_complete_command(text, each, each_ctx);
     else
         kp_query_complete(text, at, each, each_ctx);
 }
@@ -229,21 +84,29 @@ static bool starts_with_pipe(struct kp_str line)
     return line.len > 0 && line.ptr[0] == '|';
 }
 
-static void run_statement(struct shell *shell)
+void kpi_shell_run(struct kpi_shell *shell, struct kp_str text)
 {
-    struct kp_str text = {kp_buf_cstr(&shell->statement), (uint32_t)shell->statement.size};
-    text.len -= text.len > 0; /* the last line end */
+    while (text.len > 0 && isspace((unsigned char)text.ptr[text.len - 1]))
+        text.len--;
     kpi_lineedit_remember(shell->edit, text);
+    kp_buf_clear(&shell->last);
+    kp_buf_str(&shell->last, text);
     atomic_store(&kpi_cancel, false);
     kpi_session_run(shell->session, text);
     atomic_store(&kpi_cancel, false);
+}
+
+static void run_statement(struct kpi_shell *shell)
+{
+    kpi_shell_run(shell,
+                  (struct kp_str){kp_buf_cstr(&shell->statement), (uint32_t)shell->statement.size});
     kp_buf_clear(&shell->statement);
     shell->held = false;
 }
 
 /* A statement is run when it ends with ";", with an empty line, or when nothing in it asks for
  * more. Pasted lines that begin with a pipe belong to the statement before them. */
-static void take_line(struct shell *shell, struct kp_str line)
+static void take_line(struct kpi_shell *shell, struct kp_str line)
 {
     struct kp_buf *statement = &shell->statement;
     if (shell->held && !starts_with_pipe(line))
@@ -251,7 +114,7 @@ static void take_line(struct shell *shell, struct kp_str line)
     shell->held = false;
     if (statement->size == 0 && line.len > 0 && line.ptr[0] == '\\') {
         kpi_lineedit_remember(shell->edit, line);
-        run_command(shell, line.ptr);
+        kpi_shell_command(shell, line);
         return;
     }
     if (statement->size == 0 && blank(line))
@@ -267,7 +130,7 @@ static void take_line(struct shell *shell, struct kp_str line)
         run_statement(shell);
 }
 
-static void loop(struct shell *shell)
+static void loop(struct kpi_shell *shell)
 {
     struct kp_buf line = {0};
     while (!shell->leave) {
@@ -285,7 +148,10 @@ static void loop(struct shell *shell)
                 run_statement(shell);
             break;
         } else {
-            shell->session->term = kp_term_detect(STDOUT_FILENO); /* it may have been resized */
+            if (shell->session->out == NULL)
+                shell->session->term = kp_term_detect(STDOUT_FILENO); /* it may have been resized */
+            else
+                shell->session->term = (struct kp_term){.utf8 = true};
             take_line(shell, (struct kp_str){kp_buf_cstr(&line), (uint32_t)line.size});
         }
         fflush(stdout);
@@ -295,7 +161,7 @@ static void loop(struct shell *shell)
 
 int kpi_shell(struct kpi_session *session)
 {
-    struct shell shell = {.session = session};
+    struct kpi_shell shell = {.session = session};
     struct kp_error err = {0};
     char path[600];
     session->interactive = true;
@@ -309,5 +175,8 @@ int kpi_shell(struct kpi_session *session)
     loop(&shell);
     kpi_lineedit_close(shell.edit);
     kp_buf_deinit(&shell.statement);
+    kp_buf_deinit(&shell.last);
+    if (session->out != NULL)
+        fclose(session->out);
     return 0;
 }

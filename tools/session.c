@@ -71,22 +71,36 @@ static kp_status parse_format(const char *name, enum kp_format *out, struct kp_e
     return KP_USAGE;
 }
 
+kp_status kpi_session_set(struct kpi_session *session, enum kpi_opt_id id,
+                          const struct kpi_opts *opts, struct kp_error *err)
+{
+    const char *value = opts->value[id];
+    switch (id) {
+    case KPI_OPT_FORMAT:
+        return parse_format(value != NULL ? value : "table", &session->format, err);
+    case KPI_OPT_TIMEOUT:
+        return kpi_opts_dur(opts, id, 0, &session->timeout, err);
+    case KPI_OPT_MEMORY:
+        return kpi_opts_bytes(opts, id, &session->memory, err);
+    case KPI_OPT_PROGRESS:
+        return kpi_watch_parse(value != NULL ? value : "auto", &session->progress, err);
+    default:
+        kp_assert(false);
+    }
+}
+
 kp_status kpi_session_init(struct kpi_session *session, const struct kpi_opts *opts,
                            struct kp_error *err)
 {
+    static const enum kpi_opt_id flags[] = {KPI_OPT_FORMAT, KPI_OPT_TIMEOUT, KPI_OPT_MEMORY,
+                                            KPI_OPT_PROGRESS};
     *session = (struct kpi_session){.target = opts->args[0], .timing = true};
-    const char *format = opts->value[KPI_OPT_FORMAT];
     session->remote =
         strstr(session->target, "://") != NULL || strncmp(session->target, "unix:", 5) == 0;
     session->term = kp_term_detect(STDOUT_FILENO);
-    kp_status status = parse_format(format != NULL ? format : "table", &session->format, err);
-    if (status == KP_OK)
-        status = kpi_opts_dur(opts, KPI_OPT_TIMEOUT, 0, &session->timeout, err);
-    if (status == KP_OK)
-        status = kpi_opts_bytes(opts, KPI_OPT_MEMORY, &session->memory, err);
-    const char *progress = opts->value[KPI_OPT_PROGRESS];
-    if (status == KP_OK)
-        status = kpi_watch_parse(progress != NULL ? progress : "auto", &session->progress, err);
+    kp_status status = KP_OK;
+    for (size_t i = 0; status == KP_OK && i < KP_ARRAY_LEN(flags); i++)
+        status = kpi_session_set(session, flags[i], opts, err);
     if (status == KP_OK && !session->remote)
         status = check_directory(session->target, err);
     return status;
@@ -262,7 +276,7 @@ static int run_statement(struct kpi_session *session, struct kp_str text, struct
     struct kp_error err = {0}, written = {0};
     int64_t begin = kp_time_monotonic();
     kpi_watch_begin(&session->watch, session->progress);
-    kpi_sink_begin(&sink, session->interactive, &session->watch);
+    kpi_sink_begin(&sink, session->out, session->interactive, &session->watch);
     kp_status status = session->remote ? run_remote(session, statement, &sink, &answer, &err)
                                        : run_local(session, statement, &sink, &answer, &err);
     answer.elapsed = kp_time_monotonic() - begin;

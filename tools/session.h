@@ -22,6 +22,7 @@ struct kpi_session {
     kp_dur timeout;      /* 0 = none */
     uint64_t memory;     /* bytes of one query */
     struct kp_term term; /* of stdout */
+    FILE *out;           /* answers go here; NULL = stdout */
     enum kpi_watch_when progress;
     struct kpi_watch watch; /* over the running statement */
 };
@@ -43,6 +44,9 @@ void kpi_cancel_on_sigint(bool hard);
 
 kp_status kpi_session_init(struct kpi_session *session, const struct kpi_opts *opts,
                            struct kp_error *err) KP_MUST;
+/* Takes one flag of a query from opts, or its default. */
+kp_status kpi_session_set(struct kpi_session *session, enum kpi_opt_id id,
+                          const struct kpi_opts *opts, struct kp_error *err) KP_MUST;
 /* Runs the statements of a text in order up to the first failure; returns the exit code. Errors and
  * remarks go to stderr. */
 int kpi_session_run(struct kpi_session *session, struct kp_str text);

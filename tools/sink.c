@@ -10,11 +10,12 @@
 #include <sys/ioctl.h>
 #include <unistd.h>
 
-void kpi_sink_begin(struct kpi_sink *sink, bool paging, struct kpi_watch *watch)
+void kpi_sink_begin(struct kpi_sink *sink, FILE *out, bool paging, struct kpi_watch *watch)
 {
     struct winsize size;
-    *sink = (struct kpi_sink){.watch = isatty(STDOUT_FILENO) ? watch : NULL};
-    if (!paging || !isatty(STDIN_FILENO) || !isatty(STDOUT_FILENO))
+    *sink = (struct kpi_sink){.out = out != NULL ? out : stdout,
+                              .watch = out == NULL && isatty(STDOUT_FILENO) ? watch : NULL};
+    if (out != NULL || !paging || !isatty(STDIN_FILENO) || !isatty(STDOUT_FILENO))
         return;
     if (ioctl(STDOUT_FILENO, TIOCGWINSZ, &size) == 0 && size.ws_row > 2)
         sink->screen_lines = size.ws_row - 2u;
@@ -43,7 +44,7 @@ bool kpi_sink_write(void *ctx, const char *text, size_t size)
 {
     struct kpi_sink *sink = ctx;
     if (sink->screen_lines == 0)
-        return write_to(sink, stdout, text, size);
+        return write_to(sink, sink->out, text, size);
     if (sink->pager != NULL)
         return write_to(sink, sink->pager, text, size);
     kp_buf_add(&sink->held, text, size);
@@ -54,7 +55,7 @@ bool kpi_sink_write(void *ctx, const char *text, size_t size)
     sink->pager = start_pager();
     if (sink->pager == NULL)
         sink->screen_lines = 0;
-    bool shown = write_to(sink, sink->pager != NULL ? sink->pager : stdout, sink->held.data,
+    bool shown = write_to(sink, sink->pager != NULL ? sink->pager : sink->out, sink->held.data,
                           sink->held.size);
     sink->held.size = 0;
     return shown;
@@ -63,11 +64,11 @@ bool kpi_sink_write(void *ctx, const char *text, size_t size)
 kp_status kpi_sink_end(struct kpi_sink *sink, struct kp_error *err)
 {
     if (sink->held.size > 0)
-        write_to(sink, stdout, sink->held.data, sink->held.size);
+        write_to(sink, sink->out, sink->held.data, sink->held.size);
     if (sink->pager != NULL)
         pclose(sink->pager);
     errno = 0;
-    if (fflush(stdout) != 0 && errno != EPIPE && sink->os_errno == 0)
+    if (fflush(sink->out) != 0 && errno != EPIPE && sink->os_errno == 0)
         sink->os_errno = errno;
     bool failed = sink->held.failed;
     int os_errno = sink->os_errno;

@@ -10,10 +10,16 @@
 
 #define PATIENCE KP_SEC /* shorter queries are not spoken of */
 
+static const char *const words[] = {
+    [KPI_WATCH_AUTO] = "auto", [KPI_WATCH_NEVER] = "never", [KPI_WATCH_ALWAYS] = "always"};
+
+const char *kpi_watch_name(enum kpi_watch_when when)
+{
+    return words[when];
+}
+
 kp_status kpi_watch_parse(const char *word, enum kpi_watch_when *out, struct kp_error *err)
 {
-    static const char *const words[] = {
-        [KPI_WATCH_AUTO] = "auto", [KPI_WATCH_NEVER] = "never", [KPI_WATCH_ALWAYS] = "always"};
     for (size_t i = 0; i < KP_ARRAY_LEN(words); i++) {
         if (strcmp(word, words[i]) != 0)
             continue;

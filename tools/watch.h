@@ -27,6 +27,7 @@ struct kpi_watch {
 
 /* "auto" (stderr is a terminal), "never", "always". */
 kp_status kpi_watch_parse(const char *word, enum kpi_watch_when *out, struct kp_error *err) KP_MUST;
+const char *kpi_watch_name(enum kpi_watch_when when);
 /* Begins to watch. Without a thread to be had the query goes unwatched. */
 void kpi_watch_begin(struct kpi_watch *watch, enum kpi_watch_when when);
 /* Names the snapshot the query reads; it must stay until kpi_watch_end. */

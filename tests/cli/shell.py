@@ -25,7 +25,7 @@ class Shell:
         self.pid, self.fd = pty.fork()
         if self.pid == 0:
             env = dict(os.environ, XDG_STATE_HOME=state, TERM="xterm", LC_ALL="C.UTF-8",
-                       PAGER="cat", HOME=state)
+                       PAGER="cat", HOME=state, EDITOR="sed -i s/again/edited\\ it/")
             env.pop("NO_COLOR", None)
             os.execve(KPQ, [KPQ, target], env)
 
@@ -161,6 +161,62 @@ with tempfile.TemporaryDirectory() as state:
     shell.expect("kpq> ")
     check(True, "backslash commands")
 
+    answer = os.path.join(state, "answer.csv")
+    shell.type(f"\\o {answer}\n\\format csv\nprint x = 'to a file'\n\\o\nprint x = 'to the screen'\n")
+    shell.expect("answers go to the screen")
+    shell.expect("kpq> ")
+    shell.expect("to the screen\n")
+    with open(answer) as file:
+        check(file.read().split() == ["x", "to", "a", "file"], "\\o sends answers to a file")
+    shell.expect("kpq> ")
+
+    script = os.path.join(state, "script.kql")
+    with open(script, "w") as file:
+        file.write("print x = 'first of two';\nprint x =")
+    shell.type(f"\\i {script}\n")
+    shell.expect("first of two")
+    shell.expect("kpq: ")
+    shell.expect("kpq> ")
+    shell.type("\\i /nowhere.kql\n")
+    shell.expect("cannot read '/nowhere.kql'")
+    shell.expect("kpq> ")
+    check(True, "\\i runs a file, up to its first mistake")
+
+    shell.type("\\set timeout 3s\n\\set\n")
+    shell.expect("timeout   3000000000ns")
+    shell.expect("kpq> ")
+    shell.type("\\set timeout later\n")
+    shell.expect("'later'")
+    shell.type("\\set tiemout 1s\n")
+    shell.expect("there is no setting 'tiemout'")
+    shell.expect("kpq> ")
+    check(True, "\\set shows, changes and refuses")
+
+    shell.type("print x = 'again'\n")
+    shell.expect("again\n")
+    shell.expect("kpq> ")
+    shell.type("\\watch 50ms\n")
+    for _ in range(3):
+        shell.expect("every 50.0")
+        shell.expect("again\n")
+    shell.type("\x03")
+    shell.expect("kpq> ")
+    check(True, "\\watch repeats until Ctrl-C and stays")
+
+    shell.type("\\e\n")
+    shell.expect("edited it\n")
+    shell.expect("kpq> ")
+    shell.type("\x1b[A")
+    shell.expect("print x = 'edited it'")
+    shell.type("\x03")
+    shell.expect("kpq> ")
+    check(True, "\\e edits the last statement and runs it")
+
+    shell.type("\\l\n")
+    shell.expect("recordings")
+    shell.expect("kpq> ")
+    check(True, "\\l lists the hosts")
+
     check(shell.leave() == 0, "Ctrl-D leaves with 0")
     path = os.path.join(state, "kprobe", "history")
     check(os.stat(path).st_mode & 0o777 == 0o600, "the history is nobody else's to read")
@@ -172,7 +228,7 @@ with tempfile.TemporaryDirectory() as state:
     again = Shell(state)
     again.expect("kpq> ")
     again.type("\x1b[A")
-    again.expect("\\nix")
+    again.expect("\\l")
     again.type("\x03")
     again.expect("kpq> ")
     check(again.leave() == 0, "the history is there the next day")
