@@ -6,9 +6,10 @@
  *
  *   DIR/lock                the writer's pid; held with flock
  *   DIR/super               two superblocks, written in turn: which manifest file counts
- *   DIR/manifest.XXXXXXXX   append-only records: which segments exist, up to where the log is
- * sealed DIR/wal/ID.kpw          log files; an ID is used once, a file many times DIR/seg/ID.kps
- * segments
+ *   DIR/manifest.XXXXXXXX   append-only records: segments, runs, up to where the log is sealed
+ *   DIR/wal/ID.kpw          log files; an ID is used once, a file many times
+ *   DIR/seg/ID.kps          segments
+ *   DIR/txn/ID.kpt          runs of the transaction index; derived, rebuilt when they are lost
  *
  * Every hash is seeded with the store's id and covers the place it stands at, so that a block of
  * another store, file or offset does not verify.
@@ -22,11 +23,13 @@
 #include "base/hash.h"
 
 #define KPI_FORMAT_VERSION 1u
-/* Of superblocks and manifest records once a manifest holds DROP or HOLD records; 1 before. */
-#define KPI_MANIFEST_VERSION 2u
-#define KPI_BLOCK            4096u /* unit of the log; what O_DIRECT asks for */
-#define KPI_SECTOR           512u  /* unit of the manifest; what a disk writes whole */
-#define KPI_ID_SIZE          16u
+/* Of superblocks and manifest records: 1 at first, 2 once there are DROP or HOLD records, 3 once
+ * there are RUN records. */
+#define KPI_MANIFEST_VERSION_LIFE 2u
+#define KPI_MANIFEST_VERSION      3u
+#define KPI_BLOCK                 4096u /* unit of the log; what O_DIRECT asks for */
+#define KPI_SECTOR                512u  /* unit of the manifest; what a disk writes whole */
+#define KPI_ID_SIZE               16u
 
 /* ---------- write-ahead log ---------- */
 
@@ -95,6 +98,7 @@ enum kpi_manifest_type {
     KPI_MANIFEST_SEGMENT = 2,
     KPI_MANIFEST_DROP = 3, /* version 2 */
     KPI_MANIFEST_HOLD = 4, /* version 2 */
+    KPI_MANIFEST_RUN = 5,  /* version 3 */
 };
 
 /* Start of a manifest record, on a sector border; the payload follows, zeros up to the next border.
@@ -121,7 +125,7 @@ struct kpi_manifest_base {
     uint64_t seq_next;
     struct kp_hash128 wal_hash;
     uint64_t segments; /* so many SEGMENT records belong to the base */
-    uint64_t others;   /* version 2 only: so many DROP and HOLD records too */
+    uint64_t others;   /* from version 2 on: so many DROP, HOLD and RUN records too */
 };
 _Static_assert(sizeof(struct kpi_manifest_base) == 64, "base payload is 56 or 64 bytes");
 
@@ -161,6 +165,17 @@ struct kpi_manifest_hold {
     int64_t added, released; /* Unix time; released 0 = in force */
 };
 _Static_assert(sizeof(struct kpi_manifest_hold) == 40, "hold payload is 40 bytes and more");
+
+/* A run of the transaction index; takes the place of the runs whose ranges lie in its own. Without
+ * bytes: those runs are no more, nothing takes their place. */
+struct kpi_manifest_run {
+    uint64_t id;
+    uint64_t first, last; /* segment ids */
+    uint64_t segments;
+    uint64_t entries, bytes;
+    struct kp_hash128 hash; /* of its trailer */
+};
+_Static_assert(sizeof(struct kpi_manifest_run) == 64, "run payload is 64 bytes");
 
 /* Seed of all hashes of a store. */
 static inline uint64_t kpi_store_seed(const uint8_t store_id[KPI_ID_SIZE])

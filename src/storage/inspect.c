@@ -11,6 +11,7 @@
 
 #include "base/assert.h"
 #include "storage/format.h"
+#include "storage/run_file.h"
 #include "storage/spine.h"
 
 #define FILE_BYTES_MAX ((int64_t)1 << 30)
@@ -185,6 +186,36 @@ static void inspect_segment(const struct kpi_inspect_file *file, const struct kp
     free(costs);
 }
 
+/* ---------- runs ---------- */
+
+static void inspect_run(const struct kpi_inspect_file *file, const struct kp_io *io,
+                        struct kp_io_queue *queue, struct kp_buf *out)
+{
+    struct kpi_run run;
+    kp_status status = kpi_runfile_open(io, queue, file->path, NULL, &run);
+    if (status != KP_OK) {
+        kp_buf_printf(out, "run of the transaction index, %zu bytes, DAMAGED: %s\n", file->size,
+                      kp_status_text(status));
+        return;
+    }
+    kp_buf_printf(out,
+                  "run %016" PRIx64 " of the transaction index, %" PRIu64 " entries on %u pages, %"
+                  "u segments, %zu bytes: %s\n",
+                  run.id, run.entries, run.pages, run.segments, file->size,
+                  kpi_runfile_check(&run, queue) == KP_OK ? "whole" : "DAMAGED");
+    for (uint32_t p = 0; p < run.pages; p++) {
+        struct kpi_run_page page;
+        if (kpi_runfile_page_read(&run, queue, p, &page) != KP_OK)
+            kp_buf_printf(out, "page %u: DAMAGED\n", p);
+        else
+            kp_buf_printf(out, "page %u: %u entries of %u + %u + %u bits\n", p, page.count,
+                          page.bits[0], page.bits[1], page.bits[2]);
+    }
+    for (uint32_t i = 0; i < run.segments; i++)
+        kp_buf_printf(out, "segment %016" PRIx64 "\n", kpi_runfile_segment_id(&run, i));
+    kpi_runfile_close(&run);
+}
+
 /* ---------- any file ---------- */
 
 static kp_status file_load(const struct kp_io *io, struct kp_io_queue *queue, const char *path,
@@ -243,6 +274,8 @@ static kp_status inspect_any(const struct kpi_inspect_file *file, const struct k
     if ((file->size >= 8 && kp_load_u64(file->bytes) == KPI_SEGMENT_MAGIC) ||
         ends_like_segment(file) || name_ends(file->path, ".kps"))
         inspect_segment(file, io, queue, out);
+    else if (name_ends(file->path, ".kpt"))
+        inspect_run(file, io, queue, out);
     else if (magic32(file, 0) == KPI_WAL_FILE_MAGIC || name_ends(file->path, ".kpw"))
         kpi_inspect_wal(file, out);
     else if (magic32(file, 0) == KPI_SUPER_MAGIC || name_ends(file->path, "/super"))

@@ -200,6 +200,24 @@ static void manifest_hold(const uint8_t *payload, uint32_t size, struct kp_buf *
                   hold.released == 0 ? "" : text, hold.reason);
 }
 
+static void manifest_run(const uint8_t *payload, uint32_t size, struct kp_buf *out)
+{
+    struct kpi_run_meta run;
+    if (!kpi_manifest_run_read(payload, size, &run)) {
+        kp_buf_text(out, "run, makes no sense\n");
+        return;
+    }
+    if (run.bytes == 0) {
+        kp_buf_printf(out, "no run any more for segments %016" PRIx64 " to %016" PRIx64 "\n",
+                      run.first, run.last);
+        return;
+    }
+    kp_buf_printf(out,
+                  "run %016" PRIx64 " of the transaction index: segments %016" PRIx64
+                  " to %016" PRIx64 " (%" PRIu64 "), %" PRIu64 " entries, %" PRIu64 " bytes\n",
+                  run.id, run.first, run.last, run.segments, run.entries, run.bytes);
+}
+
 /* Bytes the record at `at` takes; 0 when its sum does not hold. The first record gives the seed. */
 static size_t manifest_record(const struct kpi_inspect_file *file, size_t at, uint64_t *seed,
                               struct kp_buf *out)
@@ -225,6 +243,8 @@ static size_t manifest_record(const struct kpi_inspect_file *file, size_t at, ui
         manifest_drop(payload, header.payload_size, out);
     else if (header.type == KPI_MANIFEST_HOLD)
         manifest_hold(payload, header.payload_size, out);
+    else if (header.type == KPI_MANIFEST_RUN)
+        manifest_run(payload, header.payload_size, out);
     else
         kp_buf_printf(out, "type %u of a newer kprobe\n", header.type);
     return kpi_round_up(sizeof(header) + header.payload_size, KPI_SECTOR);

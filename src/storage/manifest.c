@@ -104,6 +104,19 @@ static void hold_put(struct kpi_manifest_log *log, struct kp_buf *buf, uint64_t 
     record_put(log, buf, origin, KPI_MANIFEST_HOLD, payload, size);
 }
 
+static void run_put(struct kpi_manifest_log *log, struct kp_buf *buf, uint64_t origin,
+                    const struct kpi_run_meta *meta)
+{
+    struct kpi_manifest_run run = {.id = meta->id,
+                                   .first = meta->first,
+                                   .last = meta->last,
+                                   .segments = meta->segments,
+                                   .entries = meta->entries,
+                                   .bytes = meta->bytes,
+                                   .hash = meta->hash};
+    record_put(log, buf, origin, KPI_MANIFEST_RUN, &run, sizeof(run));
+}
+
 static int64_t write_and_sync(const struct kpi_manifest_log *log, struct kp_io_queue *queue,
                               struct kp_io_file *file, void *bytes, size_t size, uint64_t offset)
 {
@@ -197,7 +210,10 @@ static int64_t file_create(struct kpi_manifest_log *log, struct kp_io_queue *que
 /* Version that a file with this state needs: an old program must not take a drop for damage. */
 static uint16_t version_needed(const struct kpi_manifest *state)
 {
-    return state->drops_count + state->holds_count > 0 ? KPI_MANIFEST_VERSION : KPI_FORMAT_VERSION;
+    if (state->runs_count > 0)
+        return KPI_MANIFEST_VERSION;
+    bool life = state->drops_count + state->holds_count > 0;
+    return life ? KPI_MANIFEST_VERSION_LIFE : KPI_FORMAT_VERSION;
 }
 
 static void state_put(struct kpi_manifest_log *log, struct kp_buf *buf)
@@ -207,7 +223,8 @@ static void state_put(struct kpi_manifest_log *log, struct kp_buf *buf)
                                      .seq_next = state->seq_next,
                                      .wal_hash = state->wal_hash,
                                      .segments = state->count,
-                                     .others = (uint64_t)state->drops_count + state->holds_count};
+                                     .others = (uint64_t)state->drops_count + state->holds_count +
+                                               state->runs_count};
     memcpy(base.store_id, state->store_id, KPI_ID_SIZE);
     size_t size = log->version == KPI_FORMAT_VERSION ? offsetof(struct kpi_manifest_base, others)
                                                      : sizeof(base);
@@ -218,6 +235,8 @@ static void state_put(struct kpi_manifest_log *log, struct kp_buf *buf)
         record_put(log, buf, 0, KPI_MANIFEST_DROP, &state->drops[i], sizeof(state->drops[i]));
     for (uint32_t i = 0; i < state->holds_count; i++)
         hold_put(log, buf, 0, &state->holds[i]);
+    for (uint32_t i = 0; i < state->runs_count; i++)
+        run_put(log, buf, 0, &state->runs[i]);
 }
 
 /* The whole state into the next file; then super; then the old file goes. */
@@ -362,6 +381,23 @@ kp_status kpi_manifest_hold(struct kpi_manifest_log *log, struct kp_io_queue *qu
     }
     kpi_manifest_deinit(&before);
     return result == 0 ? KP_OK : manifest_error(err, result, "write", log->dir);
+}
+
+/* What is not known to be in the manifest is not in the state: a run costs nothing to lose. */
+kp_status kpi_manifest_run(struct kpi_manifest_log *log, struct kp_io_queue *queue,
+                           const struct kpi_run_meta *run, struct kp_error *err)
+{
+    const struct kpi_run_meta none = {.first = run->first, .last = run->last};
+    if (!kpi_manifest_take_run(&log->state, run))
+        return kp_error_set(err, KP_NO_MEMORY, "no memory for the manifest");
+    struct kp_buf record = {0};
+    run_put(log, &record, log->length, run);
+    int64_t result = change_write(log, queue, &record);
+    if (result == 0)
+        return KP_OK;
+    bool taken = kpi_manifest_take_run(&log->state, &none);
+    kp_assert(taken);
+    return manifest_error(err, result, "write", log->dir);
 }
 
 static bool state_copy(struct kpi_manifest_log *log, const struct kpi_manifest *state)

@@ -10,8 +10,7 @@
 #ifndef KP_STORAGE_MANIFEST_H
 #define KP_STORAGE_MANIFEST_H
 
-#include "storage/format.h"
-#include "storage/storage_int.h"
+#include "storage/manifest_life.h"
 
 struct kpi_manifest_log;
 
@@ -35,29 +34,14 @@ kp_status kpi_manifest_drop(struct kpi_manifest_log *log, struct kp_io_queue *qu
 /* Adds a hold, or puts it in place of the one with its id. */
 kp_status kpi_manifest_hold(struct kpi_manifest_log *log, struct kp_io_queue *queue,
                             const struct kp_hold *hold, struct kp_error *err) KP_MUST;
+/* Adds a run in place of those whose ranges lie in its own; bytes == 0: only takes those out. */
+kp_status kpi_manifest_run(struct kpi_manifest_log *log, struct kp_io_queue *queue,
+                           const struct kpi_run_meta *run, struct kp_error *err) KP_MUST;
 /* The state as last written; valid until the next change. */
 const struct kpi_manifest *kpi_manifest_state(const struct kpi_manifest_log *log);
 /* Name of the file in use, for cleaning up after a crash. */
 uint64_t kpi_manifest_file_no(const struct kpi_manifest_log *log);
 void kpi_manifest_close(struct kpi_manifest_log *log);
-
-/* ---------- manifest_life.c: tombstones and holds in a state ---------- */
-
-/* Adds a tombstone and takes its segment out. False: no memory. */
-bool kpi_manifest_take_drop(struct kpi_manifest *state, const struct kpi_manifest_drop *drop);
-/* Adds a hold or puts it in place of the one with its id. False: no memory. */
-bool kpi_manifest_take_hold(struct kpi_manifest *state, const struct kp_hold *hold);
-/* Payloads of the records. False when one makes no sense; size of the text written. */
-bool kpi_manifest_drop_read(const uint8_t *payload, uint32_t size, struct kpi_manifest_drop *out);
-bool kpi_manifest_hold_read(const uint8_t *payload, uint32_t size, struct kp_hold *out);
-#define KPI_HOLD_PAYLOAD_MAX (sizeof(struct kpi_manifest_hold) + KP_HOLD_REASON_MAX)
-uint32_t kpi_manifest_hold_write(const struct kp_hold *hold, uint8_t out[KPI_HOLD_PAYLOAD_MAX]);
-/* A deep copy; on false nothing is left to free. */
-bool kpi_manifest_copy(const struct kpi_manifest *from, struct kpi_manifest *out);
-/* Folds the oldest tombstones into one until at most `most` are left. */
-void kpi_manifest_fold(struct kpi_manifest *state, uint32_t most);
-/* True when a hold in force keeps this segment. */
-bool kpi_manifest_held(const struct kpi_manifest *state, const struct kpi_segment_meta *segment);
 
 /* ---------- manifest_read.c ---------- */
 
@@ -74,6 +58,8 @@ static inline uint64_t kpi_manifest_record_size(const struct kpi_manifest_header
 struct kpi_segment_meta *kpi_manifest_slot(struct kpi_manifest *state, uint32_t *capacity);
 /* True when the manifest says now that retention took this segment. */
 bool kpi_manifest_dropped(const struct kp_io *io, const char *dir, uint64_t id);
+/* True when the manifest names this run now. */
+bool kpi_manifest_names_run(const struct kp_io *io, const char *dir, uint64_t id);
 void kpi_manifest_path(char *out, const char *dir, uint64_t file_no);
 /* File number and generation to go on from: above everything that is there, whatever it holds. */
 void kpi_manifest_numbers(const struct kp_io *io, struct kp_io_queue *queue, const char *dir,

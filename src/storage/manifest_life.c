@@ -1,14 +1,14 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * Tombstones and holds in the state of a manifest. Tombstones are kept one for one segment until
- * there are many; then the oldest are folded into one that still accounts for every row, byte and
- * log record, so the state stays small however long a store lives.
+ * Tombstones, holds and runs in the state of a manifest. Tombstones are kept one for one segment
+ * until there are many; then the oldest are folded into one that still accounts for every row, byte
+ * and log record, so the state stays small however long a store lives.
  */
 #include <stdlib.h>
 #include <string.h>
 
 #include "base/assert.h"
-#include "storage/manifest.h"
+#include "storage/manifest_life.h"
 
 static bool room_for_one(void **items, uint32_t count, uint32_t *capacity, size_t item)
 {
@@ -37,6 +37,66 @@ static void segment_remove(struct kpi_manifest *state, uint64_t id)
     }
 }
 
+/* ---------- runs ---------- */
+
+static bool run_serves(const struct kpi_manifest *state, const struct kpi_run_meta *run)
+{
+    for (uint32_t i = 0; i < state->count; i++)
+        if (state->segments[i].id >= run->first && state->segments[i].id <= run->last)
+            return true;
+    return false;
+}
+
+/* Runs left without a segment go with it. */
+static void runs_prune(struct kpi_manifest *state)
+{
+    uint32_t kept = 0;
+    for (uint32_t i = 0; i < state->runs_count; i++)
+        if (run_serves(state, &state->runs[i]))
+            state->runs[kept++] = state->runs[i];
+    state->runs_count = kept;
+}
+
+bool kpi_manifest_take_run(struct kpi_manifest *state, const struct kpi_run_meta *run)
+{
+    void *runs = state->runs;
+    bool room = room_for_one(&runs, state->runs_count, &state->runs_capacity, sizeof(*run));
+    state->runs = runs;
+    if (!room && run->bytes > 0)
+        return false;
+    uint32_t kept = 0;
+    for (uint32_t i = 0; i < state->runs_count; i++)
+        if (state->runs[i].first < run->first || state->runs[i].last > run->last)
+            state->runs[kept++] = state->runs[i];
+    state->runs_count = kept;
+    if (run->bytes == 0)
+        return true;
+    uint32_t at = kept;
+    for (; at > 0 && state->runs[at - 1].first > run->first; at--)
+        state->runs[at] = state->runs[at - 1];
+    state->runs[at] = *run;
+    state->runs_count++;
+    return true;
+}
+
+bool kpi_manifest_run_read(const uint8_t *payload, uint32_t size, struct kpi_run_meta *out)
+{
+    struct kpi_manifest_run run;
+    if (size != sizeof(run))
+        return false;
+    memcpy(&run, payload, sizeof(run));
+    *out = (struct kpi_run_meta){.id = run.id,
+                                 .first = run.first,
+                                 .last = run.last,
+                                 .segments = run.segments,
+                                 .entries = run.entries,
+                                 .bytes = run.bytes,
+                                 .hash = run.hash};
+    return run.first <= run.last;
+}
+
+/* ---------- drops ---------- */
+
 bool kpi_manifest_take_drop(struct kpi_manifest *state, const struct kpi_manifest_drop *drop)
 {
     void *drops = state->drops;
@@ -47,6 +107,7 @@ bool kpi_manifest_take_drop(struct kpi_manifest *state, const struct kpi_manifes
     state->drops[state->drops_count++] = *drop;
     if (drop->segments == 1)
         segment_remove(state, drop->id_first);
+    runs_prune(state);
     return true;
 }
 
@@ -157,11 +218,14 @@ static bool items_copy(const void *items, uint32_t count, size_t item, void **ou
 
 bool kpi_manifest_copy(const struct kpi_manifest *from, struct kpi_manifest *out)
 {
-    void *segments = NULL, *drops = NULL, *holds = NULL;
+    void *segments = NULL, *drops = NULL, *holds = NULL, *runs = NULL;
     bool copied = items_copy(from->segments, from->count, sizeof(*from->segments), &segments);
     copied &= items_copy(from->drops, from->drops_count, sizeof(*from->drops), &drops);
     copied &= items_copy(from->holds, from->holds_count, sizeof(*from->holds), &holds);
+    copied &= items_copy(from->runs, from->runs_count, sizeof(*from->runs), &runs);
     *out = *from;
+    out->runs = runs;
+    out->runs_capacity = from->runs_count;
     out->segments = segments;
     out->drops = drops;
     out->holds = holds;
@@ -177,6 +241,9 @@ void kpi_manifest_deinit(struct kpi_manifest *manifest)
     free(manifest->segments);
     free(manifest->drops);
     free(manifest->holds);
+    free(manifest->runs);
+    manifest->runs = NULL;
+    manifest->runs_count = manifest->runs_capacity = 0;
     manifest->segments = NULL;
     manifest->drops = NULL;
     manifest->holds = NULL;

@@ -212,8 +212,13 @@ static bool life_take(struct reading *r, uint16_t type, const uint8_t *payload, 
 {
     struct kpi_manifest_drop drop;
     struct kp_hold hold;
+    struct kpi_run_meta run;
     bool taken;
-    if (type == KPI_MANIFEST_DROP) {
+    if (type == KPI_MANIFEST_RUN) {
+        if (!kpi_manifest_run_read(payload, size, &run))
+            return false;
+        taken = kpi_manifest_take_run(r->out, &run);
+    } else if (type == KPI_MANIFEST_DROP) {
         if (!kpi_manifest_drop_read(payload, size, &drop))
             return false;
         taken = kpi_manifest_take_drop(r->out, &drop);
@@ -236,6 +241,7 @@ static bool record_take(struct reading *r, const struct kpi_manifest_header *hea
         return segment_take(r, payload, header->payload_size);
     case KPI_MANIFEST_DROP:
     case KPI_MANIFEST_HOLD:
+    case KPI_MANIFEST_RUN:
         return life_take(r, header->type, payload, header->payload_size);
     default:
         r->newer |= header->type != KPI_MANIFEST_BASE;
@@ -436,4 +442,16 @@ bool kpi_manifest_dropped(const struct kp_io *io, const char *dir, uint64_t id)
         gone |= id >= now.drops[i].id_first && id <= now.drops[i].id_last;
     kpi_manifest_deinit(&now);
     return gone && !named;
+}
+
+bool kpi_manifest_names_run(const struct kp_io *io, const char *dir, uint64_t id)
+{
+    struct kpi_manifest now;
+    bool named = false;
+    if (kpi_manifest_read(io, dir, &now, NULL, NULL, NULL) != KP_OK)
+        return true; /* nothing is known: what is wrong with the run is to be told */
+    for (uint32_t i = 0; i < now.runs_count; i++)
+        named |= now.runs[i].id == id;
+    kpi_manifest_deinit(&now);
+    return named;
 }

@@ -50,7 +50,8 @@ static void path_join(char *out, const char *dir, const char *name)
 
 static void count_foreign(void *ctx, const char *name)
 {
-    static const char *const ours[] = {"lock", "super", "super.tmp", "wal", "seg", "kpd.sock"};
+    static const char *const ours[] = {"lock", "super", "super.tmp", "wal",
+                                       "seg",  "txn",   "kpd.sock"};
     uint64_t file_no;
     for (size_t i = 0; i < KP_ARRAY_LEN(ours); i++)
         if (strcmp(name, ours[i]) == 0)
@@ -86,7 +87,7 @@ static kp_status dirs_make(struct kp_store *store, struct kp_error *err)
     char path[PATH_SIZE];
     const struct kp_io *io = store->io;
     int result = 0;
-    static const char *const folders[] = {"wal", "seg"};
+    static const char *const folders[] = {"wal", "seg", "txn"};
     for (size_t i = 0; i < KP_ARRAY_LEN(folders) && result == 0; i++) {
         path_join(path, store->dir, folders[i]);
         result = io->mkdir(io, path);
@@ -406,6 +407,9 @@ static kp_status recover_write(struct recovery *r, struct kp_error *err)
     leftovers_remove(r, LEFT_MANIFEST);
     leftovers_remove(r, LEFT_WAL);
     leftovers_remove(r, LEFT_SEG);
+    kpi_merge_tidy(store);
+    store->txn_work = true;
+    store->runs_check = store->run_next;
     kpi_wal_release(store->wal, store->sealed_through);
     return KP_OK;
 }

@@ -118,6 +118,7 @@ void kpi_retain_run(struct kp_store *store, int64_t now)
         return;
     }
     struct kpi_segment_meta gone = *choice.segment;
+    uint32_t runs = state->runs_count;
     struct kp_error err = {0};
     store->sealing = true;
     pthread_mutex_unlock(&store->lock);
@@ -125,7 +126,9 @@ void kpi_retain_run(struct kp_store *store, int64_t now)
                                          wall_now(store, state), &err);
     if (status == KP_OK)
         file_remove(store, gone.id);
-    else
+    if (status == KP_OK && state->runs_count < runs)
+        kpi_merge_tidy(store);
+    if (status != KP_OK)
         kp_log(KP_LOG_WARN, "store", "retention waits: %s", err.text);
     pthread_mutex_lock(&store->lock);
     store->sealing = false;

@@ -18,6 +18,7 @@
 #include "base/assert.h"
 #include "storage/filter.h"
 #include "storage/order.h"
+#include "storage/run_find.h"
 
 #define FROM_LOG UINT32_MAX
 
@@ -97,6 +98,26 @@ static bool *exact_blocks(const struct kp_scan *scan, const struct kpi_footer *f
     return wanted;
 }
 
+/* What the merged index says, asked before a segment is opened; *out NULL: it has nothing to say.
+ */
+static kp_status run_places(struct kp_scan *scan, struct kpi_run_places **out)
+{
+    *out = NULL;
+    for (uint32_t k = 0; k < scan->filter.keys_count && !scan->no_prune; k++) {
+        const struct kpi_filter_key *key = &scan->filter.keys[k];
+        const struct kp_stream *stream = scan->filter.stream;
+        if (key->strs == NULL || key->column.attr != KP_ATTR_SELF ||
+            stream->stored[key->column.stored].index != KP_INDEX_EXACT)
+            continue;
+        kp_status status = scan_queue(scan);
+        if (status != KP_OK)
+            return status;
+        return kpi_runs_find(scan->snapshot, scan->queue, stream->number, key->column.stored,
+                             key->strs, key->count, &scan->arena, out);
+    }
+    return KP_OK;
+}
+
 static kp_status segment_units(struct kp_scan *scan, uint32_t number,
                                const struct kpi_segment *segment)
 {
@@ -120,21 +141,29 @@ static kp_status segment_units(struct kp_scan *scan, uint32_t number,
     return status;
 }
 
-static bool segment_pruned(const struct kp_scan *scan, const struct kpi_segment_meta *meta)
+static bool segment_pruned(const struct kp_scan *scan, const struct kpi_run_places *places,
+                           uint32_t number)
 {
+    const struct kpi_segment_meta *meta = &scan->snapshot->segments[number].meta;
+    if (places != NULL && places->segments[number] == KPI_RUN_ABSENT)
+        return true;
     return !scan->no_prune && (meta->rows_by_stream[scan->filter.stream->number] == 0 ||
                                meta->ts_max < scan->filter.from || meta->ts_min > scan->filter.to);
 }
 
 static kp_status segments_units(struct kp_scan *scan)
 {
+    struct kpi_run_places *places;
+    kp_status status = run_places(scan, &places);
+    if (status != KP_OK)
+        return status;
     for (uint32_t i = 0; i < scan->snapshot->segments_count; i++) {
-        if (segment_pruned(scan, &scan->snapshot->segments[i].meta)) {
+        if (segment_pruned(scan, places, i)) {
             scan->stat.segments_pruned++;
             continue;
         }
         scan->stat.segments++;
-        kp_status status = scan_queue(scan);
+        status = scan_queue(scan);
         if (status != KP_OK)
             return status;
         const struct kpi_segment *segment = kpi_snapshot_segment(scan->snapshot, i, scan->queue);

@@ -126,6 +126,7 @@ static void seal_done(struct sealing *s, int64_t now)
     store->stat.segments = state->count;
     store->stat.segments_bytes += state->segments[state->count - 1].bytes;
     store->retain_next = 0;
+    store->txn_work = true;
     kpi_wal_release(store->wal, s->last);
     if (store->durable == s->last) {
         store->unsealed = 0;
@@ -160,11 +161,13 @@ void kpi_seal_run(struct kp_store *store, int64_t now)
 
 static int64_t next_work(const struct kp_store *store)
 {
-    int64_t retain = kpi_retain_next(store);
+    int64_t next = kpi_retain_next(store);
+    if (store->txn_work)
+        next = KP_MIN(next, store->txn_retry);
     if (store->unsealed == 0)
-        return retain;
+        return next;
     int64_t seal = KP_MAX(store->seal_retry, store->unsealed_since + store->opts.segment_after);
-    return KP_MIN(retain, seal);
+    return KP_MIN(next, seal);
 }
 
 /* Best effort: without a spare the next commit that needs one makes it, and reports. */
@@ -186,6 +189,8 @@ static void seal_loop(struct kp_store *store)
             kpi_seal_run(store, now);
         else if (kpi_retain_due(store, now))
             kpi_retain_run(store, now);
+        else if (kpi_merge_due(store, now))
+            kpi_merge_run(store, now);
         else if (kpi_wal_low(store->wal) && now >= store->spare_retry)
             spare_make(store, now);
         else

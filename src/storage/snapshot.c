@@ -12,6 +12,7 @@
 
 #include "base/assert.h"
 #include "storage/manifest.h"
+#include "storage/run_find.h"
 
 #define OPEN_TRIES 16
 
@@ -173,7 +174,7 @@ kp_status kpi_snapshot_take_segments(struct kp_snapshot *snapshot, const char *d
         kp_buf_deinit(&path);
     }
     snapshot->segments_count = manifest->count;
-    return KP_OK;
+    return kpi_runs_take(snapshot, dir, manifest);
 }
 
 /* True when the directory has moved on since `version`. */
@@ -233,6 +234,7 @@ static void log_free(struct kpi_log *log)
 
 static void snapshot_free(struct kp_snapshot *snapshot)
 {
+    kpi_runs_leave(snapshot);
     for (uint32_t i = 0; i < snapshot->segments_count; i++)
         if (snapshot->segments[i].state == KPI_SEGMENT_OPEN)
             kpi_segment_close(&snapshot->segments[i].segment);

@@ -76,6 +76,8 @@ struct kpi_snapshot_segment {
     const char *path;
 };
 
+struct kpi_snapshot_run; /* run_find.c */
+
 #define KPI_CACHE_SLOTS 1024u
 
 struct kp_snapshot {
@@ -88,6 +90,8 @@ struct kp_snapshot {
     struct kp_actors *actors;
     struct kpi_snapshot_segment *segments;
     uint32_t segments_count;
+    struct kpi_snapshot_run *runs;
+    uint32_t runs_count;
     struct kpi_log logs[KP_STREAM_MAX];
     struct kp_damage *damage; /* grows by copying; old arrays stay valid in the arena */
     uint32_t damage_count, damage_capacity;

@@ -85,6 +85,15 @@ struct kpi_segment_meta {
     struct kp_hash128 footer_hash; /* binds the file's content to the manifest */
 };
 
+/* A run of the transaction index (run_file.h): which segments it may speak for. */
+struct kpi_run_meta {
+    uint64_t id;
+    uint64_t first, last; /* segment ids */
+    uint64_t segments;    /* so many of them have entries or could have */
+    uint64_t entries, bytes;
+    struct kp_hash128 hash; /* binds the file's content to the manifest */
+};
+
 struct kpi_manifest {
     struct kpi_segment_meta *segments; /* ascending id */
     uint32_t count;
@@ -97,6 +106,8 @@ struct kpi_manifest {
     uint32_t drops_count, drops_capacity;
     struct kp_hold *holds; /* ascending id, released ones too */
     uint32_t holds_count, holds_capacity;
+    struct kpi_run_meta *runs; /* ascending, their ranges do not overlap */
+    uint32_t runs_count, runs_capacity;
 };
 
 /* Reads the newest valid state of a directory's manifest (malloc'd; free with deinit). */

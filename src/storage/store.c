@@ -231,6 +231,8 @@ static void tick_manual(struct kp_store *store, int64_t now, bool flush)
         if (store->stat.dropped_segments == before)
             break;
     }
+    while (kpi_merge_due(store, now))
+        kpi_merge_run(store, now);
 }
 
 /* What was appended before the call is in segments afterwards; what comes meanwhile may not be. */

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * The open store, shared by store.c (the door), commit.c (RAM to log), seal.c (log to segments) and
- * recover.c (what a restart finds).
+ * The open store, shared by store.c (the door), commit.c (RAM to log), seal.c (log to segments),
+ * run_merge.c (segments to runs) and recover.c (what a restart finds).
  *
  * Two threads: the committer owns the log's queue, the sealer the manifest's. In manual mode both
  * queues belong to the caller's thread and kp_store_tick does their work.
@@ -89,6 +89,11 @@ struct kp_store {
     int64_t seal_retry; /* mono time before which nothing is sealed: the last try failed */
     int64_t spare_retry;
     kp_status seal_status;
+    bool txn_work;         /* the transaction index may lack something */
+    int64_t txn_retry;     /* mono time before which nothing is merged: the last try failed */
+    uint64_t run_next;     /* id; the sealer's */
+    uint64_t runs_checked; /* ids of runs up to here were read through, ... */
+    uint64_t runs_check;   /* ... those below this are to be */
     struct kpi_hold_request *hold_request; /* one at a time; the sealer's to answer */
     int64_t retain_next;                   /* mono time before which nothing is dropped */
     struct kp_store_stat stat;
@@ -129,6 +134,12 @@ void kpi_retain_run(struct kp_store *store, int64_t now); /* drops at most one s
 int64_t kpi_retain_next(const struct kp_store *store);
 /* Answers the request about a hold that waits. */
 void kpi_hold_run(struct kp_store *store);
+
+/* run_merge.c: the transaction index follows the segments. Run: as kpi_retain_run, one step. */
+bool kpi_merge_due(const struct kp_store *store, int64_t now);
+void kpi_merge_run(struct kp_store *store, int64_t now);
+/* Removes files of runs that the manifest does not name; sets run_next. */
+void kpi_merge_tidy(struct kp_store *store);
 
 bool kpi_notes_add(struct kpi_notes *notes, uint64_t note);
 bool kpi_notes_has(const struct kpi_notes *notes, uint64_t note);

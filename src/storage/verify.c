@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
  * Verify: reads every byte that counts and checks everything a reader relies on: sums at their
- * places, the order of rows, the ranges and thread sets that pruning trusts, the exact indexes, the
- * row counts, and that segments and log follow each other without a hole. Findings are collected,
- * never the end of the run: the report is about the whole store.
+ * places, the order of rows, the ranges and thread sets that pruning trusts, the exact indexes and
+ * the runs merged of them, the row counts, and that segments and log follow each other without a
+ * hole. Findings are collected, never the end of the run: the report is about the whole store.
  */
 #include <inttypes.h>
 #include <stdio.h>
@@ -12,6 +12,7 @@
 #include "base/assert.h"
 #include "storage/manifest.h"
 #include "storage/order.h"
+#include "storage/run_find.h"
 #include "storage/segment.h"
 #include "storage/spine.h"
 
@@ -413,6 +414,9 @@ static kp_status store_check(struct verifier *verifier, struct kp_error *err)
     if (status != KP_OK)
         return status;
     status = segments_check(verifier, &manifest);
+    if (status == KP_OK)
+        status = kpi_runs_verify(verifier->io, verifier->queue, verifier->dir, &manifest, on_damage,
+                                 verifier);
     struct kp_verify_report before = verifier->report;
     uint64_t last = 0;
     if (status == KP_OK)

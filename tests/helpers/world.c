@@ -53,7 +53,7 @@ static void remove_folder(const char *dir)
 
 void world_close(struct world *w)
 {
-    static const char *const folders[] = {"seg", "wal"};
+    static const char *const folders[] = {"seg", "wal", "txn"};
     for (uint32_t i = 0; i < KP_STREAM_MAX; i++)
         if (w->used[i])
             kp_builder_deinit(&w->builders[i]);

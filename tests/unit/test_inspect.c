@@ -26,7 +26,7 @@ struct fixture {
 static void add_name(void *ctx, const char *name)
 {
     struct fixture *fix = ctx;
-    if (strcmp(name, "seg") == 0 || strcmp(name, "wal") == 0)
+    if (strcmp(name, "seg") == 0 || strcmp(name, "wal") == 0 || strcmp(name, "txn") == 0)
         return;
     assert_true(fix->names_count < KP_ARRAY_LEN(fix->names));
     snprintf(fix->names[fix->names_count++], sizeof(fix->names[0]), "%s%s", fix->folder, name);
@@ -34,7 +34,7 @@ static void add_name(void *ctx, const char *name)
 
 static void list_all(struct fixture *fix)
 {
-    static const char *const folders[] = {"", "seg/", "wal/"};
+    static const char *const folders[] = {"", "seg/", "wal/", "txn/"};
     const struct kp_io *io = kp_io_threads();
     for (size_t i = 0; i < KP_ARRAY_LEN(folders); i++) {
         char path[96];
@@ -86,7 +86,7 @@ static int teardown(void **state)
     struct fixture *fix = *state;
     for (uint32_t i = 0; i < fix->names_count; i++)
         remove_name(fix->dir, fix->names[i]);
-    static const char *const folders[] = {"seg", "wal", ""};
+    static const char *const folders[] = {"seg", "wal", "txn", ""};
     for (size_t i = 0; i < KP_ARRAY_LEN(folders); i++) {
         char path[96];
         snprintf(path, sizeof(path), "%s/%s", fix->dir, folders[i]);
@@ -131,6 +131,11 @@ static void every_kind_of_file_is_told(void **state)
 {
     struct fixture *fix = *state;
     char path[160];
+    path_of(fix, ".kpt", path);
+    assert_tells(path, "of the transaction index");
+    assert_tells(path, ": whole");
+    path_of(fix, "manifest.", path);
+    assert_tells(path, "of the transaction index: segments");
     path_of(fix, ".kps", path);
     assert_tells(path, "footer whole");
     assert_tells(path, "exact index of spans.txn");

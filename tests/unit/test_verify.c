@@ -76,7 +76,7 @@ static int teardown(void **state)
 {
     struct fixture *fix = *state;
     const struct kp_io *io = kp_io_threads();
-    static const char *const folders[] = {"seg", "wal"};
+    static const char *const folders[] = {"seg", "wal", "txn"};
     for (size_t i = 0; i < KP_ARRAY_LEN(folders); i++) {
         char path[96];
         snprintf(path, sizeof(path), "%s/%s", fix->dir, folders[i]);
