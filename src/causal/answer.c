@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * CAUSES OF txn and EVIDENCE OF: find the transaction, read the events around it, walk, compare
- * with its class, rank, and put the result into columns.
+ * CAUSES OF and EVIDENCE OF: find the root, walk it (root.c), compare with its class, rank, and put
+ * the result into columns.
  */
 #include <stdio.h>
 #include <string.h>
@@ -9,11 +9,6 @@
 #include "base/assert.h"
 #include "causal/cause.h"
 #include "causal/cursor.h"
-
-#define WITHIN_DEFAULT (2 * KP_SEC)
-#define AFTER          (100 * KP_MS) /* events read after the last span */
-#define LATE_MAX       (10 * KP_SEC) /* work that outlives the root is followed this far */
-#define AHEAD          (2 * KP_SEC)  /* joined rows that end later */
 
 enum { STATUS_ERROR = 2 }; /* catalogue: SPAN_STATUS */
 
@@ -87,77 +82,30 @@ const struct kp_schema *kp_causes_schema(void)
 
 /* ---------- making the answer ---------- */
 
-/* The kernel stamps of the transaction's wall-clock ones, before any event is read. */
-static kp_status window_map(struct kpi_reader *reader, struct kp_arena *arena, struct kpi_txn *txn,
-                            struct kp_error *err)
+static bool has_class(const struct kpi_answer *answer)
 {
-    struct kpi_world *clocks;
-    kp_dur bound;
-    kp_status status = kpi_world_bare(reader, arena, &clocks, err);
-    if (status == KP_OK)
-        status = kpi_clocks_load(clocks, txn->from, txn->to, err);
-    if (status != KP_OK)
-        return status;
-    uint32_t host = kpi_world_host(clocks, kp_actors_get(clocks->actors, txn->actor)->host);
-    txn->from = kpi_clock_map(clocks, host, txn->from, &bound);
-    txn->to = KP_MAX(txn->from, kpi_clock_map(clocks, host, txn->to, &bound));
-    txn->last = KP_MAX(txn->to, kpi_clock_map(clocks, host, txn->last, &bound));
-    return KP_OK;
+    return answer->root != KPI_NONE;
 }
 
-static kp_status world_read(struct kpi_reader *reader, const struct kp_causes_req *req,
-                            struct kp_arena *arena, struct kpi_answer *answer, struct kp_error *err)
-{
-    struct kpi_txn *txn = &answer->txn;
-    kp_status status = window_map(reader, arena, txn, err);
-    if (status != KP_OK)
-        return status;
-    reader->axis = kp_actors_get(kp_snapshot_actors(reader->snapshot), txn->actor)->host;
-    kp_dur within = req->within < 0 ? WITHIN_DEFAULT : req->within;
-    kp_time from = kpi_time_add(txn->from, -within);
-    kp_time to = kpi_time_add(KP_MIN(txn->last, kpi_time_add(txn->to, LATE_MAX)), AFTER);
-    status = kpi_world_load(reader, arena, from, to, AHEAD, &answer->world, err);
-    if (status == KP_OK)
-        status =
-            kpi_world_spans(answer->world, &txn->trace, 1, txn->from, kpi_time_add(to, AHEAD), err);
-    if (status != KP_OK)
-        return status;
-    answer->root = kpi_span_find(answer->world, txn->trace, txn->root_id);
-    kp_assert(answer->root != KPI_NONE);
-    answer->from = answer->world->spans[answer->root].from;
-    answer->to = answer->world->spans[answer->root].to;
-    return KP_OK;
-}
-
-static kp_status answer_make(struct kpi_reader *reader, const struct kp_causes_req *req,
-                             struct kp_arena *arena, struct kpi_answer **out, struct kp_error *err)
+kp_status kpi_answer_make(struct kpi_reader *reader, const struct kp_causes_req *req,
+                          struct kp_arena *arena, struct kpi_answer **out, struct kp_error *err)
 {
     struct kpi_answer *answer = kp_arena_zalloc(arena, 1, sizeof(*answer));
-    arena->owner = "CAUSES";
     if (answer == NULL)
         return kp_arena_error(arena, err);
-    kp_status status = kpi_txn_find(reader, req, arena, &answer->txn, err);
-    struct kpi_txn wall_clock = answer->txn;
+    kp_status status = kpi_root_open(reader, req, arena, answer, err);
     if (status == KP_OK)
-        status = world_read(reader, req, arena, answer, err);
-    if (status != KP_OK)
-        return status;
-    kpi_causes_init(&answer->causes, arena, answer->world, true);
-    struct kpi_walk walk = {.world = answer->world,
-                            .arena = arena,
-                            .txn = &answer->txn,
-                            .emit = kpi_causes_add,
-                            .ctx = &answer->causes};
-    kpi_walk_run(&walk, answer->world->spans[answer->root].thread, answer->root, answer->from,
-                 answer->to);
-    status = kpi_baseline_make(reader, req, &wall_clock, arena, &answer->baseline, err);
+        status = kpi_root_walk(answer, arena, err);
+    if (status == KP_OK && has_class(answer))
+        status = kpi_baseline_make(reader, req, &answer->wall_clock, arena, &answer->baseline, err);
     if (status != KP_OK)
         return status;
     answer->ranked = kpi_rank(&answer->causes, &answer->baseline,
                               answer->txn.status == STATUS_ERROR, &answer->verdict);
     if (answer->ranked == NULL)
         return kp_arena_error(arena, err);
-    kp_assert(answer->causes.wall == answer->to - answer->from);
+    for (uint32_t i = 0; i < answer->causes.list.count; i++)
+        answer->ranked[i]->rank = i + 1;
     *out = answer;
     return KP_OK;
 }
@@ -217,7 +165,7 @@ static void put_culprit(struct kp_rows *rows, const struct kpi_answer *answer,
     kpi_rows_str(rows, C_CULPRIT_CGROUP, actor->cgroup);
 }
 
-static struct kp_str kind_text(struct kp_arena *arena, const struct kpi_slice *slice)
+struct kp_str kpi_kind_text(struct kp_arena *arena, const struct kpi_slice *slice)
 {
     if (slice->kind != KPI_UNKNOWN)
         return kp_str_from(kpi_kind_name(slice->kind));
@@ -245,12 +193,12 @@ static struct kp_str note_text(const struct kpi_answer *answer, const struct kpi
         NOTE_ADD("%u parts", cause->slices);
     if (cause->timeout)
         NOTE_ADD("a time limit ran out on it");
-    if (txn.len > 0 && !kp_str_equal(txn, answer->txn.id))
+    if (answer->txn.id.len > 0 && txn.len > 0 && !kp_str_equal(txn, answer->txn.id))
         NOTE_ADD("via=txn %.*s", (int)txn.len, txn.ptr);
     if (cause->idle_elsewhere > cause->dur / 10)
         NOTE_ADD("misplaced? another CPU was idle %s of it (affinity unknown)", idle);
-    if (slice->note.len > 0)
-        NOTE_ADD("%.*s", (int)slice->note.len, slice->note.ptr);
+    if (cause->because.len > 0)
+        NOTE_ADD("%.*s", (int)cause->because.len, cause->because.ptr);
 #undef NOTE_ADD
     return kp_arena_str(arena, kp_str_from(text));
 }
@@ -272,15 +220,14 @@ static double percent(kp_dur part, kp_dur whole)
     return whole <= 0 ? 0 : (double)((__int128)part * 10000 / whole) / 100;
 }
 
-static void put_cause(struct kp_rows *rows, const struct kpi_answer *answer, uint32_t rank,
-                      struct kp_arena *arena)
+static void put_cause(struct kp_rows *rows, const struct kpi_answer *answer,
+                      const struct kpi_cause *cause, struct kp_arena *arena)
 {
-    const struct kpi_cause *cause = answer->ranked[rank];
     const struct kpi_slice *slice = &cause->largest;
     kpi_rows_add(rows);
-    kpi_rows_i64(rows, C_RANK, rank + 1);
+    kpi_rows_i64(rows, C_RANK, cause->rank);
     kpi_rows_i64(rows, C_ROOT, cause->root);
-    kpi_rows_str(rows, C_KIND, kind_text(arena, slice));
+    kpi_rows_str(rows, C_KIND, kpi_kind_text(arena, slice));
     kpi_rows_str(rows, C_SUBKIND, slice->kind == KPI_UNKNOWN ? KP_STR("") : slice->subkind);
     kpi_rows_i64(rows, C_START, cause->start);
     kpi_rows_i64(rows, C_DUR, cause->dur);
@@ -307,31 +254,71 @@ static void put_cause(struct kp_rows *rows, const struct kpi_answer *answer, uin
     kpi_rows_str(rows, C_EVIDENCE, evidence_text(answer, cause, arena));
 }
 
+/* Rows shorter than MIN, which are told of. */
+struct hidden {
+    uint32_t rows;
+    kp_dur sum;
+};
+
+static void put_or_hide(struct kp_rows *rows, const struct kpi_answer *answer,
+                        const struct kpi_cause *cause, struct kp_arena *arena,
+                        struct hidden *hidden)
+{
+    if (cause->dur >= answer->req->min) {
+        put_cause(rows, answer, cause, arena);
+        return;
+    }
+    hidden->sum += cause->dur;
+    hidden->rows++;
+}
+
+/* A stretch as a row of its own, with the rank of the row it is a part of. */
+static struct kpi_cause part_row(const struct kpi_part *part)
+{
+    const struct kpi_slice *slice = &part->slice;
+    struct kpi_cause row = *part->cause;
+    row.largest = *slice;
+    row.start = slice->from;
+    row.dur = slice->to - slice->from;
+    row.excess = row.dur;
+    if (part->cause->dur > 0)
+        row.excess = (kp_dur)((__int128)part->cause->excess * row.dur / part->cause->dur);
+    row.weak = slice->strength == KPI_WEAK ? row.dur : 0;
+    row.gap = slice->gap;
+    row.idle_elsewhere = slice->idle_elsewhere;
+    row.timeout = slice->timeout;
+    row.slices = 1;
+    return row;
+}
+
+static void put_rows(struct kp_rows *rows, const struct kpi_answer *answer, struct kp_arena *arena)
+{
+    struct hidden hidden = {0};
+    for (uint32_t i = 0; i < answer->parts.count; i++) {
+        struct kpi_cause row = part_row(kpi_list_at(&answer->parts, i));
+        put_or_hide(rows, answer, &row, arena, &hidden);
+    }
+    for (uint32_t i = 0; i < answer->causes.list.count && !answer->req->parts; i++)
+        put_or_hide(rows, answer, answer->ranked[i], arena, &hidden);
+    if (hidden.rows > 0)
+        kpi_rows_note(rows, "%u rows below MIN are not shown; they sum to %lld ns", hidden.rows,
+                      (long long)hidden.sum);
+}
+
 kp_status kp_causes_open(struct kp_snapshot *snapshot, const struct kp_causes_req *req,
                          struct kp_arena *arena, struct kp_rows **out, struct kp_error *err)
 {
     struct kpi_reader reader = {.snapshot = snapshot};
     struct kpi_answer *answer;
     struct kp_rows *rows = NULL;
-    kp_dur hidden = 0;
-    uint32_t hidden_rows = 0;
-    kp_status status = answer_make(&reader, req, arena, &answer, err);
+    arena->owner = "CAUSES";
+    kp_status status = kpi_answer_make(&reader, req, arena, &answer, err);
     if (status != KP_OK)
         return status;
     if (kpi_rows_open(arena, &causes_schema, &rows) != KP_OK)
         return kp_arena_error(arena, err);
-    for (uint32_t i = 0; i < answer->causes.list.count; i++) {
-        if (answer->ranked[i]->dur >= req->min) {
-            put_cause(rows, answer, i, arena);
-            continue;
-        }
-        hidden += answer->ranked[i]->dur;
-        hidden_rows++;
-    }
     status = kpi_remarks_add(answer, req, rows, err);
-    if (hidden_rows > 0)
-        kpi_rows_note(rows, "%u rows below MIN are not shown; they sum to %lld ns", hidden_rows,
-                      (long long)hidden);
+    put_rows(rows, answer, arena);
     kpi_rows_read(rows, &reader.stat);
     if (status == KP_OK)
         status = kpi_rows_check(rows, err);
@@ -346,12 +333,13 @@ kp_status kp_evidence_open(struct kp_snapshot *snapshot, const struct kp_causes_
 {
     struct kpi_reader reader = {.snapshot = snapshot};
     struct kpi_answer *answer;
-    kp_status status = answer_make(&reader, req, arena, &answer, err);
+    arena->owner = "EVIDENCE";
+    kp_status status = kpi_answer_make(&reader, req, arena, &answer, err);
     if (status != KP_OK)
         return status;
     if (row > answer->causes.list.count)
-        return kp_error_set(err, KP_NOT_FOUND, "CAUSES OF txn %.*s has %u rows, there is no row %u",
-                            (int)req->txn.len, req->txn.ptr, answer->causes.list.count, row);
+        return kp_error_set(err, KP_NOT_FOUND, "this answer has %u rows, there is no row %u",
+                            answer->causes.list.count, row);
     status = kpi_evidence_rows(answer, row, arena, out, err);
     if (status == KP_OK)
         kpi_rows_read(*out, &reader.stat);

@@ -100,6 +100,27 @@ static kp_status samples_find(struct collect *collect, const struct kp_causes_re
     return status == KP_END ? KP_OK : status;
 }
 
+/* The transactions of BASELINE (table), the newest first, without the one asked about. */
+static kp_status samples_given(struct collect *collect, const struct kp_causes_req *req,
+                               const struct kpi_txn *txn, struct kp_error *err)
+{
+    struct kpi_txn *txns;
+    uint32_t count;
+    if (req->baseline->count == 0)
+        return KP_OK;
+    kp_status status =
+        kpi_txns_find(collect->reader, req->baseline, collect->arena, &txns, &count, err);
+    if (status != KP_OK)
+        return status;
+    for (uint32_t i = count; i-- > 0 && collect->count < USED_MAX;) {
+        if (kp_str_equal(txns[i].trace, txn->trace) && kp_str_equal(txns[i].root_id, txn->root_id))
+            continue;
+        collect->samples[collect->count++] =
+            (struct sample){.txn = txns[i], .wall = txns[i].to - txns[i].from};
+    }
+    return KP_OK;
+}
+
 /* ---------- attributing ---------- */
 
 static struct tally *tally_of(struct collect *collect, const struct kpi_cause *cause)
@@ -238,7 +259,8 @@ kp_status kpi_baseline_make(struct kpi_reader *reader, const struct kp_causes_re
     if (collect.samples == NULL)
         return kp_arena_error(arena, err);
     kpi_list_init(&collect.tallies, arena, sizeof(struct tally));
-    kp_status status = samples_find(&collect, req, txn, err);
+    kp_status status = req->baseline != NULL ? samples_given(&collect, req, txn, err)
+                                             : samples_find(&collect, req, txn, err);
     if (status == KP_OK)
         status = samples_walk(&collect, err);
     if (status != KP_OK)

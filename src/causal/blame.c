@@ -70,6 +70,7 @@ struct kpi_slice kpi_slice_make(const struct kpi_walk *walk, const struct kpi_fr
         .culprit = KPI_NONE,
         .stop = "",
         .timeout = frame->timeout,
+        .frame = frame,
     };
     if (frame->thread != KPI_NONE) {
         kp_time middle = from + (to - from) / 2;

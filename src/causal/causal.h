@@ -7,10 +7,13 @@
  *   walk the path backwards through wakeups, window by window        (walk.c)
  *   split every window by the attribution rules, one leaf per ns     (blame.c)
  *   compare with like transactions, rank, name the root              (baseline.c, rank.c)
+ *   other verbs over the same walk                  (chain.c blockers.c effects.c culprits.c
+ * diff.c)
  *
  * Files in reading order: list.c table.c cursor.c world.c timeline.c work.c clock.c span.c txn.c
- * futex.c walk.c blame.c blame_wait.c cause.c baseline.c rank.c answer.c remark.c evidence.c
- * state.c value.c; kind.def and rule.def list what the columns `kind` and `rule` can say.
+ * futex.c walk.c blame.c blame_wait.c cause.c baseline.c rank.c root.c answer.c remark.c evidence.c
+ * chain.c enablers.c blockers.c cohort.c effects.c culprits.c diff.c state.c value.c; kind.def and
+ * rule.def list what the columns `kind` and `rule` can say.
  *
  * The rules, with their names as they appear in the `rule` column, are in docs/causality.md.
  * Reads through kp_scan only; has no storage of its own. Answers are result batches, so that the
@@ -20,25 +23,13 @@
 #ifndef KP_CAUSAL_CAUSAL_H
 #define KP_CAUSAL_CAUSAL_H
 
-#include "base/arena.h"
-#include "column/batch.h"
-#include "storage/storage.h"
+#include "causal/verb.h" /* what can be asked */
 
 /* A table made by the causal engine: batches of result columns with a schema and remarks. */
 struct kp_rows;
 
-struct kp_causes_req {
-    struct kp_str txn;  /* transaction id as stored in spans.txn */
-    kp_dur within;      /* lookback for explaining causes before the start; < 0 = default 2 s */
-    kp_dur min;         /* shorter rows are hidden and told of in a note; 0 = all */
-    uint32_t pick;      /* 1-based choice among several transactions of this id; 0 = must be one */
-    kp_time at;         /* or the one that covers this instant; KP_TIME_MIN = unused */
-    bool baseline_none; /* BASELINE none */
-    kp_dur baseline_last; /* BASELINE LAST d; 0 = default rule */
-};
-
-/* CAUSES OF txn: one row per cause, see docs/language.md for the columns. NOT_FOUND names the range
- * searched and the nearest ids. */
+/* CAUSES OF root: one row per cause, see docs/causality.md for the columns. NOT_FOUND names the
+ * range searched and the nearest ids. */
 kp_status kp_causes_open(struct kp_snapshot *snapshot, const struct kp_causes_req *req,
                          struct kp_arena *arena, struct kp_rows **out,
                          struct kp_error *err) KP_MUST;

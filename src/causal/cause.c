@@ -55,8 +55,7 @@ static bool slice_same(const struct kpi_world *world, const struct kpi_slice *a,
            kp_str_equal(a->object, b->object) && kp_str_equal(a->subkind, b->subkind);
 }
 
-/* A name without the number that tells workers of a pool apart. */
-static struct kp_str pool_name(struct kp_str comm)
+struct kp_str kpi_pool_name(struct kp_str comm)
 {
     while (comm.len > 1 && strchr("0123456789-_/:#.", comm.ptr[comm.len - 1]) != NULL)
         comm.len--;
@@ -65,7 +64,7 @@ static struct kp_str pool_name(struct kp_str comm)
 
 static struct kp_str object_class(struct kpi_causes *causes, const struct kpi_slice *slice)
 {
-    struct kp_str comm = pool_name(kp_actors_get(causes->world->actors, slice->actor)->comm);
+    struct kp_str comm = kpi_pool_name(kp_actors_get(causes->world->actors, slice->actor)->comm);
     struct kp_str detail = slice->subkind;
     switch (slice->kind) {
     case KPI_BLOCK_QUEUE:
@@ -93,6 +92,7 @@ static struct kpi_cause *cause_new(struct kpi_causes *causes, const struct kpi_s
     }
     *(struct kpi_cause **)kpi_list_add(&causes->list) = cause;
     cause->largest = *slice;
+    cause->largest.frame = NULL;
     cause->start = slice->from;
     cause->order = causes->list.count;
     cause->object_class = object_class(causes, slice);
@@ -122,7 +122,11 @@ static void refs_keep(struct kpi_causes *causes, struct kpi_cause *cause,
 
 void kpi_causes_add(void *ctx, const struct kpi_slice *slice)
 {
-    struct kpi_causes *causes = ctx;
+    kpi_causes_put(ctx, slice);
+}
+
+struct kpi_cause *kpi_causes_put(struct kpi_causes *causes, const struct kpi_slice *slice)
+{
     struct kpi_cause **slot = &causes->slots[slice_hash(causes->world, slice) % KPI_CAUSE_SLOTS];
     struct kpi_cause *cause = *slot;
     kp_dur dur = slice->to - slice->from;
@@ -132,9 +136,10 @@ void kpi_causes_add(void *ctx, const struct kpi_slice *slice)
     if (cause == NULL)
         cause = cause_new(causes, slice, slot);
     if (cause == NULL)
-        return;
+        return NULL;
     if (dur > cause->largest.to - cause->largest.from)
         cause->largest = *slice;
+    cause->largest.frame = NULL;
     cause->dur += dur;
     cause->weak += slice->strength == KPI_WEAK ? dur : 0;
     cause->gap += slice->gap;
@@ -146,6 +151,7 @@ void kpi_causes_add(void *ctx, const struct kpi_slice *slice)
         cause->skew = KP_MAX(cause->skew, causes->world->spans[slice->span].skew);
     if (causes->keep_refs)
         refs_keep(causes, cause, slice);
+    return cause;
 }
 
 bool kpi_cause_named(const struct kpi_cause *cause)

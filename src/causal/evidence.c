@@ -208,6 +208,13 @@ static struct kp_str item_text(const struct kpi_world *world, const struct item 
                                               : waking_text(world, event, arena);
 }
 
+struct kp_str kpi_ref_what(const struct kpi_world *world, const struct kpi_ref *ref,
+                           struct kp_arena *arena)
+{
+    struct item item = item_of(world, ref);
+    return item_text(world, &item, arena);
+}
+
 /* ---------- rows ---------- */
 
 static int item_compare(const void *a, const void *b)

@@ -36,16 +36,32 @@ static void hosts_text(const struct kpi_answer *answer, char *out, size_t size)
     }
 }
 
-static void note_head(const struct kpi_answer *answer, struct kp_rows *rows)
+/* What was asked about, as the head of the answer names it. */
+static void root_text(const struct kpi_answer *answer, char *out, size_t size)
 {
     const struct kpi_txn *txn = &answer->txn;
-    char hosts[256], wall[KP_DUR_TEXT_MAX];
+    if (answer->root != KPI_NONE) {
+        bool span = answer->req->root == KP_ROOT_SPAN;
+        struct kp_str id = span ? txn->root_id : txn->id;
+        snprintf(out, size, "%s %.*s \"%.*s\" of %.*s", span ? "span" : "txn", (int)id.len, id.ptr,
+                 (int)txn->name.len, txn->name.ptr, (int)txn->service.len, txn->service.ptr);
+        return;
+    }
+    const struct kpi_thread *thread = kpi_thread_of(answer->world, answer->thread);
+    struct kp_str comm = kp_actors_get(answer->world->actors, thread->actor)->comm;
+    snprintf(out, size, "%sthread %u \"%.*s\" of pid %u",
+             answer->req->root == KP_ROOT_WAIT ? "a wait of " : "", thread->tid, (int)comm.len,
+             comm.ptr, thread->pid);
+}
+
+static void note_head(const struct kpi_answer *answer, struct kp_rows *rows)
+{
+    char root[400], hosts[256], wall[KP_DUR_TEXT_MAX];
+    root_text(answer, root, sizeof(root));
     hosts_text(answer, hosts, sizeof(hosts));
     kp_dur_format(answer->causes.wall, wall);
-    kpi_rows_note(rows, "txn %.*s \"%.*s\" of %.*s  hosts %s  wall %s (%lld ns)  as_of %llu",
-                  (int)txn->id.len, txn->id.ptr, (int)txn->name.len, txn->name.ptr,
-                  (int)txn->service.len, txn->service.ptr, hosts[0] == '\0' ? "none" : hosts, wall,
-                  (long long)answer->causes.wall,
+    kpi_rows_note(rows, "%s  hosts %s  wall %s (%lld ns)  as_of %llu", root,
+                  hosts[0] == '\0' ? "none" : hosts, wall, (long long)answer->causes.wall,
                   (unsigned long long)kp_snapshot_as_of(answer->world->reader->snapshot));
 }
 
@@ -199,10 +215,13 @@ kp_status kpi_remarks_add(const struct kpi_answer *answer, const struct kp_cause
                           struct kp_rows *rows, struct kp_error *err)
 {
     note_head(answer, rows);
-    note_fate(answer, rows);
+    if (answer->root != KPI_NONE)
+        note_fate(answer, rows);
     note_coverage(answer, rows);
-    note_clocks(answer, rows);
-    note_baseline(answer, req, rows);
+    if (answer->root != KPI_NONE)
+        note_clocks(answer, rows);
+    if (answer->root != KPI_NONE)
+        note_baseline(answer, req, rows);
     note_verdict(answer, rows);
     return note_kinds(answer, rows, err);
 }

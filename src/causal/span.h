@@ -51,4 +51,16 @@ struct kpi_txn {
 kp_status kpi_txn_find(struct kpi_reader *reader, const struct kp_causes_req *req,
                        struct kp_arena *arena, struct kpi_txn *out, struct kp_error *err) KP_MUST;
 
+/* A span by its id, as a transaction whose root it is. */
+kp_status kpi_txn_of_span(struct kpi_reader *reader, const struct kp_causes_req *req,
+                          struct kp_arena *arena, struct kpi_txn *out,
+                          struct kp_error *err) KP_MUST;
+
+/* Name of its status as column status shows it. */
+struct kp_str kpi_txn_status(const struct kpi_txn *txn);
+/* All transactions of the ids of a set, or all that meet its time (ids NULL), in order of start. */
+kp_status kpi_txns_find(struct kpi_reader *reader, const struct kp_txn_set *set,
+                        struct kp_arena *arena, struct kpi_txn **out, uint32_t *out_count,
+                        struct kp_error *err) KP_MUST;
+
 #endif

@@ -150,7 +150,7 @@ static struct row *rows_sorted(struct kpi_list *list)
 
 /* ---------- threads ---------- */
 
-static struct kp_str state_text(const struct kpi_interval *iv)
+struct kp_str kpi_state_text(const struct kpi_interval *iv)
 {
     static const char *const names[] = {
         [KPI_STATE_NONE] = "unknown",    [KPI_STATE_UNKNOWN] = "unknown",
@@ -221,7 +221,7 @@ static void put_thread(struct kp_rows *rows, const struct kpi_world *world, cons
     kpi_rows_i64(rows, T_PID, thread->pid);
     kpi_rows_str(rows, T_COMM, actor->comm);
     kpi_rows_str(rows, T_CGROUP, actor->cgroup);
-    kpi_rows_str(rows, T_STATE, state_text(iv));
+    kpi_rows_str(rows, T_STATE, kpi_state_text(iv));
     if (iv->state != KPI_STATE_RUNNING && iv->begin != KPI_NONE &&
         (iv->state == KPI_STATE_BLOCKED || (iv->flags & KPI_FLAG_PREEMPT) != 0))
         kpi_rows_str(rows, T_WAIT, enum_text(KP_S_SCHED_SWITCH, "prev_state", iv->letter));

@@ -28,6 +28,9 @@ kpi_timeline_at(const struct kpi_world *world, const struct kpi_thread *thread, 
 uint32_t kpi_timeline_occupant(const struct kpi_world *world, uint32_t cpu, kp_time t,
                                kp_time limit, kp_time *out_until, uint32_t *out_event);
 
+/* Name of an interval's state (state.c). */
+struct kp_str kpi_state_text(const struct kpi_interval *iv);
+
 /* ---------- joined rows (work.c) ---------- */
 
 kp_status kpi_works_load(struct kpi_world *world, kp_dur ahead, struct kp_error *err) KP_MUST;

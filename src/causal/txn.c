@@ -11,6 +11,7 @@
 #include <string.h>
 
 #include "base/assert.h"
+#include "base/hash.h"
 #include "causal/cursor.h"
 #include "causal/span.h"
 #include "causal/table.h"
@@ -314,15 +315,17 @@ static kp_status no_such_txn(struct kpi_reader *reader, struct kp_str id, struct
 
 /* ---------- finding ---------- */
 
-static kp_status traces_of(struct kpi_reader *reader, struct kp_str id, struct kp_arena *arena,
-                           struct kp_str *traces, uint32_t *out_count, struct kp_error *err)
+/* Traces with a span whose column (txn, span_id) is this id. */
+static kp_status traces_of(struct kpi_reader *reader, const char *column, struct kp_str id,
+                           struct kp_arena *arena, struct kp_str *traces, uint32_t *out_count,
+                           struct kp_error *err)
 {
     static const char *const cols[] = {"ts", "seq", "cpu", "actor", "trace_id", NULL};
     struct kpi_cursor_req req = {.stream = KP_S_SPANS,
                                  .from = KP_TIME_MIN,
                                  .to = KP_TIME_MAX,
                                  .cols = cols,
-                                 .key = "txn",
+                                 .key = column,
                                  .strs = &id,
                                  .strs_count = 1};
     struct kpi_cursor cursor;
@@ -346,16 +349,17 @@ static kp_status traces_of(struct kpi_reader *reader, struct kp_str id, struct k
 static kp_status ambiguous(const struct kpi_txn *txns, uint32_t count,
                            const struct kp_causes_req *req, struct kp_error *err)
 {
+    const char *word = req->root == KP_ROOT_SPAN ? "span" : "txn";
     char list[KP_ERROR_TEXT_MAX] = "";
     size_t used = 0;
     if (req->pick > count)
-        kp_error_set(err, KP_NOT_FOUND, "txn %.*s has %u transactions, there is no #%u",
+        kp_error_set(err, KP_NOT_FOUND, "%s %.*s has %u transactions, there is no #%u", word,
                      (int)req->txn.len, req->txn.ptr, count, req->pick);
     else if (req->at != KP_TIME_MIN)
-        kp_error_set(err, KP_NOT_FOUND, "no single transaction %.*s covers that instant",
+        kp_error_set(err, KP_NOT_FOUND, "no single %s %.*s covers that instant", word,
                      (int)req->txn.len, req->txn.ptr);
     else
-        kp_error_set(err, KP_INVALID, "txn %.*s means %u transactions: say which",
+        kp_error_set(err, KP_INVALID, "%s %.*s means %u transactions: say which", word,
                      (int)req->txn.len, req->txn.ptr, count);
     for (uint32_t i = 0; i < KP_MIN(count, (uint32_t)LISTED_MAX) && used + 1 < sizeof(list); i++) {
         char start[KP_TIME_TEXT_MAX], dur[KP_DUR_TEXT_MAX];
@@ -367,6 +371,24 @@ static kp_status ambiguous(const struct kpi_txn *txns, uint32_t count,
     }
     kp_error_hint(err, "%s", list);
     return req->pick > count || req->at != KP_TIME_MIN ? KP_NOT_FOUND : KP_INVALID;
+}
+
+static bool is_on_host(const struct kpi_world *world, const struct kpi_txn *txn,
+                       const struct kp_causes_req *req)
+{
+    return req->host.len == 0 ||
+           kp_str_equal(kp_actors_get(world->actors, txn->actor)->host, req->host);
+}
+
+/* Keeps those that ran on the host asked for; the new count. */
+static uint32_t keep_host(const struct kpi_world *world, struct kpi_txn *txns, uint32_t count,
+                          const struct kp_causes_req *req)
+{
+    uint32_t kept = 0;
+    for (uint32_t i = 0; i < count; i++)
+        if (is_on_host(world, &txns[i], req))
+            txns[kept++] = txns[i];
+    return kept;
 }
 
 static const struct kpi_txn *choose(const struct kpi_txn *txns, uint32_t count,
@@ -390,7 +412,7 @@ kp_status kpi_txn_find(struct kpi_reader *reader, const struct kp_causes_req *re
 {
     struct kp_str traces[TRACES_MAX];
     uint32_t traces_count = 0, at = 0;
-    kp_status status = traces_of(reader, req->txn, arena, traces, &traces_count, err);
+    kp_status status = traces_of(reader, "txn", req->txn, arena, traces, &traces_count, err);
     if (status != KP_OK)
         return status;
     if (traces_count == 0)
@@ -414,6 +436,64 @@ kp_status kpi_txn_find(struct kpi_reader *reader, const struct kp_causes_req *re
     if (txns == NULL) /* the id is there, but in a loop of parents: no span is a root */
         return kp_error_set(err, KP_INVALID, "txn %.*s: its spans have no root", (int)req->txn.len,
                             req->txn.ptr);
+    qsort(txns, list.count, sizeof(*txns), txn_compare);
+    uint32_t count = keep_host(world, txns, list.count, req);
+    if (count == 0)
+        return kp_error_set(err, KP_NOT_FOUND, "txn %.*s did not begin on host %.*s",
+                            (int)req->txn.len, req->txn.ptr, (int)req->host.len, req->host.ptr);
+    const struct kpi_txn *chosen = choose(txns, count, req);
+    if (chosen == NULL)
+        return ambiguous(txns, count, req, err);
+    *out = *chosen;
+    return KP_OK;
+}
+
+/* ---------- spans ---------- */
+
+static const struct kpi_span *span_of(const struct kpi_world *world, const struct trace *trace,
+                                      const struct kp_causes_req *req)
+{
+    for (uint32_t i = 0; i < trace->count; i++) {
+        struct kp_str host = kp_actors_get(world->actors, trace->spans[i]->actor)->host;
+        if (kp_str_equal(trace->spans[i]->id, req->txn) &&
+            (req->host.len == 0 || kp_str_equal(host, req->host)))
+            return trace->spans[i];
+    }
+    return NULL;
+}
+
+kp_status kpi_txn_of_span(struct kpi_reader *reader, const struct kp_causes_req *req,
+                          struct kp_arena *arena, struct kpi_txn *out, struct kp_error *err)
+{
+    struct kp_str traces[TRACES_MAX];
+    uint32_t traces_count = 0, at = 0;
+    struct kpi_world *world;
+    struct kpi_list list;
+    struct trace trace;
+    kp_status status = traces_of(reader, "span_id", req->txn, arena, traces, &traces_count, err);
+    if (status == KP_OK)
+        status = kpi_world_bare(reader, arena, &world, err);
+    if (status == KP_OK && traces_count > 0)
+        status = kpi_spans_load(world, KP_TIME_MIN, KP_TIME_MAX, traces, traces_count, err);
+    if (status != KP_OK)
+        return status;
+    kpi_spans_finish(world);
+    kpi_list_init(&list, arena, sizeof(struct kpi_txn));
+    struct kpi_span **spans = traces_count == 0 ? NULL : spans_by_trace(world);
+    while (spans != NULL && trace_next(spans, world->spans_count, &at, &trace)) {
+        const struct kpi_span *span = span_of(world, &trace, req);
+        if (span != NULL)
+            txn_fill(kpi_list_add(&list), &trace, span, span->txn, 0);
+    }
+    struct kpi_txn *txns = kpi_list_flat(&list);
+    if (kpi_world_failed(world) || list.failed)
+        return kp_arena_error(arena, err);
+    if (txns == NULL) {
+        kp_error_set(err, KP_NOT_FOUND, "no such span %.*s", (int)KP_MIN(req->txn.len, 60u),
+                     req->txn.ptr);
+        kp_error_hint(err, "spans | where trace_id == '...' | project span_id, service, name, dur");
+        return KP_NOT_FOUND;
+    }
     qsort(txns, list.count, sizeof(*txns), txn_compare);
     const struct kpi_txn *chosen = choose(txns, list.count, req);
     if (chosen == NULL)
@@ -462,10 +542,10 @@ const struct kp_schema *kp_txn_schema(void)
     return &txn_schema;
 }
 
-static struct kp_str status_text(uint8_t status)
+struct kp_str kpi_txn_status(const struct kpi_txn *txn)
 {
     const struct kp_stream *spans = kp_stream_by_number(KP_S_SPANS);
-    return kp_enum_name(&spans->stored[kp_stream_stored(spans, "status")], status);
+    return kp_enum_name(&spans->stored[kp_stream_stored(spans, "status")], txn->status);
 }
 
 static void txn_row(const struct kpi_world *world, const struct kpi_txn *txn, struct kp_rows *rows)
@@ -479,7 +559,7 @@ static void txn_row(const struct kpi_world *world, const struct kpi_txn *txn, st
     kpi_rows_str(rows, TXN_TRACE, txn->trace);
     kpi_rows_str(rows, TXN_SERVICE, txn->service);
     kpi_rows_str(rows, TXN_NAME, txn->name);
-    kpi_rows_str(rows, TXN_STATUS, status_text(txn->status));
+    kpi_rows_str(rows, TXN_STATUS, kpi_txn_status(txn));
     kpi_rows_str(rows, TXN_STATUS_MSG, txn->status_msg);
     kpi_rows_i64(rows, TXN_SPANS, txn->spans_count);
     kpi_rows_str(rows, TXN_HOST, actor->host);
@@ -498,6 +578,106 @@ static void trace_ids(const struct kpi_world *world, const struct trace *trace,
         if (!known)
             trace_txns(world, trace, trace->spans[i]->txn, list);
     }
+}
+
+/* ---------- many at once ---------- */
+
+#define SET_KEYS_MAX                                                            \
+    64 /* ids looked up one by one; more are picked from all spans of the range \
+        */
+
+/* Ids of a set by hash, open addressing. */
+struct id_set {
+    const struct kp_str *ids;
+    uint32_t *slots; /* 1 + index */
+    uint32_t capacity;
+};
+
+static bool id_set_make(struct id_set *set, const struct kp_txn_set *from, struct kp_arena *arena)
+{
+    set->ids = from->ids;
+    for (set->capacity = 16; set->capacity < from->count * 2;)
+        set->capacity *= 2;
+    set->slots = kp_arena_zalloc(arena, set->capacity, sizeof(*set->slots));
+    for (uint32_t i = 0; set->slots != NULL && i < from->count; i++) {
+        uint64_t at = kp_hash64(from->ids[i].ptr, from->ids[i].len, 0);
+        while (set->slots[at & (set->capacity - 1)] != 0)
+            at++;
+        set->slots[at & (set->capacity - 1)] = i + 1;
+    }
+    return set->slots != NULL;
+}
+
+static bool id_set_has(const struct id_set *set, struct kp_str id)
+{
+    uint64_t at = kp_hash64(id.ptr, id.len, 0);
+    for (;; at++) {
+        uint32_t slot = set->slots[at & (set->capacity - 1)];
+        if (slot == 0)
+            return false;
+        if (kp_str_equal(set->ids[slot - 1], id))
+            return true;
+    }
+}
+
+/* The spans that can belong to the set: of the traces of a few ids, or all of its range. */
+static kp_status set_spans(struct kpi_world *world, const struct kp_txn_set *set,
+                           struct kp_error *err)
+{
+    struct kp_str *traces;
+    uint32_t count = 0;
+    if (set->ids == NULL || set->count > SET_KEYS_MAX)
+        return kpi_spans_load(world, kpi_time_add(set->from, -TXN_MARGIN),
+                              kpi_time_add(set->to, TXN_MARGIN), NULL, 0, err);
+    traces = kp_arena_alloc(world->arena, (size_t)(set->count + 1) * TRACES_MAX * sizeof(*traces));
+    if (traces == NULL)
+        return kp_arena_error(world->arena, err);
+    for (uint32_t i = 0; i < set->count; i++) {
+        uint32_t more = 0;
+        kp_status status =
+            traces_of(world->reader, "txn", set->ids[i], world->arena, traces + count, &more, err);
+        if (status != KP_OK)
+            return status;
+        count += more;
+    }
+    if (count == 0)
+        return KP_OK;
+    return kpi_spans_load(world, KP_TIME_MIN, KP_TIME_MAX, traces, count, err);
+}
+
+kp_status kpi_txns_find(struct kpi_reader *reader, const struct kp_txn_set *set,
+                        struct kp_arena *arena, struct kpi_txn **out, uint32_t *out_count,
+                        struct kp_error *err)
+{
+    struct kpi_world *world;
+    struct id_set ids;
+    struct kpi_list list;
+    struct trace trace;
+    uint32_t at = 0, kept = 0;
+    kp_status status = kpi_world_bare(reader, arena, &world, err);
+    if (status == KP_OK)
+        status = set_spans(world, set, err);
+    if (status != KP_OK)
+        return status;
+    kpi_spans_finish(world);
+    kpi_list_init(&list, arena, sizeof(struct kpi_txn));
+    struct kpi_span **spans = spans_by_trace(world);
+    if (spans == NULL || !id_set_make(&ids, set, arena))
+        return kp_arena_error(arena, err);
+    while (trace_next(spans, world->spans_count, &at, &trace))
+        trace_ids(world, &trace, &list);
+    struct kpi_txn *txns = kpi_list_flat(&list);
+    if (kpi_world_failed(world) || list.failed)
+        return kp_arena_error(arena, err);
+    for (uint32_t i = 0; i < list.count; i++)
+        if (set->ids == NULL ? txns[i].to >= set->from && txns[i].from <= set->to
+                             : id_set_has(&ids, txns[i].id))
+            txns[kept++] = txns[i];
+    if (kept > 1)
+        qsort(txns, kept, sizeof(*txns), txn_compare);
+    *out = txns;
+    *out_count = kept;
+    return KP_OK;
 }
 
 kp_status kp_txn_open(struct kp_snapshot *snapshot, kp_time from, kp_time to,

@@ -35,6 +35,8 @@ struct kpi_ref {
     const struct kpi_work *work;
 };
 
+struct kpi_frame;
+
 struct kpi_slice {
     kp_time from, to;
     enum kpi_kind kind;
@@ -53,7 +55,8 @@ struct kpi_slice {
     const char *stop; /* "" or horizon, cycle, depth, lost */
     struct kpi_ref refs[KPI_SLICE_EVIDENCE];
     uint32_t refs_count;
-    bool timeout; /* explains a wait that a timer ended */
+    bool timeout;                  /* explains a wait that a timer ended */
+    const struct kpi_frame *frame; /* how the walk came here; gone after emit */
 };
 
 struct kpi_walk {
