@@ -13,6 +13,7 @@
 
 %fallback IDENT BY ASC DESC NULLS FIRST LAST FROM TO STEP AND OR IN BETWEEN STROP MATCHES REGEX OF
     WITHIN AT BASELINE MIN NONE ROW TXN TABLES COLUMNS NOTWORD ON
+    SPAN THREAD PID WAIT EVENT IO HOST DEPTH EDGES PARTS VS
     WITH WITH_ITEMINDEX BAGEXPANSION AS.
 
 %left OR.
@@ -52,6 +53,9 @@
 %type pipes {struct kpi_pipe *}
 %type source {struct kpi_source *}
 %type verb {struct kpi_source *}
+%type culprits {struct kpi_source *}
+%type root {struct kpi_root}
+%type root_word {struct kpi_token}
 %type stage {struct kpi_stage *}
 %type params {struct kpi_items}
 %type expand_params {struct kpi_items}
@@ -158,20 +162,51 @@ pipes(A) ::= pipes(L) COMMA IDENT(N). {
         L, kpi_pipe_new(parse->ctx, kpi_source_new(parse->ctx, KPI_SOURCE_TABLE, &N, N.text)));
 }
 
-/* --- causal verbs: parse.c hands the id over as one STRING --- */
-verb(A) ::= CAUSES(W) OF TXN STRING(N). {
-    A = kpi_source_new(parse->ctx, KPI_SOURCE_CAUSES, &W, N.value.str);
+/* --- causal verbs: parse.c hands names of roots and hosts over as one STRING --- */
+root_word(A) ::= TXN|SPAN|THREAD|PID|WAIT|EVENT|IO(W). { A = W; }
+root(A) ::= root_word(W) STRING(N). {
+    A = (struct kpi_root){.word = W.code, .place = W.place, .name = N.value.str};
 }
-verb(A) ::= EVIDENCE(W) OF TXN STRING(N). {
-    A = kpi_source_new(parse->ctx, KPI_SOURCE_EVIDENCE, &W, N.value.str);
+root(A) ::= root_word(W) STRING(N) BETWEEN primary(F) AND primary(T). {
+    A = (struct kpi_root){.word = W.code, .place = W.place, .name = N.value.str, .from = F, .to = T};
+}
+verb(A) ::= CAUSES(W) OF root(R). { A = kpi_source_verb(parse->ctx, KPI_SOURCE_CAUSES, &W, &R); }
+verb(A) ::= EVIDENCE(W) OF root(R). {
+    A = kpi_source_verb(parse->ctx, KPI_SOURCE_EVIDENCE, &W, &R);
+}
+verb(A) ::= CHAIN(W) OF root(R). { A = kpi_source_verb(parse->ctx, KPI_SOURCE_CHAIN, &W, &R); }
+verb(A) ::= BLOCKERS(W) OF root(R). {
+    A = kpi_source_verb(parse->ctx, KPI_SOURCE_BLOCKERS, &W, &R);
+}
+verb(A) ::= EFFECTS(W) OF root(R). { A = kpi_source_verb(parse->ctx, KPI_SOURCE_EFFECTS, &W, &R); }
+verb(A) ::= DIFF(W) CAUSES OF root(R) VS root(B). {
+    A = kpi_source_verb(parse->ctx, KPI_SOURCE_DIFF, &W, &R);
+    if (A != NULL)
+        A->other = B;
+}
+verb(A) ::= culprits(V). { A = V; }
+verb(A) ::= culprits(V) VS LPAREN pipe(P) RPAREN. {
+    A = V;
+    if (A != NULL)
+        A->pipes = kpi_pipe_join(A->pipes, P);
+}
+culprits(A) ::= CULPRITS(W) OF LPAREN pipe(P) RPAREN. {
+    A = kpi_source_new(parse->ctx, KPI_SOURCE_CULPRITS, &W, W.text);
+    if (A != NULL)
+        A->pipes = P;
 }
 verb(A) ::= verb(V) WITHIN expr(E). { A = V; if (A != NULL) A->within = E; }
 verb(A) ::= verb(V) AT expr(E). { A = V; if (A != NULL) A->at = E; }
 verb(A) ::= verb(V) AT ORDINAL(N). { A = V; if (A != NULL) A->pick = kpi_node_value(parse->ctx, &N); }
+verb(A) ::= verb(V) AT HOST STRING(N). { A = V; if (A != NULL) A->host = N; }
 verb(A) ::= verb(V) ORDINAL(N). { A = V; if (A != NULL) A->pick = kpi_node_value(parse->ctx, &N); }
 verb(A) ::= verb(V) MIN expr(E). { A = V; if (A != NULL) A->min = E; }
+verb(A) ::= verb(V) DEPTH expr(E). { A = V; if (A != NULL) A->depth = E; }
+verb(A) ::= verb(V) EDGES IDENT(N). { A = V; if (A != NULL) A->edges = N; }
+verb(A) ::= verb(V) PARTS. { A = V; if (A != NULL) A->parts = true; }
 verb(A) ::= verb(V) BASELINE NONE. { A = V; if (A != NULL) A->baseline_none = true; }
 verb(A) ::= verb(V) BASELINE LAST expr(E). { A = V; if (A != NULL) A->last = E; }
+verb(A) ::= verb(V) BASELINE LPAREN pipe(P) RPAREN. { A = V; if (A != NULL) A->baseline = P; }
 verb(A) ::= verb(V) ROW expr(E). { A = V; if (A != NULL) A->row = E; }
 
 /* --- operators --- */

@@ -188,6 +188,15 @@ struct kpi_source *kpi_source_new(struct kpi_ctx *ctx, enum kpi_source_kind kind
     return source;
 }
 
+struct kpi_source *kpi_source_verb(struct kpi_ctx *ctx, enum kpi_source_kind kind,
+                                   const struct kpi_token *word, const struct kpi_root *root)
+{
+    struct kpi_source *source = kpi_source_new(ctx, kind, word, root->name);
+    if (source != NULL)
+        source->root = *root;
+    return source;
+}
+
 struct kpi_pipe *kpi_pipe_new(struct kpi_ctx *ctx, struct kpi_source *source)
 {
     struct kpi_pipe *pipe = kpi_new(ctx, 1, sizeof(*pipe));

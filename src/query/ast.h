@@ -91,8 +91,21 @@ enum kpi_source_kind {
     KPI_SOURCE_UNION,
     KPI_SOURCE_CAUSES,
     KPI_SOURCE_EVIDENCE,
+    KPI_SOURCE_CHAIN,
+    KPI_SOURCE_BLOCKERS,
+    KPI_SOURCE_EFFECTS,
+    KPI_SOURCE_CULPRITS,
+    KPI_SOURCE_DIFF,
     KPI_SOURCE_SHOW_TABLES,
     KPI_SOURCE_SHOW_COLUMNS,
+};
+
+/* What a verb is about: txn 98721, thread 17 between a and b. */
+struct kpi_root {
+    int word; /* token: TXN, THREAD, ... */
+    struct kpi_place place;
+    struct kp_str name;
+    struct kpi_node *from, *to;
 };
 
 struct kpi_source {
@@ -102,8 +115,13 @@ struct kpi_source {
     struct kpi_items items;  /* print; datatable columns (expr = NAME of the type) */
     struct kpi_node *values; /* datatable cells; range: from, to, step (a CALL's args) */
     struct kpi_pipe *pipes;  /* union */
-    struct kpi_node *within, *at, *min, *last, *pick, *row;
-    bool baseline_none;
+    struct kpi_node *within, *at, *min, *last, *pick, *row, *depth;
+    struct kpi_root root;      /* of a causal verb */
+    struct kpi_root other;     /* DIFF: after VS */
+    struct kpi_token host;     /* AT host NAME; text NULL = not given */
+    struct kpi_token edges;    /* EDGES word; text NULL = not given */
+    struct kpi_pipe *baseline; /* BASELINE (...) */
+    bool baseline_none, parts;
 };
 
 struct kpi_pipe {
@@ -148,6 +166,9 @@ struct kpi_stage *kpi_stage_beside(struct kpi_ctx *ctx, enum kpi_stage_kind kind
                                    struct kpi_items items);
 struct kpi_source *kpi_source_new(struct kpi_ctx *ctx, enum kpi_source_kind kind,
                                   const struct kpi_token *word, struct kp_str name);
+/* A causal verb. */
+struct kpi_source *kpi_source_verb(struct kpi_ctx *ctx, enum kpi_source_kind kind,
+                                   const struct kpi_token *word, const struct kpi_root *root);
 struct kpi_pipe *kpi_pipe_new(struct kpi_ctx *ctx, struct kpi_source *source);
 struct kpi_pipe *kpi_pipe_add(struct kpi_ctx *ctx, struct kpi_pipe *pipe, struct kpi_stage *stage);
 /* Puts a pipe at the end of a union's list. */

@@ -186,18 +186,63 @@ static bool offer_durations(const struct complete *c, struct kp_str previous)
     return true;
 }
 
+/* The verb that the statement begins with takes tables, or roots. */
+static void offer_roots(const struct complete *c, struct kp_str verb)
+{
+    static const char *const roots[] = {"txn", "span", "thread", "wait"};
+    static const char *const events[] = {"event", "io"};
+    bool effects = is(verb, "EFFECTS");
+    if (is(verb, "CULPRITS")) {
+        offer(c, "(txn", "a table of transactions: (txn | where ...)");
+        return;
+    }
+    for (size_t i = effects ? 2 : 0; i < (effects ? 3 : KP_ARRAY_LEN(roots)); i++)
+        offer(c, roots[i], "what the question is about");
+    if (effects)
+        offer(c, "pid", "a process");
+    for (size_t i = 0; i < KP_ARRAY_LEN(events); i++)
+        if (effects || (i == 0 && is(verb, "CAUSES")))
+            offer(c, events[i], "host/cpu/seq, as column evidence shows it");
+}
+
+static bool names_root(struct kp_str word)
+{
+    static const char *const words[] = {"txn",  "span",  "thread", "pid",
+                                        "wait", "event", "io",     "host"};
+    for (size_t i = 0; i < KP_ARRAY_LEN(words); i++)
+        if (is(word, words[i]))
+            return true;
+    return false;
+}
+
 static void complete_verb(const struct complete *c, struct kp_str statement)
 {
     static const char *const baselines[] = {"none", "LAST"};
-    struct kp_str previous = last_word(statement);
-    if (is(previous, "CAUSES") || is(previous, "EVIDENCE"))
-        offer(c, "OF", "of which transaction");
-    else if (is(previous, "OF"))
-        offer(c, "txn", "a transaction by its id");
+    struct kp_str previous = last_word(statement), verb = first_word(statement);
+    if (previous.ptr == verb.ptr && is(verb, "DIFF"))
+        offer(c, "CAUSES", "two partitions side by side");
+    else if (previous.ptr == verb.ptr || (is(verb, "DIFF") && is(previous, "CAUSES")))
+        offer(c, "OF", "of what");
+    else if (is(previous, "OF") || is(previous, "VS"))
+        offer_roots(c, verb);
     else if (is(previous, "BASELINE"))
         offer_all(c, baselines, KP_ARRAY_LEN(baselines), "what to compare with");
-    else if (!offer_durations(c, previous) && !is(previous, "txn") && !is(previous, "AT"))
+    else if (is(previous, "EDGES"))
+        offer(c, "strong", "strong edges only");
+    else if (is(previous, "AT"))
+        offer(c, "host", "where it ran");
+    else if (!offer_durations(c, previous) && !names_root(previous))
         offer_words(c, KPI_WORD_VERB);
+}
+
+static bool is_verb(struct kp_str word)
+{
+    static const char *const verbs[] = {"CAUSES",  "EVIDENCE", "CHAIN", "BLOCKERS",
+                                        "EFFECTS", "CULPRITS", "DIFF"};
+    for (size_t i = 0; i < KP_ARRAY_LEN(verbs); i++)
+        if (is(word, verbs[i]))
+            return true;
+    return false;
 }
 
 static void complete_start(const struct complete *c, struct kp_str statement)
@@ -209,7 +254,7 @@ static void complete_start(const struct complete *c, struct kp_str statement)
         offer_tables(c);
         if (is(previous, "explain"))
             offer(c, "analyze", "run it and show what each operator did");
-    } else if (is(first, "CAUSES") || is(first, "EVIDENCE")) {
+    } else if (is_verb(first)) {
         complete_verb(c, statement);
     } else if (is(first, "explain")) {
         statement.ptr += first.len;

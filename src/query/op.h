@@ -98,8 +98,8 @@ void kpi_note(struct kpi_run *run, const char *fmt, ...) __attribute__((format(p
 struct kpi_op *kpi_op_scan(struct kpi_run *run, const struct kp_stream *stream);
 struct kpi_op *kpi_op_events(struct kpi_run *run);
 /* Answers of src/causal: verbs and derived tables (op_rows.c). */
-struct kpi_op *kpi_op_verb(struct kpi_run *run, const struct kp_causes_req *req, bool evidence,
-                           uint32_t row);
+struct kpi_verb;
+struct kpi_op *kpi_op_verb(struct kpi_run *run, const struct kpi_verb *verb);
 struct kpi_op *kpi_op_derived(struct kpi_run *run, struct kp_str name);
 /* Rows made by hand (op_values.c): add cell by cell in row order. */
 struct kpi_op *kpi_op_values(struct kpi_run *run, const char *name, const struct kp_field *fields,

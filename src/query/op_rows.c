@@ -1,20 +1,20 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * Tables made by src/causal: the verbs CAUSES and EVIDENCE, and the interval tables. Time
- * conditions are passed down as the range to look at (never exactly: a row is an interval, so the
- * filter stays).
+ * Tables made by src/causal: the verbs (verb.c), and the interval tables. Time conditions are
+ * passed down as the range to look at (never exactly: a row is an interval, so the filter stays).
  */
 #include <inttypes.h>
 
 #include "query/scan.h"
+#include "query/sides.h"
+#include "query/verb.h"
 
-enum rows_kind { ROWS_CAUSES, ROWS_EVIDENCE, ROWS_THREAD_STATE, ROWS_CPU_STATE, ROWS_TXN };
+enum rows_kind { ROWS_VERB, ROWS_THREAD_STATE, ROWS_CPU_STATE, ROWS_TXN };
 
 struct rows_op {
-    struct kpi_op base;
+    struct kpi_sides_op base; /* the inputs of a verb */
     enum rows_kind kind;
-    struct kp_causes_req req; /* verbs */
-    uint32_t row;
+    struct kpi_verb verb;
     struct kpi_bounds bounds; /* derived tables */
     int64_t *tids;
     uint32_t tids_count;
@@ -24,13 +24,11 @@ struct rows_op {
     struct kp_str **strs; /* per column: strings with nulls made empty */
 };
 
-static const struct kp_schema *schema_of(enum rows_kind kind)
+static const struct kp_schema *schema_of(enum rows_kind kind, enum kpi_verb_kind verb)
 {
     switch (kind) {
-    case ROWS_CAUSES:
-        return kp_causes_schema();
-    case ROWS_EVIDENCE:
-        return kp_evidence_schema();
+    case ROWS_VERB:
+        return kpi_verb_schema(verb);
     case ROWS_THREAD_STATE:
         return kp_thread_state_schema();
     case ROWS_CPU_STATE:
@@ -42,14 +40,12 @@ static const struct kp_schema *schema_of(enum rows_kind kind)
 
 static kp_status open_rows(struct rows_op *op)
 {
-    struct kpi_run *run = op->base.run;
+    struct kpi_run *run = op->base.base.run;
     struct kp_intervals_req intervals = {op->bounds.from, op->bounds.to, op->tids, op->tids_count};
     struct kp_snapshot *snapshot = run->snapshot;
     switch (op->kind) {
-    case ROWS_CAUSES:
-        return kp_causes_open(snapshot, &op->req, &run->arena, &op->rows, run->ctx.err);
-    case ROWS_EVIDENCE:
-        return kp_evidence_open(snapshot, &op->req, op->row, &run->arena, &op->rows, run->ctx.err);
+    case ROWS_VERB:
+        return kpi_verb_open(run, &op->verb, &op->rows);
     case ROWS_THREAD_STATE:
         return kp_thread_state_open(snapshot, &intervals, &run->arena, &op->rows, run->ctx.err);
     case ROWS_CPU_STATE:
@@ -85,7 +81,7 @@ static void take_notes(struct rows_op *op)
     const struct kp_str *notes;
     uint32_t count = kp_rows_notes(op->rows, &notes);
     for (uint32_t i = 0; i < count && !op->noted; i++)
-        kpi_note(op->base.run, "%.*s", (int)notes[i].len, notes[i].ptr);
+        kpi_note(op->base.base.run, "%.*s", (int)notes[i].len, notes[i].ptr);
     op->noted = true;
 }
 
@@ -125,37 +121,11 @@ static kp_status rows_next(struct kpi_op *base, const struct kp_batch **out)
     return KP_OK;
 }
 
-static void describe_verb(const struct rows_op *op, struct kp_buf *out)
-{
-    const struct kp_causes_req *req = &op->req;
-    char text[KP_TIME_TEXT_MAX];
-    kp_dur_format(req->within < 0 ? 2 * KP_SEC : req->within, text);
-    kp_buf_printf(out, "of txn %.*s, causes up to %s before it", (int)req->txn.len, req->txn.ptr,
-                  text);
-    if (req->min > 0) {
-        kp_dur_format(req->min, text);
-        kp_buf_printf(out, ", rows of %s and more", text);
-    }
-    if (req->at != KP_TIME_MIN) {
-        kp_time_format(req->at, text);
-        kp_buf_printf(out, ", the one at %s", text);
-    }
-    if (req->pick != 0)
-        kp_buf_printf(out, ", number %" PRIu32, req->pick);
-    if (op->row != 0)
-        kp_buf_printf(out, ", row %" PRIu32, op->row);
-    kp_buf_text(out, req->baseline_none ? ", no baseline" : ", compared with like transactions");
-    if (req->baseline_last > 0) {
-        kp_dur_format(req->baseline_last, text);
-        kp_buf_printf(out, " of the last %s", text);
-    }
-}
-
 static void rows_describe(const struct kpi_op *base, struct kp_buf *out)
 {
     const struct rows_op *op = (const struct rows_op *)base;
-    if (op->kind == ROWS_CAUSES || op->kind == ROWS_EVIDENCE) {
-        describe_verb(op, out);
+    if (op->kind == ROWS_VERB) {
+        kpi_verb_describe(&op->verb, out);
         return;
     }
     kp_buf_text(out, "intervals");
@@ -169,7 +139,7 @@ static void push_tids(struct rows_op *op, const struct kpi_push *push)
 {
     if (push->op != '=' || op->tids_count != 0 || op->kind == ROWS_TXN)
         return;
-    op->tids = kpi_new(&op->base.run->ctx, push->count, sizeof(*op->tids));
+    op->tids = kpi_new(&op->base.base.run->ctx, push->count, sizeof(*op->tids));
     for (uint32_t i = 0; op->tids != NULL && i < push->count; i++)
         op->tids[op->tids_count++] = push->values[i].i64;
 }
@@ -180,7 +150,7 @@ static bool rows_push(struct kpi_op *base, const struct kpi_push *push)
     struct kp_str name = base->schema.fields[push->column].name;
     bool time = kp_str_equal(name, KP_STR("start")) || kp_str_equal(name, KP_STR("ts")) ||
                 kp_str_equal(name, KP_STR("end"));
-    if (op->kind == ROWS_CAUSES || op->kind == ROWS_EVIDENCE)
+    if (op->kind == ROWS_VERB)
         return false;
     if (time && base->schema.fields[push->column].type == KP_TYPE_TIME)
         kpi_bounds_push(&op->bounds, push);
@@ -192,31 +162,47 @@ static bool rows_push(struct kpi_op *base, const struct kpi_push *push)
 static struct kpi_bounds *rows_bounds(struct kpi_op *base)
 {
     struct rows_op *op = (struct rows_op *)base;
-    return op->kind == ROWS_CAUSES || op->kind == ROWS_EVIDENCE ? NULL : &op->bounds;
+    return op->kind == ROWS_VERB ? NULL : &op->bounds;
 }
 
 static struct kp_str rows_value(const struct kpi_op *base, uint32_t column, uint32_t index)
 {
-    return kp_rows_value(schema_of(((const struct rows_op *)base)->kind), column, index);
+    const struct rows_op *op = (const struct rows_op *)base;
+    return kp_rows_value(schema_of(op->kind, op->verb.kind), column, index);
 }
 
 static const struct kpi_source_class rows_source = {rows_push, NULL, rows_bounds, rows_value};
+static void rows_need(struct kpi_op *base)
+{
+    kpi_verb_need(&((struct rows_op *)base)->verb);
+}
+
+#define VERB_CLASS(name)                                                         \
+    {                                                                            \
+        name, rows_open, rows_next, NULL, rows_need, rows_describe, &rows_source \
+    }
+static const struct kpi_op_class verb_classes[KPI_VERBS] = {
+    [KPI_VERB_CAUSES] = VERB_CLASS("CAUSES"),     [KPI_VERB_EVIDENCE] = VERB_CLASS("EVIDENCE"),
+    [KPI_VERB_ENABLERS] = VERB_CLASS("CAUSES"),   [KPI_VERB_CHAIN] = VERB_CLASS("CHAIN"),
+    [KPI_VERB_BLOCKERS] = VERB_CLASS("BLOCKERS"), [KPI_VERB_EFFECTS] = VERB_CLASS("EFFECTS"),
+    [KPI_VERB_CULPRITS] = VERB_CLASS("CULPRITS"), [KPI_VERB_DIFF] = VERB_CLASS("DIFF"),
+};
 static const struct kpi_op_class rows_classes[] = {
-    {"CAUSES", rows_open, rows_next, NULL, NULL, rows_describe, &rows_source},
-    {"EVIDENCE", rows_open, rows_next, NULL, NULL, rows_describe, &rows_source},
-    {"thread_state", rows_open, rows_next, NULL, NULL, rows_describe, &rows_source},
-    {"cpu_state", rows_open, rows_next, NULL, NULL, rows_describe, &rows_source},
-    {"txn", rows_open, rows_next, NULL, NULL, rows_describe, &rows_source},
+    [ROWS_THREAD_STATE] = {"thread_state", rows_open, rows_next, NULL, NULL, rows_describe,
+                           &rows_source},
+    [ROWS_CPU_STATE] = {"cpu_state", rows_open, rows_next, NULL, NULL, rows_describe, &rows_source},
+    [ROWS_TXN] = {"txn", rows_open, rows_next, NULL, NULL, rows_describe, &rows_source},
 };
 
-static struct rows_op *rows_new(struct kpi_run *run, enum rows_kind kind)
+static struct rows_op *rows_new(struct kpi_run *run, enum rows_kind kind, enum kpi_verb_kind verb)
 {
-    const struct kp_schema *schema = schema_of(kind);
-    struct rows_op *op =
-        (struct rows_op *)kpi_op_new(run, &rows_classes[kind], sizeof(*op), NULL, schema->count);
+    const struct kp_schema *schema = schema_of(kind, verb);
+    const struct kpi_op_class *class =
+        kind == ROWS_VERB ? &verb_classes[verb] : &rows_classes[kind];
+    struct rows_op *op = (struct rows_op *)kpi_op_new(run, class, sizeof(*op), NULL, schema->count);
     if (op == NULL)
         return NULL;
-    memcpy(kpi_op_fields(&op->base), schema->fields, schema->count * sizeof(struct kp_field));
+    memcpy(kpi_op_fields(&op->base.base), schema->fields, schema->count * sizeof(struct kp_field));
     op->kind = kind;
     bool threads = kind == ROWS_THREAD_STATE || kind == ROWS_CPU_STATE;
     run->streams[KP_S_SCHED_SWITCH] |= threads;
@@ -226,21 +212,22 @@ static struct rows_op *rows_new(struct kpi_run *run, enum rows_kind kind)
     return op;
 }
 
-struct kpi_op *kpi_op_verb(struct kpi_run *run, const struct kp_causes_req *req, bool evidence,
-                           uint32_t row)
+struct kpi_op *kpi_op_verb(struct kpi_run *run, const struct kpi_verb *verb)
 {
-    struct rows_op *op = rows_new(run, evidence ? ROWS_EVIDENCE : ROWS_CAUSES);
+    struct rows_op *op = rows_new(run, ROWS_VERB, verb->kind);
     if (op == NULL)
         return NULL;
-    op->req = *req;
-    op->row = row;
-    return &op->base;
+    op->verb = *verb;
+    op->base.base.sides = verb->inputs_count > 0;
+    op->base.inputs = op->verb.inputs;
+    op->base.inputs_count = verb->inputs_count;
+    return &op->base.base;
 }
 
 struct kpi_op *kpi_op_derived(struct kpi_run *run, struct kp_str name)
 {
     for (enum rows_kind kind = ROWS_THREAD_STATE; kind <= ROWS_TXN; kind++)
         if (kp_str_equal(name, kp_str_from(rows_classes[kind].name)))
-            return (struct kpi_op *)rows_new(run, kind);
+            return (struct kpi_op *)rows_new(run, kind, KPI_VERB_CAUSES);
     return NULL;
 }

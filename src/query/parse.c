@@ -33,11 +33,11 @@ static const struct word start_words[] = {
     {"explain", EXPLAIN, "how a query would run"},
     {"CAUSES", CAUSES, "CAUSES OF txn N: where the time of a transaction went, and whose fault"},
     {"EVIDENCE", EVIDENCE, "EVIDENCE OF txn N: the events behind each cause"},
-    {"CHAIN", 0, "CAUSES OF txn N | sort by start asc"},
-    {"BLOCKERS", 0, "CAUSES OF txn N | summarize sum(dur) by culprit_pid, culprit_comm, kind"},
-    {"EFFECTS", 0, "CAUSES OF txn N | where culprit_pid == P"},
-    {"CULPRITS", 0, "CAUSES OF txn N"},
-    {"DIFF", 0, "CAUSES OF txn A, then CAUSES OF txn B"},
+    {"CHAIN", CHAIN, "CHAIN OF txn N AT instant: who waited for whom at that nanosecond"},
+    {"BLOCKERS", BLOCKERS, "BLOCKERS OF txn N: its causes summed by who is behind them"},
+    {"EFFECTS", EFFECTS, "EFFECTS OF pid N: the transactions that lost time to it"},
+    {"CULPRITS", CULPRITS, "CULPRITS OF (slow) VS (normal): mean time per cause, A less B"},
+    {"DIFF", DIFF, "DIFF CAUSES OF txn A VS txn B: two partitions side by side"},
     {"REPLAY", 0, "CAUSES OF txn N"},
     {"set", 0, "let name = value;"},
     {"search", 0, "T | where column has 'text'"},
@@ -107,8 +107,13 @@ static const struct word operator_words[] = {
 static const struct word verb_words[] = {
     {"WITHIN", WITHIN, "how far back causes may lie: WITHIN 2s"},
     {"AT", AT, "the transaction that covers this instant, or AT #2 for the second"},
-    {"BASELINE", BASELINE, "BASELINE none or BASELINE LAST 1h"},
+    {"BASELINE", BASELINE, "BASELINE none, BASELINE LAST 1h or BASELINE (txn | where ...)"},
     {"MIN", MIN, "hide rows shorter than this"},
+    {"DEPTH", DEPTH, "say why the occupants of a CPU were running, this many steps back"},
+    {"EDGES", EDGES, "EDGES strong: go over strong edges only"},
+    {"PARTS", PARTS, "a row for each stretch of time, in its order"},
+    {"BETWEEN", BETWEEN, "the time of a thread: BETWEEN a AND b"},
+    {"VS", VS, "the other side of CULPRITS or DIFF"},
     {"ROW", ROW, "EVIDENCE of this row only"},
 };
 
@@ -139,6 +144,17 @@ static const struct word words[] = {
     {"none", NONE, ""},
     {"row", ROW, ""},
     {"txn", TXN, ""},
+    {"span", SPAN, ""},
+    {"thread", THREAD, ""},
+    {"pid", PID, ""},
+    {"wait", WAIT, ""},
+    {"event", EVENT, ""},
+    {"io", IO, ""},
+    {"host", HOST, ""},
+    {"depth", DEPTH, ""},
+    {"edges", EDGES, ""},
+    {"parts", PARTS, ""},
+    {"vs", VS, ""},
     {"tables", TABLES, ""},
     {"columns", COLUMNS, ""},
     {"analyze", ANALYZE, ""},
@@ -161,7 +177,7 @@ struct driver {
     struct kpi_lexer lexer;
     void *parser;
     int previous;     /* code fed last */
-    bool verb, where; /* inside CAUSES/EVIDENCE, inside where */
+    bool verb, where; /* inside a causal verb, inside where */
     bool joined;      /* a union or a join has been seen: brackets may hold tables */
     int let;          /* 1 after let, 2 after its name, 3 after its = */
     bool stop;
@@ -232,6 +248,25 @@ static bool next_is(const struct kpi_lexer *lexer, char a, char b)
            (token.text.len > 0 && (token.text.ptr[0] == a || token.text.ptr[0] == b));
 }
 
+static bool is_verb(int code)
+{
+    return code == CAUSES || code == EVIDENCE || code == CHAIN || code == BLOCKERS ||
+           code == EFFECTS || code == CULPRITS || code == DIFF;
+}
+
+/* Words after which the name of a root or a host follows. */
+static bool is_root_word(int code)
+{
+    return code == TXN || code == SPAN || code == THREAD || code == PID || code == WAIT ||
+           code == EVENT || code == IO || code == HOST;
+}
+
+/* Words after which an instant may stand without datetime(). */
+static bool is_before_instant(int code)
+{
+    return code == AT || code == BETWEEN || code == AND;
+}
+
 /* The first word of a statement: a keyword, unless it stands as a table name. */
 static void start_word(struct driver *driver, struct kpi_token *token)
 {
@@ -242,7 +277,7 @@ static void start_word(struct driver *driver, struct kpi_token *token)
         refuse_word(driver, token, word, "statement");
     else
         token->code = word->code;
-    driver->verb = word->code == CAUSES || word->code == EVIDENCE;
+    driver->verb = is_verb(word->code);
 }
 
 static void plain_word(struct driver *driver, struct kpi_token *token)
@@ -256,6 +291,8 @@ static void plain_word(struct driver *driver, struct kpi_token *token)
         token->text = token->code == AND ? KP_STR("and") : KP_STR("or");
     if (token->code == ANALYZE && driver->previous != EXPLAIN)
         token->code = IDENT;
+    if (driver->previous == DIFF && kp_str_equal_nocase(token->text, KP_STR("causes")))
+        token->code = CAUSES;
     if (driver->previous == ASOF && kp_str_equal(token->text, KP_STR("join")))
         token->code = JOIN;
 }
@@ -279,12 +316,12 @@ static void negated_word(struct driver *driver, struct kpi_token *token)
     token->code = -1;
 }
 
-/* A transaction id (one word, digits or letters) or an instant after AT, as one literal. */
+/* The name of a root (one word, digits or letters) or an instant, as one literal. */
 static bool read_verb_word(struct driver *driver, struct kpi_token *token)
 {
     struct kpi_lexer look = driver->lexer;
     kpi_lex_word(&look, token);
-    bool id = driver->previous == TXN;
+    bool id = is_root_word(driver->previous);
     if (token->code == 0)
         return false;
     if (token->code == IDENT && id) {
@@ -319,7 +356,7 @@ static void read_token(struct driver *driver, struct kpi_token *token)
         driver->where = token->code == WHERE;
         return;
     }
-    if (driver->verb && (driver->previous == TXN || driver->previous == AT) &&
+    if (driver->verb && (is_root_word(driver->previous) || is_before_instant(driver->previous)) &&
         read_verb_word(driver, token))
         return;
     kpi_lex(&driver->lexer, token);
@@ -336,7 +373,7 @@ static void read_token(struct driver *driver, struct kpi_token *token)
 static bool takes_table(int code)
 {
     return code == UNION || code == JOIN || code == LOOKUP || code == INTERSECT ||
-           code == SUBTRACT || code == WITHIN;
+           code == SUBTRACT || code == WITHIN || code == CULPRITS || code == BASELINE;
 }
 
 struct kpi_statement *kpi_parse(struct kpi_ctx *ctx)

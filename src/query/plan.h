@@ -26,6 +26,8 @@ struct kpi_op *kpi_bind_statement(struct kpi_run *run, const struct kpi_statemen
 /* summarize, distinct and count. */
 struct kpi_op *kpi_bind_summarize(struct kpi_bind *bind, struct kpi_op *input,
                                   const struct kpi_items *items, const struct kpi_items *by);
+/* The operator of a causal verb (bind_causal.c). */
+struct kpi_op *kpi_bind_verb(struct kpi_bind *bind, const struct kpi_source *source);
 /* The operator a source stands for. */
 struct kpi_op *kpi_source_open(struct kpi_bind *bind, const struct kpi_source *source);
 /* Names and one-line docs of all tables, for show tables and completion; NULL past the last. */

@@ -292,71 +292,6 @@ static struct kpi_op *open_show_columns(struct kpi_bind *bind, const struct kpi_
     return table == NULL ? NULL : op;
 }
 
-/* --- causal verbs --- */
-
-static bool bind_dur(struct kpi_bind *bind, const struct kpi_node *node, const char *what,
-                     kp_dur *out)
-{
-    struct kpi_value value;
-    if (node == NULL)
-        return true;
-    if (!kpi_bind_constant(bind, node, KP_TYPE_DUR, what, &value))
-        return false;
-    if (value.i64 < 0) {
-        kpi_fail(bind->ctx, KP_INVALID, node->place, "%s is negative", what);
-        return false;
-    }
-    *out = value.i64;
-    return true;
-}
-
-static bool bind_number(struct kpi_bind *bind, const struct kpi_node *node, const char *what,
-                        uint32_t *out)
-{
-    struct kpi_value value;
-    if (node == NULL)
-        return true;
-    if (!kpi_bind_constant(bind, node, KP_TYPE_I64, what, &value))
-        return false;
-    if (value.i64 < 1 || value.i64 > UINT32_MAX) {
-        kpi_fail(bind->ctx, KP_INVALID, node->place, "%s counts from 1", what);
-        return false;
-    }
-    *out = (uint32_t)value.i64;
-    return true;
-}
-
-static struct kpi_op *open_verb(struct kpi_bind *bind, const struct kpi_source *source)
-{
-    struct kp_causes_req req = {.txn = source->name,
-                                .within = -1,
-                                .at = KP_TIME_MIN,
-                                .baseline_none = source->baseline_none};
-    struct kpi_value at;
-    uint32_t row = 0;
-    bool evidence = source->kind == KPI_SOURCE_EVIDENCE;
-    if (!bind_dur(bind, source->within, "WITHIN", &req.within) ||
-        !bind_dur(bind, source->min, "MIN", &req.min) ||
-        !bind_dur(bind, source->last, "BASELINE LAST", &req.baseline_last) ||
-        !bind_number(bind, source->pick, "#", &req.pick) ||
-        !bind_number(bind, source->row, "ROW", &row))
-        return NULL;
-    if (source->at != NULL && !kpi_bind_constant(bind, source->at, KP_TYPE_TIME, "AT", &at))
-        return NULL;
-    if (source->at != NULL)
-        req.at = at.i64;
-    if (source->row != NULL && !evidence) {
-        kpi_fail(bind->ctx, KP_INVALID, source->row->place, "ROW belongs to EVIDENCE");
-        kpi_hint(bind->ctx, "write: EVIDENCE OF txn %.*s ROW n", (int)source->name.len,
-                 source->name.ptr);
-        return NULL;
-    }
-    struct kpi_op *op = kpi_op_verb(bind->run, &req, evidence, row);
-    if (op != NULL)
-        op->place = source->place;
-    return op;
-}
-
 struct kpi_op *kpi_source_open(struct kpi_bind *bind, const struct kpi_source *source)
 {
     switch (source->kind) {
@@ -375,6 +310,6 @@ struct kpi_op *kpi_source_open(struct kpi_bind *bind, const struct kpi_source *s
     case KPI_SOURCE_SHOW_COLUMNS:
         return open_show_columns(bind, source);
     default:
-        return open_verb(bind, source);
+        return kpi_bind_verb(bind, source);
     }
 }
