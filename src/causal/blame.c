@@ -428,12 +428,48 @@ static bool throttled(struct kpi_walk *walk, const struct kpi_frame *frame,
 
 /* ---------- runnable: who held the CPU ---------- */
 
-/* CPU the thread was queued on: where it had been when it was switched out, where it finally ran
- * when it was woken. *out_sure is false when it moved in between and nothing says when. */
-static uint32_t queue_cpu(const struct kpi_world *world, const struct kpi_interval *iv,
-                          bool *out_sure)
+static uint32_t cpu_numbered(const struct kpi_world *world, uint32_t host_index, int64_t number)
+{
+    const struct kpi_host *host = kpi_host_of(world, host_index);
+    return number >= 0 && number < host->cpu_index_count ? host->cpu_index[number] : KPI_NONE;
+}
+
+/* By its recorded moves: the CPU it was queued on at t, and until when. A woken thread is placed
+ * just after the wakeup. KPI_NONE when the moves do not lead to where it ran. */
+static uint32_t moved_cpu(const struct kpi_world *world, const struct kpi_interval *iv, kp_time t,
+                          uint32_t ran, kp_time *out_until)
+{
+    const struct kpi_work_set *set = &world->works[KPI_WORK_MOVE];
+    uint32_t host = kpi_thread_of(world, iv->thread)->host, at = iv->cpu, last = iv->cpu;
+    kp_time placed = (iv->flags & KPI_FLAG_PREEMPT) != 0 ? iv->from : iv->from + PLACED_SOON;
+    kp_time limit = *out_until;
+    const struct kpi_work *row = kpi_work_first(set, iv->thread, iv->from - 1, iv->to + 1);
+    for (; row != NULL; row = kpi_work_next(set, row, iv->from - 1, iv->to + 1)) {
+        last = cpu_numbered(world, host, row->b);
+        if (row->from <= t || row->from <= placed)
+            at = last;
+        else
+            *out_until = KP_MIN(*out_until, row->from);
+    }
+    if (ran == KPI_NONE || last == ran)
+        return at;
+    *out_until = limit;
+    return KPI_NONE;
+}
+
+/* CPU the thread was queued on at t, and until when (*out_until: at most what it holds before).
+ * Without recorded moves: where it had been when it was switched out, where it finally ran when it
+ * was woken. *out_sure is false when it moved in between and nothing says when. */
+static uint32_t queue_cpu(const struct kpi_world *world, const struct kpi_interval *iv, kp_time t,
+                          kp_time *out_until, bool *out_sure)
 {
     uint32_t ran = iv->end == KPI_NONE ? KPI_NONE : kpi_event_of(world, iv->end)->cpu;
+    if (world->works[KPI_WORK_MOVE].count > 0) {
+        uint32_t cpu = moved_cpu(world, iv, t, ran, out_until);
+        *out_sure = true;
+        if (cpu != KPI_NONE)
+            return cpu;
+    }
     if ((iv->flags & KPI_FLAG_PREEMPT) != 0 || ran == KPI_NONE) {
         *out_sure = iv->cpu != KPI_NONE && (ran == iv->cpu || ran == KPI_NONE);
         return iv->cpu;
@@ -485,18 +521,25 @@ static kp_actor_id occupant_actor(const struct kpi_world *world, uint32_t who, u
     return came == KPI_NONE ? kpi_thread_of(world, who)->actor : kpi_event_of(world, came)->actor_b;
 }
 
+/* Where the thread was queued, and who was there. */
+struct place {
+    uint32_t cpu, who, came; /* came: by which switch */
+    bool misplaced;          /* another CPU it could have run on was idle */
+};
+
 static void occupant_slice(struct kpi_walk *walk, const struct kpi_frame *frame,
-                           const struct kpi_interval *iv, uint32_t cpu, uint32_t who, uint32_t came,
-                           kp_time from, kp_time to)
+                           const struct kpi_interval *iv, const struct place *place, kp_time from,
+                           kp_time to)
 {
     const struct kpi_world *world = walk->world;
     struct kpi_slice slice = kpi_slice_make(walk, frame, iv, from, to);
-    slice.cpu = cpu;
+    uint32_t who = place->who, came = place->came;
+    slice.cpu = place->cpu;
     slice.rule = KPI_RULE_OCCUPANT;
     if (who == KPI_NONE || who == frame->thread) {
         slice.rule = KPI_RULE_NONE;
         slice.strength = KPI_WEAK;
-        slice.subkind = from < kpi_host_of(world, kpi_cpu_of(world, cpu)->host)->first
+        slice.subkind = from < kpi_host_of(world, kpi_cpu_of(world, place->cpu)->host)->first
                             ? KP_STR("before-trace")
                             : KP_STR("lost");
     } else if (kpi_thread_of(world, who)->idle) {
@@ -506,7 +549,12 @@ static void occupant_slice(struct kpi_walk *walk, const struct kpi_frame *frame,
             slice.strength = KPI_WEAK; /* it must have been queued on another CPU */
     } else {
         slice.kind = preempts(world, iv, who, came) ? KPI_PREEMPTED : KPI_QUEUED;
-        slice.idle_elsewhere = idle_elsewhere(world, cpu, from, to);
+        slice.idle_elsewhere = idle_elsewhere(world, place->cpu, from, to);
+        if (place->misplaced) {
+            slice.kind = KPI_MISPLACED;
+            slice.rule = KPI_RULE_MISPLACED;
+            slice.idle_elsewhere = 0;
+        }
         culprit_set(&slice, who, occupant_actor(world, who, came));
         kpi_slice_lock(walk, frame, iv, &slice);
     }
@@ -516,17 +564,30 @@ static void occupant_slice(struct kpi_walk *walk, const struct kpi_frame *frame,
     kpi_slice_emit(walk, &slice);
 }
 
+/* It ended up on a CPU that was idle at t: it could have run there. Cuts *until where that ends. */
+static bool misplaced(const struct kpi_world *world, const struct kpi_interval *iv, uint32_t cpu,
+                      bool sure, kp_time t, kp_time *until)
+{
+    uint32_t ran = iv->end == KPI_NONE ? KPI_NONE : kpi_event_of(world, iv->end)->cpu, came;
+    if (!sure || ran == KPI_NONE || ran == cpu)
+        return false;
+    uint32_t who = kpi_timeline_occupant(world, ran, t, *until, until, &came);
+    return who != KPI_NONE && kpi_thread_of(world, who)->idle;
+}
+
 /* The frame is the caller's, with the strength that the choice of the queue allows. */
 static void runnable_no_softirq(struct kpi_walk *walk, const struct kpi_frame *frame,
                                 const struct kpi_interval *iv, kp_time from, kp_time to)
 {
     bool sure;
-    uint32_t cpu = queue_cpu(walk->world, iv, &sure);
+    kp_time limit = to;
+    uint32_t cpu = queue_cpu(walk->world, iv, from, &limit, &sure);
     for (kp_time t = from; t < to;) {
+        struct place place = {.cpu = cpu};
         kp_time until;
-        uint32_t came;
-        uint32_t who = kpi_timeline_occupant(walk->world, cpu, t, to, &until, &came);
-        occupant_slice(walk, frame, iv, cpu, who, came, t, until);
+        place.who = kpi_timeline_occupant(walk->world, cpu, t, to, &until, &place.came);
+        place.misplaced = misplaced(walk->world, iv, cpu, sure, t, &until);
+        occupant_slice(walk, frame, iv, &place, t, until);
         t = until;
     }
 }
@@ -536,23 +597,27 @@ static void runnable_no_irq(struct kpi_walk *walk, const struct kpi_frame *frame
 {
     static const struct kpi_cut cut = {KPI_WORK_SOFTIRQ, irq_slice, runnable_no_softirq};
     bool sure;
-    kpi_cut_run(walk, frame, iv, &cut, queue_cpu(walk->world, iv, &sure), from, to);
+    kp_time limit = to;
+    uint32_t cpu = queue_cpu(walk->world, iv, from, &limit, &sure);
+    kpi_cut_run(walk, frame, iv, &cut, cpu, from, to);
 }
 
 void kpi_blame_runnable(struct kpi_walk *walk, const struct kpi_frame *frame,
                         const struct kpi_interval *iv, kp_time from, kp_time to)
 {
     static const struct kpi_cut cut = {KPI_WORK_IRQ, irq_slice, runnable_no_irq};
-    bool sure;
-    uint32_t cpu = queue_cpu(walk->world, iv, &sure);
     if (throttled(walk, frame, iv, from, to))
         return;
-    if (cpu == KPI_NONE) {
-        kpi_blame_unknown(walk, frame, "no-cpu", from, to);
-        return;
+    for (kp_time until; from < to; from = until) {
+        struct kpi_frame queued = *frame;
+        bool sure;
+        until = to;
+        uint32_t cpu = queue_cpu(walk->world, iv, from, &until, &sure);
+        if (!sure)
+            queued.strength = KPI_WEAK;
+        if (cpu == KPI_NONE)
+            kpi_blame_unknown(walk, frame, "no-cpu", from, until);
+        else
+            kpi_cut_run(walk, &queued, iv, &cut, cpu, from, until);
     }
-    struct kpi_frame queued = *frame;
-    if (!sure)
-        queued.strength = KPI_WEAK;
-    kpi_cut_run(walk, &queued, iv, &cut, cpu, from, to);
 }

@@ -1,46 +1,15 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * Who is to blame for a stretch of one thread's time.
+ * Leaf rules: who is to blame for a stretch of one thread's time.
  *
- *   edge.c         waiting: what for; goes on into the thread it waited for (edge_span.c: by spans)
- *   blame.c        leaf rules: on a CPU, or waiting for one
- *   blame_wait.c   leaf rules: waiting for anything else
- *   crowd.c        who filled a device, or the memory of a control group
+ *   blame.c        on a CPU, or waiting for one
+ *   blame_wait.c   waiting for anything else
  */
 #ifndef KP_CAUSAL_BLAME_H
 #define KP_CAUSAL_BLAME_H
 
 #include "causal/net.h"
 #include "causal/walk.h"
-
-/* edge.c: all of a wait. */
-void kpi_explain_blocked(struct kpi_walk *walk, const struct kpi_frame *frame,
-                         const struct kpi_interval *iv, kp_time from, kp_time to);
-
-/* edge_span.c */
-/* The span that this thread's open span waits for, or KPI_NONE; *out_only: there is no other. */
-uint32_t kpi_span_partner(const struct kpi_walk *walk, uint32_t thread, kp_time from, kp_time to,
-                          const struct kpi_event *wake, bool *out_only);
-/* An open client span of this thread that covers the wait and has no server span: its server is
- * not recorded. KPI_NONE when there is none. */
-uint32_t kpi_span_lone_client(const struct kpi_walk *walk, uint32_t thread, kp_time from,
-                              kp_time to);
-/* Explains a wait by the server span; wake may be NULL. */
-void kpi_span_enter(struct kpi_walk *walk, const struct kpi_frame *frame, uint32_t span, bool only,
-                    const struct kpi_event *wake, kp_time from, kp_time to);
-
-/* crowd.c */
-struct kpi_crowd {
-    uint32_t thread; /* KPI_NONE = nobody stands out */
-    kp_actor_id actor;
-    const struct kpi_work *row; /* one of its requests */
-};
-/* The process, other than the waiter's, that most of the device's time of [from, to) went to. */
-struct kpi_crowd kpi_crowd_device(const struct kpi_world *world, uint32_t waiter, int64_t device,
-                                  kp_time from, kp_time to);
-/* The process of the control group that most of the memory reclaimed around [from, to) was for. */
-struct kpi_crowd kpi_crowd_memory(const struct kpi_world *world, uint32_t waiter, kp_time from,
-                                  kp_time to);
 
 /* blame.c, blame_wait.c: leaf rules. Each gives out all of [from, to). */
 void kpi_blame_running(struct kpi_walk *walk, const struct kpi_frame *frame,

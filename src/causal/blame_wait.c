@@ -8,6 +8,7 @@
 
 #include "base/assert.h"
 #include "causal/blame.h"
+#include "causal/edge.h"
 #include "column/syscalls.h"
 
 #define COMPLETION_MAX (500 * KP_US) /* from a request's completion to the wakeup it causes */

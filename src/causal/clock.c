@@ -17,7 +17,8 @@
 #include "causal/cursor.h"
 #include "causal/span.h"
 
-#define CLOCK_MARGIN KP_HOUR /* how far around a window anchors are looked for */
+#define CLOCK_MARGIN KP_HOUR       /* how far around a window anchors are looked for */
+#define SLACK_MAX    (60 * KP_SEC) /* a host further off is read as if it were so far off */
 
 static const char *const clock_cols[] = {"ts",    "seq",  "cpu",  "actor", "real",
                                          "bound", "step", "boot", NULL};
@@ -135,6 +136,7 @@ void kpi_clocks_align(struct kpi_world *world, struct kp_str axis)
             continue;
         host->shift = here - there;
         host->skew = other + bound;
+        world->slack = KP_MAX(world->slack, KP_MIN(KP_MAX(host->shift, -host->shift), SLACK_MAX));
     }
     kpi_host_of(world, reference)->skew = 0;
 }

@@ -6,7 +6,7 @@
  * kernel worker handed in is whose work that was.
  */
 #include "base/assert.h"
-#include "causal/blame.h"
+#include "causal/edge.h"
 
 #define PROCESSES_MAX 64 /* told apart; what more there are counts as others */
 #define MOST_PCT      50 /* of everything, the waiter's own included */
@@ -79,8 +79,10 @@ struct kpi_crowd kpi_crowd_device(const struct kpi_world *world, uint32_t waiter
     const struct kpi_work *row = kpi_work_first(set, host, from, to);
     for (; row != NULL; row = kpi_work_next(set, row, from, to)) {
         uint32_t owner = owner_of(world, row);
-        if (row->a == device && owner != KPI_NONE && !kpi_thread_of(world, owner)->idle)
-            share_add(world, &shares, owner, row, KP_MIN(row->to, to) - KP_MAX(row->from, from));
+        kp_time issued = KP_MAX(row->from + row->queue_dur, from), done = KP_MIN(row->to, to);
+        if (row->a == device && owner != KPI_NONE && issued < done &&
+            !kpi_thread_of(world, owner)->idle)
+            share_add(world, &shares, owner, row, done - issued);
     }
     return most_of(world, &shares, waiter);
 }

@@ -17,6 +17,7 @@
 
 #include "base/assert.h"
 #include "causal/blame.h"
+#include "causal/edge.h"
 #include "causal/futex.h"
 #include "column/syscalls.h"
 

@@ -6,6 +6,7 @@
  */
 #include "base/assert.h"
 #include "causal/blame.h"
+#include "causal/edge.h"
 
 enum { SPAN_KIND_CLIENT = 3 }; /* catalogue: SPAN_KIND */
 

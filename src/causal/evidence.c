@@ -128,6 +128,49 @@ static struct kp_str waking_text(const struct kpi_world *world, const struct kpi
                     context.ptr, (int)vec.len, vec.ptr);
 }
 
+/* Rows that lead from one thread to another, or say what a wait was for. */
+static struct kp_str edge_text(const struct kpi_world *world, const struct kpi_work *work,
+                               struct kp_arena *arena)
+{
+    char dur[KP_DUR_TEXT_MAX], queue[KP_DUR_TEXT_MAX];
+    kp_dur_format(work->to - work->from, dur);
+    kp_dur_format(work->queue_dur, queue);
+    struct kp_str name, owner;
+    switch (work->stream) {
+    case KP_S_SOCK:
+    case KP_S_TCP_STATE:
+        name =
+            work->stream == KP_S_SOCK ? enum_text(KP_S_SOCK, "op", work->code) : KP_STR("closed");
+        return kpi_text(arena, "%.*s %.*s, %lld bytes", (int)name.len, name.ptr,
+                        (int)work->name.len, work->name.ptr, (long long)work->d);
+    case KP_S_TCP_RETRANSMIT:
+        return kpi_text(arena, "sent again from byte %lld: %.*s", (long long)work->c,
+                        (int)work->name.len, work->name.ptr);
+    case KP_S_WORKQUEUE:
+        owner = who(world, work->other_actor, arena);
+        return kpi_text(arena, "%.*s for %.*s took %s, %s in the queue", (int)work->name.len,
+                        work->name.ptr, (int)owner.len, owner.ptr, dur, queue);
+    case KP_S_FAULT:
+        return kpi_text(arena, "page fault of inode %lld offset %lld took %s", (long long)work->b,
+                        (long long)work->c, dur);
+    case KP_S_WRITEBACK:
+        name = enum_text(KP_S_WRITEBACK, "op", work->code);
+        return kpi_text(arena, "%.*s took %s", (int)name.len, name.ptr, dur);
+    case KP_S_PI:
+        owner = who(world, work->other_actor, arena);
+        return kpi_text(arena, "priority %lld -> %lld, from %.*s", (long long)work->a,
+                        (long long)work->b, (int)owner.len, owner.ptr);
+    case KP_S_MIGRATE:
+        return kpi_text(arena, "moved from CPU %lld to CPU %lld", (long long)work->a,
+                        (long long)work->b);
+    case KP_S_TASK:
+        owner = who(world, work->other_actor, arena);
+        return kpi_text(arena, "made by %.*s", (int)owner.len, owner.ptr);
+    default:
+        return KP_STR("");
+    }
+}
+
 static struct kp_str work_text(const struct kpi_world *world, const struct kpi_work *work,
                                struct kp_arena *arena)
 {
@@ -159,42 +202,13 @@ static struct kp_str work_text(const struct kpi_world *world, const struct kpi_w
         return kpi_text(arena, "soft interrupt %.*s took %s", (int)name.len, name.ptr, dur);
     case KP_S_IRQ:
         return kpi_text(arena, "interrupt %.*s took %s", (int)work->name.len, work->name.ptr, dur);
-    case KP_S_SOCK:
-    case KP_S_TCP_STATE:
-        name =
-            work->stream == KP_S_SOCK ? enum_text(KP_S_SOCK, "op", work->code) : KP_STR("closed");
-        return kpi_text(arena, "%.*s %.*s, %lld bytes", (int)name.len, name.ptr,
-                        (int)work->name.len, work->name.ptr, (long long)work->d);
-    case KP_S_TCP_RETRANSMIT:
-        return kpi_text(arena, "sent again from byte %lld: %.*s", (long long)work->c,
-                        (int)work->name.len, work->name.ptr);
-    case KP_S_WORKQUEUE:
-        owner = who(world, work->other_actor, arena);
-        return kpi_text(arena, "%.*s for %.*s took %s, %s in the queue", (int)work->name.len,
-                        work->name.ptr, (int)owner.len, owner.ptr, dur, queue);
-    case KP_S_FAULT:
-        return kpi_text(arena, "page fault of inode %lld offset %lld took %s", (long long)work->b,
-                        (long long)work->c, dur);
-    case KP_S_WRITEBACK:
-        name = enum_text(KP_S_WRITEBACK, "op", work->code);
-        return kpi_text(arena, "%.*s took %s", (int)name.len, name.ptr, dur);
-    case KP_S_PI:
-        owner = who(world, work->other_actor, arena);
-        return kpi_text(arena, "priority %lld -> %lld, from %.*s", (long long)work->a,
-                        (long long)work->b, (int)owner.len, owner.ptr);
-    case KP_S_MIGRATE:
-        return kpi_text(arena, "moved from CPU %lld to CPU %lld", (long long)work->a,
-                        (long long)work->b);
-    case KP_S_TASK:
-        owner = who(world, work->other_actor, arena);
-        return kpi_text(arena, "made by %.*s", (int)owner.len, owner.ptr);
     case KP_S_SIGNAL:
         return kpi_text(arena, "sent signal %d", work->code);
     case KP_S_CGROUP_STAT:
         return kpi_text(arena, "%.*s had been throttled for %lld ns", (int)work->name.len,
                         work->name.ptr, (long long)work->a);
     default:
-        return KP_STR("");
+        return edge_text(world, work, arena);
     }
 }
 

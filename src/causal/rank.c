@@ -15,7 +15,8 @@
 #include "causal/cause.h"
 
 #define ROOT_SHARE_PCT 20 /* of the slowdown that a root must account for */
-#define SLOW_SPREADS   2  /* distances from median to 95th percentile that a slow one is above */
+#define SORT_DEVICE    3
+#define SLOW_SPREADS   2 /* distances from median to 95th percentile that a slow one is above */
 
 static bool norm_is_of(const struct kpi_norm *norm, const struct kpi_cause *cause)
 {
@@ -70,18 +71,25 @@ static kp_dur slowdown_of(const struct kpi_causes *causes, const struct kpi_base
     return slowdown > least ? slowdown : 0;
 }
 
-/* Rows that are one culprit's doing of one sort, whoever its victims were. */
+/* Rows that are one culprit's doing of one sort, whoever its victims were. What is waited for at a
+ * device is one thing, whoever filled it at the moment. */
 static bool same_doing(const struct kpi_world *world, const struct kpi_cause *a,
                        const struct kpi_cause *b)
 {
     static const uint8_t sorts[KPI_KINDS] = {
-        [KPI_RUNNING] = 1, [KPI_SYSCALL] = 1,     [KPI_PREEMPTED] = 2,
-        [KPI_QUEUED] = 2,  [KPI_BLOCK_QUEUE] = 3, [KPI_BLOCK_DEVICE] = 3,
+        [KPI_RUNNING] = 1,
+        [KPI_SYSCALL] = 1,
+        [KPI_PREEMPTED] = 2,
+        [KPI_QUEUED] = 2,
+        [KPI_MISPLACED] = 2,
+        [KPI_BLOCK_QUEUE] = SORT_DEVICE,
+        [KPI_BLOCK_DEVICE] = SORT_DEVICE,
     };
     enum kpi_kind x = a->largest.kind, y = b->largest.kind;
     bool sort = x == y || (sorts[x] != 0 && sorts[x] == sorts[y]);
     return sort && kp_str_equal(a->largest.object, b->largest.object) &&
-           kpi_culprit_key(world, &a->largest) == kpi_culprit_key(world, &b->largest);
+           (sorts[x] == SORT_DEVICE ||
+            kpi_culprit_key(world, &a->largest) == kpi_culprit_key(world, &b->largest));
 }
 
 static kp_dur excess_of_doing(const struct kpi_world *world, struct kpi_cause **ranked,

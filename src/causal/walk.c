@@ -23,6 +23,7 @@
 
 #include "base/assert.h"
 #include "causal/blame.h"
+#include "causal/edge.h"
 
 #define DEPTH_MAX 64
 

@@ -423,8 +423,9 @@ static kp_status set_load(struct kpi_world *world, int set, kp_dur ahead, struct
 {
     struct kpi_cursor_req req = {
         .stream = sets[set].stream,
-        .from = kpi_time_add(world->from, -sets[set].before),
-        .to = kpi_time_add(world->to, sets[set].ahead == 0 ? ahead : sets[set].ahead),
+        .from = kpi_time_add(world->from, -sets[set].before - world->slack),
+        .to = kpi_time_add(world->to,
+                           (sets[set].ahead == 0 ? ahead : sets[set].ahead) + world->slack),
         .cols = sets[set].cols,
     };
     struct kpi_cursor cursor;

@@ -392,6 +392,15 @@ static void task_add(struct merge *merge)
         kpi_world_exit(merge->world, actor, ts);
 }
 
+/* The row's stamp lies in the range that was asked for. */
+static bool row_inside(const struct merge *merge, int input)
+{
+    uint32_t host = kpi_world_host(merge->world, row_host(merge, input));
+    kp_time ts =
+        kpi_world_stamp(merge->world, host, kpi_cursor_i64(&merge->cursors[input], KP_COL_TS));
+    return ts >= merge->world->from && ts <= merge->world->to;
+}
+
 static kp_status merge_run(struct merge *merge, struct kp_error *err)
 {
     static void (*const add[IN_COUNT])(struct merge *) = {switch_add, waking_add, task_add};
@@ -409,7 +418,8 @@ static kp_status merge_run(struct merge *merge, struct kp_error *err)
                 head = i;
         if (head < 0)
             return KP_OK;
-        add[head](merge);
+        if (merge->world->slack == 0 || row_inside(merge, head))
+            add[head](merge);
         if (kpi_world_failed(merge->world))
             return kp_arena_error(merge->world->arena, err);
         kp_status status = kpi_cursor_next(&merge->cursors[head], err);
@@ -425,8 +435,8 @@ static kp_status sched_load(struct kpi_world *world, struct kp_error *err)
     kp_status status = KP_OK;
     for (int i = 0; i < IN_COUNT && status == KP_OK; i++) {
         struct kpi_cursor_req req = {.stream = inputs[i].stream,
-                                     .from = world->from,
-                                     .to = world->to,
+                                     .from = kpi_time_add(world->from, -world->slack),
+                                     .to = kpi_time_add(world->to, world->slack),
                                      .cols = inputs[i].cols};
         status = kpi_cursor_open(world->reader, &req, &merge.cursors[i], err);
     }

@@ -11,8 +11,9 @@
 
 struct kpi_reader;
 
-#define KPI_SKEW_MAX KP_SEC /* a message that seems to arrive before it was sent, at most so much \
-                             */
+#define KPI_SKEW_MAX                                                             \
+    KP_SEC /* a message that seems to arrive before it was sent, at most so much \
+            */
 
 struct kpi_host {
     struct kp_str name;
@@ -163,7 +164,8 @@ struct kpi_world {
     struct kpi_reader *reader;
     struct kp_arena *arena;
     const struct kp_actors *actors;
-    kp_time from, to; /* rows read */
+    kp_time from, to; /* rows read, on the world's axis */
+    kp_dur slack;     /* how far a stored stamp may lie from its place on the axis */
     struct kpi_list hosts, cpus, threads, events, intervals, anchors, span_list;
     uint32_t *order;     /* intervals by thread */
     uint32_t *cpu_order; /* switch events by CPU */

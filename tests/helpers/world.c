@@ -254,12 +254,18 @@ void world_block(struct world *w, kp_time from, kp_time issued, kp_time to, uint
     num(put, "op", 1);
 }
 
-void world_reclaim(struct world *w, kp_time from, kp_time to, uint32_t cpu, kp_actor_id thread)
+void world_reclaim_op(struct world *w, kp_time from, kp_time to, uint32_t cpu, kp_actor_id thread,
+                      int64_t pages, int op)
 {
     struct put put = row(w, KP_S_VMSCAN, to, cpu, thread);
     num(put, "dur", to - from);
-    num(put, "reclaimed", 32);
-    num(put, "op", 1);
+    num(put, "reclaimed", pages);
+    num(put, "op", op);
+}
+
+void world_reclaim(struct world *w, kp_time from, kp_time to, uint32_t cpu, kp_actor_id thread)
+{
+    world_reclaim_op(w, from, to, cpu, thread, 32, 1);
 }
 
 void world_lock(struct world *w, kp_time from, kp_time to, uint32_t cpu, kp_actor_id thread,
@@ -270,6 +276,105 @@ void world_lock(struct world *w, kp_time from, kp_time to, uint32_t cpu, kp_acto
     num(put, "addr", addr);
     num(put, "owner", owner);
     num(put, "kind", 4);
+}
+
+void world_fault(struct world *w, kp_time from, kp_time to, uint32_t cpu, kp_actor_id thread,
+                 int64_t inode)
+{
+    struct put put = row(w, KP_S_FAULT, to, cpu, thread);
+    num(put, "dur", to - from);
+    num(put, "obj", inode);
+    num(put, "obj_dev", 254 << 20 | 1);
+}
+
+void world_writeback(struct world *w, kp_time from, kp_time to, uint32_t cpu, kp_actor_id thread,
+                     int op)
+{
+    struct put put = row(w, KP_S_WRITEBACK, to, cpu, thread);
+    num(put, "dur", to - from);
+    num(put, "dev", 254 << 20 | 1);
+    num(put, "op", op);
+}
+
+void world_work(struct world *w, kp_time queued, kp_time from, kp_time to, uint32_t cpu,
+                kp_actor_id worker, kp_actor_id submitter, const char *function)
+{
+    struct put put = row(w, KP_S_WORKQUEUE, to, cpu, worker);
+    num(put, "dur", to - from);
+    num(put, "queue_dur", from - queued);
+    num(put, "submitter", submitter);
+    txt(put, "name", function);
+}
+
+void world_boost(struct world *w, kp_time t, uint32_t cpu, kp_actor_id holder, kp_actor_id donor,
+                 int old_prio, int new_prio)
+{
+    struct put put = row(w, KP_S_PI, t, cpu, donor);
+    num(put, "target", holder);
+    num(put, "donor", donor);
+    num(put, "old_prio", old_prio);
+    num(put, "new_prio", new_prio);
+}
+
+void world_move(struct world *w, kp_time t, kp_actor_id thread, uint32_t from_cpu, uint32_t to_cpu)
+{
+    struct put put = row(w, KP_S_MIGRATE, t, to_cpu, world_idle(w));
+    num(put, "thread", thread);
+    num(put, "from_cpu", from_cpu);
+    num(put, "to_cpu", to_cpu);
+}
+
+void world_fork(struct world *w, kp_time t, uint32_t cpu, kp_actor_id thread, kp_actor_id parent)
+{
+    struct put put = row(w, KP_S_TASK, t, cpu, thread);
+    num(put, "op", 1);
+    num(put, "parent", parent);
+}
+
+void world_signal(struct world *w, kp_time t, uint32_t cpu, kp_actor_id sender, kp_actor_id target,
+                  int sig)
+{
+    struct put put = row(w, KP_S_SIGNAL, t, cpu, sender);
+    num(put, "target", target);
+    num(put, "sig", sig);
+}
+
+static void put_ends(struct put put, const struct world_sock *end)
+{
+    char text[32];
+    snprintf(text, sizeof(text), "10.0.0.%d", end->local);
+    txt(put, "saddr", text);
+    snprintf(text, sizeof(text), "10.0.0.%d", end->peer);
+    txt(put, "daddr", text);
+    num(put, "sport", end->local_port);
+    num(put, "dport", end->peer_port);
+    num(put, "ip_family", 2);
+}
+
+void world_sock(struct world *w, const struct world_sock *sock)
+{
+    struct put put = row(w, KP_S_SOCK, sock->to, sock->cpu, sock->thread);
+    num(put, "dur", sock->to - sock->from);
+    num(put, "bytes", sock->bytes);
+    num(put, "tcp_seq", sock->seq);
+    num(put, "op", sock->op);
+    num(put, "proto", 6);
+    put_ends(put, sock);
+}
+
+void world_resent(struct world *w, kp_time t, const struct world_sock *end, int64_t seq)
+{
+    struct put put = row(w, KP_S_TCP_RETRANSMIT, t, end->cpu, end->thread);
+    num(put, "tcp_seq", seq);
+    put_ends(put, end);
+}
+
+void world_closed(struct world *w, kp_time t, const struct world_sock *end)
+{
+    struct put put = row(w, KP_S_TCP_STATE, t, end->cpu, end->thread);
+    num(put, "old_state", 1);
+    num(put, "tcp_state", 4);
+    put_ends(put, end);
 }
 
 void world_gap(struct world *w, kp_time from, kp_time to, uint32_t cpu)

@@ -62,8 +62,38 @@ void world_softirq(struct world *w, kp_time from, kp_time to, uint32_t cpu, kp_a
 void world_block(struct world *w, kp_time from, kp_time issued, kp_time to, uint32_t cpu,
                  kp_actor_id submitter, int64_t sector);
 void world_reclaim(struct world *w, kp_time from, kp_time to, uint32_t cpu, kp_actor_id thread);
+void world_reclaim_op(struct world *w, kp_time from, kp_time to, uint32_t cpu, kp_actor_id thread,
+                      int64_t pages, int op);
 void world_lock(struct world *w, kp_time from, kp_time to, uint32_t cpu, kp_actor_id thread,
                 kp_actor_id owner, int64_t addr);
+/* A page fault; a pause of a writer; a commit of a journal (op 0, 1 of writeback). */
+void world_fault(struct world *w, kp_time from, kp_time to, uint32_t cpu, kp_actor_id thread,
+                 int64_t inode);
+void world_writeback(struct world *w, kp_time from, kp_time to, uint32_t cpu, kp_actor_id thread,
+                     int op);
+/* Work queued by `submitter` at `queued`, done by a worker in [from, to). */
+void world_work(struct world *w, kp_time queued, kp_time from, kp_time to, uint32_t cpu,
+                kp_actor_id worker, kp_actor_id submitter, const char *function);
+void world_boost(struct world *w, kp_time t, uint32_t cpu, kp_actor_id holder, kp_actor_id donor,
+                 int old_prio, int new_prio);
+void world_move(struct world *w, kp_time t, kp_actor_id thread, uint32_t from_cpu, uint32_t to_cpu);
+void world_fork(struct world *w, kp_time t, uint32_t cpu, kp_actor_id thread, kp_actor_id parent);
+void world_signal(struct world *w, kp_time t, uint32_t cpu, kp_actor_id sender, kp_actor_id target,
+                  int sig);
+
+/* A socket call of one end of a TCP connection 10.0.0.<local>:<port> > 10.0.0.<peer>:<port>. */
+struct world_sock {
+    kp_time from, to;
+    uint32_t cpu;
+    kp_actor_id thread;
+    int op; /* 0 send, 1 receive, 2 connect, 3 accept */
+    int local, local_port, peer, peer_port;
+    int64_t bytes, seq; /* seq: number after the last byte */
+};
+void world_sock(struct world *w, const struct world_sock *sock);
+/* The end's segment from byte seq was sent again. */
+void world_resent(struct world *w, kp_time t, const struct world_sock *end, int64_t seq);
+void world_closed(struct world *w, kp_time t, const struct world_sock *end);
 void world_gap(struct world *w, kp_time from, kp_time to, uint32_t cpu);
 void world_quota(struct world *w, kp_time t, const char *path, kp_dur quota, kp_dur throttled);
 /* An anchor: at kernel stamp t the wall clock showed t + offset. */
