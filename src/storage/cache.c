@@ -96,6 +96,7 @@ static void cache_forget(struct kp_snapshot *snapshot, struct kpi_page *page)
     page->ids = NULL;
     memset(page->attrs, 0, sizeof(page->attrs));
     page->order = NULL;
+    memset(page->threads, 0, sizeof(page->threads));
     page->sorted = false;
 }
 
@@ -299,7 +300,7 @@ static kp_status part_actors(struct kp_snapshot *snapshot, const struct kpi_part
 }
 
 /* The cost of what was decoded counts at once; pages go when the next one is released. */
-static void page_cost(struct kp_snapshot *snapshot, struct kpi_page *page, size_t before)
+void kpi_page_charge(struct kp_snapshot *snapshot, struct kpi_page *page, size_t before)
 {
     pthread_mutex_lock(&snapshot->lock);
     page->cost += page->arena.used_bytes - before;
@@ -327,7 +328,7 @@ static kp_status page_actors(struct kp_snapshot *snapshot, struct kpi_page *page
     pthread_mutex_lock(&spine->lock);
     size_t before = spine->arena.used_bytes;
     kp_status status = spine->ids == NULL ? own_actors(snapshot, spine) : KP_OK;
-    page_cost(snapshot, spine, before);
+    kpi_page_charge(snapshot, spine, before);
     page->ids = spine->ids;
     pthread_mutex_unlock(&spine->lock);
     return status;
@@ -342,7 +343,7 @@ static kp_status spine_need(struct kp_snapshot *snapshot, struct kpi_page *page,
     pthread_mutex_lock(&spine->lock);
     size_t before = spine->arena.used_bytes;
     kp_status status = kpi_spine_need(spine->spine, page->stream, column);
-    page_cost(snapshot, spine, before);
+    kpi_page_charge(snapshot, spine, before);
     pthread_mutex_unlock(&spine->lock);
     return status;
 }
@@ -407,7 +408,7 @@ static kp_status column_decode(struct kp_snapshot *snapshot, struct kpi_page *pa
         status = kpi_block_column(&page->parts[0].block, column, &page->arena, &page->cols[column]);
     if (status == KP_OK && is_actor && page->ids == NULL)
         status = page_actors(snapshot, page);
-    page_cost(snapshot, page, before);
+    kpi_page_charge(snapshot, page, before);
     if (status == KP_OK)
         page->decoded |= 1u << column;
     else if (status == KP_CORRUPT)
@@ -452,7 +453,7 @@ const void *kpi_page_attr(struct kp_snapshot *snapshot, struct kpi_page *page, e
     size_t before = owner->arena.used_bytes;
     if (owner->attrs[attr] == NULL)
         owner->attrs[attr] = attr_make(snapshot->actors, owner, attr);
-    page_cost(snapshot, owner, before);
+    kpi_page_charge(snapshot, owner, before);
     const void *table = owner->attrs[attr];
     pthread_mutex_unlock(&owner->lock);
     return table;
@@ -528,7 +529,7 @@ static kp_status page_sort(struct kp_snapshot *snapshot, struct kpi_page *page)
     pthread_mutex_lock(&page->lock);
     size_t before = page->arena.used_bytes;
     kp_status status = page->order == NULL ? order_make(page, &sorter) : KP_OK;
-    page_cost(snapshot, page, before);
+    kpi_page_charge(snapshot, page, before);
     pthread_mutex_unlock(&page->lock);
     return status;
 }

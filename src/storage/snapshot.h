@@ -43,6 +43,7 @@ struct kpi_page {
     uint32_t decoded;                  /* bit per column; written under lock */
     kp_actor_id *ids;                  /* local number -> registry; of the spine's page if bound */
     void *attrs[KP_ATTR_KIND];         /* by attribute: local number -> value; like ids */
+    struct kpi_threads *threads[KP_STORED_MAX]; /* hop.c: rows by thread of an ACTOR column */
     uint32_t *order;  /* rows in order when they do not lie so; NULL: as they lie */
     bool sorted;      /* order was looked at (log blocks; segments are in order) */
     const char *file; /* for damage */
@@ -76,6 +77,7 @@ struct kpi_snapshot_segment {
     const char *path;
 };
 
+struct kpi_threads;      /* hop.c */
 struct kpi_snapshot_run; /* run_find.c */
 
 #define KPI_CACHE_SLOTS 1024u
@@ -140,6 +142,8 @@ kp_status kpi_page_column(struct kp_snapshot *snapshot, struct kpi_page *page, u
 /* An attribute of the page's actors by local number, int64_t (tid, pid) or struct kp_str; after a
  * column of actors was decoded. NULL: out of memory. It lives as long as the page. */
 const void *kpi_page_attr(struct kp_snapshot *snapshot, struct kpi_page *page, enum kp_attr attr);
+/* Counts what its arena has grown by since `before`; the page's lock is held. */
+void kpi_page_charge(struct kp_snapshot *snapshot, struct kpi_page *page, size_t before);
 /* Makes page->order right for a log block. */
 kp_status kpi_page_sort(struct kp_snapshot *snapshot, struct kpi_page *page) KP_MUST;
 

@@ -13,7 +13,7 @@
  * Fed by src/ingest, read by src/causal and src/query. Files in reading order: storage.h io.h
  * format.h format_page.h store.c commit.c wal.c wal_read.c block.c codec_*.c pager.c segment.c
  * index.c seal.c manifest.c manifest_read.c manifest_life.c run_file.c run_merge.c retain.c disk.c
- * recover.c snapshot.c cache.c filter.c run_find.c scan.c verify.c run_verify.c inspect*.c;
+ * recover.c snapshot.c cache.c filter.c run_find.c hop.c scan.c verify.c run_verify.c inspect*.c;
  * backends io_uring.c io_threads.c io_sim.c.
  */
 #ifndef KP_STORAGE_STORAGE_H
@@ -21,6 +21,7 @@
 
 #include "column/batch.h"
 #include "storage/disk.h" /* what a commit costs */
+#include "storage/hop.h"  /* the last row of a thread */
 #include "storage/life.h" /* retention and legal hold */
 
 struct kp_io;
