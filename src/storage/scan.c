@@ -449,16 +449,21 @@ static kp_status active_reserve(struct kp_scan *scan)
     return KP_OK;
 }
 
+static uint32_t unit_rows(const struct kp_scan *scan, const struct unit *unit)
+{
+    const struct kp_snapshot *snapshot = scan->snapshot;
+    if (unit->segment == FROM_LOG)
+        return snapshot->logs[scan->filter.stream->number].pages[unit->number]->rows;
+    return snapshot->segments[unit->segment].segment.footer.blocks[unit->number].rows;
+}
+
 /* Rows that are only counted need no page when all of them pass. */
 static bool unit_counted(struct kp_scan *scan, struct unit *unit)
 {
     kp_time low = KP_MIN(unit->first, unit->last), high = KP_MAX(unit->first, unit->last);
     if (scan->cols_count > 0 || !kpi_filter_whole(&scan->filter, low, high))
         return false;
-    unit->rows.count =
-        unit->segment == FROM_LOG
-            ? scan->snapshot->logs[scan->filter.stream->number].pages[unit->number]->rows
-            : scan->snapshot->segments[unit->segment].segment.footer.blocks[unit->number].rows;
+    unit->rows.count = unit_rows(scan, unit);
     scan->stat.pages_counted++;
     return true;
 }
@@ -709,5 +714,39 @@ kp_status kp_scan_next(struct kp_scan *scan, const struct kp_batch **out, struct
     if (scan->batch.rows == 0)
         return KP_END;
     *out = &scan->batch;
+    return KP_OK;
+}
+
+/* ---------- parts ---------- */
+
+static uint32_t units_split(const struct kp_scan *scan, uint32_t parts, kp_time *out_from)
+{
+    uint64_t all = 0, rows = 0;
+    uint32_t count = 1;
+    for (uint32_t i = 0; i < scan->units_count; i++)
+        all += unit_rows(scan, &scan->units[i]);
+    for (uint32_t i = 0; i < scan->units_count && count < parts; i++) {
+        const struct unit *unit = &scan->units[i];
+        if (rows >= all / parts * count && unit->first > out_from[count - 1])
+            out_from[count++] = unit->first;
+        rows += unit_rows(scan, unit);
+    }
+    return count;
+}
+
+kp_status kp_scan_split(struct kp_snapshot *snapshot, const struct kp_scan_req *req, uint32_t parts,
+                        kp_time *out_from, uint32_t *out_count, struct kp_error *err)
+{
+    struct kp_scan_req plan = *req;
+    struct kp_scan *scan;
+    kp_assert(parts >= 1);
+    plan.cols_count = 0;
+    plan.descending = false;
+    kp_status status = kp_scan_open(snapshot, &plan, &scan, err);
+    if (status != KP_OK)
+        return status;
+    out_from[0] = req->from;
+    *out_count = units_split(scan, parts, out_from);
+    kp_scan_close(scan);
     return KP_OK;
 }

@@ -158,6 +158,12 @@ kp_status kp_scan_next(struct kp_scan *scan, const struct kp_batch **out,
                        struct kp_error *err) KP_MUST;
 void kp_scan_stat(const struct kp_scan *scan, struct kp_scan_stat *out);
 void kp_scan_close(struct kp_scan *scan);
+/* Cuts [req->from, req->to] where pages begin, into windows of about equally many rows to read, for
+ * as many threads: window i is [out_from[i], out_from[i + 1] - 1], the last one ends at req->to.
+ * Their answers one after the other are the answer of the whole. out_from: room for parts (>= 1);
+ * *out_count: windows made, 1 to parts. The same for the same snapshot and request. */
+kp_status kp_scan_split(struct kp_snapshot *snapshot, const struct kp_scan_req *req, uint32_t parts,
+                        kp_time *out_from, uint32_t *out_count, struct kp_error *err) KP_MUST;
 
 /* --- looking after files --- */
 

@@ -577,6 +577,36 @@ static void rows_are_counted_without_reading(void **state)
     }
 }
 
+/* Windows follow each other, none has much more to read than its part, and together they answer
+ * everything once. */
+static void parts_make_the_whole(void **state)
+{
+    struct fixture *fix = *state;
+    for (uint32_t s = 0; s < STREAMS; s++)
+        for (uint32_t parts = 1; parts <= 9; parts += 2) {
+            struct kp_colref ts = {.stored = KP_COL_TS};
+            struct kp_scan_req req = {.stream = fix->oracles[s].stream,
+                                      .from = KP_TIME_MIN,
+                                      .to = KP_TIME_MAX,
+                                      .cols = &ts,
+                                      .cols_count = 1};
+            struct kp_scan_stat stat;
+            kp_time from[9];
+            uint32_t count = 0;
+            uint64_t rows = 0;
+            assert_int_equal(kp_scan_split(fix->snapshot, &req, parts, from, &count, NULL), KP_OK);
+            assert_true(count >= 1 && count <= parts && from[0] == KP_TIME_MIN);
+            assert_true(parts == 1 || count > 1);
+            for (uint32_t i = 0; i < count; i++) {
+                req.from = from[i];
+                req.to = i + 1 < count ? from[i + 1] - 1 : KP_TIME_MAX;
+                assert_true(req.from <= req.to);
+                rows += rows_answered(fix, &req, &stat);
+            }
+            assert_int_equal(rows, fix->oracles[s].rows_count);
+        }
+}
+
 /* Middle of the first spine (or of the first block behind it) of segment 1. */
 static uint64_t offset_inside(const struct fixture *fix, bool spine)
 {
@@ -654,6 +684,7 @@ int main(void)
         cmocka_unit_test(an_exact_key_reads_only_its_pages),
         cmocka_unit_test(an_absent_thread_reads_nothing),
         cmocka_unit_test(rows_are_counted_without_reading),
+        cmocka_unit_test(parts_make_the_whole),
         cmocka_unit_test(wrong_requests_are_refused),
         cmocka_unit_test(scans_of_one_snapshot_run_side_by_side),
         cmocka_unit_test(a_damaged_block_is_missed_and_named),
