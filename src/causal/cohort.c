@@ -51,6 +51,7 @@ struct group {
     kp_time *reach;    /* per span: the latest end of it and all before it */
     uint32_t *renamed; /* per span: its index in the view, valid when seen[] is this one's */
     uint32_t *seen;
+    struct kpi_causes *causes; /* of the transaction being walked */
 };
 
 static bool reach_make(struct group *group)
@@ -60,7 +61,9 @@ static bool reach_make(struct group *group)
     group->reach = kp_arena_alloc(&group->arena, ((size_t)count + 1) * sizeof(*group->reach));
     group->renamed = kp_arena_zalloc(&group->arena, (size_t)count + 1, sizeof(*group->renamed));
     group->seen = kp_arena_zalloc(&group->arena, (size_t)count + 1, sizeof(*group->seen));
-    if (group->reach == NULL || group->renamed == NULL || group->seen == NULL)
+    group->causes = kp_arena_alloc(&group->arena, sizeof(*group->causes));
+    if (group->reach == NULL || group->renamed == NULL || group->seen == NULL ||
+        group->causes == NULL)
         return false;
     for (uint32_t i = 0; i < count; i++)
         group->reach[i] = reach = KP_MAX(reach, group->world->spans[i].to);
@@ -81,30 +84,37 @@ static uint32_t first_after(const struct group *group, kp_time t)
     return low;
 }
 
-/* The world with the spans that meet [from, to]; spans keep their order. */
+static bool is_met(const struct kpi_span *span, const struct kpi_txn *txn)
+{
+    return span->to >= txn->from && span->from <= txn->to;
+}
+
+/* The world with the spans that meet the transaction; spans keep their order. */
 static bool view_make(struct group *group, const struct kpi_txn *txn, uint32_t index,
-                      struct kpi_world *out)
+                      struct kp_arena *arena, struct kpi_world *out)
 {
     const struct kpi_world *world = group->world;
-    struct kpi_list list;
-    kpi_list_init(&list, &group->arena, sizeof(struct kpi_span));
-    for (uint32_t i = first_after(group, txn->from);
-         i < world->spans_count && world->spans[i].from <= txn->to; i++) {
-        if (world->spans[i].to < txn->from)
-            continue;
-        group->renamed[i] = list.count;
-        group->seen[i] = index + 1;
-        *(struct kpi_span *)kpi_list_add(&list) = world->spans[i];
-    }
+    uint32_t first = first_after(group, txn->from), end = first, kept = 0;
+    while (end < world->spans_count && world->spans[end].from <= txn->to)
+        end++;
     *out = *world;
-    out->spans = kpi_list_flat(&list);
-    out->spans_count = list.failed ? 0 : list.count;
-    for (uint32_t i = 0; i < out->spans_count; i++) {
+    out->spans = kp_arena_alloc(arena, (size_t)(end - first + 1) * sizeof(*out->spans));
+    if (out->spans == NULL)
+        return false;
+    for (uint32_t i = first; i < end; i++) {
+        if (!is_met(&world->spans[i], txn))
+            continue;
+        group->renamed[i] = kept;
+        group->seen[i] = index + 1;
+        out->spans[kept++] = world->spans[i];
+    }
+    out->spans_count = kept;
+    for (uint32_t i = 0; i < kept; i++) {
         uint32_t up = out->spans[i].up;
         out->spans[i].up =
             up != KPI_NONE && group->seen[up] == index + 1 ? group->renamed[up] : KPI_NONE;
     }
-    return !list.failed;
+    return true;
 }
 
 struct sink {
@@ -122,26 +132,38 @@ static void sink_emit(void *ctx, const struct kpi_slice *slice)
         kpi_causes_add(sink->causes, &kept);
 }
 
-static bool txn_walk(struct group *group, uint32_t index)
+/* Walks one transaction with memory of its own, which is given back. */
+static bool txn_walk(struct group *group, uint32_t index, struct kp_arena *arena)
 {
     struct kpi_cohort *cohort = group->cohort;
     const struct kpi_txn *txn = &cohort->txns[index];
-    struct kpi_causes *causes = kp_arena_alloc(&group->arena, sizeof(*causes));
-    struct kpi_world *view = kp_arena_alloc(&group->arena, sizeof(*view));
-    if (causes == NULL || view == NULL || !view_make(group, txn, index, view))
+    struct kpi_world view;
+    if (!view_make(group, txn, index, arena, &view))
         return false;
-    kpi_causes_init(causes, &group->arena, view, false);
-    uint32_t root = kpi_span_find(view, txn->trace, txn->root_id);
-    struct sink sink = {cohort, view, causes};
+    kpi_causes_init(group->causes, arena, &view, false);
+    uint32_t root = kpi_span_find(&view, txn->trace, txn->root_id);
+    struct sink sink = {cohort, &view, group->causes};
     struct kpi_walk walk = {
-        .world = view, .arena = &group->arena, .txn = txn, .emit = sink_emit, .ctx = &sink};
+        .world = &view, .arena = arena, .txn = txn, .emit = sink_emit, .ctx = &sink};
     if (root != KPI_NONE)
-        kpi_walk_run(&walk, view->spans[root].thread, root, view->spans[root].from,
-                     view->spans[root].to);
-    if (causes->list.failed)
+        kpi_walk_run(&walk, view.spans[root].thread, root, view.spans[root].from,
+                     view.spans[root].to);
+    if (group->causes->list.failed)
         return false;
-    cohort->each(cohort->ctx, causes, index);
+    cohort->each(cohort->ctx, group->causes, index);
     return true;
+}
+
+static bool txns_walk(struct group *group, uint32_t first, uint32_t end)
+{
+    struct kp_arena arena;
+    bool good = true;
+    kp_arena_init(&arena, GROUP_BYTES);
+    for (uint32_t i = first; good && i < end; i++) {
+        good = txn_walk(group, i, &arena);
+        kp_arena_deinit(&arena);
+    }
+    return good;
 }
 
 /* ---------- groups ---------- */
@@ -160,9 +182,7 @@ static kp_status group_walk(struct kpi_cohort *cohort, uint32_t first, uint32_t 
     if (status == KP_OK)
         status = kpi_world_spans(group.world, NULL, 0, kpi_time_add(from, -MARGIN),
                                  kpi_time_add(to, AHEAD), err);
-    bool good = status == KP_OK && reach_make(&group);
-    for (uint32_t i = first; good && i < end; i++)
-        good = txn_walk(&group, i);
+    bool good = status == KP_OK && reach_make(&group) && txns_walk(&group, first, end);
     if (status == KP_OK && !good)
         status = kp_arena_error(&group.arena, err);
     kp_arena_deinit(&group.arena);
