@@ -59,6 +59,7 @@ BPF_SKEL := $(if $(filter 0,$(BPF)),,$(if $(BPF_SRC),$(GEN)/capture.skel.h))
 .PHONY: deps all demo demo-accuracy truth test check bench fuzz asan ubsan tsan tidy format man install \
 	uninstall clean help FORCE
 
+COMPLETIONS := bash-completion/completions/kpq zsh/vendor-completions/_kpq fish/vendor_completions.d/kpq.fish
 PROGRAMS := $(patsubst tools/%.c,$(BIN)/%,$(wildcard tools/kpd.c tools/kpq.c)) $(DEMO_BIN)
 
 all: $(LIB) $(PROGRAMS) ## build the programs
@@ -106,9 +107,14 @@ install: all ## install under PREFIX
 	mkdir -p $(DESTDIR)$(PREFIX)/share/kprobe && cp -r demo/recording $(DESTDIR)$(PREFIX)/share/kprobe
 	for m in man/*.1; do [ ! -f $$m ] || install -m 644 $$m $(DESTDIR)$(PREFIX)/share/man/man1; done
 	for m in man/*.8; do [ ! -f $$m ] || install -m 644 $$m $(DESTDIR)$(PREFIX)/share/man/man8; done
+	install -d $(addprefix $(DESTDIR)$(PREFIX)/share/,$(dir $(COMPLETIONS)))
+	$(BIN)/kpq completions bash >$(DESTDIR)$(PREFIX)/share/$(word 1,$(COMPLETIONS))
+	$(BIN)/kpq completions zsh >$(DESTDIR)$(PREFIX)/share/$(word 2,$(COMPLETIONS))
+	$(BIN)/kpq completions fish >$(DESTDIR)$(PREFIX)/share/$(word 3,$(COMPLETIONS))
 
 uninstall: ## remove what install put there
 	rm -rf $(DESTDIR)$(PREFIX)/share/kprobe/recording
+	rm -f $(addprefix $(DESTDIR)$(PREFIX)/share/,$(COMPLETIONS))
 	rm -f $(addprefix $(DESTDIR)$(PREFIX)/bin/,kpd kpq $(notdir $(DEMO_BIN)))
 	rm -f $(addprefix $(DESTDIR)$(PREFIX)/share/man/man1/,$(notdir $(wildcard man/*.1)))
 	rm -f $(addprefix $(DESTDIR)$(PREFIX)/share/man/man8/,$(notdir $(wildcard man/*.8)))

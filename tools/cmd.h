@@ -6,6 +6,8 @@
 #ifndef KP_TOOLS_CMD_H
 #define KP_TOOLS_CMD_H
 
+#include <stdint.h>
+
 int kp_cmd_query(int argc, char **argv);
 int kp_cmd_record(int argc, char **argv);
 int kp_cmd_import(int argc, char **argv);
@@ -14,5 +16,16 @@ int kp_cmd_inspect(int argc, char **argv);
 int kp_cmd_hold(int argc, char **argv);
 int kp_cmd_bench_disk(int argc, char **argv);
 int kp_cmd_demo(int argc, char **argv);
+int kp_cmd_completions(int argc, char **argv);
+
+/* Every subcommand, in the order of --help. */
+struct kpi_command {
+    const char *name;
+    int (*run)(int argc, char **argv);
+    unsigned bits; /* of opts.def; 0 = reads its words itself */
+    const char *what;
+};
+extern const struct kpi_command kpi_commands[];
+extern const uint32_t kpi_commands_count;
 
 #endif

@@ -8,6 +8,7 @@
 #include <unistd.h>
 
 #include "cmd.h"
+#include "settings.h"
 #include "session.h"
 #include "shell.h"
 
@@ -73,28 +74,52 @@ static int run_texts(struct kpi_session *session, const struct kpi_opts *opts)
     return code;
 }
 
+/* The target: the word on the command line, or the setting. */
+static kp_status find_target(struct kpi_opts *opts, struct kp_error *err)
+{
+    if (opts->args_count == 0 && opts->value[KPI_OPT_URL] != NULL)
+        opts->args[opts->args_count++] = opts->value[KPI_OPT_URL];
+    if (opts->args_count == 1 && opts->rest == NULL)
+        return KP_OK;
+    kp_error_set(err, KP_USAGE,
+                 opts->args_count == 0 ? "which data directory or server?"
+                                       : "one data directory or URL at a time");
+    kp_error_hint(err, "kpq DIR -c QUERY, or kpq --help");
+    return KP_USAGE;
+}
+
+static int run(struct kpi_opts *opts, struct kp_arena *arena)
+{
+    struct kpi_session session;
+    struct kp_error err = {0};
+    kp_status status = KP_OK;
+    if (opts->value[KPI_OPT_COMMAND] != NULL && opts->value[KPI_OPT_FILE] != NULL)
+        status = kp_error_set(&err, KP_USAGE, "-c and -f exclude each other");
+    if (status == KP_OK)
+        status = kpi_settings_query(opts, arena, &err);
+    if (status == KP_OK)
+        status = find_target(opts, &err);
+    if (status == KP_OK)
+        status = kpi_session_init(&session, opts, &err);
+    if (status != KP_OK)
+        return kpi_tool_fail(&err, (struct kp_str){NULL, 0});
+    bool shell = opts->value[KPI_OPT_COMMAND] == NULL && opts->value[KPI_OPT_FILE] == NULL &&
+                 isatty(STDIN_FILENO);
+    kpi_cancel_on_sigint(!shell);
+    return shell ? kpi_shell(&session) : run_texts(&session, opts);
+}
+
 int kp_cmd_query(int argc, char **argv)
 {
     struct kpi_opts opts = {0};
-    struct kpi_session session;
+    struct kp_arena arena;
     struct kp_error err = {0};
-    kp_status status = kpi_opts_parse(argc, argv, KPI_QUERY, &opts, &err);
-    if (status == KP_OK && kpi_opts_answered(&opts, help))
-        return 0;
-    if (status == KP_OK && opts.value[KPI_OPT_COMMAND] != NULL && opts.value[KPI_OPT_FILE] != NULL)
-        status = kp_error_set(&err, KP_USAGE, "-c and -f exclude each other");
-    if (status == KP_OK && (opts.args_count != 1 || opts.rest != NULL)) {
-        status = kp_error_set(&err, KP_USAGE,
-                              opts.args_count == 0 ? "which data directory or server?"
-                                                   : "one data directory or URL at a time");
-        kp_error_hint(&err, "kpq DIR -c QUERY, or kpq --help");
-    }
-    if (status == KP_OK)
-        status = kpi_session_init(&session, &opts, &err);
-    if (status != KP_OK)
+    if (kpi_opts_parse(argc, argv, KPI_QUERY, &opts, &err) != KP_OK)
         return kpi_tool_fail(&err, (struct kp_str){NULL, 0});
-    bool shell = opts.value[KPI_OPT_COMMAND] == NULL && opts.value[KPI_OPT_FILE] == NULL &&
-                 isatty(STDIN_FILENO);
-    kpi_cancel_on_sigint(!shell);
-    return shell ? kpi_shell(&session) : run_texts(&session, &opts);
+    if (kpi_opts_answered(&opts, help))
+        return 0;
+    kp_arena_init(&arena, 0);
+    int code = run(&opts, &arena);
+    kp_arena_deinit(&arena);
+    return code;
 }

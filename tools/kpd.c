@@ -16,7 +16,7 @@
 #include "base/assert.h"
 #include "base/log.h"
 #include "base/version.h"
-#include "kpd_config.h"
+#include "settings.h"
 #include "render/render.h"
 #include "server/server.h"
 #include "txn_keys.h"
@@ -272,13 +272,13 @@ int main(int argc, char **argv)
     if (status == KP_OK && kpi_opts_answered(&opts, help))
         return 0;
     if (status == KP_OK)
-        status = kpi_kpd_config(&opts, &arena, &err);
+        status = kpi_settings_kpd(&opts, &arena, &err);
     if (status == KP_OK)
         status = read_settings(&opts, &daemon.settings, &err);
     if (status != KP_OK)
         code = fail(&err);
     else if (opts.value[KPI_OPT_PRINT_CONFIG] != NULL)
-        kpi_kpd_config_print(&opts);
+        kpi_settings_print(&opts);
     else if (opts.value[KPI_OPT_CHECK_CONFIG] != NULL)
         printf("the configuration is good\n");
     else

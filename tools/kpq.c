@@ -8,23 +8,9 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "base/assert.h"
 #include "cmd.h"
 #include "opts.h"
-
-static const struct {
-    const char *name;
-    int (*run)(int argc, char **argv);
-    const char *what;
-} commands[] = {
-    {"record", kp_cmd_record, "record this machine's kernel events into a data directory"},
-    {"import", kp_cmd_import, "take in a file of OpenTelemetry spans (OTLP JSON lines)"},
-    {"verify", kp_cmd_verify, "re-read a data directory and check every sum"},
-    {"inspect", kp_cmd_inspect, "describe one file of a data directory, damaged ones too"},
-    {"hold", kp_cmd_hold, "keep a time or a transaction from retention: add, list, release"},
-    {"bench-disk", kp_cmd_bench_disk, "measure how fast a disk makes writes durable"},
-    {"demo", kp_cmd_demo, "record a small payments stack and explain its slow payment"},
-};
+#include "settings.h"
 
 static int print_help(FILE *out)
 {
@@ -37,8 +23,8 @@ static int print_help(FILE *out)
           "usage: kpq DIR|URL [-c QUERY | -f FILE] [flags]      (URL: http://... or unix:PATH)\n"
           "       kpq COMMAND ...                               (kpq COMMAND --help)\n\n",
           out);
-    for (size_t i = 0; i < KP_ARRAY_LEN(commands); i++)
-        fprintf(out, "  %-10s %s\n", commands[i].name, commands[i].what);
+    for (uint32_t i = 0; i < kpi_commands_count; i++)
+        fprintf(out, "  %-11s %s\n", kpi_commands[i].name, kpi_commands[i].what);
     fputs("\nflags of a query:\n", out);
     kpi_opts_list(out, KPI_QUERY);
     fputs("\nexit: 0 done, 1 not found, 2 usage, 3 query text, 4 connection or missing right,\n"
@@ -51,13 +37,13 @@ int main(int argc, char **argv)
 {
     setlocale(LC_CTYPE, "");
     signal(SIGPIPE, SIG_IGN);
-    if (argc < 2)
+    if (argc < 2 && !kpi_settings_have_url())
         return print_help(stderr);
-    for (size_t i = 0; i < KP_ARRAY_LEN(commands); i++)
-        if (strcmp(argv[1], commands[i].name) == 0)
-            return commands[i].run(argc - 1, argv + 1);
-    if (strcmp(argv[1], "--help") == 0 || strcmp(argv[1], "-h") == 0 ||
-        strcmp(argv[1], "help") == 0)
+    for (uint32_t i = 0; argc > 1 && i < kpi_commands_count; i++)
+        if (strcmp(argv[1], kpi_commands[i].name) == 0)
+            return kpi_commands[i].run(argc - 1, argv + 1);
+    if (argc > 1 && (strcmp(argv[1], "--help") == 0 || strcmp(argv[1], "-h") == 0 ||
+                     strcmp(argv[1], "help") == 0))
         return print_help(stdout);
     return kp_cmd_query(argc, argv);
 }

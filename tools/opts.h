@@ -20,7 +20,8 @@ enum kpi_command_bits {
     KPI_KPD = 32,
     KPI_HOLD = 64,
     KPI_BENCH_DISK = 128,
-    KPI_ALL = 255
+    KPI_COMPLETIONS = 256,
+    KPI_ALL = 511
 };
 
 enum kpi_opt_id {

@@ -157,6 +157,10 @@ RUN kpq --format csv
 EXIT 2
 EXPECT which data directory or server?
 
+NAME a target from the environment
+RUN KPQ_URL=$DATA KPQ_FORMAT=csv kpq -c 'print x = 1'
+EXPECT x
+
 NAME nothing at all shows the help and is a usage error
 RUN kpq
 EXIT 2

@@ -7,11 +7,13 @@
 #include <stddef.h>
 #include <cmocka.h>
 
+#include <stdio.h>
 #include <stdlib.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "base/assert.h"
-#include "kpd_config.h"
+#include "settings.h"
 #include "session.h"
 #include "txn_keys.h"
 
@@ -128,7 +130,7 @@ static void transaction_keys_are_a_list(void **state)
     assert_int_equal(keys.count, 0);
 }
 
-/* Runs kpi_kpd_config on a file with this content and the given flags. */
+/* Runs kpi_settings_kpd on a file with this content and the given flags. */
 static kp_status config(const char *content, struct kpi_opts *opts, struct kp_arena *arena,
                         struct kp_error *err)
 {
@@ -139,7 +141,7 @@ static kp_status config(const char *content, struct kpi_opts *opts, struct kp_ar
     close(fd);
     opts->command = KPI_KPD;
     opts->value[KPI_OPT_CONFIG] = path;
-    kp_status status = kpi_kpd_config(opts, arena, err);
+    kp_status status = kpi_settings_kpd(opts, arena, err);
     unlink(path);
     return status;
 }
@@ -163,6 +165,39 @@ static void flags_win_over_environment_over_file(void **state)
     assert_non_null(opts.value[KPI_OPT_NO_REALTIME]);
     unsetenv("KPD_KINDS");
     unsetenv("KPD_TXN_KEYS");
+    kp_arena_deinit(&arena);
+}
+
+static void queries_have_settings_too(void **state)
+{
+    (void)state;
+    char dir[] = "/tmp/kp_test_opts_XXXXXX", path[128];
+    assert_non_null(mkdtemp(dir));
+    snprintf(path, sizeof(path), "%s/kprobe", dir);
+    assert_int_equal(mkdir(path, 0700), 0);
+    snprintf(path, sizeof(path), "%s/kprobe/kpq.conf", dir);
+    FILE *file = fopen(path, "we");
+    assert_non_null(file);
+    fputs("url = unix:/run/kpd\nformat = csv\ntimeout = 9s\n", file);
+    fclose(file);
+    setenv("XDG_CONFIG_HOME", dir, 1);
+    setenv("KPQ_FORMAT", "json", 1);
+    struct kp_arena arena;
+    struct kpi_opts opts = {.command = KPI_QUERY, .value[KPI_OPT_TIMEOUT] = "1s"};
+    kp_arena_init(&arena, 0);
+    assert_int_equal(kpi_settings_query(&opts, &arena, NULL), KP_OK);
+    assert_string_equal(opts.value[KPI_OPT_TIMEOUT], "1s");
+    assert_string_equal(opts.value[KPI_OPT_FORMAT], "json");
+    assert_string_equal(opts.value[KPI_OPT_URL], "unix:/run/kpd");
+    assert_string_equal(opts.value[KPI_OPT_MEMORY], "256M");
+    unlink(path);
+    opts = (struct kpi_opts){.command = KPI_QUERY};
+    assert_int_equal(kpi_settings_query(&opts, &arena, NULL), KP_OK); /* no file is no mistake */
+    assert_null(opts.value[KPI_OPT_URL]);
+    snprintf(path, sizeof(path), "%s/kprobe", dir);
+    assert_int_equal(rmdir(path) | rmdir(dir), 0);
+    unsetenv("KPQ_FORMAT");
+    unsetenv("XDG_CONFIG_HOME");
     kp_arena_deinit(&arena);
 }
 
@@ -200,6 +235,7 @@ int main(void)
         cmocka_unit_test(statements_end_at_semicolons_only),
         cmocka_unit_test(transaction_keys_are_a_list),
         cmocka_unit_test(flags_win_over_environment_over_file),
+        cmocka_unit_test(queries_have_settings_too),
         cmocka_unit_test(wrong_lines_are_named),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
