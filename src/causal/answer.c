@@ -177,7 +177,7 @@ static struct kp_str note_text(const struct kpi_answer *answer, const struct kpi
 {
     const struct kpi_slice *slice = &cause->largest;
     struct kp_str txn = txn_text(answer, slice);
-    char text[256] = "", idle[KP_DUR_TEXT_MAX];
+    char text[384] = "", idle[KP_DUR_TEXT_MAX];
     size_t used = 0;
     kp_dur_format(cause->idle_elsewhere, idle);
 #define NOTE_ADD(...)                                                                   \
@@ -197,6 +197,8 @@ static struct kp_str note_text(const struct kpi_answer *answer, const struct kpi
         NOTE_ADD("via=txn %.*s", (int)txn.len, txn.ptr);
     if (cause->idle_elsewhere > cause->dur / 10)
         NOTE_ADD("misplaced? another CPU was idle %s of it (affinity unknown)", idle);
+    if (slice->note.len > 0)
+        NOTE_ADD("%.*s", (int)slice->note.len, slice->note.ptr);
     if (cause->because.len > 0)
         NOTE_ADD("%.*s", (int)cause->because.len, cause->because.ptr);
 #undef NOTE_ADD

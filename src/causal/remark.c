@@ -77,6 +77,13 @@ static const struct kpi_span *last_span(const struct kpi_answer *answer)
     return last;
 }
 
+/* The transaction's topmost span names a parent that never came: it has not ended, or was lost. */
+static bool open_above(const struct kpi_answer *answer)
+{
+    const struct kpi_span *root = &answer->world->spans[answer->root];
+    return root->parent.len > 0 && root->up == KPI_NONE;
+}
+
 static void note_fate(const struct kpi_answer *answer, struct kp_rows *rows)
 {
     const struct kpi_txn *txn = &answer->txn;
@@ -95,6 +102,11 @@ static void note_fate(const struct kpi_answer *answer, struct kp_rows *rows)
         kpi_rows_note(rows, "fate: %s after %s%s%.*s", fate, after,
                       txn->status_msg.len > 0 ? ": " : "", (int)txn->status_msg.len,
                       txn->status_msg.ptr);
+    if (open_above(answer))
+        kpi_rows_note(rows,
+                      "open=true: the span above \"%.*s\" is not recorded, so it may go on; the "
+                      "rows end with what was seen",
+                      (int)txn->name.len, txn->name.ptr);
     if (txn->orphans > 0)
         kpi_rows_note(rows, "%u spans of the trace lack their parent", txn->orphans);
 }
@@ -123,6 +135,33 @@ static void note_coverage(const struct kpi_answer *answer, struct kp_rows *rows)
                       "%lld system calls, lock waits or requests around this window lack their "
                       "begin and are not shown",
                       (long long)world->joins_lost);
+}
+
+/* The time of each host, when the path runs through several. */
+static void note_hosts(const struct kpi_answer *answer, struct kp_rows *rows)
+{
+    const struct kpi_world *world = answer->world;
+    char text[256] = "", dur[KP_DUR_TEXT_MAX];
+    size_t used = 0;
+    uint32_t shown = 0;
+    for (uint32_t host = 0; host < world->hosts.count && shown < HOSTS_SHOWN; host++) {
+        struct kp_str name = kpi_host_of(world, host)->name;
+        kp_dur sum = 0;
+        for (uint32_t i = 0; i < answer->causes.list.count; i++) {
+            const struct kpi_cause *cause = kpi_cause_at(&answer->causes, i);
+            if (cause->largest.thread != KPI_NONE &&
+                kpi_thread_of(world, cause->largest.thread)->host == host)
+                sum += cause->dur;
+        }
+        if (sum == 0)
+            continue;
+        kp_dur_format(sum, dur);
+        int n = snprintf(text + used, sizeof(text) - used, "%s%.*s %s", shown++ > 0 ? ", " : "",
+                         (int)name.len, name.ptr, dur);
+        used = KP_MIN(used + (size_t)KP_MAX(n, 0), sizeof(text) - 1);
+    }
+    if (shown > 1)
+        kpi_rows_note(rows, "by host: %s", text);
 }
 
 static void note_clocks(const struct kpi_answer *answer, struct kp_rows *rows)
@@ -218,6 +257,7 @@ kp_status kpi_remarks_add(const struct kpi_answer *answer, const struct kp_cause
     if (answer->root != KPI_NONE)
         note_fate(answer, rows);
     note_coverage(answer, rows);
+    note_hosts(answer, rows);
     if (answer->root != KPI_NONE)
         note_clocks(answer, rows);
     if (answer->root != KPI_NONE)
