@@ -311,6 +311,9 @@ static void messages_cross_hosts(void **state)
     uint32_t row = expect(s, "running", 301, 46 * MS, "strong");
     assert_string_equal(cell_str(&s->answer, row, "host"), "db1");
     assert_int_equal(cell_i64(&s->answer, row, "skew_ns"), 3000);
+    assert_true(answer_noted(&s->answer, "by host: "));
+    assert_true(answer_noted(&s->answer, "web1 54.000 ms"));
+    assert_true(answer_noted(&s->answer, "db1 46.000 ms"));
     assert_int_equal(cell_i64(&s->answer, row, "start"), WORLD_ZERO + 10 * MS);
     expect(s, "net.wire", 200, 4 * MS, "strong");
 }

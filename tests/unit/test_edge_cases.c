@@ -1,0 +1,240 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * Edge cases of answers that no other program has: docs/causality.md lists all of them with their
+ * tests.
+ */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <cmocka.h>
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/assert.h"
+#include "world.h"
+
+#define MS KP_MS
+
+struct stage {
+    struct world w;
+    kp_actor_id idle, pay, first, second;
+    struct answer answer;
+};
+
+static int setup(void **state)
+{
+    static struct stage stage;
+    memset(&stage, 0, sizeof(stage));
+    world_open(&stage.w);
+    stage.idle = world_idle(&stage.w);
+    stage.pay = world_thread_in(&stage.w, 200, 200, "pay", 200000, "/pay/web", false);
+    stage.first = world_thread(&stage.w, 300, 301, "first");
+    stage.second = world_thread(&stage.w, 400, 401, "second");
+    for (uint32_t cpu = 0; cpu < 3; cpu++)
+        world_switch(&stage.w, -500 * MS, cpu, stage.first, S, stage.idle);
+    *state = &stage;
+    return 0;
+}
+
+static int teardown(void **state)
+{
+    struct stage *stage = *state;
+    answer_deinit(&stage->answer);
+    world_close(&stage->w);
+    return 0;
+}
+
+static void on(struct stage *s, kp_time t, uint32_t cpu, kp_actor_id thread)
+{
+    world_switch(&s->w, t, cpu, s->idle, R, thread);
+}
+
+static void span(struct stage *s, const char *id, const char *parent, kp_actor_id thread,
+                 kp_time from, kp_time to, int kind)
+{
+    world_span(&s->w, &(struct world_span){.from = from,
+                                           .to = to,
+                                           .thread = thread,
+                                           .trace = "t1",
+                                           .id = id,
+                                           .parent = parent,
+                                           .txn = "98721",
+                                           .service = "pay",
+                                           .name = id,
+                                           .kind = kind});
+}
+
+static void ask(struct stage *s)
+{
+    answer_deinit(&s->answer);
+    world_commit(&s->w);
+    world_causes(&s->w, "98721", &s->answer);
+    answer_check(&s->answer, 100 * MS);
+}
+
+/* Time of a victim thread in rows of a kind. */
+static kp_dur time_of(struct stage *s, const char *kind, int64_t tid)
+{
+    kp_dur sum = 0;
+    for (uint32_t i = 0; i < s->answer.count; i++)
+        if (strcmp(cell_str(&s->answer, i, "kind"), kind) == 0 &&
+            cell_i64(&s->answer, i, "tid") == tid)
+            sum += cell_i64(&s->answer, i, "dur");
+    return sum;
+}
+
+static void an_open_transaction_ends_where_it_was_seen(void **state)
+{
+    struct stage *s = *state;
+    on(s, -1 * MS, 0, s->pay);
+    span(s, "b", "a", s->pay, 0, 100 * MS, 2); /* span a has not ended */
+    ask(s);
+    assert_true(answer_noted(&s->answer, "open=true"));
+    assert_int_equal(time_of(s, "running", 200), 100 * MS);
+}
+
+/* Woken, and not on a CPU again for as long as anything was recorded. */
+static void woken_and_never_run(void **state)
+{
+    struct stage *s = *state;
+    on(s, -1 * MS, 0, s->pay);
+    on(s, -1 * MS, 1, s->first);
+    world_switch(&s->w, 20 * MS, 0, s->pay, S, s->second);
+    world_wake(&s->w, 40 * MS, 1, s->first, s->pay, 0);
+    span(s, "a", "", s->pay, 0, 100 * MS, 2);
+    ask(s);
+    assert_int_equal(time_of(s, "running", 301), 20 * MS);
+    assert_int_equal(time_of(s, "runnable.queued", 200), 60 * MS);
+}
+
+/* Two calls overlap; spans alone say the later end decides, the kernel saw who ended the wait. */
+static void the_kernel_decides_between_siblings(void **state)
+{
+    struct stage *s = *state;
+    on(s, -1 * MS, 0, s->pay);
+    on(s, -2 * MS, 1, s->first);
+    on(s, -2 * MS, 2, s->second);
+    world_switch(&s->w, 20 * MS, 0, s->pay, S, s->idle);
+    world_wake_irq(&s->w, 80 * MS, 1, s->first, s->pay, IN_SOFTIRQ, VEC_NET_RX, -1, 0);
+    on(s, 80 * MS + 1, 0, s->pay);
+    span(s, "a", "", s->pay, 0, 100 * MS, 2);
+    span(s, "b", "a", s->first, 10 * MS, 79 * MS, 2);
+    span(s, "c", "a", s->second, 10 * MS, 80 * MS, 2);
+    ask(s);
+    assert_int_equal(time_of(s, "running", 301), 60 * MS);
+    assert_int_equal(time_of(s, "running", 401), 0);
+}
+
+/* The quota that ran out is that of the group above. */
+static void nested_quota_names_the_level(void **state)
+{
+    struct stage *s = *state;
+    on(s, -1 * MS, 0, s->pay);
+    world_quota(&s->w, -1 * MS, "/pay", 20 * MS, 0);
+    world_throttle(&s->w, 20 * MS, 0, s->pay, s->idle);
+    on(s, 80 * MS, 0, s->pay);
+    world_quota(&s->w, 90 * MS, "/pay", 20 * MS, 60 * MS);
+    span(s, "a", "", s->pay, 0, 100 * MS, 2);
+    ask(s);
+    int row = answer_find(&s->answer, "runnable.throttled");
+    assert_string_equal(cell_str(&s->answer, (uint32_t)row, "object"), "/pay");
+    assert_string_equal(cell_str(&s->answer, (uint32_t)row, "cgroup"), "/pay/web");
+    assert_string_equal(cell_str(&s->answer, (uint32_t)row, "strength"), "strong(counter)");
+}
+
+/* Lengths and stamps at the ends of their range, and backwards, change no sum. */
+static void numbers_at_the_ends_of_their_range(void **state)
+{
+    struct stage *s = *state;
+    on(s, -1 * MS, 0, s->pay);
+    world_irq(&s->w, 50 * MS, 40 * MS, 0, s->pay, 30, "backwards");
+    world_softirq(&s->w, 30 * MS, 30 * MS + 1, 0, s->pay, VEC_TIMER);
+    world_syscall(&s->w, -INT64_MAX / 2, 60 * MS, 0, s->pay, "pread64", INT64_MIN);
+    world_reclaim_op(&s->w, 70 * MS, 70 * MS, 0, s->pay, INT64_MAX, 1);
+    world_work(&s->w, INT64_MIN / 4, 71 * MS, 72 * MS, 0, s->pay, s->first, "far");
+    world_move(&s->w, 73 * MS, s->pay, UINT16_MAX, UINT16_MAX);
+    struct world_sock sock = {.from = -INT64_MAX / 2,
+                              .to = 74 * MS,
+                              .thread = s->pay,
+                              .op = 1,
+                              .bytes = INT64_MAX,
+                              .seq = INT64_MIN};
+    world_sock(&s->w, &sock);
+    world_resent(&s->w, 75 * MS, &sock, INT64_MAX);
+    span(s, "a", "", s->pay, 0, 100 * MS, 2);
+    ask(s);
+    assert_int_equal(answer_sum(&s->answer, NULL), 100 * MS);
+}
+
+/* A host that comes late refines the answer; as_of tells the two apart. */
+static void a_late_host_refines_the_answer(void **state)
+{
+    struct stage *s = *state;
+    on(s, -1 * MS, 0, s->pay);
+    world_switch(&s->w, 20 * MS, 0, s->pay, S, s->idle);
+    world_wake_irq(&s->w, 80 * MS, 0, s->idle, s->pay, IN_SOFTIRQ, VEC_NET_RX, -1, 0);
+    on(s, 80 * MS + 1, 0, s->pay);
+    span(s, "a", "", s->pay, 0, 100 * MS, 2);
+    span(s, "b", "a", s->pay, 10 * MS, 81 * MS, 3);
+    ask(s);
+    assert_int_equal(answer_sum(&s->answer, "remote"), 60 * MS);
+    s->w.host = "db1";
+    kp_actor_id db = world_thread(&s->w, 900, 901, "db"), idle = world_idle(&s->w);
+    world_switch(&s->w, 5 * MS, 0, idle, R, db);
+    world_switch(&s->w, 95 * MS, 0, db, S, idle);
+    span(s, "c", "b", db, 21 * MS, 80 * MS, 2);
+    ask(s);
+    assert_int_equal(answer_sum(&s->answer, "remote"), 0);
+    assert_int_equal(time_of(s, "running", 901), 60 * MS);
+    assert_true(answer_noted(&s->answer, "by host: "));
+}
+
+static void idle_is_never_a_culprit(void **state)
+{
+    struct stage *s = *state;
+    on(s, -1 * MS, 0, s->pay);
+    world_switch(&s->w, 20 * MS, 0, s->pay, S, s->idle);
+    world_wake(&s->w, 60 * MS, 0, s->idle, s->pay, 0);
+    on(s, 70 * MS, 0, s->pay);
+    span(s, "a", "", s->pay, 0, 100 * MS, 2);
+    ask(s);
+    for (uint32_t i = 0; i < s->answer.count; i++)
+        assert_string_not_equal(cell_str(&s->answer, i, "culprit_comm"), "swapper");
+    assert_int_equal(answer_sum(&s->answer, "idle_exit"), 10 * MS);
+}
+
+/* Rows at one nanosecond: their order is (host, cpu, seq), however they came. */
+static void ties_are_ordered(void **state)
+{
+    struct stage *s = *state;
+    on(s, 0, 0, s->pay);
+    world_switch(&s->w, 50 * MS, 0, s->pay, S, s->idle);
+    world_wake(&s->w, 50 * MS, 1, s->first, s->pay, 0);
+    world_switch(&s->w, 50 * MS, 0, s->idle, R, s->pay);
+    span(s, "a", "", s->pay, 0, 100 * MS, 2);
+    ask(s);
+    char *once = answer_text(&s->w, &s->answer);
+    ask(s);
+    char *again = answer_text(&s->w, &s->answer);
+    assert_string_equal(once, again);
+    free(once);
+    free(again);
+}
+
+#define T_(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        T_(an_open_transaction_ends_where_it_was_seen),
+        T_(woken_and_never_run),
+        T_(the_kernel_decides_between_siblings),
+        T_(nested_quota_names_the_level),
+        T_(numbers_at_the_ends_of_their_range),
+        T_(a_late_host_refines_the_answer),
+        T_(idle_is_never_a_culprit),
+        T_(ties_are_ordered),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
