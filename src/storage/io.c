@@ -62,15 +62,16 @@ int kpi_posix_open(const struct kp_io *io, const char *path, int flags, struct k
 {
     (void)io;
     int os = open_flags(flags);
+    mode_t mode = (flags & KP_IO_PRIVATE) != 0 ? 0600 : 0640;
     int fd = -1;
     if ((flags & KP_IO_DIRECT) != 0) {
-        fd = open(path, os | O_DIRECT, 0640);
+        fd = open(path, os | O_DIRECT, mode);
         /* tmpfs and others refuse O_DIRECT, some only after they made the file */
         if (fd < 0 && errno == EINVAL)
             os &= ~O_EXCL;
     }
     if (fd < 0 && ((flags & KP_IO_DIRECT) == 0 || errno == EINVAL))
-        fd = open(path, os, 0640);
+        fd = open(path, os, mode);
     if (fd < 0)
         return -errno;
     struct kp_io_file *file = file_new(fd, (flags & KP_IO_RDWR) != 0);

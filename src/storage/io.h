@@ -22,8 +22,9 @@ enum kp_io_op { KP_IO_READ, KP_IO_WRITE, KP_IO_SYNC };
 enum kp_io_open {
     KP_IO_RDONLY = 0,
     KP_IO_RDWR = 1,
-    KP_IO_CREATE = 2, /* with RDWR: must not exist yet */
-    KP_IO_DIRECT = 4, /* page cache bypassed where the file system can; buffers 4 KiB aligned */
+    KP_IO_CREATE = 2,  /* with RDWR: must not exist yet */
+    KP_IO_DIRECT = 4,  /* page cache bypassed where the file system can; buffers 4 KiB aligned */
+    KP_IO_PRIVATE = 8, /* with CREATE: nobody but the owner may read it */
 };
 
 struct kp_io_file; /* backend's own */
