@@ -8,6 +8,7 @@
  * tells of the loss; when that is durable the store takes rows again. So a loss is always on the
  * disk before anything that came after it.
  */
+#include "storage/epoch.h"
 #include "storage/store_int.h"
 
 #include <stdio.h>
@@ -163,6 +164,8 @@ void kpi_commit_run(struct kp_store *store, int64_t now)
                                   .ts_max = fill->ts_max,
                                   .seq_next = atomic_load(&store->seq_next)};
     kp_status status = kpi_wal_commit(store->wal, store->commit_queue, &entry);
+    if (status == KP_OK)
+        kpi_evidence_logged(store, &entry);
     pthread_mutex_lock(&store->lock);
     store->stat.sync_max = kpi_wal_sync_max(store->wal);
     if (status == KP_OK)

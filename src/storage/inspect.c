@@ -4,6 +4,7 @@
  * footer is searched for blocks, and each block says for itself what it is and whether its sum
  * holds.
  */
+#include "storage/chain.h"
 #include "storage/inspect.h"
 
 #include <inttypes.h>
@@ -283,6 +284,12 @@ static kp_status inspect_any(const struct kpi_inspect_file *file, const struct k
     else if (magic32(file, manifest_magic) == KPI_MANIFEST_MAGIC ||
              name_begins(file->path, "manifest."))
         kpi_inspect_manifest(file, out);
+    else if (magic32(file, 0) == KPI_CHAIN_MAGIC || name_ends(file->path, "/evidence/chain"))
+        kpi_inspect_chain(file, out);
+    else if (name_ends(file->path, "/evidence/key"))
+        kpi_inspect_key(file, out);
+    else if (name_ends(file->path, "/checkpoint"))
+        kpi_inspect_checkpoint(file, out);
     else
         return kp_error_set(err, KP_INVALID, "%s is not a file of a kprobe store", file->path);
     return out->failed ? kp_error_set(err, KP_NO_MEMORY, "out of memory") : KP_OK;

@@ -18,6 +18,10 @@ struct kpi_inspect_file {
 void kpi_inspect_wal(const struct kpi_inspect_file *file, struct kp_buf *out);
 void kpi_inspect_manifest(const struct kpi_inspect_file *file, struct kp_buf *out);
 void kpi_inspect_super(const struct kpi_inspect_file *file, struct kp_buf *out);
+/* inspect_chain.c */
+void kpi_inspect_chain(const struct kpi_inspect_file *file, struct kp_buf *out);
+void kpi_inspect_key(const struct kpi_inspect_file *file, struct kp_buf *out);
+void kpi_inspect_checkpoint(const struct kpi_inspect_file *file, struct kp_buf *out);
 /* inspect.c: one line about a block, "block at 64: sched_switch, 120 rows, 812 bytes, FROM .. TO".
  */
 void kpi_inspect_block(const struct kpi_block *block, uint64_t offset, const char *remark,

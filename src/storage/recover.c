@@ -9,6 +9,7 @@
  *   3. files that nothing names are removed. When the manifest was damaged a segment may be unnamed
  *      because its record is gone: then segments are set aside (.lost), never removed.
  */
+#include "storage/epoch.h"
 #include "storage/store_int.h"
 
 #include <errno.h>
@@ -50,8 +51,9 @@ static void path_join(char *out, const char *dir, const char *name)
 
 static void count_foreign(void *ctx, const char *name)
 {
-    static const char *const ours[] = {"lock", "super", "super.tmp", "wal",
-                                       "seg",  "txn",   "kpd.sock"};
+    static const char *const ours[] = {
+        "lock",     "super",      "super.tmp",      "wal",     "seg", "txn",
+        "evidence", "checkpoint", "checkpoint.tmp", "kpd.sock"};
     uint64_t file_no;
     for (size_t i = 0; i < KP_ARRAY_LEN(ours); i++)
         if (strcmp(name, ours[i]) == 0)
@@ -402,6 +404,9 @@ static kp_status recover_write(struct recovery *r, struct kp_error *err)
     if (status == KP_OK && !r->fresh)
         status =
             kpi_manifest_open(store->io, r->queue, store->dir, &r->manifest, &store->manifest, err);
+    if (status != KP_OK)
+        return status;
+    status = kpi_evidence_open(store, r->queue, &r->manifest, err);
     if (status != KP_OK)
         return status;
     leftovers_remove(r, LEFT_MANIFEST);

@@ -13,6 +13,7 @@
 #include "base/assert.h"
 #include "base/log.h"
 #include "storage/segment.h"
+#include "storage/epoch.h"
 #include "storage/store_int.h"
 
 #define RETAIN_EVERY (10 * KP_SEC)
@@ -124,12 +125,14 @@ void kpi_retain_run(struct kp_store *store, int64_t now)
     pthread_mutex_unlock(&store->lock);
     kp_status status = kpi_manifest_drop(store->manifest, store->seal_queue, gone.id, choice.reason,
                                          wall_now(store, state), &err);
-    if (status == KP_OK)
+    if (status == KP_OK) {
+        kpi_evidence_drop(store, &gone, choice.reason);
         file_remove(store, gone.id);
-    if (status == KP_OK && state->runs_count < runs)
-        kpi_merge_tidy(store);
-    if (status != KP_OK)
+        if (state->runs_count < runs)
+            kpi_merge_tidy(store);
+    } else {
         kp_log(KP_LOG_WARN, "store", "retention waits: %s", err.text);
+    }
     pthread_mutex_lock(&store->lock);
     store->sealing = false;
     store->retain_next = status == KP_OK ? now : now + RETAIN_EVERY;

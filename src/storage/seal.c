@@ -7,6 +7,7 @@
  * A step that fails leaves the log as it is and is tried again a second later under a new segment
  * id: after a failed manifest write nobody knows whether the old id is taken.
  */
+#include "storage/epoch.h"
 #include "storage/store_int.h"
 
 #include <stdlib.h>
@@ -49,6 +50,7 @@ static bool take_record(void *ctx, const struct kpi_wal_record *record)
     s->last_hash = record->hash;
     s->seq_next = record->seq_next;
     s->ts_last = KP_MAX(s->ts_last, record->ts_max);
+    kpi_evidence_take(s->store, record);
     return true;
 }
 
@@ -79,6 +81,7 @@ static kp_status records_take(struct sealing *s)
                                 .damage = take_damage,
                                 .ctx = s};
     struct kpi_wal_end end;
+    kpi_evidence_begin(store);
     kp_status status = kpi_wal_scan(&scan, &end, NULL);
     if (status != KP_OK)
         return status;
@@ -98,8 +101,11 @@ static kp_status segment_make(struct sealing *s)
     meta.id = id;
     meta.wal_first = store->sealed_through + 1;
     meta.wal_last = s->last;
-    return kpi_manifest_add(store->manifest, store->seal_queue, &meta, s->seq_next, s->last_hash,
-                            NULL);
+    status = kpi_manifest_add(store->manifest, store->seal_queue, &meta, s->seq_next, s->last_hash,
+                              NULL);
+    if (status == KP_OK)
+        kpi_evidence_segment(store, &meta, &run);
+    return status;
 }
 
 /* Hands the rows about damage to the committer; the seal is done again once they are durable.
@@ -161,13 +167,13 @@ void kpi_seal_run(struct kp_store *store, int64_t now)
 
 static int64_t next_work(const struct kp_store *store)
 {
-    int64_t next = kpi_retain_next(store);
+    int64_t other = KP_MIN(kpi_retain_next(store), kpi_evidence_next(store));
     if (store->txn_work)
-        next = KP_MIN(next, store->txn_retry);
+        other = KP_MIN(other, store->txn_retry);
     if (store->unsealed == 0)
-        return next;
+        return other;
     int64_t seal = KP_MAX(store->seal_retry, store->unsealed_since + store->opts.segment_after);
-    return KP_MIN(next, seal);
+    return KP_MIN(other, seal);
 }
 
 /* Best effort: without a spare the next commit that needs one makes it, and reports. */
@@ -185,6 +191,8 @@ static void seal_loop(struct kp_store *store)
         int64_t now = kp_time_monotonic();
         if (store->hold_request != NULL)
             kpi_hold_run(store);
+        else if (kpi_evidence_due(store, now))
+            kpi_evidence_run(store, now);
         else if (kpi_seal_due(store, now))
             kpi_seal_run(store, now);
         else if (kpi_retain_due(store, now))

@@ -20,9 +20,10 @@
 #define KP_STORAGE_STORAGE_H
 
 #include "column/batch.h"
-#include "storage/disk.h" /* what a commit costs */
-#include "storage/hop.h"  /* the last row of a thread */
-#include "storage/life.h" /* retention and legal hold */
+#include "storage/disk.h"     /* what a commit costs */
+#include "storage/evidence.h" /* seals and their proof */
+#include "storage/hop.h"      /* the last row of a thread */
+#include "storage/life.h"     /* retention and legal hold */
 
 struct kp_io;
 struct kp_store;
@@ -45,6 +46,7 @@ struct kp_store_opts {
     uint64_t id_seed;           /* 0 = random store id; else made from this (simulator) */
     kp_dur retention_age;       /* drop segments whose newest row is older; 0 = never (life.h) */
     uint64_t retention_bytes;   /* drop the oldest while those not held take more; 0 = never */
+    kp_dur seal_every;          /* begin to seal, an epoch being this long; 0 = go on if begun */
 };
 
 struct kp_store_stat {
@@ -58,6 +60,7 @@ struct kp_store_stat {
     uint64_t dropped_segments, dropped_rows, dropped_bytes; /* by retention, since open */
     uint64_t holds;                                         /* legal holds in force */
     bool retention_blocked;                                 /* holds keep what is too old */
+    uint64_t seals;                                         /* in the chain of evidence */
 };
 
 /* Opens or makes a store for writing and recovers it. One writer per directory: a second open gives

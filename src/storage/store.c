@@ -7,6 +7,7 @@
  * are full append says LIMIT and takes nothing; the caller decides whether to wait or to count a
  * loss.
  */
+#include "storage/epoch.h"
 #include "storage/store_int.h"
 
 #include <errno.h>
@@ -225,6 +226,8 @@ static void tick_manual(struct kp_store *store, int64_t now, bool flush)
             break;
     }
     store->seal_forced = false;
+    if (kpi_evidence_due(store, now))
+        kpi_evidence_run(store, now);
     while (kpi_retain_due(store, now)) {
         uint64_t before = store->stat.dropped_segments;
         kpi_retain_run(store, now);
@@ -367,6 +370,7 @@ static struct kp_store *store_new(const char *dir, const struct kp_store_opts *o
 
 static void store_free(struct kp_store *store)
 {
+    kpi_evidence_close(store, false);
     if (store->seal_queue != NULL)
         store->io->queue_close(store->seal_queue);
     if (store->commit_queue != NULL)
@@ -490,6 +494,7 @@ kp_status kp_store_close(struct kp_store *store, struct kp_error *err)
         kpi_seal_run(store, 0);
     kp_status status = close_status(store, err);
     pthread_mutex_unlock(&store->lock);
+    kpi_evidence_close(store, store->seal_queue != NULL);
     if (store->commit_queue != NULL)
         kpi_wal_finish(store->wal, store->commit_queue);
     store_free(store);

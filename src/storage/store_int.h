@@ -41,6 +41,8 @@ struct kpi_notes {
     uint32_t count, capacity;
 };
 
+struct kpi_evidence; /* epoch.h */
+
 struct kp_store {
     char *dir;
     const struct kp_io *io;
@@ -56,8 +58,9 @@ struct kp_store {
     uint32_t fill_size;   /* of one, with header */
     uint8_t *seal_memory; /* the log's payload on its way to a segment */
     uint64_t seal_size;
-    struct kpi_notes notes; /* damage already written down; recovery's, then the sealer's */
-    uint64_t segment_next;  /* id; the sealer's */
+    struct kpi_evidence *evidence; /* NULL: a store without seals */
+    struct kpi_notes notes;        /* damage already written down; recovery's, then the sealer's */
+    uint64_t segment_next;         /* id; the sealer's */
 
     _Atomic uint64_t seq_next;
     pthread_mutex_t actors_lock;

@@ -1,0 +1,80 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * The proof in work, shared by prove.c (the store against the chain) and prove_chain.c (the chain
+ * itself).
+ */
+#ifndef KP_STORAGE_PROVE_H
+#define KP_STORAGE_PROVE_H
+
+#include "storage/chain.h"
+#include "storage/digest.h"
+#include "storage/manifest.h"
+
+struct kpi_proved_segment {
+    struct kpi_chain_segment segment;
+    bool dropped, seen;
+    kp_time from, to; /* of the seals around it: when it was written */
+};
+
+/* A root that somebody holds. */
+struct kpi_head {
+    bool given, reached;
+    struct kpi_checkpoint head;
+    struct kpi_sha root; /* of the chain at that size */
+};
+
+/* The auditor's key. */
+struct kpi_secret {
+    bool given;
+    uint64_t number;
+    struct kpi_sha secret;
+    char signer[160];
+};
+
+struct kpi_prover {
+    const struct kp_io *io;
+    struct kp_io_queue *queue;
+    const char *dir;
+    const struct kp_prove_opts *opts;
+    struct kp_proof proof;
+    struct kp_finding *findings;
+    uint32_t findings_count, findings_capacity;
+    struct kpi_manifest manifest;
+    kp_status status;
+    /* chain */
+    struct kpi_merkle tree;
+    struct kpi_sha *leaves; /* of all records so far */
+    uint64_t leaves_capacity;
+    uint64_t number_next;
+    uint64_t *missing; /* numbers passed over */
+    uint32_t missing_count, missing_capacity;
+    struct kpi_sha prev;
+    bool prev_known, tags_lost;
+    struct kp_buf held; /* records that do not verify, until a whole one follows */
+    bool genesis_known;
+    struct kpi_chain_record genesis, last; /* last: seal, or the genesis */
+    uint64_t seals_tagged;
+    struct kpi_secret key;     /* given; then evolved */
+    struct kpi_head head, own; /* the auditor's; that of DIR/checkpoint */
+    struct kp_buf own_text;
+    struct kpi_proved_segment *segments;
+    uint32_t segments_count, segments_capacity;
+    struct kpi_chain_record *seals; /* whose log records are behind the last segment */
+    uint32_t seals_count, seals_capacity;
+    struct kpi_log_digest log; /* at the last segment, then as far as read */
+    uint64_t size;             /* records in the file when it was read */
+};
+
+/* prove.c */
+void kpi_found(struct kpi_prover *p, enum kp_finding_kind kind, kp_time from, kp_time to,
+               const char *fmt, ...) __attribute__((format(printf, 5, 6)));
+
+/* prove_chain.c: reads the chain and everything it says into the prover. NOT_FOUND: none. */
+kp_status kpi_prove_chain(struct kpi_prover *p, struct kp_error *err) KP_MUST;
+/* Reads the text of kp_store_seal_key. False: it is not one, or of another store. */
+bool kpi_secret_parse(struct kp_str text, const uint8_t store_id[KPI_ID_SIZE],
+                      struct kpi_secret *out);
+/* Grows an array for one more item. */
+bool kpi_room_for_one(void **items, uint64_t count, uint64_t *capacity, size_t item);
+
+#endif
