@@ -17,6 +17,7 @@
 #include "cmd.h"
 #include "ingest/ingest.h"
 #include "progress.h"
+#include "seal_key.h"
 #include "session.h"
 
 static const char help[] =
@@ -222,9 +223,10 @@ static kp_status record(const struct kpi_opts *opts, const struct kp_recorder_op
     kp_status status = kpi_opts_store(opts, &storing, err);
     if (status == KP_OK)
         status = kp_store_open(opts->value[KPI_OPT_DATA], &storing, &rec.store, err);
-    if (status != KP_OK)
-        return status;
-    status = kp_recorder_start(rec.store, how, &rec.recorder, err);
+    if (status == KP_OK)
+        status = kpi_seal_key_write(rec.store, opts->value[KPI_OPT_SEAL_KEY_OUT], err);
+    if (status == KP_OK)
+        status = kp_recorder_start(rec.store, how, &rec.recorder, err);
     if (status != KP_OK) {
         if (kp_store_close(rec.store, &closing) != KP_OK)
             fprintf(stderr, "kpq: %s\n", closing.text);

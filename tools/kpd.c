@@ -18,6 +18,7 @@
 #include "base/version.h"
 #include "settings.h"
 #include "render/render.h"
+#include "seal_key.h"
 #include "server/server.h"
 #include "txn_keys.h"
 
@@ -33,7 +34,7 @@ static const char help[] =
 
 /* The configuration as values. */
 struct settings {
-    const char *dir;
+    const char *dir, *seal_key_out;
     bool capture, capture_auto;
     struct kp_store_opts store;
     struct kp_recorder_opts recorder;
@@ -72,7 +73,8 @@ static kp_status read_settings(const struct kpi_opts *opts, struct settings *out
                                struct kp_error *err)
 {
     uint64_t memory = 0;
-    *out = (struct settings){.dir = opts->value[KPI_OPT_DATA]};
+    *out = (struct settings){.dir = opts->value[KPI_OPT_DATA],
+                             .seal_key_out = opts->value[KPI_OPT_SEAL_KEY_OUT]};
     if (out->dir == NULL) {
         kp_error_set(err, KP_USAGE, "where is the data? --data DIR is missing");
         kp_error_hint(err, "kpd --data DIR; the directory is made if it is not there");
@@ -151,6 +153,8 @@ static kp_status start(struct daemon *daemon, struct kp_error *err)
 {
     kp_status status =
         kp_store_open(daemon->settings.dir, &daemon->settings.store, &daemon->store, err);
+    if (status == KP_OK)
+        status = kpi_seal_key_write(daemon->store, daemon->settings.seal_key_out, err);
     if (status == KP_OK)
         status = start_capture(daemon, err);
     daemon->settings.server.recorder = daemon->recorder;

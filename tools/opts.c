@@ -211,6 +211,19 @@ kp_status kpi_opts_bytes(const struct kpi_opts *opts, enum kpi_opt_id id, uint64
     return KP_OK;
 }
 
+/* Not given: 10 s. */
+static kp_status read_seals(const struct kpi_opts *opts, struct kp_store_opts *out,
+                            struct kp_error *err)
+{
+    const char *every = opts->value[KPI_OPT_SEAL_EVERY];
+    if (every != NULL && strcmp(every, "off") == 0)
+        return KP_OK;
+    kp_status status = kpi_opts_dur(opts, KPI_OPT_SEAL_EVERY, 10 * KP_SEC, &out->seal_every, err);
+    if (status == KP_OK && (out->seal_every < KP_SEC || out->seal_every > KP_HOUR))
+        return kp_error_set(err, KP_USAGE, "--seal-every is 1s to 1h, or off");
+    return status;
+}
+
 /* Group commit, within bounds that make sense. */
 static kp_status read_commit(const struct kpi_opts *opts, struct kp_store_opts *out,
                              struct kp_error *err)
@@ -243,5 +256,6 @@ kp_status kpi_opts_store(const struct kpi_opts *opts, struct kp_store_opts *out,
         return status;
     out->retention_age = age;
     out->retention_bytes = bytes;
-    return read_commit(opts, out, err);
+    status = read_seals(opts, out, err);
+    return status == KP_OK ? read_commit(opts, out, err) : status;
 }

@@ -21,7 +21,8 @@ enum kpi_command_bits {
     KPI_HOLD = 64,
     KPI_BENCH_DISK = 128,
     KPI_COMPLETIONS = 256,
-    KPI_ALL = 511
+    KPI_CHECKPOINT = 512,
+    KPI_ALL = 1023
 };
 
 enum kpi_opt_id {
@@ -69,7 +70,8 @@ kp_status kpi_opts_dur(const struct kpi_opts *opts, enum kpi_opt_id id, kp_dur u
                        struct kp_error *err) KP_MUST;
 kp_status kpi_opts_bytes(const struct kpi_opts *opts, enum kpi_opt_id id, uint64_t *out,
                          struct kp_error *err) KP_MUST;
-/* --retain-age and --retain-bytes (not given: 0, keep everything), --commit-after and -bytes. */
+/* --retain-age and --retain-bytes (not given: 0, keep everything), --seal-every, --commit-after and
+ * -bytes. */
 kp_status kpi_opts_store(const struct kpi_opts *opts, struct kp_store_opts *out,
                          struct kp_error *err) KP_MUST;
 
