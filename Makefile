@@ -12,6 +12,7 @@ DESTDIR   ?=
 N         ?= 20#        repetitions of demo-accuracy, faults of each class in truth
 TRUTH     ?=#           more arguments of truth: names of classes, --keep DIR
 FUZZ_SECONDS ?= 60#     per target of `make fuzz`
+VECTORS   ?= 1000000000# columns that soak-codec decodes
 # Nothing below needs a change.
 
 ifeq ($(origin CC),default)
@@ -56,7 +57,7 @@ BPF_SKEL := $(if $(filter 0,$(BPF)),,$(if $(BPF_SRC),$(GEN)/capture.skel.h))
 
 .DELETE_ON_ERROR:
 .SECONDARY:
-.PHONY: deps all demo demo-accuracy truth test check bench fuzz asan ubsan tsan tidy format man install \
+.PHONY: deps all demo demo-accuracy truth test check bench fuzz soak-codec asan ubsan tsan tidy format man install \
 	uninstall clean help FORCE
 
 COMPLETIONS := bash-completion/completions/kpq zsh/vendor-completions/_kpq fish/vendor_completions.d/kpq.fish
@@ -88,6 +89,9 @@ bench: all $(BENCH) ## run the benches
 
 fuzz: $(FUZZ_SRC:tests/fuzz/%.c=build/fuzz/%) ## run every fuzzer for FUZZ_SECONDS
 	$(Q)tests/fuzz/run.sh $(FUZZ_SECONDS) $^
+
+soak-codec: $(OUT)/tests/unit/test_decoders ## decoders over VECTORS columns of every kind
+	$(Q)KP_CODEC_VECTORS=$(VECTORS) $<
 
 asan ubsan tsan: ## run the tests under a sanitizer
 	$(Q)$(MAKE) --no-print-directory SAN=$(if $(filter asan,$@),address,$(if $(filter ubsan,$@),undefined,thread)) all check

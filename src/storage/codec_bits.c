@@ -3,11 +3,11 @@
  * Bit-packing in the interleaved layout of FastLanes (Afroozeh and Boncz, VLDB 2023) on sixteen
  * 64-bit lanes: neighbouring values sit in neighbouring lanes, so the inner loop runs the same
  * shift over sixteen words and a compiler turns it into vector code without intrinsics. One
- * function per width is generated so that shifts and word numbers are constants. Vectors shorter
- * than 1024 values would waste up to the whole vector in this layout and are written as one plain
- * stream of bits.
+ * function per width is generated so that shifts and word numbers are constants, and each is
+ * compiled for every vector unit there may be (codec_wide.h). Vectors shorter than 1024 values
+ * would waste up to the whole vector in this layout and are written as one plain stream of bits.
  */
-#include "storage/codec.h"
+#include "storage/codec_wide.h"
 
 #define LANES  16u
 #define ROUNDS (KPI_VECTOR_ROWS / LANES)
@@ -70,21 +70,35 @@ static inline __attribute__((always_inline)) void unpack(const uint8_t *in, cons
     X(59) X(60) X(61) X(62) X(63) X(64)
 /* clang-format on */
 
-#define WIDTH_FUNCTIONS(w)                                     \
+#define PACK_FUNCTION(w)                                       \
     static void pack_##w(const uint64_t *values, uint8_t *out) \
     {                                                          \
         pack(values, w, out);                                  \
-    }                                                          \
-    static void unpack_##w(const uint8_t *in, uint64_t *out)   \
-    {                                                          \
-        unpack(in, w, out);                                    \
     }
-WIDTHS(WIDTH_FUNCTIONS)
+WIDTHS(PACK_FUNCTION)
 
-#define PACK_ENTRY(w)   pack_##w,
-#define UNPACK_ENTRY(w) unpack_##w,
+#define UNPACK_FUNCTION(unit, w)                                                      \
+    static KPI_WIDE_##unit void unpack_##unit##_##w(const uint8_t *in, uint64_t *out) \
+    {                                                                                 \
+        unpack(in, w, out);                                                           \
+    }
+#define UNPACK_NONE(w)   UNPACK_FUNCTION(NONE, w)
+#define UNPACK_AVX2(w)   UNPACK_FUNCTION(AVX2, w)
+#define UNPACK_AVX512(w) UNPACK_FUNCTION(AVX512, w)
+WIDTHS(UNPACK_NONE)
+WIDTHS(UNPACK_AVX2)
+WIDTHS(UNPACK_AVX512)
+
+#define PACK_ENTRY(w)          pack_##w,
+#define UNPACK_NONE_ENTRY(w)   unpack_NONE_##w,
+#define UNPACK_AVX2_ENTRY(w)   unpack_AVX2_##w,
+#define UNPACK_AVX512_ENTRY(w) unpack_AVX512_##w,
 static void (*const pack_by_width[])(const uint64_t *, uint8_t *) = {NULL, WIDTHS(PACK_ENTRY)};
-static void (*const unpack_by_width[])(const uint8_t *, uint64_t *) = {NULL, WIDTHS(UNPACK_ENTRY)};
+static void (*const unpack_by_width[][65])(const uint8_t *, uint64_t *) = {
+    [KPI_WIDE_UNIT_NONE] = {NULL, WIDTHS(UNPACK_NONE_ENTRY)},
+    [KPI_WIDE_UNIT_AVX2] = {NULL, WIDTHS(UNPACK_AVX2_ENTRY)},
+    [KPI_WIDE_UNIT_AVX512] = {NULL, WIDTHS(UNPACK_AVX512_ENTRY)},
+};
 
 void kpi_bits_pack(const uint64_t *values, unsigned width, uint8_t *out)
 {
@@ -92,12 +106,17 @@ void kpi_bits_pack(const uint64_t *values, unsigned width, uint8_t *out)
         pack_by_width[width](values, out);
 }
 
-void kpi_bits_unpack(const uint8_t *in, unsigned width, uint64_t *out)
+void kpi_bits_unpack_on(enum kpi_wide_unit unit, const uint8_t *in, unsigned width, uint64_t *out)
 {
     if (width == 0)
         memset(out, 0, KPI_VECTOR_ROWS * sizeof(*out));
     else
-        unpack_by_width[width](in, out);
+        unpack_by_width[unit][width](in, out);
+}
+
+void kpi_bits_unpack(const uint8_t *in, unsigned width, uint64_t *out)
+{
+    kpi_bits_unpack_on(kpi_wide_unit(), in, width, out);
 }
 
 void kpi_bits_pack_tail(const uint64_t *values, uint32_t count, unsigned width, uint8_t *out)

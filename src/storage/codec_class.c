@@ -91,37 +91,68 @@ kp_status kpi_class_encode(const int64_t *values, uint32_t count, enum kpi_level
 
 /* ---------- decoding ---------- */
 
-/* `rest` bits at bit `at`; the caller has checked that they are there. */
-static uint64_t bits_at(const uint8_t *bytes, size_t size, uint64_t at, unsigned rest)
+/* What each symbol stands for. */
+struct class_table {
+    uint64_t floor[UINT8_MAX + 1];
+    uint8_t rest[UINT8_MAX + 1];
+};
+
+static void table_fill(struct class_table *table)
 {
-    size_t byte = at / 8;
+    for (unsigned symbol = 0; symbol <= UINT8_MAX; symbol++)
+        table->rest[symbol] = (uint8_t)class_rest((uint8_t)symbol, &table->floor[symbol]);
+}
+
+/* `rest` bits at bit `at` when at least 9 bytes follow, and when fewer may. */
+static inline uint64_t bits_inside(const uint8_t *bytes, uint64_t at, unsigned rest)
+{
     unsigned shift = at % 8;
-    uint64_t low = 0;
-    memcpy(&low, bytes + byte, KP_MIN(size - byte, sizeof(low)));
+    uint64_t low;
+    memcpy(&low, bytes + at / 8, sizeof(low));
     low >>= shift;
-    if (shift + rest > 64)
-        low |= (uint64_t)bytes[byte + 8] << (64 - shift);
+    low |= (uint64_t)bytes[at / 8 + 8] << 1 << (63 - shift);
     return low & (((uint64_t)1 << rest) - 1);
+}
+
+static uint64_t bits_near_end(const uint8_t *bytes, size_t size, uint64_t at, unsigned rest)
+{
+    uint8_t copy[16] = {0};
+    if (at / 8 < size)
+        memcpy(copy, bytes + at / 8, KP_MIN(size - at / 8, sizeof(copy)));
+    return bits_inside(copy, at % 8, rest);
+}
+
+/* The caller has checked that the bits are there. */
+static void values_fill(const struct class_table *table, const uint8_t *symbols, uint32_t count,
+                        const uint8_t *bytes, size_t size, uint64_t base, int64_t *out)
+{
+    uint64_t at = 0, inside = size < 9 ? 0 : (uint64_t)(size - 8) * 8;
+    uint32_t i = 0;
+    for (; i < count && at < inside; i++) {
+        unsigned rest = table->rest[symbols[i]];
+        out[i] = (int64_t)(base + table->floor[symbols[i]] + bits_inside(bytes, at, rest));
+        at += rest;
+    }
+    for (; i < count; i++) {
+        unsigned rest = table->rest[symbols[i]];
+        out[i] = (int64_t)(base + table->floor[symbols[i]] + bits_near_end(bytes, size, at, rest));
+        at += rest;
+    }
 }
 
 static kp_status values_read(struct kp_reader *in, const uint8_t *symbols, uint32_t count,
                              uint64_t base, int64_t *out)
 {
-    uint64_t bits = 0, value;
+    struct class_table table;
+    uint64_t bits = 0;
+    table_fill(&table);
     for (uint32_t i = 0; i < count; i++)
-        bits += class_rest(symbols[i], &value);
+        bits += table.rest[symbols[i]];
     size_t size = (size_t)((bits + 7) / 8);
     const uint8_t *bytes = kp_read_bytes(in, size);
     if (bytes == NULL)
         return KP_CORRUPT;
-    uint64_t at = 0;
-    for (uint32_t i = 0; i < count; i++) {
-        unsigned rest = class_rest(symbols[i], &value);
-        if (rest > 0)
-            value += bits_at(bytes, size, at, rest);
-        at += rest;
-        out[i] = (int64_t)(base + value);
-    }
+    values_fill(&table, symbols, count, bytes, size, base, out);
     return KP_OK;
 }
 

@@ -20,7 +20,7 @@
 
 #include "base/assert.h"
 #include "base/hash.h"
-#include "storage/codec.h"
+#include "storage/codec_wide.h"
 
 #define VECTORS_MAX     (KPI_BLOCK_ROWS_MAX / KPI_VECTOR_ROWS)
 #define PATCHED         0x80u /* flag in a width byte */
@@ -371,11 +371,9 @@ static kp_status planes_decode_any(struct kp_reader *in, uint32_t count, bool de
     if (from == NULL)
         return KP_CORRUPT;
     uint64_t *values = (uint64_t *)out;
-    memset(values, 0, count * sizeof(*values));
-    for (unsigned plane = 0; plane < planes; plane++)
-        for (uint32_t i = 0; i < count; i++)
-            values[i] |= (uint64_t)*from++ << (8 * plane);
-    vector_rebuild(&head, delta, count, values);
+    kpi_planes_join(from, planes, count, delta ? 0 : head.base, values);
+    if (delta)
+        vector_rebuild(&head, true, count, values);
     return KP_OK;
 }
 
