@@ -103,8 +103,11 @@ static void put_value(const struct bench *bench, const char *name, size_t length
 {
     const struct {
         const char *name, *value;
-    } values[] = {{"from", bench->from}, {"at", bench->at},     {"tid", bench->tid},
-                  {"txn", bench->txn},   {"comm", bench->comm}};
+    } values[] = {{"from", bench->from},
+                  {"at", bench->at},
+                  {"tid", bench->tid},
+                  {"txn", bench->txn},
+                  {"comm", bench->comm}};
     for (size_t i = 0; i < KP_ARRAY_LEN(values); i++)
         if (strlen(values[i].name) == length && memcmp(values[i].name, name, length) == 0)
             kp_buf_text(out, values[i].value);

@@ -27,6 +27,7 @@
 struct kp_dict {
     const struct kp_str *values;
     uint32_t count;
+    bool lasting; /* it only grows: a code of this dict means the same in later batches */
 };
 
 struct kp_vec {

@@ -28,7 +28,13 @@ struct count_state {
 
 static void fold_count(struct kpi_fold *fold)
 {
-    FOLD(fold, struct count_state, s, row, (void)row; s->count++);
+    if (fold->aggregate->states_count != 1) {
+        FOLD(fold, struct count_state, s, row, (void)row; s->count++);
+        return;
+    }
+    struct count_state *states = (struct count_state *)(void *)fold->aggregate->states[0];
+    for (uint32_t i = 0; i < fold->count; i++)
+        states[fold->groups[i]].count++;
 }
 
 static void finish_count(struct kpi_aggregate *aggregate, void *state, struct kpi_value *out)
@@ -455,6 +461,108 @@ static void fold_set(struct kpi_fold *fold)
     FOLD(fold, struct list_state, s, row,
          if ((most <= 0 || (double)s->count < most) && set_insert(fold, fold->groups[i_], row))
              list_add(fold, s, kpi_vec_value(fold->args[0], row)));
+}
+
+/* --- merging --- */
+
+/* Runs body for each group of `from` with its state and the state it goes to. */
+#define MERGE(type, to_state, from_state, ...)                             \
+    do {                                                                   \
+        for (uint32_t g_ = 0; g_ < groups; g_++) {                         \
+            const struct type *from_state = kpi_aggregate_state(from, g_); \
+            struct type *to_state = kpi_aggregate_state(to, group_of[g_]); \
+            __VA_ARGS__;                                                   \
+        }                                                                  \
+        return true;                                                       \
+    } while (0)
+
+static bool merge_count(struct kpi_aggregate *to, struct kpi_aggregate *from,
+                        const uint32_t *group_of, uint32_t groups)
+{
+    MERGE(count_state, a, b, a->count += b->count);
+}
+
+static bool merge_sum(struct kpi_aggregate *to, struct kpi_aggregate *from,
+                      const uint32_t *group_of, uint32_t groups)
+{
+    MERGE(sum_state, a, b, a->sum += b->sum; a->count += b->count);
+}
+
+static bool merge_bits(struct kpi_aggregate *to, struct kpi_aggregate *from,
+                       const uint32_t *group_of, uint32_t groups)
+{
+    MERGE(
+        bits_state, a, b, if (b->count > 0) {
+            a->both = a->count == 0 ? b->both : a->both & b->both;
+            a->either |= b->either;
+            a->odd ^= b->odd;
+            a->count += b->count;
+        });
+}
+
+static bool merge_min(struct kpi_aggregate *to, struct kpi_aggregate *from,
+                      const uint32_t *group_of, uint32_t groups)
+{
+    MERGE(
+        extreme_state, a, b, if (b->count > 0) {
+            a->value = a->count == 0 ? b->value : KP_MIN(a->value, b->value);
+            a->count += b->count;
+        });
+}
+
+static bool merge_max(struct kpi_aggregate *to, struct kpi_aggregate *from,
+                      const uint32_t *group_of, uint32_t groups)
+{
+    MERGE(
+        extreme_state, a, b, if (b->count > 0) {
+            a->value = a->count == 0 ? b->value : KP_MAX(a->value, b->value);
+            a->count += b->count;
+        });
+}
+
+/* The blocks stay where they are: nothing is added to a merged list. */
+static bool merge_all(struct kpi_aggregate *to, struct kpi_aggregate *from,
+                      const uint32_t *group_of, uint32_t groups)
+{
+    MERGE(
+        list_state, a, b, if (b->count > 0) {
+            if (a->last == NULL)
+                a->first = b->first;
+            else
+                a->last->next = b->first;
+            a->last = b->last;
+            a->count += b->count;
+        });
+}
+
+static bool merge_dcount(struct kpi_aggregate *to, struct kpi_aggregate *from,
+                         const uint32_t *group_of, uint32_t groups)
+{
+    struct kpi_fold fold = {.aggregate = to};
+    for (uint32_t i = 0; i < from->set.values.rows; i++) {
+        kp_assert(from->set.groups[i] < groups);
+        uint32_t group = group_of[from->set.groups[i]];
+        fold.args[0] = kpi_rowset_vec(&from->set.values, i, 0);
+        if (set_insert(&fold, group, i & 1023))
+            ((struct count_state *)kpi_aggregate_state(to, group))->count++;
+    }
+    return to->ctx->status == KP_OK;
+}
+
+/* Lists, first values and sums of reals depend on the order of rows. */
+kpi_aggregate_merge kpi_aggregate_merger(const struct kpi_aggregate *aggregate)
+{
+    static const struct {
+        void (*fold)(struct kpi_fold *fold);
+        kpi_aggregate_merge merge;
+    } mergers[] = {{fold_count, merge_count},  {fold_sum_i64, merge_sum}, {fold_bits, merge_bits},
+                   {fold_min_i64, merge_min},  {fold_max_i64, merge_max}, {fold_all, merge_all},
+                   {fold_dcount, merge_dcount}};
+    bool real = aggregate->args_count > 0 && aggregate->args[0]->type == KP_TYPE_F64;
+    for (size_t i = 0; !real && i < KP_ARRAY_LEN(mergers); i++)
+        if (mergers[i].fold == aggregate->func->fold)
+            return mergers[i].merge;
+    return NULL;
 }
 
 /* --- table --- */

@@ -7,8 +7,8 @@
 #ifndef KP_QUERY_AGGREGATE_H
 #define KP_QUERY_AGGREGATE_H
 
+#include "query/groups.h"
 #include "query/op.h"
-#include "query/rowset.h"
 
 struct kpi_aggregate;
 
@@ -72,6 +72,13 @@ static inline void *kpi_aggregate_state(struct kpi_aggregate *aggregate, uint32_
     return aggregate->states[group >> 10] + (group & 1023) * aggregate->func->state_bytes;
 }
 
+/* Adds the states of `from`, an aggregate of another operator, to those of `to`; group g of from is
+ * group_of[g] of to. What from keeps must outlive to. False with to's error set. */
+typedef bool (*kpi_aggregate_merge)(struct kpi_aggregate *to, struct kpi_aggregate *from,
+                                    const uint32_t *group_of, uint32_t groups);
+/* NULL when the answer depends on the order of rows. */
+kpi_aggregate_merge kpi_aggregate_merger(const struct kpi_aggregate *aggregate);
+
 /* Is this the name of an aggregate? */
 bool kpi_aggregate_known(struct kp_str name);
 /* The overload for these argument types; `if_form` tells that the last argument is a condition. */
@@ -81,10 +88,43 @@ const struct kpi_aggregate_func *kpi_aggregate_resolve(struct kp_str name,
 /* Table order, for docs and completion; NULL past the last. */
 const struct kpi_aggregate_func *kpi_aggregate_at(uint32_t index);
 
-/* Groups by keys (in order of first appearance); columns are the keys, then the aggregates. With no
- * keys there is exactly one row, even of nothing. */
+/* The grouping operator. Its rows come in order of first appearance, or of the keys (free) when it
+ * reads stored rows and no aggregate depends on their order: then they may be read in any order and
+ * by several threads. */
+struct kpi_aggregate_op {
+    struct kpi_op base;
+    struct kpi_expr **keys;
+    uint32_t keys_count;
+    struct kpi_aggregates aggregates;
+    bool one_row; /* even of nothing */
+    bool free;    /* the order of rows does not matter */
+    enum kp_type *types;
+    struct kpi_groups groups;
+    uint32_t *group_of; /* of the rows of this batch */
+    uint16_t *kept;     /* selection of an ...if() */
+    uint32_t *kept_groups;
+    bool done;
+    uint32_t *order; /* group numbers in order of keys; NULL = as they are */
+    uint32_t given;
+    struct kpi_rowset sorted; /* a chunk of keys in that order */
+    struct kp_batch out;
+};
+
+/* Groups by keys; columns are the keys, then the aggregates. With no keys there is exactly one row,
+ * even of nothing. */
 struct kpi_op *kpi_op_aggregate(struct kpi_op *input, struct kpi_expr **keys,
                                 const struct kp_field *key_fields, uint32_t keys_count,
                                 const struct kpi_aggregates *aggregates, bool one_row);
+/* The operator, or NULL when op is another one. */
+struct kpi_aggregate_op *kpi_aggregate_of(struct kpi_op *op);
+/* Pass of the plan: finds grouping whose input may come in any order. */
+void kpi_aggregate_free_order(struct kpi_op *root);
+/* Groups all rows of the input; END when done. */
+kp_status kpi_aggregate_rows(struct kpi_aggregate_op *op);
+/* The same by other means (aggregate_parallel.c); true when it was done, with its status. */
+bool kpi_aggregate_tally(struct kpi_aggregate_op *op, kp_status *out);
+bool kpi_aggregate_parallel(struct kpi_aggregate_op *op, kp_status *out);
+/* Makes states for all groups. */
+bool kpi_aggregate_grow(struct kpi_aggregate_op *op);
 
 #endif

@@ -5,6 +5,7 @@
  */
 #include "query/plan.h"
 #include "query/sides.h"
+#include "query/worker.h"
 
 #define MEMORY_BYTES_DEFAULT ((size_t)256 * 1024 * 1024)
 
@@ -18,27 +19,27 @@ struct kp_query {
 
 /* --- the tree of operators --- */
 
-static kp_status open_tree(struct kpi_op *op)
+kp_status kpi_tree_open(struct kpi_op *op)
 {
     struct kpi_sides_op *joined = kpi_sides_of(op);
     kp_status status = KP_OK;
     for (uint32_t i = 0; joined != NULL && i < joined->inputs_count && status == KP_OK; i++)
-        status = open_tree(joined->inputs[i]);
+        status = kpi_tree_open(joined->inputs[i]);
     if (op->input != NULL && status == KP_OK)
-        status = open_tree(op->input);
+        status = kpi_tree_open(op->input);
     if (status != KP_OK || op->class->open == NULL)
         return status;
     op->run->arena.owner = op->class->name;
     return op->class->open(op);
 }
 
-static void close_tree(struct kpi_op *op)
+void kpi_tree_close(struct kpi_op *op)
 {
     struct kpi_sides_op *joined = kpi_sides_of(op);
     for (uint32_t i = 0; joined != NULL && i < joined->inputs_count; i++)
-        close_tree(joined->inputs[i]);
+        kpi_tree_close(joined->inputs[i]);
     if (op->input != NULL)
-        close_tree(op->input);
+        kpi_tree_close(op->input);
     if (op->class->close != NULL)
         op->class->close(op);
 }
@@ -65,6 +66,7 @@ static kp_status prepare(struct kp_query *query)
     if (data && run->snapshot == NULL)
         return need_data(query);
     query->root = op;
+    run->root = op;
     if (statement->analyze)
         query->analyzed = op;
     if (statement->explain && !statement->analyze)
@@ -149,10 +151,10 @@ static kp_status analyze(struct kp_query *query)
 {
     struct kpi_run *run = &query->run;
     const struct kp_batch *batch;
-    kp_status status = open_tree(query->analyzed);
+    kp_status status = kpi_tree_open(query->analyzed);
     while (status == KP_OK && (status = kpi_op_next(query->analyzed, &batch)) == KP_OK)
         run->stat.rows_out += kp_batch_count(batch);
-    close_tree(query->analyzed);
+    kpi_tree_close(query->analyzed);
     if (status != KP_END)
         return status;
     run->stat.elapsed = kp_time_monotonic() - query->started;
@@ -170,7 +172,7 @@ static void finish(struct kp_query *query)
     if (query->ended)
         return;
     query->ended = true;
-    close_tree(query->root);
+    kpi_tree_close(query->root);
     if (run->ctx.overflows > 0)
         kpi_note(run, "%lu result%s did not fit in 64 bits: null",
                  (unsigned long)run->ctx.overflows, run->ctx.overflows == 1 ? "" : "s");
@@ -189,7 +191,7 @@ kp_status kp_query_next(struct kp_query *query, const struct kp_batch **out, str
         status = analyze(query);
     if (status == KP_OK && !query->opened) {
         query->opened = true;
-        status = open_tree(query->root);
+        status = kpi_tree_open(query->root);
     }
     if (status == KP_OK)
         status = kpi_op_next(query->root, out);
@@ -223,9 +225,10 @@ void kp_query_close(struct kp_query *query)
         return;
     query->run.ctx.err = NULL;
     if (query->root != NULL)
-        close_tree(query->root);
+        kpi_tree_close(query->root);
     if (query->analyzed != NULL)
-        close_tree(query->analyzed);
+        kpi_tree_close(query->analyzed);
+    kpi_workers_close(&query->run);
     struct kp_arena arena = query->run.arena; /* the query lies in it */
     kp_arena_deinit(&arena);
 }

@@ -72,10 +72,11 @@ static void print_totals(struct printer *printer, const struct kpi_run *run)
     int length =
         snprintf(text, sizeof(text),
                  "%lu rows and %lu bytes read, %u of %u segments and %u of %u pages pruned, "
-                 "%zu bytes of memory",
+                 "%zu bytes of memory, %u thread%s",
                  (unsigned long)stat->rows_read, (unsigned long)stat->bytes_read,
                  stat->segments_pruned, stat->segments + stat->segments_pruned, stat->pages_pruned,
-                 stat->pages + stat->pages_pruned, run->arena.used_bytes);
+                 stat->pages + stat->pages_pruned, run->arena.used_bytes,
+                 KP_MAX(run->threads_used, 1u), run->threads_used > 1 ? "s" : "");
     add_number(printer->table, KP_TYPE_I64, ++printer->step);
     add_text(printer->table, KP_STR("total"));
     add_text(printer->table, (struct kp_str){text, (uint32_t)length});

@@ -13,6 +13,9 @@
 #include "query/ast.h"
 #include "query/expr.h"
 
+struct kpi_op;
+struct kpi_worker;
+
 /* One running query, seen by its operators. */
 struct kpi_run {
     struct kpi_ctx ctx;
@@ -25,9 +28,10 @@ struct kpi_run {
     bool streams[KP_STREAM_MAX]; /* streams it reads */
     struct kp_str *notes;
     uint32_t notes_count, notes_capacity;
+    struct kpi_op *root;        /* the planned tree */
+    struct kpi_worker *workers; /* made for it (worker.h) */
+    uint32_t threads_used;      /* most that worked at once, for explain */
 };
-
-struct kpi_op;
 
 /* A condition `column in (values)` or a bound on a column: part of an `and` above a source. */
 struct kpi_push {
@@ -43,6 +47,12 @@ struct kpi_bounds {
     bool set;
 };
 
+/* A part of what a source reads: one of its streams, a stretch of time (inclusive). */
+struct kpi_slice {
+    uint32_t lane;
+    kp_time from, to;
+};
+
 /* What sources over stored data can do beside giving rows. */
 struct kpi_source_class {
     /* True when the source applies the condition exactly, so that the filter can forget it. */
@@ -53,6 +63,15 @@ struct kpi_source_class {
     /* The values that a column can have, by index; empty past the last, and for a column that can
      * have any. One that ends with "(" stands for all that begin so. */
     struct kp_str (*value)(const struct kpi_op *op, uint32_t column, uint32_t index);
+    /* From now on the order of rows does not matter. May be NULL: then it makes no difference. */
+    void (*unorder)(struct kpi_op *op);
+    /* Stored rows of a lane (stream) before conditions, 0 when none is wanted, and its kind;
+     * UINT64_MAX past the last lane. NULL when the source cannot be read in slices. */
+    uint64_t (*lane)(const struct kpi_op *op, uint32_t lane, struct kp_str *out_kind);
+    /* Reads this part next; the source is open. */
+    kp_status (*slice)(struct kpi_op *op, const struct kpi_slice *slice);
+    /* True when it reads every row of its lanes. */
+    bool (*whole)(const struct kpi_op *op);
 };
 
 struct kpi_op_class {

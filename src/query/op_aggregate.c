@@ -1,53 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * Grouping. Keys go through an open-addressing table of group numbers; groups are numbered in order
- * of first appearance and come out in that order, so answers do not depend on hashing. A single
- * dictionary-coded key is looked up once per code and batch.
+ * Grouping: rows to group numbers (groups.c), a fold of each aggregate over them, groups given out
+ * in an order that depends on neither hashing nor threads.
  */
 #include "query/aggregate.h"
-
-#define CODED_ENTRIES_MAX 4096
-
-struct aggregate_op {
-    struct kpi_op base;
-    struct kpi_expr **keys;
-    uint32_t keys_count;
-    struct kpi_aggregates aggregates;
-    bool one_row;
-    enum kp_type *types;
-    struct kpi_rowset groups; /* the keys */
-    uint64_t *hashes;
-    uint32_t *slots; /* group + 1 */
-    uint32_t capacity;
-    uint32_t *group_of; /* of the rows of this batch */
-    uint32_t *coded;    /* code -> group + 1 in this batch */
-    uint16_t *kept;     /* selection of an ...if() */
-    uint32_t *kept_groups;
-    bool done;
-    uint32_t chunk; /* next to give */
-    struct kp_batch out;
-};
-
-static bool grow_table(struct aggregate_op *op)
-{
-    struct kpi_ctx *ctx = &op->base.run->ctx;
-    uint32_t capacity = op->capacity == 0 ? 1024 : op->capacity * 2;
-    uint32_t *slots = kpi_new(ctx, capacity, sizeof(*slots));
-    uint64_t *hashes = kpi_new(ctx, capacity, sizeof(*hashes));
-    if (slots == NULL || hashes == NULL)
-        return false;
-    for (uint32_t g = 0; g < op->groups.rows; g++) {
-        hashes[g] = op->hashes[g];
-        uint32_t at = (uint32_t)hashes[g] & (capacity - 1);
-        while (slots[at] != 0)
-            at = (at + 1) & (capacity - 1);
-        slots[at] = g + 1;
-    }
-    op->slots = slots;
-    op->hashes = hashes;
-    op->capacity = capacity;
-    return true;
-}
 
 static bool grow_states(struct kpi_ctx *ctx, struct kpi_aggregate *aggregate, uint32_t groups)
 {
@@ -71,69 +27,17 @@ static bool grow_states(struct kpi_ctx *ctx, struct kpi_aggregate *aggregate, ui
     return true;
 }
 
-static uint32_t new_group(struct aggregate_op *op)
+bool kpi_aggregate_grow(struct kpi_aggregate_op *op)
 {
-    uint32_t group = kpi_rowset_grow(&op->groups);
-    for (uint32_t i = 0; i < op->aggregates.count && group != UINT32_MAX; i++)
-        if (!grow_states(&op->base.run->ctx, op->aggregates.items[i], group + 1))
-            return UINT32_MAX;
-    return group;
-}
-
-static bool group_equals(struct aggregate_op *op, uint32_t group, const struct kp_vec **keys,
-                         uint32_t row)
-{
-    for (uint32_t k = 0; k < op->keys_count; k++)
-        if (!kpi_same(kpi_rowset_vec(&op->groups, group, k), group & 1023, keys[k], row))
+    for (uint32_t i = 0; i < op->aggregates.count; i++)
+        if (!grow_states(&op->base.run->ctx, op->aggregates.items[i], op->groups.rows.rows))
             return false;
-    return true;
-}
-
-/* The group of a row, made when it is new; UINT32_MAX with the error set. */
-static uint32_t find_group(struct aggregate_op *op, const struct kp_vec **keys, uint32_t row)
-{
-    if (op->groups.rows * 2 >= op->capacity && !grow_table(op))
-        return UINT32_MAX;
-    uint64_t hash = 0;
-    for (uint32_t k = 0; k < op->keys_count; k++)
-        hash = kpi_hash(keys[k], row, hash);
-    uint32_t at = (uint32_t)hash & (op->capacity - 1);
-    for (; op->slots[at] != 0; at = (at + 1) & (op->capacity - 1)) {
-        uint32_t group = op->slots[at] - 1;
-        if (op->hashes[group] == hash && group_equals(op, group, keys, row))
-            return group;
-    }
-    uint32_t group = new_group(op);
-    if (group == UINT32_MAX || !kpi_rowset_put(&op->groups, group, keys, row))
-        return UINT32_MAX;
-    op->slots[at] = group + 1;
-    op->hashes[group] = hash;
-    return group;
-}
-
-static bool assign_groups(struct aggregate_op *op, const struct kp_vec **keys,
-                          const struct kp_batch *batch)
-{
-    uint32_t count = kp_batch_count(batch);
-    const struct kp_dict *dict = op->keys_count == 1 ? keys[0]->dict : NULL;
-    bool coded = dict != NULL && dict->count <= CODED_ENTRIES_MAX && keys[0]->nulls == NULL;
-    if (coded)
-        memset(op->coded, 0, dict->count * sizeof(*op->coded));
-    for (uint32_t i = 0; i < count; i++) {
-        uint32_t row = kp_batch_row(batch, i);
-        uint32_t *known = coded ? &op->coded[keys[0]->codes[row]] : NULL;
-        uint32_t group = known != NULL && *known != 0 ? *known - 1 : find_group(op, keys, row);
-        if (group == UINT32_MAX)
-            return false;
-        if (known != NULL)
-            *known = group + 1;
-        op->group_of[i] = group;
-    }
     return true;
 }
 
 /* Rows that pass an ...if() condition. */
-static void apply_filter(struct aggregate_op *op, struct kpi_fold *fold, const struct kp_vec *test)
+static void apply_filter(struct kpi_aggregate_op *op, struct kpi_fold *fold,
+                         const struct kp_vec *test)
 {
     uint32_t kept = 0;
     for (uint32_t i = 0; i < fold->count; i++) {
@@ -148,7 +52,7 @@ static void apply_filter(struct aggregate_op *op, struct kpi_fold *fold, const s
     fold->count = kept;
 }
 
-static void fold_batch(struct aggregate_op *op, const struct kp_batch *batch)
+static void fold_batch(struct kpi_aggregate_op *op, const struct kp_batch *batch)
 {
     for (uint32_t i = 0; i < op->aggregates.count; i++) {
         struct kpi_aggregate *aggregate = op->aggregates.items[i];
@@ -164,7 +68,7 @@ static void fold_batch(struct aggregate_op *op, const struct kp_batch *batch)
     }
 }
 
-static kp_status consume(struct aggregate_op *op)
+kp_status kpi_aggregate_rows(struct kpi_aggregate_op *op)
 {
     struct kpi_op *base = &op->base;
     const struct kp_vec *keys[KPI_ARGS_MAX];
@@ -176,17 +80,32 @@ static kp_status consume(struct aggregate_op *op)
         for (uint32_t k = 0; k < op->keys_count; k++)
             keys[k] = kpi_expr_eval(op->keys[k], batch, &base->eval);
         base->run->arena.owner = "summarize";
-        if (assign_groups(op, keys, batch))
+        if (kpi_groups_assign(&op->groups, keys, batch, op->group_of) && kpi_aggregate_grow(op))
             fold_batch(op, batch);
         if (base->run->ctx.status != KP_OK)
             return base->run->ctx.status;
     }
-    if (status == KP_END && op->one_row && op->groups.rows == 0 && new_group(op) == UINT32_MAX)
-        return base->run->ctx.status;
     return status;
 }
 
-static bool open_aggregate(struct aggregate_op *op, struct kpi_aggregate *aggregate)
+static kp_status consume(struct kpi_aggregate_op *op)
+{
+    struct kpi_op *base = &op->base;
+    kp_status status = KP_END;
+    if (!kpi_aggregate_tally(op, &status) && !kpi_aggregate_parallel(op, &status))
+        status = kpi_aggregate_rows(op);
+    if (status != KP_END)
+        return status;
+    if (op->one_row && op->groups.rows.rows == 0 &&
+        (kpi_groups_new(&op->groups) == UINT32_MAX || !kpi_aggregate_grow(op)))
+        return base->run->ctx.status;
+    if (op->free && op->keys_count > 0)
+        op->order = kpi_groups_sorted(&op->groups);
+    op->done = base->run->ctx.status == KP_OK;
+    return op->done ? KP_OK : base->run->ctx.status;
+}
+
+static bool open_aggregate(struct kpi_aggregate_op *op, struct kpi_aggregate *aggregate)
 {
     struct kpi_ctx *ctx = &op->base.run->ctx;
     aggregate->ctx = ctx;
@@ -205,18 +124,18 @@ static bool open_aggregate(struct aggregate_op *op, struct kpi_aggregate *aggreg
 
 static kp_status aggregate_open(struct kpi_op *base)
 {
-    struct aggregate_op *op = (struct aggregate_op *)base;
+    struct kpi_aggregate_op *op = (struct kpi_aggregate_op *)base;
     struct kpi_ctx *ctx = &base->run->ctx;
     op->types = kpi_new(ctx, op->keys_count, sizeof(*op->types));
     op->group_of = kpi_new(ctx, KP_VECTOR_ROWS, sizeof(*op->group_of));
     op->kept = kpi_new(ctx, KP_VECTOR_ROWS, sizeof(*op->kept));
     op->kept_groups = kpi_new(ctx, KP_VECTOR_ROWS, sizeof(*op->kept_groups));
-    op->coded = kpi_new(ctx, CODED_ENTRIES_MAX, sizeof(*op->coded));
     for (uint32_t k = 0; k < op->keys_count && ctx->status == KP_OK; k++) {
         op->types[k] = op->keys[k]->type;
         kpi_expr_prepare(ctx, op->keys[k], KP_VECTOR_ROWS);
     }
-    kpi_rowset_init(&op->groups, ctx, op->types, NULL, op->keys_count);
+    kpi_groups_init(&op->groups, ctx, op->types, op->keys_count);
+    kpi_rowset_init(&op->sorted, ctx, op->types, NULL, op->keys_count);
     for (uint32_t i = 0; i < op->aggregates.count && ctx->status == KP_OK; i++)
         open_aggregate(op, op->aggregates.items[i]);
     kpi_op_batch(base, &op->out);
@@ -259,30 +178,51 @@ static void finish_one(struct kpi_aggregate *aggregate, uint32_t group, struct k
                                (*kept - 1) & 1023);
 }
 
-static kp_status aggregate_next(struct kpi_op *base, const struct kp_batch **out)
+/* The keys of `rows` groups from number `first` of the order on, as columns of the answer. */
+static bool give_keys(struct kpi_aggregate_op *op, uint32_t first, uint32_t rows)
 {
-    struct aggregate_op *op = (struct aggregate_op *)base;
-    if (!op->done) {
-        kp_status status = consume(op);
-        if (status != KP_END)
-            return status;
-        op->done = true;
-    }
     struct kp_vec *keys = NULL;
-    uint32_t first = op->chunk * 1024;
-    uint32_t rows = first >= op->groups.rows ? 0 : KP_MIN(op->groups.rows - first, 1024u);
-    if (rows == 0)
-        return KP_END;
-    kpi_rowset_chunk(&op->groups, op->chunk++, &keys);
+    const struct kp_vec *from[KPI_ARGS_MAX];
+    if (op->order == NULL) {
+        kpi_rowset_chunk(&op->groups.rows, first >> 10, &keys);
+    } else {
+        for (uint32_t r = 0; r < rows; r++) {
+            uint32_t group = op->order[first + r];
+            for (uint32_t k = 0; k < op->keys_count; k++)
+                from[k] = kpi_rowset_vec(&op->groups.rows, group, k);
+            if (r == op->sorted.rows && kpi_rowset_grow(&op->sorted) == UINT32_MAX)
+                return false;
+            if (!kpi_rowset_put(&op->sorted, r, from, group & 1023))
+                return false;
+        }
+        kpi_rowset_chunk(&op->sorted, 0, &keys);
+    }
     for (uint32_t k = 0; k < op->keys_count; k++)
         op->out.cols[k] = keys[k];
+    return true;
+}
+
+static kp_status aggregate_next(struct kpi_op *base, const struct kp_batch **out)
+{
+    struct kpi_aggregate_op *op = (struct kpi_aggregate_op *)base;
+    kp_status status = op->done ? KP_OK : consume(op);
+    uint32_t first = op->given;
+    uint32_t rows = KP_MIN(op->groups.rows.rows - first, 1024u);
+    if (status != KP_OK)
+        return status;
+    if (rows == 0)
+        return KP_END;
+    if (!give_keys(op, first, rows))
+        return base->run->ctx.status;
     for (uint32_t i = 0; i < op->aggregates.count; i++) {
         for (uint32_t r = 0; r < rows; r++) {
             struct kpi_value value;
-            finish_one(op->aggregates.items[i], first + r, &value);
+            uint32_t group = op->order != NULL ? op->order[first + r] : first + r;
+            finish_one(op->aggregates.items[i], group, &value);
             store(&op->out.cols[op->keys_count + i], r, &value);
         }
     }
+    op->given += rows;
     op->out.rows = rows;
     *out = &op->out;
     return base->run->ctx.status;
@@ -290,7 +230,7 @@ static kp_status aggregate_next(struct kpi_op *base, const struct kp_batch **out
 
 static void aggregate_need(struct kpi_op *base)
 {
-    struct aggregate_op *op = (struct aggregate_op *)base;
+    struct kpi_aggregate_op *op = (struct kpi_aggregate_op *)base;
     for (uint32_t k = 0; k < op->keys_count; k++)
         kpi_expr_columns(op->keys[k], base->input->need);
     for (uint32_t i = 0; i < op->aggregates.count; i++) {
@@ -304,7 +244,7 @@ static void aggregate_need(struct kpi_op *base)
 
 static void aggregate_describe(const struct kpi_op *base, struct kp_buf *out)
 {
-    const struct aggregate_op *op = (const struct aggregate_op *)base;
+    const struct kpi_aggregate_op *op = (const struct kpi_aggregate_op *)base;
     for (uint32_t i = 0; i < op->aggregates.count; i++) {
         const struct kpi_aggregate *aggregate = op->aggregates.items[i];
         if (aggregate->lead != NULL)
@@ -333,7 +273,7 @@ struct kpi_op *kpi_op_aggregate(struct kpi_op *input, struct kpi_expr **keys,
                                 const struct kp_field *key_fields, uint32_t keys_count,
                                 const struct kpi_aggregates *aggregates, bool one_row)
 {
-    struct aggregate_op *op = (struct aggregate_op *)kpi_op_new(
+    struct kpi_aggregate_op *op = (struct kpi_aggregate_op *)kpi_op_new(
         input->run, &aggregate_class, sizeof(*op), input, keys_count + aggregates->count);
     if (op == NULL)
         return NULL;
@@ -349,4 +289,9 @@ struct kpi_op *kpi_op_aggregate(struct kpi_op *input, struct kpi_expr **keys,
                                                    .type = aggregates->items[i]->type,
                                                    .unit = aggregates->items[i]->unit};
     return &op->base;
+}
+
+struct kpi_aggregate_op *kpi_aggregate_of(struct kpi_op *op)
+{
+    return op->class == &aggregate_class ? (struct kpi_aggregate_op *)op : NULL;
 }

@@ -8,7 +8,7 @@
 #include <inttypes.h>
 #include <stdio.h>
 
-#include "query/scan.h"
+#include "query/reader.h"
 
 enum {
     EV_TS,
@@ -48,6 +48,9 @@ struct lane {
     uint32_t detail_first;     /* its own columns begin here in the scan */
     uint32_t detail_columns[KP_STORED_MAX * 5];
     uint32_t detail_count;
+    struct kpi_reader reader;     /* of the stream by itself, when order does not matter */
+    uint32_t columns[EV_COLUMNS]; /* query column of the stream + 1; 0 = none */
+    struct kp_vec *vecs;          /* by query column of the stream */
 };
 
 struct events_op {
@@ -55,7 +58,11 @@ struct events_op {
     struct lane *lanes;
     uint32_t lanes_count;
     struct kpi_bounds bounds;
-    bool descending;
+    bool descending, unordered, sliced;
+    uint32_t current;     /* lane that is read, unordered */
+    kp_time from, to;     /* of it */
+    struct kp_dict kinds; /* names of the lanes */
+    uint32_t *kind_codes; /* room for a batch */
     struct kp_batch out;
     struct kp_buf text;
 };
@@ -102,9 +109,90 @@ static kp_status open_lane(struct events_op *op, struct lane *lane)
                               .cols = cols,
                               .cols_count = lane_columns(op, lane, cols),
                               .keys_count = lane->keys.count,
-                              .descending = op->descending};
+                              .descending = op->descending,
+                              .no_prune = (run->opts.off & KP_OFF_PRUNING) != 0};
     memcpy(req.keys, lane->keys.keys, sizeof(req.keys));
     return run->ctx.status = kp_scan_open(run->snapshot, &req, &lane->scan, run->ctx.err);
+}
+
+/* --- stream by stream, when order does not matter --- */
+
+static bool prepare_lane(struct events_op *op, struct lane *lane)
+{
+    struct kpi_ctx *ctx = &op->base.run->ctx;
+    bool *need = kpi_new(ctx, lane->stream->columns_count, sizeof(*need));
+    lane->vecs = kpi_new(ctx, lane->stream->columns_count, sizeof(*lane->vecs));
+    if (need == NULL || lane->vecs == NULL)
+        return false;
+    for (uint32_t c = 0; c < EV_COLUMNS; c++) {
+        if (!op->base.need[c] || c == EV_KIND)
+            continue;
+        const struct kp_query_column *column = kp_stream_column(lane->stream, event_fields[c].name);
+        lane->columns[c] = (uint32_t)(column - lane->stream->columns) + 1;
+        need[lane->columns[c] - 1] = true;
+    }
+    return kpi_reader_init(&lane->reader, op->base.run, lane->stream, need);
+}
+
+static kp_status enter_lane(struct events_op *op, uint32_t number)
+{
+    op->current = number;
+    if (number >= op->lanes_count || !op->lanes[number].wanted)
+        return KP_OK;
+    return kpi_reader_open(&op->lanes[number].reader, &op->lanes[number].keys, op->from, op->to,
+                           false);
+}
+
+static kp_status open_unordered(struct events_op *op)
+{
+    struct kpi_ctx *ctx = &op->base.run->ctx;
+    struct kp_str *kinds = kpi_new(ctx, op->lanes_count, sizeof(*kinds));
+    op->kind_codes = kpi_new(ctx, KP_VECTOR_ROWS, sizeof(*op->kind_codes));
+    if (!kpi_op_batch(&op->base, &op->out) || kinds == NULL || op->kind_codes == NULL)
+        return ctx->status;
+    for (uint32_t i = 0; i < op->lanes_count; i++) {
+        kinds[i] = kp_str_from(op->lanes[i].stream->name);
+        if (op->lanes[i].wanted && !prepare_lane(op, &op->lanes[i]))
+            return ctx->status;
+    }
+    op->kinds = (struct kp_dict){kinds, op->lanes_count, true};
+    op->from = op->bounds.from;
+    op->to = op->bounds.to;
+    return enter_lane(op, 0);
+}
+
+static void lane_batch(struct events_op *op, const struct lane *lane, const struct kp_batch *batch)
+{
+    for (uint32_t i = 0; op->base.need[EV_KIND] && i < batch->rows; i++)
+        op->kind_codes[i] = op->current;
+    for (uint32_t c = 0; c < EV_COLUMNS; c++)
+        if (lane->columns[c] != 0)
+            op->out.cols[c] = lane->vecs[lane->columns[c] - 1];
+    op->out.cols[EV_KIND] =
+        (struct kp_vec){.type = KP_TYPE_STR, .dict = &op->kinds, .codes = op->kind_codes};
+    op->out.rows = batch->rows;
+    op->out.sel = batch->sel;
+    op->out.sel_count = batch->sel_count;
+}
+
+static kp_status next_unordered(struct events_op *op, const struct kp_batch **out)
+{
+    while (op->current < op->lanes_count) {
+        struct lane *lane = &op->lanes[op->current];
+        const struct kp_batch *batch;
+        kp_status status = kpi_reader_next(&lane->reader, lane->vecs, &batch);
+        if (status == KP_OK) {
+            lane_batch(op, lane, batch);
+            *out = &op->out;
+            return KP_OK;
+        }
+        kpi_reader_close(&lane->reader);
+        if (status == KP_END)
+            status = op->sliced ? KP_END : enter_lane(op, op->current + 1);
+        if (status != KP_OK)
+            return status;
+    }
+    return KP_END;
 }
 
 static kp_status events_open(struct kpi_op *base)
@@ -112,6 +200,8 @@ static kp_status events_open(struct kpi_op *base)
     struct events_op *op = (struct events_op *)base;
     struct kpi_ctx *ctx = &base->run->ctx;
     uint64_t *nulls;
+    if (op->unordered)
+        return open_unordered(op);
     kpi_op_batch(base, &op->out);
     for (uint32_t c = 0; c < EV_COLUMNS && ctx->status == KP_OK; c++)
         kpi_vec_alloc(ctx, event_fields[c].type, KP_VECTOR_ROWS, &op->out.cols[c], &nulls);
@@ -257,6 +347,8 @@ static void write_row(struct events_op *op, const struct lane *lane, uint32_t to
 static kp_status events_next(struct kpi_op *base, const struct kp_batch **out)
 {
     struct events_op *op = (struct events_op *)base;
+    if (op->unordered)
+        return next_unordered(op, out);
     kp_status status = refill(op);
     if (status != KP_OK)
         return status;
@@ -284,6 +376,7 @@ static void events_close(struct kpi_op *base)
 {
     struct events_op *op = (struct events_op *)base;
     for (uint32_t i = 0; i < op->lanes_count; i++) {
+        kpi_reader_close(&op->lanes[i].reader);
         if (op->lanes[i].scan == NULL)
             continue;
         kpi_scan_account(base->run, op->lanes[i].scan);
@@ -299,7 +392,7 @@ static void events_describe(const struct kpi_op *base, struct kp_buf *out)
     kp_buf_text(out, "events");
     kpi_bounds_text(&op->bounds, out);
     kpi_scan_keys_text(&op->lanes[0].keys, op->lanes[0].stream, out);
-    kp_buf_text(out, " merge of");
+    kp_buf_text(out, op->unordered ? " each of" : " merge of");
     bool any = false;
     for (uint32_t i = 0; i < op->lanes_count; i++) {
         if (op->lanes[i].wanted)
@@ -369,8 +462,46 @@ static struct kp_str events_value(const struct kpi_op *base, uint32_t column, ui
                                                         : KP_STR("");
 }
 
-static const struct kpi_source_class events_source = {events_push, events_descend, events_bounds,
-                                                      events_value};
+/* `detail` is text of the stream's own columns, which readers of one stream do not make. */
+static void events_unorder(struct kpi_op *base)
+{
+    struct events_op *op = (struct events_op *)base;
+    op->unordered = !base->need[EV_DETAIL] && (base->run->opts.off & KP_OFF_UNORDERED) == 0;
+}
+
+static bool events_whole(const struct kpi_op *base)
+{
+    const struct events_op *op = (const struct events_op *)base;
+    bool whole = op->unordered && kpi_bounds_whole(base->run, &op->bounds);
+    for (uint32_t i = 0; i < op->lanes_count; i++)
+        whole &= op->lanes[i].keys.count == 0 && !op->lanes[i].keys.empty;
+    return whole;
+}
+
+static uint64_t events_lane(const struct kpi_op *base, uint32_t number, struct kp_str *out_kind)
+{
+    const struct events_op *op = (const struct events_op *)base;
+    if (number >= op->lanes_count || !op->unordered)
+        return UINT64_MAX;
+    const struct lane *lane = &op->lanes[number];
+    *out_kind = kp_str_from(lane->stream->name);
+    return lane->wanted ? kp_snapshot_rows(base->run->snapshot, lane->stream) : 0;
+}
+
+static kp_status events_slice(struct kpi_op *base, const struct kpi_slice *slice)
+{
+    struct events_op *op = (struct events_op *)base;
+    if (op->current < op->lanes_count)
+        kpi_reader_close(&op->lanes[op->current].reader);
+    op->sliced = true;
+    op->from = KP_MAX(op->bounds.from, slice->from);
+    op->to = KP_MIN(op->bounds.to, slice->to);
+    return enter_lane(op, slice->lane);
+}
+
+static const struct kpi_source_class events_source = {events_push,  events_descend, events_bounds,
+                                                      events_value, events_unorder, events_lane,
+                                                      events_slice, events_whole};
 static const struct kpi_op_class events_class = {
     "merge", events_open, events_next, events_close, NULL, events_describe, &events_source};
 

@@ -3,87 +3,34 @@
  * A stored stream as a table: one scan with the time range, keys and columns that plan.c found, its
  * batches in query columns.
  */
-#include "query/scan.h"
+#include "query/reader.h"
 
 struct scan_op {
     struct kpi_op base;
     const struct kp_stream *stream;
     struct kpi_scan_keys keys;
     bool descending;
-    struct kp_scan *scan;
-    struct kp_colref *cols;
-    uint32_t *column_of; /* query column of asked column i */
-    uint32_t cols_count;
-    struct kpi_enum_names **names; /* per query column, ENUM only */
-    uint32_t **codes;
-    struct kp_scan_stat stat;
+    struct kpi_reader reader;
     struct kp_batch out;
 };
-
-static kp_status prepare_columns(struct scan_op *op)
-{
-    struct kpi_ctx *ctx = &op->base.run->ctx;
-    const struct kp_stream *stream = op->stream;
-    op->cols = kpi_new(ctx, stream->columns_count, sizeof(*op->cols));
-    op->column_of = kpi_new(ctx, stream->columns_count, sizeof(*op->column_of));
-    op->names = kpi_new(ctx, stream->columns_count, sizeof(*op->names));
-    op->codes = kpi_new(ctx, stream->columns_count, sizeof(*op->codes));
-    kpi_op_batch(&op->base, &op->out);
-    for (uint32_t c = 0; c < stream->columns_count && ctx->status == KP_OK; c++) {
-        const struct kp_query_column *column = &stream->columns[c];
-        const struct kp_stored_column *stored = &stream->stored[column->ref.stored];
-        if (!op->base.need[c])
-            continue;
-        op->cols[op->cols_count] = column->ref;
-        op->column_of[op->cols_count++] = c;
-        if (stored->type != KP_TYPE_ENUM)
-            continue;
-        op->names[c] = kpi_new(ctx, 1, sizeof(**op->names));
-        op->codes[c] = kpi_new(ctx, KP_VECTOR_ROWS, sizeof(uint32_t));
-        if (op->names[c] != NULL)
-            op->names[c]->column = stored;
-    }
-    return ctx->status;
-}
 
 static kp_status scan_open(struct kpi_op *base)
 {
     struct scan_op *op = (struct scan_op *)base;
-    kp_status status = prepare_columns(op);
-    if (status != KP_OK || op->keys.empty)
-        return status;
-    struct kp_scan_req req = {.stream = op->stream,
-                              .from = op->keys.bounds.from,
-                              .to = op->keys.bounds.to,
-                              .cols = op->cols,
-                              .cols_count = op->cols_count,
-                              .keys_count = op->keys.count,
-                              .descending = op->descending};
-    memcpy(req.keys, op->keys.keys, sizeof(req.keys));
-    status = kp_scan_open(base->run->snapshot, &req, &op->scan, base->run->ctx.err);
-    return base->run->ctx.status = status;
+    const struct kpi_bounds *bounds = &op->keys.bounds;
+    if (!kpi_op_batch(base, &op->out) ||
+        !kpi_reader_init(&op->reader, base->run, op->stream, base->need))
+        return base->run->ctx.status;
+    return kpi_reader_open(&op->reader, &op->keys, bounds->from, bounds->to, op->descending);
 }
 
 static kp_status scan_next(struct kpi_op *base, const struct kp_batch **out)
 {
     struct scan_op *op = (struct scan_op *)base;
     const struct kp_batch *batch;
-    if (op->scan == NULL)
-        return KP_END;
-    kp_status status = kp_scan_next(op->scan, &batch, base->run->ctx.err);
+    kp_status status = kpi_reader_next(&op->reader, op->out.cols, &batch);
     if (status != KP_OK)
-        return status == KP_END ? KP_END : (base->run->ctx.status = status);
-    for (uint32_t i = 0; i < op->cols_count; i++) {
-        uint32_t c = op->column_of[i];
-        const struct kp_vec *vec = &batch->cols[i];
-        if (op->names[c] == NULL || kp_type_phys(vec->type) == KP_PHYS_STR || vec->dict != NULL) {
-            op->out.cols[c] = *vec;
-            op->out.cols[c].type = base->schema.fields[c].type;
-        } else if (!kpi_enum_vector(&base->run->ctx, op->names[c], vec, batch->rows, op->codes[c],
-                                    &op->out.cols[c])) {
-            return base->run->ctx.status;
-        }
-    }
+        return status;
     op->out.rows = batch->rows;
     op->out.sel = batch->sel;
     op->out.sel_count = batch->sel_count;
@@ -93,12 +40,7 @@ static kp_status scan_next(struct kpi_op *base, const struct kp_batch **out)
 
 static void scan_close(struct kpi_op *base)
 {
-    struct scan_op *op = (struct scan_op *)base;
-    if (op->scan == NULL)
-        return;
-    kpi_scan_account(base->run, op->scan);
-    kp_scan_close(op->scan);
-    op->scan = NULL;
+    kpi_reader_close(&((struct scan_op *)base)->reader);
 }
 
 static void scan_describe(const struct kpi_op *base, struct kp_buf *out)
@@ -147,8 +89,33 @@ static struct kp_str scan_value(const struct kpi_op *base, uint32_t column, uint
                                                 : KP_STR("");
 }
 
-static const struct kpi_source_class scan_source = {scan_push, scan_descend, scan_bounds,
-                                                    scan_value};
+/* No condition was pushed: the answer is all rows. */
+static bool scan_whole(const struct kpi_op *base)
+{
+    const struct scan_op *op = (const struct scan_op *)base;
+    return op->keys.count == 0 && !op->keys.empty && kpi_bounds_whole(base->run, &op->keys.bounds);
+}
+
+static uint64_t scan_lane(const struct kpi_op *base, uint32_t lane, struct kp_str *out_kind)
+{
+    const struct scan_op *op = (const struct scan_op *)base;
+    if (lane > 0)
+        return UINT64_MAX;
+    *out_kind = kp_str_from(op->stream->name);
+    return kp_snapshot_rows(base->run->snapshot, op->stream);
+}
+
+static kp_status scan_slice(struct kpi_op *base, const struct kpi_slice *slice)
+{
+    struct scan_op *op = (struct scan_op *)base;
+    const struct kpi_bounds *bounds = &op->keys.bounds;
+    kpi_reader_close(&op->reader);
+    return kpi_reader_open(&op->reader, &op->keys, KP_MAX(bounds->from, slice->from),
+                           KP_MIN(bounds->to, slice->to), false);
+}
+
+static const struct kpi_source_class scan_source = {
+    scan_push, scan_descend, scan_bounds, scan_value, NULL, scan_lane, scan_slice, scan_whole};
 static const struct kpi_op_class scan_class = {"scan", scan_open,     scan_next,   scan_close,
                                                NULL,   scan_describe, &scan_source};
 

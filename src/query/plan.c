@@ -4,6 +4,7 @@
  * conditions of `where` above a source become its time range and keys; sorts that the order
  * of stored rows already gives are dropped; columns nobody reads are not asked for.
  */
+#include "query/aggregate.h"
 #include "query/filter.h"
 #include "query/plan.h"
 #include "query/sort.h"
@@ -267,5 +268,6 @@ struct kpi_op *kpi_plan(struct kpi_op *root)
     for (uint32_t i = 0; i < root->schema.count; i++)
         root->need[i] = true;
     spread_need(root);
+    kpi_aggregate_free_order(root);
     return root->run->ctx.status == KP_OK ? root : NULL;
 }

@@ -25,6 +25,7 @@ struct kp_query_opts {
         default_window; /* time bound of a query without one, back from the newest row; 0 = all */
     const _Atomic bool *cancel; /* checked per batch; NULL = never */
     uint32_t threads;           /* that may work at it; 0 = one per CPU */
+    uint32_t slice_rows;        /* that a thread takes at a time; 0 = 250,000 */
     uint32_t off;               /* enum kp_query_off: what it must do without, for comparison */
 };
 

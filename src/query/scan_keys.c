@@ -27,6 +27,13 @@ void kpi_bounds_push(struct kpi_bounds *bounds, const struct kpi_push *push)
     bounds->set = true;
 }
 
+bool kpi_bounds_whole(const struct kpi_run *run, const struct kpi_bounds *bounds)
+{
+    kp_time oldest, newest;
+    kp_snapshot_range(run->snapshot, &oldest, &newest);
+    return bounds->from <= oldest && bounds->to >= newest;
+}
+
 /* Number of an ENUM name; names outside the table are numbers. */
 static bool enum_number(const struct kp_stored_column *column, struct kp_str name, int64_t *out)
 {
@@ -208,7 +215,7 @@ bool kpi_enum_vector(struct kpi_ctx *ctx, struct kpi_enum_names *names, const st
         if (codes[i] == UINT32_MAX)
             return false;
     }
-    names->dict = (struct kp_dict){names->names, names->count};
+    names->dict = (struct kp_dict){names->names, names->count, true};
     *out = (struct kp_vec){.type = KP_TYPE_STR, .dict = &names->dict, .codes = codes};
     return true;
 }

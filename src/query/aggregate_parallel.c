@@ -1,0 +1,343 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * Grouping when the order of rows does not matter: counts of whole streams come from page headers,
+ * and the rest is read in slices (one stream, a stretch of time) that threads claim until none is
+ * left. Each worker groups its slices for itself; the tables are merged at the end. Merging is
+ * exact (whole numbers, sets, ranks) and groups come out in order of keys, so neither the number of
+ * threads nor who took which slice shows in the answer.
+ */
+#include <pthread.h>
+#include <stdatomic.h>
+
+#include "query/aggregate.h"
+#include "query/filter.h"
+#include "query/sides.h"
+#include "query/worker.h"
+
+#define SLICE_ROWS      250000u /* aimed at; half as many are done sooner by one thread */
+#define SLICES_LANE_MAX 256u
+
+/* --- when --- */
+
+static bool varies(const struct kpi_expr *expr)
+{
+    if (expr->kind == KPI_EXPR_CALL && (expr->func->flags & KPI_FUNC_VARYING) != 0)
+        return true;
+    for (uint32_t i = 0; i < expr->args_count; i++)
+        if (varies(expr->args[i]))
+            return true;
+    return false;
+}
+
+/* Filters and projections between the operator and its source give the same for a row whenever it
+ * is read. */
+static bool inputs_steady(const struct kpi_op *op)
+{
+    for (; op->input != NULL; op = op->input) {
+        const struct kpi_filter_op *filter = kpi_filter_of((struct kpi_op *)(uintptr_t)op);
+        if (filter != NULL && filter->condition != NULL && varies(filter->condition))
+            return false;
+        for (uint32_t i = 0; i < op->schema.count; i++) {
+            const struct kpi_expr *expr = kpi_project_expr(op, i);
+            if (expr != NULL && varies(expr))
+                return false;
+        }
+    }
+    return true;
+}
+
+static bool is_free(struct kpi_aggregate_op *op)
+{
+    struct kpi_op *source = kpi_plan_source(op->base.input);
+    bool is =
+        source != NULL && source->class->source->lane != NULL && inputs_steady(op->base.input);
+    for (uint32_t k = 0; k < op->keys_count; k++)
+        is = is && !varies(op->keys[k]) && op->keys[k]->type != KP_TYPE_F64;
+    for (uint32_t i = 0; is && i < op->aggregates.count; i++) {
+        const struct kpi_aggregate *aggregate = op->aggregates.items[i];
+        is = kpi_aggregate_merger(aggregate) != NULL &&
+             (aggregate->filter == NULL || !varies(aggregate->filter));
+        for (uint32_t a = 0; is && a < aggregate->args_count; a++)
+            is = !varies(aggregate->args[a]);
+    }
+    return is;
+}
+
+void kpi_aggregate_free_order(struct kpi_op *op)
+{
+    struct kpi_sides_op *joined = kpi_sides_of(op);
+    for (uint32_t i = 0; joined != NULL && i < joined->inputs_count; i++)
+        kpi_aggregate_free_order(joined->inputs[i]);
+    struct kpi_aggregate_op *aggregate = kpi_aggregate_of(op);
+    if (aggregate != NULL && is_free(aggregate)) {
+        struct kpi_op *source = kpi_plan_source(op->input);
+        aggregate->free = true;
+        if (source->class->source->unorder != NULL)
+            source->class->source->unorder(source);
+    }
+    if (op->input != NULL)
+        kpi_aggregate_free_order(op->input);
+}
+
+/* --- counts from headers --- */
+
+/* Only rows are counted, by nothing or by the kind of event, and no condition is left. */
+static bool can_tally(const struct kpi_aggregate_op *op, const struct kpi_op *source)
+{
+    bool can = op->free && (op->base.run->opts.off & KP_OFF_METADATA) == 0 && op->keys_count <= 1 &&
+               source->class->source->whole(source);
+    for (uint32_t i = 0; i < op->aggregates.count; i++)
+        can = can && strcmp(op->aggregates.items[i]->func->name, "count") == 0 &&
+              op->aggregates.items[i]->filter == NULL;
+    for (struct kpi_op *at = op->base.input; at != source; at = at->input)
+        can = can && (kpi_filter_of(at) == NULL || kpi_filter_of(at)->condition == NULL);
+    if (!can || op->keys_count == 0)
+        return can;
+    if (op->keys[0]->kind != KPI_EXPR_COLUMN || source->class->source->unorder == NULL)
+        return false;
+    int column = kpi_plan_column(op->base.input, op->keys[0]->column);
+    return column >= 0 && kp_str_equal(source->schema.fields[column].name, KP_STR("kind"));
+}
+
+bool kpi_aggregate_tally(struct kpi_aggregate_op *op, kp_status *out)
+{
+    const struct kpi_op *source = op->free ? kpi_plan_source(op->base.input) : NULL;
+    struct kp_str kind = KP_STR("");
+    uint64_t rows;
+    if (source == NULL || !can_tally(op, source))
+        return false;
+    struct kp_vec vec = {.type = KP_TYPE_STR, .strs = &kind};
+    const struct kp_vec *keys[1] = {&vec};
+    *out = KP_END;
+    for (uint32_t l = 0; (rows = source->class->source->lane(source, l, &kind)) != UINT64_MAX;
+         l++) {
+        uint32_t group = 0;
+        if (rows == 0)
+            continue;
+        if (op->keys_count > 0 || op->groups.rows.rows == 0)
+            group = op->keys_count > 0 ? kpi_groups_find(&op->groups, keys, 0)
+                                       : kpi_groups_new(&op->groups);
+        if (group == UINT32_MAX || !kpi_aggregate_grow(op)) {
+            *out = op->base.run->ctx.status;
+            break;
+        }
+        for (uint32_t i = 0; i < op->aggregates.count; i++)
+            *(int64_t *)kpi_aggregate_state(op->aggregates.items[i], group) += (int64_t)rows;
+    }
+    return true;
+}
+
+/* --- slices --- */
+
+struct team {
+    struct kpi_aggregate_op *op;
+    struct kpi_slice *slices;
+    uint32_t slices_count, slices_capacity;
+    _Atomic uint32_t next; /* slice to claim */
+    _Atomic bool stop;     /* somebody failed */
+};
+
+struct member {
+    struct team *team;
+    struct kpi_worker *worker;
+    pthread_t thread;
+    bool started;
+    uint32_t failed_at; /* slice; UINT32_MAX = none */
+    kp_status status;
+};
+
+static bool add_slice(struct team *team, uint32_t lane, kp_time from, kp_time to)
+{
+    if (team->slices_count == team->slices_capacity) {
+        uint32_t capacity = team->slices_capacity == 0 ? 64 : team->slices_capacity * 2;
+        struct kpi_slice *more = kpi_new(&team->op->base.run->ctx, capacity, sizeof(*more));
+        if (more == NULL)
+            return false;
+        for (uint32_t i = 0; i < team->slices_count; i++)
+            more[i] = team->slices[i];
+        team->slices = more;
+        team->slices_capacity = capacity;
+    }
+    team->slices[team->slices_count++] = (struct kpi_slice){lane, from, to};
+    return true;
+}
+
+/* Cuts [from, to] of a lane into `count` stretches of the same length. */
+static bool cut_lane(struct team *team, uint32_t lane, uint32_t count, kp_time from, kp_time to)
+{
+    __int128 span = (__int128)to - from;
+    for (uint32_t i = 0; i < count; i++) {
+        kp_time begin = (kp_time)(from + span * i / count) + (i > 0);
+        kp_time end = (kp_time)(from + span * (i + 1) / count);
+        if (begin <= end && !add_slice(team, lane, begin, end))
+            return false;
+    }
+    return true;
+}
+
+/* False when it is not worth it, or with the error set. */
+static bool cut(struct team *team, struct kpi_op *source)
+{
+    struct kpi_run *run = team->op->base.run;
+    const struct kpi_bounds *bounds = source->class->source->bounds(source);
+    kp_time oldest, newest;
+    uint64_t rows, total = 0;
+    uint32_t aim = run->opts.slice_rows != 0 ? run->opts.slice_rows : SLICE_ROWS;
+    struct kp_str kind;
+    kp_snapshot_range(run->snapshot, &oldest, &newest);
+    kp_time from = KP_MAX(bounds->from, oldest), to = KP_MIN(bounds->to, newest);
+    if (from > to)
+        return false;
+    double part = ((double)to - (double)from + 1) / ((double)newest - (double)oldest + 1);
+    for (uint32_t l = 0; (rows = source->class->source->lane(source, l, &kind)) != UINT64_MAX;
+         l++) {
+        uint64_t wanted = (uint64_t)((double)rows * part);
+        uint32_t count = (uint32_t)KP_MIN(wanted / aim + 1, (uint64_t)SLICES_LANE_MAX);
+        total += wanted;
+        if (rows > 0 && !cut_lane(team, l, count, from, to))
+            return false;
+    }
+    return total >= aim / 2 && team->slices_count > 1;
+}
+
+/* --- work --- */
+
+static kp_status member_work(struct member *member, uint32_t slice)
+{
+    struct kpi_aggregate_op *twin = kpi_aggregate_of(member->worker->twin);
+    struct kpi_op *source = kpi_plan_source(twin->base.input);
+    kp_status status = source->class->source->slice(source, &member->team->slices[slice]);
+    if (status == KP_OK)
+        status = kpi_aggregate_rows(twin);
+    return status == KP_END ? KP_OK : status;
+}
+
+static void *member_main(void *ctx)
+{
+    struct member *member = ctx;
+    struct team *team = member->team;
+    int64_t start = kp_time_monotonic();
+    member->status = kpi_tree_open(member->worker->twin);
+    while (member->status == KP_OK && !team->stop) {
+        uint32_t slice = atomic_fetch_add(&team->next, 1);
+        if (slice >= team->slices_count)
+            break;
+        member->status = member_work(member, slice);
+        member->failed_at = slice;
+    }
+    if (member->status != KP_OK)
+        team->stop = true;
+    kpi_tree_close(member->worker->twin);
+    member->worker->twin->busy = kp_time_monotonic() - start;
+    return NULL;
+}
+
+static bool merge(struct kpi_aggregate_op *op, struct kpi_aggregate_op *from)
+{
+    struct kpi_ctx *ctx = &op->base.run->ctx;
+    uint32_t groups = from->groups.rows.rows;
+    uint32_t *group_of = kpi_new(ctx, groups, sizeof(*group_of));
+    const struct kp_vec *keys[KPI_ARGS_MAX];
+    for (uint32_t g = 0; group_of != NULL && g < groups; g++) {
+        for (uint32_t k = 0; k < op->keys_count; k++)
+            keys[k] = kpi_rowset_vec(&from->groups.rows, g, k);
+        if (op->keys_count > 0)
+            group_of[g] = kpi_groups_find(&op->groups, keys, g & 1023);
+        else if (op->groups.rows.rows == 0)
+            group_of[g] = kpi_groups_new(&op->groups);
+        if (group_of[g] == UINT32_MAX)
+            return false;
+    }
+    if (group_of == NULL || !kpi_aggregate_grow(op))
+        return false;
+    for (uint32_t i = 0; i < op->aggregates.count; i++) {
+        struct kpi_aggregate *to = op->aggregates.items[i];
+        if (!kpi_aggregate_merger(to)(to, from->aggregates.items[i], group_of, groups))
+            return false;
+    }
+    return true;
+}
+
+/* The failure of the earliest slice counts. */
+static kp_status take_failure(struct kpi_run *run, const struct member *members, uint32_t count)
+{
+    const struct member *first = NULL;
+    for (uint32_t i = 0; i < count; i++)
+        if (members[i].status != KP_OK &&
+            (first == NULL || members[i].failed_at < first->failed_at))
+            first = &members[i];
+    if (first == NULL)
+        return KP_OK;
+    if (run->ctx.err != NULL)
+        *run->ctx.err = first->worker->err;
+    return run->ctx.status = first->status;
+}
+
+static void run_team(struct member *members, uint32_t count)
+{
+    for (uint32_t i = 1; i < count; i++)
+        members[i].started =
+            pthread_create(&members[i].thread, NULL, member_main, &members[i]) == 0;
+    member_main(&members[0]);
+    for (uint32_t i = 1; i < count; i++) {
+        if (members[i].started)
+            pthread_join(members[i].thread, NULL);
+    }
+}
+
+static kp_status finish_team(struct kpi_aggregate_op *op, struct member *members, uint32_t count)
+{
+    struct kpi_run *run = op->base.run;
+    kp_status status = take_failure(run, members, count);
+    for (uint32_t i = 0; i < count && status == KP_OK; i++) {
+        if (i > 0 && !members[i].started)
+            continue;
+        kpi_worker_account(members[i].worker, &op->base);
+        if (!merge(op, kpi_aggregate_of(members[i].worker->twin)))
+            status = run->ctx.status;
+    }
+    return status == KP_OK ? KP_END : status;
+}
+
+/* A worker has a share of the memory only: what does not fit there may fit into the whole. */
+static bool again_alone(struct kpi_aggregate_op *op)
+{
+    struct kpi_ctx *ctx = &op->base.run->ctx;
+    bool memory = ctx->status == KP_LIMIT && kp_time_monotonic() < op->base.run->deadline;
+    memory |= ctx->status == KP_LIMIT && op->base.run->deadline == 0;
+    if (!memory)
+        return false;
+    ctx->status = KP_OK;
+    kpi_workers_close(op->base.run);
+    op->groups = (struct kpi_groups){0};
+    for (uint32_t i = 0; i < op->aggregates.count; i++)
+        op->aggregates.items[i]->states_count = 0;
+    return kpi_groups_init(&op->groups, ctx, op->types, op->keys_count);
+}
+
+bool kpi_aggregate_parallel(struct kpi_aggregate_op *op, kp_status *out)
+{
+    struct kpi_run *run = op->base.run;
+    uint32_t count = op->free ? kpi_run_threads(run) : 1;
+    struct team team = {.op = op};
+    if (count < 2 || !cut(&team, kpi_plan_source(op->base.input))) {
+        *out = run->ctx.status;
+        return run->ctx.status != KP_OK;
+    }
+    count = KP_MIN(count, team.slices_count);
+    struct member *members = kpi_new(&run->ctx, count, sizeof(*members));
+    for (uint32_t i = 0; members != NULL && i < count; i++) {
+        members[i] = (struct member){.team = &team, .failed_at = UINT32_MAX};
+        members[i].worker = kpi_worker_new(&op->base, 2 * count);
+        if (members[i].worker == NULL)
+            return false;
+    }
+    if (members == NULL) {
+        *out = run->ctx.status;
+        return true;
+    }
+    run->threads_used = KP_MAX(run->threads_used, count);
+    run_team(members, count);
+    *out = finish_team(op, members, count);
+    return *out == KP_END || !again_alone(op);
+}

@@ -1,0 +1,43 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * Reads one stored stream in query columns: asks the scan for what is needed only (each actor once,
+ * whatever attributes of it are wanted), names ENUM values and looks up actors.
+ */
+#ifndef KP_QUERY_READER_H
+#define KP_QUERY_READER_H
+
+#include "query/actor_columns.h"
+#include "query/scan.h"
+
+/* How one query column comes from what the scan gives. */
+struct kpi_reader_column {
+    uint32_t column;               /* of the stream's query columns */
+    uint32_t from;                 /* column of the scan */
+    struct kpi_enum_names *names;  /* ENUM, else NULL */
+    struct kpi_actor_column *attr; /* attribute of an actor, else NULL */
+    void *room;                    /* for a batch of codes or numbers */
+};
+
+struct kpi_reader {
+    struct kpi_run *run;
+    const struct kp_stream *stream;
+    struct kp_colref *cols; /* of the scan */
+    uint32_t cols_count;
+    struct kpi_reader_column *columns;
+    uint32_t columns_count;
+    struct kp_scan *scan; /* NULL: closed */
+};
+
+/* need: per query column of the stream. False with the error set. */
+bool kpi_reader_init(struct kpi_reader *reader, struct kpi_run *run, const struct kp_stream *stream,
+                     const bool *need);
+/* Starts to read rows of [from, to] that meet the keys; may follow a close. */
+kp_status kpi_reader_open(struct kpi_reader *reader, const struct kpi_scan_keys *keys, kp_time from,
+                          kp_time to, bool descending);
+/* The next rows; their needed columns go to cols[query column]. END at the end and when closed. */
+kp_status kpi_reader_next(struct kpi_reader *reader, struct kp_vec *cols,
+                          const struct kp_batch **out);
+/* Ends reading and adds up what was read. May be called twice. */
+void kpi_reader_close(struct kpi_reader *reader);
+
+#endif
