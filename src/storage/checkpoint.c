@@ -78,7 +78,7 @@ static kp_status key_id(const char *origin, const uint8_t public_key[KPI_SIGN_KE
                         uint8_t out[KEY_ID_SIZE])
 {
     static const uint8_t between[] = {'\n', ED25519};
-    const struct kpi_part parts[] = {
+    const struct kpi_piece parts[] = {
         {origin, strlen(origin)}, {between, sizeof(between)}, {public_key, KPI_SIGN_KEY_SIZE}};
     struct kpi_sha sum;
     kp_status status = kpi_sha256(parts, 3, &sum);

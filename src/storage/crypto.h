@@ -24,7 +24,7 @@ struct kpi_sha {
 };
 
 /* Bytes that are hashed one part after the other. */
-struct kpi_part {
+struct kpi_piece {
     const void *bytes;
     size_t size;
 };
@@ -34,7 +34,7 @@ static inline bool kpi_sha_equal(const struct kpi_sha *a, const struct kpi_sha *
     return memcmp(a, b, sizeof(*a)) == 0;
 }
 
-kp_status kpi_sha256(const struct kpi_part *parts, uint32_t count, struct kpi_sha *out) KP_MUST;
+kp_status kpi_sha256(const struct kpi_piece *parts, uint32_t count, struct kpi_sha *out) KP_MUST;
 kp_status kpi_hmac_sha256(const struct kpi_sha *key, const void *bytes, size_t size,
                           struct kpi_sha *out) KP_MUST;
 kp_status kpi_sign_public(const uint8_t seed[KPI_SIGN_SEED_SIZE],

@@ -9,7 +9,7 @@
 #include <openssl/evp.h>
 #include <openssl/hmac.h>
 
-kp_status kpi_sha256(const struct kpi_part *parts, uint32_t count, struct kpi_sha *out)
+kp_status kpi_sha256(const struct kpi_piece *parts, uint32_t count, struct kpi_sha *out)
 {
     struct kpi_sha sum;
     EVP_MD_CTX *ctx = EVP_MD_CTX_new();

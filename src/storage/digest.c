@@ -14,9 +14,10 @@ kp_status kpi_log_digest_add(struct kpi_log_digest *digest, const struct kpi_wal
     uint64_t said[] = {record->sequence, (uint64_t)record->ts_min, (uint64_t)record->ts_max,
                        record->rows,     record->hash.lo,          record->hash.hi};
     struct kpi_sha payload, whole, head;
-    const struct kpi_part content = {record->payload, record->payload_size};
-    const struct kpi_part all[] = {{&leaf, 1}, {said, sizeof(said)}, {payload.bytes, KPI_SHA_SIZE}};
-    const struct kpi_part chain[] = {
+    const struct kpi_piece content = {record->payload, record->payload_size};
+    const struct kpi_piece all[] = {
+        {&leaf, 1}, {said, sizeof(said)}, {payload.bytes, KPI_SHA_SIZE}};
+    const struct kpi_piece chain[] = {
         {&inner, 1}, {digest->head.bytes, KPI_SHA_SIZE}, {whole.bytes, KPI_SHA_SIZE}};
     kp_status status = kpi_sha256(&content, 1, &payload);
     if (status == KP_OK)

@@ -36,7 +36,7 @@ _Static_assert(sizeof(struct slot) == 96, "key slot is 96 bytes");
 
 static kp_status labelled(const char *label, const struct kpi_sha *secret, struct kpi_sha *out)
 {
-    const struct kpi_part parts[] = {{label, strlen(label)}, {secret->bytes, KPI_SHA_SIZE}};
+    const struct kpi_piece parts[] = {{label, strlen(label)}, {secret->bytes, KPI_SHA_SIZE}};
     return kpi_sha256(parts, 2, out);
 }
 
@@ -61,7 +61,7 @@ kp_status kpi_key_make(uint64_t seed, struct kpi_key *out)
 {
     struct kpi_key key = {.number = 1};
     if (seed != 0) {
-        struct kpi_part part = {&seed, sizeof(seed)};
+        struct kpi_piece part = {&seed, sizeof(seed)};
         struct kpi_sha sign;
         kp_status status = kpi_sha256(&part, 1, &key.secret);
         if (status == KP_OK)

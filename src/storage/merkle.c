@@ -8,14 +8,14 @@
 kp_status kpi_merkle_leaf(const void *bytes, size_t size, struct kpi_sha *out)
 {
     static const uint8_t leaf = 0;
-    const struct kpi_part parts[] = {{&leaf, 1}, {bytes, size}};
+    const struct kpi_piece parts[] = {{&leaf, 1}, {bytes, size}};
     return kpi_sha256(parts, 2, out);
 }
 
 static kp_status node(const struct kpi_sha *left, const struct kpi_sha *right, struct kpi_sha *out)
 {
     static const uint8_t inner = 1;
-    const struct kpi_part parts[] = {
+    const struct kpi_piece parts[] = {
         {&inner, 1}, {left->bytes, KPI_SHA_SIZE}, {right->bytes, KPI_SHA_SIZE}};
     return kpi_sha256(parts, 3, out);
 }

@@ -53,8 +53,8 @@ static kp_status clock_add(struct rooting *r, const struct kpi_block_ref *ref, u
 {
     if (ref->stream == NULL || ref->stream->number != KP_S_CLOCK)
         return KP_OK;
-    const struct kpi_part parts[] = {{r->clock.bytes, KPI_SHA_SIZE},
-                                     {r->bytes + (ref->offset - from), ref->size}};
+    const struct kpi_piece parts[] = {{r->clock.bytes, KPI_SHA_SIZE},
+                                      {r->bytes + (ref->offset - from), ref->size}};
     return kpi_sha256(parts, 2, &r->clock);
 }
 
