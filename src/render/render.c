@@ -18,7 +18,8 @@ static const struct kpi_format *const formats[KP_FORMAT_COUNT] = {
     [KP_FORMAT_JSON] = &kpi_format_json,         [KP_FORMAT_NDJSON] = &kpi_format_ndjson,
     [KP_FORMAT_CSV] = &kpi_format_csv,           [KP_FORMAT_TSV] = &kpi_format_tsv,
     [KP_FORMAT_MARKDOWN] = &kpi_format_markdown, [KP_FORMAT_LINE] = &kpi_format_line,
-    [KP_FORMAT_TIMELINE] = &kpi_format_timeline,
+    [KP_FORMAT_TIMELINE] = &kpi_format_timeline, [KP_FORMAT_GRAPH] = &kpi_format_graph,
+    [KP_FORMAT_DOT] = &kpi_format_dot,           [KP_FORMAT_SVG] = &kpi_format_svg,
 };
 
 bool kp_format_parse(struct kp_str name, enum kp_format *out)
@@ -62,6 +63,21 @@ const char *kp_format_name(enum kp_format format)
 const char *kp_format_mime(enum kp_format format)
 {
     return formats[format]->mime;
+}
+
+const char *kp_format_needs(enum kp_format format)
+{
+    switch (format) {
+    case KP_FORMAT_TIMELINE:
+        return "start and dur";
+    case KP_FORMAT_GRAPH:
+    case KP_FORMAT_DOT:
+        return "kind, culprit_comm and dur";
+    case KP_FORMAT_SVG:
+        return "dur, and kind or start";
+    default:
+        return "";
+    }
 }
 
 bool kp_format_has_notes(enum kp_format format)

@@ -10,8 +10,8 @@
  * in JSON; line protocol carries times as integer nanoseconds.
  *
  * Files in reading order: render.h render_int.h render.c value.c utf8.c table.c vertical.c
- * markdown.c json.c csv.c tsv.c line.c timeline.c error.c term.c. Fed by src/query, shown by tools
- * and src/server.
+ * markdown.c json.c csv.c tsv.c line.c timeline.c picture.h picture.c graph.c svg.c
+ * error.c term.c. Fed by src/query, shown by tools and src/server.
  */
 #ifndef KP_RENDER_RENDER_H
 #define KP_RENDER_RENDER_H
@@ -28,6 +28,9 @@ enum kp_format {
     KP_FORMAT_MARKDOWN, /* a table for a chat or a report */
     KP_FORMAT_LINE,     /* InfluxDB line protocol */
     KP_FORMAT_TIMELINE, /* text drawing of rows with start (or ts), dur and a label */
+    KP_FORMAT_GRAPH,    /* causes as a tree in text: rows with dur and kind */
+    KP_FORMAT_DOT,      /* the same for Graphviz */
+    KP_FORMAT_SVG,      /* the same and the timeline as a picture */
     KP_FORMAT_COUNT
 };
 
@@ -64,6 +67,8 @@ void kp_format_hint(struct kp_str name, struct kp_error *err);
 const char *kp_format_name(enum kp_format format);
 /* MIME type of a format; whether notes have a place in it. */
 const char *kp_format_mime(enum kp_format format);
+/* The columns it cannot do without, in words; "" = any will do. */
+const char *kp_format_needs(enum kp_format format);
 bool kp_format_has_notes(enum kp_format format);
 /* Text of one value as all human formats print it (no padding); exact = machine form. */
 void kp_value_text(const struct kp_field *field, const struct kp_vec *vec, uint32_t row, bool exact,

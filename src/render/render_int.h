@@ -38,7 +38,7 @@ struct kp_render {
 
 extern const struct kpi_format kpi_format_table, kpi_format_vertical, kpi_format_json,
     kpi_format_ndjson, kpi_format_csv, kpi_format_tsv, kpi_format_markdown, kpi_format_line,
-    kpi_format_timeline;
+    kpi_format_timeline, kpi_format_graph, kpi_format_dot, kpi_format_svg;
 
 /* Writes render->out when it is large, or always with force. */
 void kpi_render_flush(struct kp_render *render, bool force);

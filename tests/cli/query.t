@@ -28,6 +28,23 @@ RUN kpq $DATA -c 'spans | sort by start asc' --format timeline
 EXPECT axis: 802.000 ms from 2026-11-23T03:47:00.000000000Z
 EXPECT +100,000,001 ns    52.000 ms
 
+NAME causes as a tree
+RUN kpq $DATA -c 'CAUSES OF txn 98721' --format graph
+EXPECT 100.00 %  all of it
+
+NAME causes for Graphviz
+RUN kpq $DATA -c 'BLOCKERS OF txn 98721' --format dot
+EXPECT digraph causes {
+
+NAME spans as a picture
+RUN kpq $DATA -c 'spans' --format svg
+EXPECT </svg>
+
+NAME a graph needs kinds and culprits
+RUN kpq $DATA -c 'spans' --format graph
+EXIT 3
+EXPECT kpq: format graph needs the columns kind, culprit_comm and dur
+
 NAME a timeline needs an interval
 RUN kpq $DATA -c 'spans | project name' --format timeline
 EXIT 3
