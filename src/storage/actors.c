@@ -9,11 +9,23 @@
 
 #include "base/assert.h"
 
-kp_status kpi_actor_set_init(struct kpi_actor_set *set, uint32_t entries_max)
+static uint32_t slots_count(uint32_t entries_max)
 {
     uint32_t capacity = 16;
     while (capacity < entries_max * 2)
         capacity *= 2;
+    return capacity;
+}
+
+size_t kpi_actor_set_memory(uint32_t entries_max)
+{
+    return entries_max * sizeof(kp_actor_id) +
+           slots_count(entries_max) * (sizeof(kp_actor_id) + sizeof(uint32_t));
+}
+
+kp_status kpi_actor_set_init(struct kpi_actor_set *set, uint32_t entries_max)
+{
+    uint32_t capacity = slots_count(entries_max);
     *set = (struct kpi_actor_set){.mask = capacity - 1,
                                   .ids = malloc((size_t)entries_max * sizeof(*set->ids)),
                                   .slots = malloc((size_t)capacity * sizeof(*set->slots)),
@@ -44,9 +56,9 @@ uint32_t kpi_actor_set_local(struct kpi_actor_set *set, kp_actor_id id)
 }
 
 /* Newest first: who came before lies where it is looked for. */
-void kpi_actor_set_clear(struct kpi_actor_set *set)
+void kpi_actor_set_cut(struct kpi_actor_set *set, uint32_t count)
 {
-    for (; set->count > 0; set->count--) {
+    for (; set->count > count; set->count--) {
         uint32_t at = (uint32_t)kp_hash_mix(set->ids[set->count - 1]) & set->mask;
         while (set->locals[at] != set->count)
             at = (at + 1) & set->mask;

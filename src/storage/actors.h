@@ -19,10 +19,12 @@ struct kpi_actor_set {
 /* Room for entries_max different actors. Deinit also after a failure. */
 kp_status kpi_actor_set_init(struct kpi_actor_set *set, uint32_t entries_max) KP_MUST;
 void kpi_actor_set_deinit(struct kpi_actor_set *set);
+/* Bytes that a set with this room takes. */
+size_t kpi_actor_set_memory(uint32_t entries_max);
 /* The local number of an actor, given on first sight; 0 for the unknown actor. */
 uint32_t kpi_actor_set_local(struct kpi_actor_set *set, kp_actor_id id);
-/* Forgets all actors. */
-void kpi_actor_set_clear(struct kpi_actor_set *set);
+/* Forgets the actors from local number count + 1 on. */
+void kpi_actor_set_cut(struct kpi_actor_set *set, uint32_t count);
 /* Appends the table as a chunk; nothing when it is empty. LIMIT: too many actors. */
 kp_status kpi_actor_set_encode(const struct kpi_actor_set *set, const struct kp_actors *actors,
                                enum kpi_level level, struct kp_buf *out) KP_MUST;

@@ -12,6 +12,7 @@
 #include "storage/block.h"
 
 #include <stdlib.h>
+#include <string.h>
 
 #include "base/assert.h"
 #include "storage/spine.h"
@@ -132,30 +133,58 @@ static void header_fill(const struct kpi_block_parts *parts, size_t size, size_t
     kp_store_u32(header + KPI_BLOCK_AT_ACTORS, parts->actors);
 }
 
-kp_status kpi_block_assemble(const struct kpi_block_parts *parts, const struct kp_buf *actors_chunk,
-                             const struct kp_buf *columns, struct kp_buf *out)
+kp_status kpi_block_finish(const struct kpi_block_parts *parts, const void *directory,
+                           size_t directory_size, const struct kp_buf *body, struct kp_buf *out)
 {
     static const uint8_t zeros[KPI_BLOCK_ALIGN];
-    uint8_t header[KPI_BLOCK_HEADER] = {0}, directory[(KP_STORED_MAX + 1) * 10];
-    size_t dir = kp_store_varint(directory, actors_chunk->size);
-    for (uint32_t c = 0; c < parts->columns_count; c++)
-        dir += kp_store_varint(directory + dir, parts->sizes[c]);
-    size_t body = dir + actors_chunk->size + columns->size;
-    size_t size = (KPI_BLOCK_HEADER + body + KPI_BLOCK_ALIGN - 1) & ~(size_t)(KPI_BLOCK_ALIGN - 1);
+    uint8_t header[KPI_BLOCK_HEADER] = {0};
+    size_t used = KPI_BLOCK_HEADER + directory_size + body->size;
+    size_t size = (used + KPI_BLOCK_ALIGN - 1) & ~(size_t)(KPI_BLOCK_ALIGN - 1);
     if (size > UINT32_MAX)
         return KP_LIMIT;
-    if (columns->failed || actors_chunk->failed || kp_buf_reserve(out, size) == NULL)
+    if (body->failed || kp_buf_reserve(out, size) == NULL)
         return KP_NO_MEMORY;
-    header_fill(parts, size, dir, header);
+    header_fill(parts, size, directory_size, header);
     char *at = out->data + out->size;
     kp_buf_add(out, header, sizeof(header));
-    kp_buf_add(out, directory, dir);
-    kp_buf_add(out, actors_chunk->data, actors_chunk->size);
-    kp_buf_add(out, columns->data, columns->size);
-    kp_buf_add(out, zeros, size - KPI_BLOCK_HEADER - body);
+    kp_buf_add(out, directory, directory_size);
+    kp_buf_add(out, body->data, body->size);
+    kp_buf_add(out, zeros, size - used);
     kp_store_u64(at + KPI_BLOCK_AT_SUM,
                  kp_hash64(at + KPI_BLOCK_AT_SIZE, size - KPI_BLOCK_AT_SIZE, kp_load_u64(at)));
     return KP_OK;
+}
+
+kp_status kpi_block_assemble(const struct kpi_block_parts *parts, struct kp_buf *actors_chunk,
+                             const struct kp_buf *columns, struct kp_buf *out)
+{
+    uint8_t directory[(KP_STORED_MAX + 1) * 10];
+    size_t size = kp_store_varint(directory, actors_chunk->size);
+    for (uint32_t c = 0; c < parts->columns_count; c++)
+        size += kp_store_varint(directory + size, parts->sizes[c]);
+    kp_buf_add(actors_chunk, columns->data, columns->size);
+    if (columns->failed)
+        return KP_NO_MEMORY;
+    return kpi_block_finish(parts, directory, size, actors_chunk, out);
+}
+
+static kp_status encoder_init(struct encoder *encoder)
+{
+    size_t rows = encoder->batch->rows;
+    encoder->locals = malloc(rows * sizeof(*encoder->locals));
+    encoder->ordered = malloc(rows * sizeof(*encoder->ordered));
+    encoder->order = malloc(rows * sizeof(*encoder->order));
+    bool whole = encoder->locals != NULL && encoder->ordered != NULL && encoder->order != NULL;
+    return whole ? KP_OK : KP_NO_MEMORY;
+}
+
+static void encoder_deinit(struct encoder *encoder)
+{
+    free(encoder->locals);
+    free(encoder->ordered);
+    free(encoder->order);
+    kp_buf_deinit(&encoder->actors_chunk);
+    kp_buf_deinit(&encoder->columns);
 }
 
 static kp_status batch_encode(struct encoder *encoder, struct kp_buf *out)
@@ -172,19 +201,13 @@ static kp_status batch_encode(struct encoder *encoder, struct kp_buf *out)
     parts->rows = batch->rows;
     kpi_range_add(batch->cols[KP_COL_TS].i64, batch->rows, false, &parts->ts_min, &parts->ts_max);
     kpi_range_add(batch->cols[KP_COL_SEQ].i64, batch->rows, true, &parts->seq_min, &parts->seq_max);
-    encoder->locals = malloc((size_t)batch->rows * sizeof(*encoder->locals));
-    encoder->ordered = malloc((size_t)batch->rows * sizeof(*encoder->ordered));
-    encoder->order = malloc((size_t)batch->rows * sizeof(*encoder->order));
-    bool whole = encoder->locals != NULL && encoder->ordered != NULL && encoder->order != NULL;
-    kp_status status = whole ? parts_encode(encoder) : KP_NO_MEMORY;
+    kp_status status = encoder_init(encoder);
+    if (status == KP_OK)
+        status = parts_encode(encoder);
     parts->actors = encoder->actors->count;
     if (status == KP_OK)
         status = kpi_block_assemble(parts, &encoder->actors_chunk, &encoder->columns, out);
-    free(encoder->locals);
-    free(encoder->ordered);
-    free(encoder->order);
-    kp_buf_deinit(&encoder->actors_chunk);
-    kp_buf_deinit(&encoder->columns);
+    encoder_deinit(encoder);
     return status;
 }
 
@@ -208,6 +231,23 @@ kp_status kpi_block_encode_paged(const struct kp_batch *batch, struct kpi_actor_
     struct encoder encoder = {
         .batch = batch, .level = KPI_LEVEL_SEALED, .paged = true, .actors = actors};
     return batch_encode(&encoder, out);
+}
+
+kp_status kpi_block_columns(const struct kp_batch *batch, struct kpi_actor_set *actors,
+                            enum kpi_level level, uint32_t *out_sizes, struct kp_buf *out)
+{
+    struct encoder encoder = {.batch = batch, .level = level, .paged = true, .actors = actors};
+    kp_status status = encoder_init(&encoder);
+    if (status == KP_OK)
+        status = parts_encode(&encoder);
+    if (status == KP_OK && encoder.columns.failed)
+        status = KP_NO_MEMORY;
+    if (status == KP_OK) {
+        memcpy(out_sizes, encoder.parts.sizes, sizeof(encoder.parts.sizes));
+        kp_buf_add(out, encoder.columns.data, encoder.columns.size);
+    }
+    encoder_deinit(&encoder);
+    return status;
 }
 
 /* ---------- decoding ---------- */
@@ -234,14 +274,16 @@ static kp_status header_read(const uint8_t *at, size_t size, struct kpi_block *o
     };
     out->level = at[KPI_BLOCK_AT_LEVEL] == 0 ? KPI_LEVEL_HOT : KPI_LEVEL_SEALED;
     out->paged = at[KPI_BLOCK_AT_LEVEL] == KPI_BLOCK_LEVEL_PAGED;
+    out->joined = at[KPI_BLOCK_AT_LEVEL] == KPI_BLOCK_LEVEL_JOINED;
     out->actors = kp_load_u32(at + KPI_BLOCK_AT_ACTORS);
     /* the sum holds: what is strange now was written by a newer program */
     if (at[KPI_BLOCK_AT_VERSION] < KPI_BLOCK_VERSION ||
-        at[KPI_BLOCK_AT_VERSION] > KPI_BLOCK_VERSION_2 || out->info.stream == NULL)
+        at[KPI_BLOCK_AT_VERSION] > KPI_BLOCK_VERSION_3 || out->info.stream == NULL)
         return KP_VERSION;
     if (out->info.rows == 0 || out->info.rows > KPI_BLOCK_ROWS_MAX ||
         out->info.ts_min > out->info.ts_max || out->info.seq_min > out->info.seq_max ||
-        out->actors > KPI_BLOCK_ACTORS_MAX)
+        out->actors > KPI_BLOCK_ACTORS_MAX ||
+        (out->joined && out->info.stream != &kpi_spine_stream))
         return KP_CORRUPT;
     return KP_OK;
 }
@@ -270,12 +312,27 @@ static kp_status directory_read(const uint8_t *at, struct kpi_block *out)
     return sizes.bad || kp_reader_left(&sizes) != 0 ? KP_CORRUPT : KP_OK;
 }
 
+/* Directory: varint size of the body, then the streams. */
+static kp_status joined_read(const uint8_t *at, struct kpi_block *out)
+{
+    uint32_t directory = kp_load_u32(at + KPI_BLOCK_AT_DIRECTORY);
+    if (directory > out->info.size - KPI_BLOCK_HEADER)
+        return KP_CORRUPT;
+    struct kp_reader in = kp_reader_init(at + KPI_BLOCK_HEADER, directory);
+    uint64_t body = kp_read_varint(&in);
+    if (in.bad || body == 0 || body > out->info.size - KPI_BLOCK_HEADER - directory)
+        return KP_CORRUPT;
+    out->actors_chunk = (struct kpi_chunk_span){in.at, (uint32_t)kp_reader_left(&in)};
+    out->chunks[0] = (struct kpi_chunk_span){at + KPI_BLOCK_HEADER + directory, (uint32_t)body};
+    return KP_OK;
+}
+
 kp_status kpi_block_open(const void *bytes, size_t size, struct kpi_block *out)
 {
     struct kpi_block block = {0};
     kp_status status = header_read(bytes, size, &block);
     if (status == KP_OK)
-        status = directory_read(bytes, &block);
+        status = block.joined ? joined_read(bytes, &block) : directory_read(bytes, &block);
     if (status == KP_OK)
         *out = block;
     return status;
@@ -398,9 +455,16 @@ static kp_status actors_intern(const struct kpi_block *block, struct kp_actors *
 kp_status kpi_block_batch(const struct kpi_block *block, uint64_t wanted, struct kp_actors *actors,
                           struct kp_arena *arena, struct kp_batch *out)
 {
+    kp_actor_id *ids = NULL;
+    return kpi_block_batch_ids(block, wanted, actors, &ids, arena, out);
+}
+
+kp_status kpi_block_batch_ids(const struct kpi_block *block, uint64_t wanted,
+                              struct kp_actors *actors, kp_actor_id **ids, struct kp_arena *arena,
+                              struct kp_batch *out)
+{
     uint32_t columns = block->info.stream->stored_count;
     struct kp_vec *cols = kp_arena_zalloc(arena, columns, sizeof(*cols));
-    kp_actor_id *ids = NULL;
     if (cols == NULL)
         return KP_NO_MEMORY;
     for (uint32_t c = 0; c < columns; c++) {
@@ -409,12 +473,12 @@ kp_status kpi_block_batch(const struct kpi_block *block, uint64_t wanted, struct
             continue;
         kp_status status = kpi_block_column(block, c, arena, &cols[c]);
         bool is_actor = cols[c].type == KP_TYPE_ACTOR;
-        if (status == KP_OK && is_actor && ids == NULL)
-            status = actors_intern(block, actors, arena, &ids);
+        if (status == KP_OK && is_actor && *ids == NULL)
+            status = actors_intern(block, actors, arena, ids);
         if (status != KP_OK)
             return status;
         for (uint32_t i = 0; is_actor && i < block->info.rows; i++)
-            cols[c].i64[i] = ids[cols[c].i64[i]];
+            cols[c].i64[i] = (*ids)[cols[c].i64[i]];
     }
     *out = (struct kp_batch){.stream = block->info.stream,
                              .actors = actors,

@@ -19,12 +19,13 @@ struct kpi_chunk_span {
 struct kpi_block {
     struct kpi_block_info info;
     enum kpi_level level;
+    bool joined;                  /* the blocks of several streams in one, see joined.h */
     bool paged;                   /* columns without a chunk lie in the spine of the page */
     struct kpi_spine_rows *spine; /* paged: set by kpi_spine_bind */
     uint64_t sum;                 /* of the content, not of the place */
     uint32_t actors;  /* entries of the local table; local number 0 = unknown is not stored */
     uint32_t columns; /* chunks present; columns of the stream beyond them are 0 or empty */
-    struct kpi_chunk_span actors_chunk;
+    struct kpi_chunk_span actors_chunk; /* joined: its streams; chunks[0] is then the body */
     struct kpi_chunk_span chunks[KP_STORED_MAX];
 };
 
@@ -43,11 +44,21 @@ kp_status kpi_block_column(const struct kpi_block *block, uint32_t column, struc
 kp_status kpi_block_batch(const struct kpi_block *block, uint64_t wanted, struct kp_actors *actors,
                           struct kp_arena *arena, struct kp_batch *out) KP_MUST;
 
+/* The same for blocks that share an actor table: the first one makes *ids. */
+kp_status kpi_block_batch_ids(const struct kpi_block *block, uint64_t wanted,
+                              struct kp_actors *actors, kp_actor_id **ids, struct kp_arena *arena,
+                              struct kp_batch *out) KP_MUST;
+
 /* ---------- writing pages ---------- */
 
 /* A sealed block without the columns that the page's spine holds; actors of the page. */
 kp_status kpi_block_encode_paged(const struct kp_batch *batch, struct kpi_actor_set *actors,
                                  struct kp_buf *out) KP_MUST;
+
+/* The chunks of the columns that a spine does not hold, one behind the other. The set may map by
+ * identity: then columns hold local numbers. */
+kp_status kpi_block_columns(const struct kp_batch *batch, struct kpi_actor_set *actors,
+                            enum kpi_level level, uint32_t *out_sizes, struct kp_buf *out) KP_MUST;
 
 /* What a block's header and directory say. Ranges as stored; empty: least above greatest. */
 struct kpi_block_parts {
@@ -62,8 +73,12 @@ struct kpi_block_parts {
 /* Widens a range by values, taken as signed or unsigned. */
 void kpi_range_add(const int64_t *values, uint32_t rows, bool is_unsigned, uint64_t *min,
                    uint64_t *max);
-/* Appends the finished block. */
-kp_status kpi_block_assemble(const struct kpi_block_parts *parts, const struct kp_buf *actors_chunk,
+/* Appends a block of a directory and what lies behind it. */
+kp_status kpi_block_finish(const struct kpi_block_parts *parts, const void *directory,
+                           size_t directory_size, const struct kp_buf *body,
+                           struct kp_buf *out) KP_MUST;
+/* Appends the finished block; the actors' buffer is used up. */
+kp_status kpi_block_assemble(const struct kpi_block_parts *parts, struct kp_buf *actors_chunk,
                              const struct kp_buf *columns, struct kp_buf *out) KP_MUST;
 
 #endif

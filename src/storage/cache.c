@@ -11,7 +11,7 @@
 #include "base/assert.h"
 #include "storage/filter.h"
 #include "storage/order.h"
-#include "storage/spine.h"
+#include "storage/joined.h"
 
 kp_status kpi_page_new(const struct kp_stream *stream, struct kpi_page **out)
 {
@@ -41,7 +41,8 @@ void kpi_page_free(struct kpi_page *page)
     free(page);
 }
 
-kp_status kpi_page_add(struct kpi_page *page, const struct kpi_block *block)
+kp_status kpi_page_add(struct kpi_page *page, const struct kpi_block *block, const void *joined,
+                       size_t joined_size)
 {
     if (page->parts_count == page->parts_capacity) {
         uint32_t capacity = page->parts_capacity == 0 ? 1 : page->parts_capacity * 2;
@@ -51,8 +52,11 @@ kp_status kpi_page_add(struct kpi_page *page, const struct kpi_block *block)
         page->parts = more;
         page->parts_capacity = capacity;
     }
-    page->parts[page->parts_count++] =
-        (struct kpi_part){.block = *block, .first_row = page->rows, .first_actor = page->actors};
+    page->parts[page->parts_count++] = (struct kpi_part){.block = *block,
+                                                         .joined = joined,
+                                                         .joined_size = (uint32_t)joined_size,
+                                                         .first_row = page->rows,
+                                                         .first_actor = page->actors};
     page->rows += block->info.rows;
     page->actors += block->actors;
     page->size += block->info.size;
@@ -93,6 +97,8 @@ static void cache_forget(struct kp_snapshot *snapshot, struct kpi_page *page)
     page->cost = 0;
     kp_arena_deinit(&page->arena);
     page->decoded = 0;
+    for (uint32_t i = 0; i < page->parts_count; i++)
+        page->parts[i].block.spine = NULL;
     page->ids = NULL;
     memset(page->attrs, 0, sizeof(page->attrs));
     page->order = NULL;
@@ -247,7 +253,7 @@ static kp_status page_load(struct kp_snapshot *snapshot, struct kp_io_queue *que
         status = kpi_spine_open(&block, &page->arena, &page->spine);
     else if (status == KP_OK && block.paged)
         status = spine_bind(snapshot, queue, ref, page, &block);
-    return status == KP_OK ? kpi_page_add(page, &block) : status;
+    return status == KP_OK ? kpi_page_add(page, &block, NULL, 0) : status;
 }
 
 kp_status kpi_page_read(struct kp_snapshot *snapshot, struct kp_io_queue *queue, uint32_t segment,
@@ -397,11 +403,33 @@ static kp_status parts_join(struct kpi_page *page, uint32_t column)
     return status;
 }
 
+/* Opens the joined blocks that parts of a log page lie in, with spines of the page's own. */
+static kp_status parts_open(struct kpi_page *page)
+{
+    kp_status status = KP_OK;
+    for (uint32_t i = 0; i < page->parts_count && status == KP_OK; i++) {
+        struct kpi_part *part = &page->parts[i];
+        struct kpi_block joined, *parts;
+        uint32_t count = 0;
+        if (part->joined == NULL || part->block.spine != NULL)
+            continue;
+        status = kpi_block_open(part->joined, part->joined_size, &joined);
+        if (status == KP_OK)
+            status = kpi_joined_open(&joined, &page->arena, &parts, &count);
+        for (uint32_t p = 0; p < count && status == KP_OK; p++)
+            if (parts[p].info.stream == page->stream)
+                part->block = parts[p];
+    }
+    return status;
+}
+
 static kp_status column_decode(struct kp_snapshot *snapshot, struct kpi_page *page, uint32_t column)
 {
     size_t before = page->arena.used_bytes;
     bool is_actor = page->stream->stored[column].type == KP_TYPE_ACTOR;
-    kp_status status = spine_need(snapshot, page, column);
+    kp_status status = parts_open(page);
+    if (status == KP_OK)
+        status = spine_need(snapshot, page, column);
     if (status == KP_OK && page->parts_count > 1)
         status = parts_join(page, column);
     else if (status == KP_OK)

@@ -18,16 +18,35 @@
 
 #define LOSS_RETRY KP_SEC
 
+/* When the oldest row has waited long enough; INT64_MAX: there is none. */
+static int64_t commit_at(const struct kp_store *store)
+{
+    const struct kpi_fill *fill = &store->fills[store->filling];
+    int64_t opened = INT64_MAX - store->opts.commit_after;
+    if (fill->rows > 0)
+        opened = KP_MIN(opened, fill->opened);
+    if (store->staged.rows > 0)
+        opened = KP_MIN(opened, store->staged.opened);
+    return opened + store->opts.commit_after;
+}
+
 bool kpi_commit_due(const struct kp_store *store, int64_t now)
 {
     const struct kpi_fill *fill = &store->fills[store->filling];
+    const struct kpi_stage *staged = &store->staged;
     if (store->loss_mode)
         return now >= store->loss_retry || store->stop;
-    if (fill->rows == 0)
+    if (fill->rows == 0 && staged->rows == 0)
         return store->loss_rows > 0;
+    uint64_t first =
+        fill->ticket_first != 0 || fill->rows > 0 ? fill->ticket_first : staged->ticket_first;
     return store->stop || fill->payload >= store->opts.commit_bytes ||
-           store->ticket_wanted >= fill->ticket_first ||
-           now - fill->opened >= store->opts.commit_after;
+           store->ticket_wanted >= first || now >= commit_at(store);
+}
+
+bool kpi_commit_pending(const struct kp_store *store)
+{
+    return store->fills[store->filling].rows > 0 || store->staged.rows > 0 || store->loss_rows > 0;
 }
 
 /* ---------- rows of gaps ---------- */
@@ -145,9 +164,80 @@ static void fill_reset(struct kpi_fill *fill)
     fill->bytes = bytes;
 }
 
+/* ---------- what is staged ---------- */
+
+kp_status kpi_stage_encode(struct kp_store *store)
+{
+    if (store->joined.size > 0 || kpi_join_rows(store->join) == 0)
+        return KP_OK;
+    kp_status status = kpi_join_encode(store->join, &store->joined);
+    if (status == KP_OK && store->joined.failed)
+        status = KP_NO_MEMORY;
+    return status;
+}
+
+/* Rows that were accepted and cannot be written are lost as if the disk had refused them. Their
+ * tickets are settled with the fill, which gets the row that tells of them. */
+static void stage_lost(struct kp_store *store, kp_status why)
+{
+    struct kpi_fill *fill = &store->fills[store->filling];
+    struct kpi_fill lost = {.rows = store->staged.rows,
+                            .ts_min = store->staged.ts_min,
+                            .ts_max = store->staged.ts_max,
+                            .ticket_first = store->staged.ticket_first,
+                            .ticket_last = store->staged.ticket_last};
+    commit_lost(store, &lost, why, kp_time_monotonic());
+    if (fill->ticket_first == 0)
+        fill->ticket_first = lost.ticket_first;
+    fill->ticket_last = lost.ticket_last;
+    store->staged = (struct kpi_stage){0};
+    kp_buf_deinit(&store->joined);
+}
+
+kp_status kpi_stage_move(struct kp_store *store, kp_status encoded)
+{
+    struct kpi_fill *fill = &store->fills[store->filling];
+    struct kpi_stage *staged = &store->staged;
+    if (staged->rows == 0)
+        return KP_OK;
+    if (encoded == KP_OK && store->joined.size > store->fill_size - sizeof(struct kpi_wal_header))
+        encoded = KP_LIMIT;
+    if (encoded != KP_OK) {
+        stage_lost(store, encoded);
+        return KP_OK;
+    }
+    if (!kpi_fill_add(store, &store->joined, staged->rows, staged->ts_min, staged->ts_max,
+                      staged->opened))
+        return KP_LIMIT;
+    fill->opened = KP_MIN(fill->opened, staged->opened);
+    if (fill->ticket_first == 0)
+        fill->ticket_first = staged->ticket_first;
+    fill->ticket_last = staged->ticket_last;
+    *staged = (struct kpi_stage){0};
+    kp_buf_clear(&store->joined);
+    return KP_OK;
+}
+
+/* Gives up the lock meanwhile. Without room what is staged waits for the next commit. */
+static void stage_take(struct kp_store *store)
+{
+    if (store->staged.rows == 0)
+        return;
+    pthread_mutex_unlock(&store->lock);
+    pthread_mutex_lock(&store->encode_lock);
+    kp_status encoded = kpi_stage_encode(store);
+    pthread_mutex_lock(&store->lock);
+    kp_status status = kpi_stage_move(store, encoded);
+    (void)status;
+    pthread_mutex_unlock(&store->encode_lock);
+}
+
+/* ---------- a commit ---------- */
+
 void kpi_commit_run(struct kp_store *store, int64_t now)
 {
     kp_assert(!store->committing);
+    stage_take(store);
     loss_tell(store, now);
     struct kpi_fill *fill = &store->fills[store->filling];
     if (fill->rows == 0) {
@@ -183,10 +273,7 @@ void kpi_commit_run(struct kp_store *store, int64_t now)
 
 static int64_t next_commit(const struct kp_store *store)
 {
-    const struct kpi_fill *fill = &store->fills[store->filling];
-    if (store->loss_mode)
-        return store->loss_retry;
-    return fill->rows == 0 ? INT64_MAX : fill->opened + store->opts.commit_after;
+    return store->loss_mode ? store->loss_retry : commit_at(store);
 }
 
 void *kpi_commit_main(void *arg)
@@ -209,7 +296,7 @@ void *kpi_commit_main(void *arg)
             kpi_wait_until(&store->commit_work, &store->lock, next_commit(store));
     }
     /* the end: what is left, and what was lost, once */
-    if (status == KP_OK && (store->fills[store->filling].rows > 0 || store->loss_rows > 0))
+    for (int i = 0; i < 2 && status == KP_OK && kpi_commit_pending(store); i++)
         kpi_commit_run(store, kp_time_monotonic());
     pthread_mutex_unlock(&store->lock);
     if (store->commit_queue != NULL) {

@@ -12,19 +12,19 @@
 
 /* --- block --- */
 
-#define KPI_BLOCK_MAGIC       0x4b42504bu /* "KPBK" */
-#define KPI_BLOCK_VERSION     1           /* what the log holds */
-#define KPI_BLOCK_VERSION_2   2           /* sealed blocks: CLASS chunks, columns kept in a spine */
-#define KPI_BLOCK_VERSION_3   3           /* joined blocks */
-#define KPI_BLOCK_HEADER      64u
-#define KPI_BLOCK_LEVEL_PAGED 2 /* sealed; chunks without bytes lie in the spine of the page */
+#define KPI_BLOCK_MAGIC        0x4b42504bu /* "KPBK" */
+#define KPI_BLOCK_VERSION      1           /* what the log holds */
+#define KPI_BLOCK_VERSION_2    2 /* sealed blocks: CLASS chunks, columns kept in a spine */
+#define KPI_BLOCK_VERSION_3    3 /* joined blocks */
+#define KPI_BLOCK_HEADER       64u
+#define KPI_BLOCK_LEVEL_PAGED  2 /* sealed; chunks without bytes lie in the spine of the page */
 #define KPI_BLOCK_LEVEL_JOINED 3 /* of the log: a spine and the blocks that need it in one */
-#define KPI_SPINE_STREAM      0 /* stream number of a spine */
-#define KPI_SPINE_LANES_MAX   1024u
-#define KPI_BLOCK_ROWS_MAX    65536u
-#define KPI_BLOCK_ACTORS_MAX  65536u
-#define KPI_BLOCK_ALIGN       8u
-#define KPI_CHUNK_BYTES_MAX   (64u << 20) /* of one column before compression */
+#define KPI_SPINE_STREAM       0 /* stream number of a spine */
+#define KPI_SPINE_LANES_MAX    1024u
+#define KPI_BLOCK_ROWS_MAX     65536u
+#define KPI_BLOCK_ACTORS_MAX   65536u
+#define KPI_BLOCK_ALIGN        8u
+#define KPI_CHUNK_BYTES_MAX    (64u << 20) /* of one column before compression */
 
 enum kpi_block_at {
     KPI_BLOCK_AT_MAGIC = 0,

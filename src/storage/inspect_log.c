@@ -9,6 +9,7 @@
 
 #include "base/assert.h"
 #include "storage/inspect.h"
+#include "storage/joined.h"
 #include "storage/manifest.h"
 
 static void add_range(struct kp_buf *out, kp_time from, kp_time to)
@@ -43,6 +44,15 @@ static uint64_t id_of_name(const char *path)
     return strcmp(end, ".kpw") == 0 ? id : 0;
 }
 
+/* How many rows of which stream. */
+static void joined_parts(const struct kpi_block *block, struct kp_buf *out)
+{
+    struct kpi_block part;
+    uint32_t at = 0;
+    while (block->joined && kpi_joined_next(block, &at, &part) == KP_OK)
+        kp_buf_printf(out, "    %u rows of %s\n", part.info.rows, part.info.stream->name);
+}
+
 static void wal_blocks(const uint8_t *payload, size_t size, uint64_t offset, struct kp_buf *out)
 {
     for (size_t at = 0; at < size;) {
@@ -52,7 +62,8 @@ static void wal_blocks(const uint8_t *payload, size_t size, uint64_t offset, str
             return;
         }
         kp_buf_text(out, "  ");
-        kpi_inspect_block(&block, offset + at, "", out);
+        kpi_inspect_block(&block, offset + at, block.joined ? ", joined" : "", out);
+        joined_parts(&block, out);
         at += block.info.size;
     }
 }

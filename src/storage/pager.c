@@ -11,7 +11,7 @@
 
 #include "base/arena.h"
 #include "base/assert.h"
-#include "storage/block.h"
+#include "storage/joined.h"
 #include "storage/order.h"
 
 struct source {
@@ -19,7 +19,7 @@ struct source {
     struct kpi_block_info info;
     uint32_t number; /* in WAL order: breaks ties */
     struct kp_arena arena;
-    struct kp_batch batch; /* loaded when rows_left > 0 */
+    const struct kp_batch **batches; /* by stream; loaded when rows_left > 0 */
     uint32_t rows_left;
 };
 
@@ -45,7 +45,7 @@ struct pager {
     struct pool pools[KP_STREAM_MAX];
 };
 
-/* Streams that share pages, and how many rows a page takes. */
+/* Streams that share pages, joined blocks among them, and how many rows a page takes. */
 struct group {
     bool has[KP_STREAM_MAX];
     uint8_t members[KP_STREAM_MAX];
@@ -107,21 +107,13 @@ static kp_status pool_reserve(struct pool *pool, uint32_t rows)
     return KP_OK;
 }
 
-static kp_status source_load(struct pager *pager, uint32_t number)
+/* The rows of a batch join those that wait. */
+static kp_status batch_pool(struct pager *pager, uint32_t number, const struct kp_batch *batch)
 {
-    struct source *source = &pager->sources[number];
-    struct pool *pool = &pager->pools[source->info.stream->number];
-    kp_status status = kpi_block_decode(source->bytes, source->info.size, UINT64_MAX, pager->actors,
-                                        &source->arena, &source->batch);
-    if (status == KP_OK)
-        status = pool_reserve(pool, source->info.rows);
-    if (status != KP_OK) {
-        kp_arena_deinit(&source->arena);
-        return status;
-    }
-    const struct kp_vec *cols = source->batch.cols;
-    source->rows_left = source->info.rows;
-    for (uint32_t row = 0; row < source->info.rows; row++)
+    struct pool *pool = &pager->pools[batch->stream->number];
+    const struct kp_vec *cols = batch->cols;
+    kp_status status = pool_reserve(pool, batch->rows);
+    for (uint32_t row = 0; row < batch->rows && status == KP_OK; row++)
         pool->refs[pool->end++] =
             (struct row_ref){.key = {.ts = cols[KP_COL_TS].i64[row],
                                      .seq = (uint64_t)cols[KP_COL_SEQ].i64[row],
@@ -129,7 +121,27 @@ static kp_status source_load(struct pager *pager, uint32_t number)
                                      .actor = (kp_actor_id)cols[KP_COL_ACTOR].i64[row]},
                              .source = number,
                              .row = row};
-    return KP_OK;
+    return status;
+}
+
+static kp_status source_load(struct pager *pager, uint32_t number)
+{
+    struct source *source = &pager->sources[number];
+    struct kp_batch *batches = kp_arena_alloc(&source->arena, KP_STREAM_MAX * sizeof(*batches));
+    source->batches = kp_arena_zalloc(&source->arena, KP_STREAM_MAX, sizeof(*source->batches));
+    uint32_t count = 0, size;
+    kp_status status = batches == NULL || source->batches == NULL ? KP_NO_MEMORY : KP_OK;
+    if (status == KP_OK)
+        status = kpi_block_batches(source->bytes, source->info.size, pager->actors, &source->arena,
+                                   batches, &count, &size);
+    for (uint32_t i = 0; i < count && status == KP_OK; i++) {
+        source->batches[batches[i].stream->number] = &batches[i];
+        status = batch_pool(pager, number, &batches[i]);
+    }
+    source->rows_left = source->info.rows;
+    if (status != KP_OK)
+        kp_arena_deinit(&source->arena);
+    return status;
 }
 
 /* ---------- order ---------- */
@@ -162,16 +174,16 @@ static void pool_sort(struct pager *pager, struct pool *pool)
 
 /* ---------- pages ---------- */
 
-static kp_status gather_column(const struct pager *pager, const struct row_ref *refs,
-                               uint32_t count, uint32_t column, struct kp_arena *arena,
-                               struct kp_vec *out)
+static kp_status gather_column(const struct pager *pager, uint32_t stream,
+                               const struct row_ref *refs, uint32_t count, uint32_t column,
+                               struct kp_arena *arena, struct kp_vec *out)
 {
     bool is_str = kp_type_phys(out->type) == KP_PHYS_STR;
     out->i64 = kp_arena_alloc(arena, count * (is_str ? sizeof(*out->strs) : sizeof(*out->i64)));
     if (out->i64 == NULL)
         return KP_NO_MEMORY;
     for (uint32_t i = 0; i < count; i++) {
-        const struct kp_vec *vec = &pager->sources[refs[i].source].batch.cols[column];
+        const struct kp_vec *vec = &pager->sources[refs[i].source].batches[stream]->cols[column];
         if (is_str)
             out->strs[i] = kp_vec_str(vec, refs[i].row);
         else
@@ -189,7 +201,7 @@ static kp_status batch_gather(const struct pager *pager, const struct kp_stream 
     kp_status status = cols == NULL ? KP_NO_MEMORY : KP_OK;
     for (uint32_t c = 0; status == KP_OK && c < stream->stored_count; c++) {
         cols[c].type = stream->stored[c].type;
-        status = gather_column(pager, refs, count, c, arena, &cols[c]);
+        status = gather_column(pager, stream->number, refs, count, c, arena, &cols[c]);
     }
     *out = (struct kp_batch){.stream = stream,
                              .actors = pager->actors,
@@ -330,7 +342,7 @@ static void group_add(struct group *group, const struct kp_stream *stream)
 
 static kp_status groups_run(struct pager *pager)
 {
-    struct group kernel = {.page_rows = KPI_PAGE_ROWS_KERNEL};
+    struct group kernel = {.page_rows = KPI_PAGE_ROWS_KERNEL, .has[KPI_SPINE_STREAM] = true};
     uint32_t count;
     const struct kp_stream *streams = kp_streams(&count);
     for (uint32_t s = 0; s < count; s++)

@@ -11,6 +11,7 @@
 #include <stdlib.h>
 
 #include "base/assert.h"
+#include "storage/joined.h"
 #include "storage/manifest.h"
 #include "storage/run_find.h"
 
@@ -101,7 +102,8 @@ static kp_status log_page_new(struct kpi_log *log, const struct kp_stream *strea
 
 /* Ingest drains its rings often, so log blocks are small; pages of many are cheaper to scan. */
 static kp_status log_block_add(struct kp_snapshot *snapshot, const struct kpi_block *block,
-                               const char *file, uint64_t offset)
+                               const struct kpi_chunk_span *joined, const char *file,
+                               uint64_t offset)
 {
     struct kpi_log *log = &snapshot->logs[block->info.stream->number];
     struct kpi_page *last = log->count == 0 ? NULL : log->pages[log->count - 1];
@@ -113,7 +115,28 @@ static kp_status log_block_add(struct kp_snapshot *snapshot, const struct kpi_bl
         last->file = file;
         last->offset = offset;
     }
-    return kpi_page_add(last, block);
+    return kpi_page_add(last, block, joined->bytes, joined->size);
+}
+
+/* A block of the log, which may be one for each of several streams. CORRUPT: it does not read. */
+static kp_status log_bytes_add(struct kp_snapshot *snapshot, const uint8_t *bytes, size_t size,
+                               const char *file, uint64_t offset, uint32_t *out_size)
+{
+    struct kpi_block block, part;
+    uint32_t at = 0;
+    kp_status status = kpi_block_open(bytes, size, &block);
+    if (status != KP_OK)
+        return KP_CORRUPT;
+    *out_size = block.info.size;
+    if (!block.joined)
+        return log_block_add(snapshot, &block, &(struct kpi_chunk_span){0}, file, offset);
+    struct kpi_chunk_span joined = {bytes, block.info.size};
+    while ((status = kpi_joined_next(&block, &at, &part)) == KP_OK) {
+        status = log_block_add(snapshot, &part, &joined, file, offset);
+        if (status != KP_OK)
+            return status;
+    }
+    return status == KP_END ? KP_OK : KP_CORRUPT;
 }
 
 /* A record whose own sum holds but whose blocks do not read: a newer writer, or a fault of ours. */
@@ -138,18 +161,15 @@ kp_status kpi_snapshot_take_record(struct kp_snapshot *snapshot,
         return KP_NO_MEMORY;
     memcpy(payload, record->payload, record->payload_size);
     const char *file = keep_text(snapshot, record->file);
-    for (size_t at = 0; at < record->payload_size;) {
-        struct kpi_block block;
-        if (kpi_block_open(payload + at, record->payload_size - at, &block) != KP_OK) {
+    kp_status status = KP_OK;
+    uint32_t size = 0;
+    for (size_t at = 0; at < record->payload_size && status == KP_OK; at += size) {
+        status = log_bytes_add(snapshot, payload + at, record->payload_size - at, file,
+                               record->offset + at, &size);
+        if (status == KP_CORRUPT)
             record_damage(snapshot, record, at);
-            break;
-        }
-        kp_status status = log_block_add(snapshot, &block, file, record->offset + at);
-        if (status != KP_OK)
-            return status;
-        at += block.info.size;
     }
-    return KP_OK;
+    return status == KP_CORRUPT ? KP_OK : status;
 }
 
 static bool loader_record(void *ctx, const struct kpi_wal_record *record)

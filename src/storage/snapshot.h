@@ -22,6 +22,8 @@
 /* One block of a page, and where its rows and local actor numbers begin in it. */
 struct kpi_part {
     struct kpi_block block;
+    const uint8_t *joined; /* the joined block it is part of, opened when first needed; or NULL */
+    uint32_t joined_size;
     uint32_t first_row, first_actor;
 };
 
@@ -125,8 +127,10 @@ kp_status kpi_snapshot_take_record(struct kp_snapshot *snapshot,
 
 kp_status kpi_page_new(const struct kp_stream *stream, struct kpi_page **out) KP_MUST;
 void kpi_page_free(struct kpi_page *page);
-/* Adds a block of the page's stream behind its rows. */
-kp_status kpi_page_add(struct kpi_page *page, const struct kpi_block *block) KP_MUST;
+/* Adds a block of the page's stream behind its rows. joined: the bytes of the joined block it is
+ * part of, else NULL. */
+kp_status kpi_page_add(struct kpi_page *page, const struct kpi_block *block, const void *joined,
+                       size_t joined_size) KP_MUST;
 /* Holds a log page until it is released; others are held by how they were got. */
 void kpi_page_hold(struct kp_snapshot *snapshot, struct kpi_page *page);
 /* Block `number` of an open segment: from the cache (no queue needed) or NULL. Release it. */

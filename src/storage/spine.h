@@ -51,7 +51,8 @@ kp_status kpi_spine_order(const int64_t *locals, uint32_t rows, uint32_t actors,
 kp_status kpi_spine_encode(const struct kp_batch *batches, uint32_t count,
                            struct kpi_actor_set *actors, struct kp_buf *out) KP_MUST;
 
-/* The chunks of a spine alone, one behind the other; ranges, rows, actors and sizes in out_parts. */
+/* The chunks of a spine alone, one behind the other; ranges, rows, actors and sizes in out_parts.
+ */
 kp_status kpi_spine_columns(const struct kp_batch *batches, uint32_t count,
                             struct kpi_actor_set *actors, enum kpi_level level,
                             struct kpi_block_parts *out_parts, struct kp_buf *out) KP_MUST;

@@ -261,8 +261,7 @@ static kp_status lanes_add(struct spine_writer *w)
     kp_buf_add(w->columns, number, kp_store_varint(number, w->lanes_count));
     kp_status status = kpi_ints_nest(numbers, w->lanes_count, KPI_LEVEL_HOT, w->columns);
     if (status == KP_OK)
-        status =
-            kpi_ints_nest(numbers + w->lanes_count, w->lanes_count, KPI_LEVEL_HOT, w->columns);
+        status = kpi_ints_nest(numbers + w->lanes_count, w->lanes_count, KPI_LEVEL_HOT, w->columns);
     free(numbers);
     return status;
 }
@@ -361,8 +360,7 @@ static kp_status memory_get(struct spine_writer *w)
     w->lane_of = malloc(rows * sizeof(*w->lane_of));
     w->merged = malloc(rows * sizeof(*w->merged));
     w->spare = malloc(rows * sizeof(*w->spare));
-    bool whole =
-        w->lanes != NULL && w->lane_of != NULL && w->merged != NULL && w->spare != NULL;
+    bool whole = w->lanes != NULL && w->lane_of != NULL && w->merged != NULL && w->spare != NULL;
     for (uint32_t c = 0; c < KPI_SPINE_COLUMNS; c++) {
         w->values[c] = calloc(rows, sizeof(**w->values));
         whole = whole && w->values[c] != NULL;

@@ -21,9 +21,9 @@
 
 /* ---------- blocks (block.c, codec_*.c) ---------- */
 
-/* How much a chunk may cost. HOT: light codecs, chosen on a sample. SEALED: the best of all codecs and
- * zstd. FAST: chosen by simple statistics, then zstd's fastest level. BARE: as FAST without zstd,
- * which comes around the whole. */
+/* How much a chunk may cost. HOT: light codecs, chosen on a sample. SEALED: the best of all codecs
+ * and zstd. FAST: chosen by simple statistics, then zstd's fastest level. BARE: as FAST without
+ * zstd, which comes around the whole. */
 enum kpi_level { KPI_LEVEL_HOT, KPI_LEVEL_SEALED, KPI_LEVEL_FAST, KPI_LEVEL_BARE };
 
 /* What can be known of a block without decoding columns. */

@@ -20,6 +20,7 @@
 
 #define FILL_MAX       (8u << 20)
 #define FILL_MIN       (16u << 10)
+#define STAGE_MAX      (4u << 20)
 #define CLOSE_SEAL_MIN (64u << 10) /* fewer bytes stay in the log at close */
 
 /* ---------- small parts ---------- */
@@ -108,23 +109,30 @@ static void loss_count(struct kp_store *store, uint32_t rows, kp_time from, kp_t
     store->stat.rows_refused += rows;
 }
 
-/* Takes the encoded batch, under the lock. */
-static kp_status batch_take(struct kp_store *store, const struct kp_batch *batch, uint64_t *ticket)
+/* Whether rows are taken at all, under the lock. */
+static kp_status batch_admit(struct kp_store *store, const struct kp_batch *batch, kp_time from,
+                             kp_time to)
 {
-    kp_time from, to;
-    uint32_t rows = kp_batch_count(batch);
-    batch_times(batch, &from, &to);
     if (store->loss_mode) {
-        loss_count(store, rows, from, to);
+        loss_count(store, kp_batch_count(batch), from, to);
         return store->loss_why == KP_NO_SPACE ? KP_NO_SPACE : KP_IO;
     }
-    if (kpi_wal_bytes(store->wal) >= store->opts.wal_bytes_max)
-        return KP_LIMIT;
-    int64_t now = store->opts.manual ? 0 : kp_time_monotonic();
+    return kpi_wal_bytes(store->wal) >= store->opts.wal_bytes_max ? KP_LIMIT : KP_OK;
+}
+
+static int64_t append_clock(const struct kp_store *store)
+{
+    return store->opts.manual ? 0 : kp_time_monotonic();
+}
+
+/* Takes the encoded batch, under the lock. */
+static kp_status encoded_take(struct kp_store *store, uint32_t rows, kp_time from, kp_time to,
+                              uint64_t *ticket)
+{
     struct kpi_fill *fill = &store->fills[store->filling];
     bool first = fill->rows == 0;
     bool small = fill->payload < store->opts.commit_bytes;
-    if (!kpi_fill_add(store, &store->encoded, rows, from, to, now)) {
+    if (!kpi_fill_add(store, &store->encoded, rows, from, to, append_clock(store))) {
         pthread_cond_signal(&store->commit_work);
         return KP_LIMIT;
     }
@@ -132,10 +140,92 @@ static kp_status batch_take(struct kp_store *store, const struct kp_batch *batch
     if (fill->ticket_first == 0)
         fill->ticket_first = *ticket;
     fill->ticket_last = *ticket;
-    store->stat.rows_appended += rows;
     if (first || (small && fill->payload >= store->opts.commit_bytes))
         pthread_cond_signal(&store->commit_work);
     return KP_OK;
+}
+
+/* Takes the rows as they are, under both locks. */
+static kp_status batch_stage(struct kp_store *store, const struct kp_batch *batch, kp_time from,
+                             kp_time to, uint64_t *ticket)
+{
+    struct kpi_stage *staged = &store->staged;
+    if (store->joined.size > 0 || !kpi_join_add(store->join, batch))
+        return KP_END;
+    *ticket = store->ticket_next++;
+    if (staged->rows == 0) {
+        *staged = (struct kpi_stage){
+            .ts_min = from, .ts_max = to, .ticket_first = *ticket, .opened = append_clock(store)};
+        if (store->fills[store->filling].rows == 0)
+            pthread_cond_signal(&store->commit_work);
+    }
+    staged->rows += batch->rows;
+    staged->ts_min = KP_MIN(staged->ts_min, from);
+    staged->ts_max = KP_MAX(staged->ts_max, to);
+    staged->ticket_last = *ticket;
+    return KP_OK;
+}
+
+/* With encode_lock: what is staged goes first, so that tickets keep their order. */
+static kp_status stage_flush(struct kp_store *store)
+{
+    kp_status encoded = kpi_stage_encode(store);
+    pthread_mutex_lock(&store->lock);
+    kp_status status = kpi_stage_move(store, encoded);
+    if (status == KP_LIMIT || store->fills[store->filling].payload >= store->opts.commit_bytes)
+        pthread_cond_signal(&store->commit_work);
+    pthread_mutex_unlock(&store->lock);
+    return status;
+}
+
+static kp_status batch_encode(struct kp_store *store, const struct kp_batch *batch)
+{
+    kp_buf_clear(&store->encoded);
+    kp_status status = kpi_block_encode(batch, KPI_LEVEL_HOT, &store->encoded);
+    if (status == KP_OK && store->encoded.failed)
+        status = KP_NO_MEMORY;
+    if (status == KP_OK && store->encoded.size > store->fill_size - sizeof(struct kpi_wal_header))
+        status = KP_INVALID;
+    return status;
+}
+
+static kp_status stage_try(struct kp_store *store, const struct kp_batch *batch, kp_time from,
+                           kp_time to, uint64_t *ticket)
+{
+    pthread_mutex_lock(&store->lock);
+    kp_status status = batch_admit(store, batch, from, to);
+    if (status == KP_OK)
+        status = batch_stage(store, batch, from, to, ticket);
+    pthread_mutex_unlock(&store->lock);
+    return status;
+}
+
+/* With encode_lock. Kernel rows wait for the commit as they are; all others, and what is too large
+ * to wait, are encoded at once. */
+static kp_status batch_take(struct kp_store *store, const struct kp_batch *batch, uint64_t *ticket)
+{
+    kp_time from, to;
+    batch_times(batch, &from, &to);
+    kp_status status = stage_try(store, batch, from, to, ticket);
+    if (status != KP_END)
+        return status;
+    status = stage_flush(store);
+    if (status == KP_OK && batch->stream->family == KP_FAMILY_KERNEL) {
+        status = stage_try(store, batch, from, to, ticket);
+        if (status != KP_END)
+            return status;
+        status = KP_OK;
+    }
+    if (status == KP_OK)
+        status = batch_encode(store, batch);
+    if (status != KP_OK)
+        return status;
+    pthread_mutex_lock(&store->lock);
+    status = batch_admit(store, batch, from, to);
+    if (status == KP_OK)
+        status = encoded_take(store, batch->rows, from, to, ticket);
+    pthread_mutex_unlock(&store->lock);
+    return status;
 }
 
 kp_status kp_store_append(struct kp_store *store, const struct kp_batch *batch,
@@ -144,17 +234,10 @@ kp_status kp_store_append(struct kp_store *store, const struct kp_batch *batch,
     kp_assert(batch->stream != NULL && batch->cols_count == batch->stream->stored_count);
     uint64_t ticket = 0;
     pthread_mutex_lock(&store->encode_lock);
-    kp_buf_clear(&store->encoded);
-    kp_status status = KP_OK;
-    if (kp_batch_count(batch) != 0)
-        status = kpi_block_encode(batch, KPI_LEVEL_HOT, &store->encoded);
-    if (status == KP_OK && store->encoded.failed)
-        status = KP_NO_MEMORY;
-    if (status == KP_OK && store->encoded.size > store->fill_size - sizeof(struct kpi_wal_header))
-        status = KP_INVALID;
-    if (status == KP_OK && kp_batch_count(batch) != 0) {
+    kp_status status = kp_batch_count(batch) == 0 ? KP_OK : batch_take(store, batch, &ticket);
+    if (status == KP_OK) {
         pthread_mutex_lock(&store->lock);
-        status = batch_take(store, batch, &ticket);
+        store->stat.rows_appended += kp_batch_count(batch);
         pthread_mutex_unlock(&store->lock);
     }
     pthread_mutex_unlock(&store->encode_lock);
@@ -188,7 +271,7 @@ kp_status kp_store_wait(struct kp_store *store, uint64_t ticket, struct kp_error
 {
     pthread_mutex_lock(&store->lock);
     kp_assert(ticket < store->ticket_next);
-    if (store->opts.manual && store->ticket_settled < ticket) {
+    while (store->opts.manual && store->ticket_settled < ticket) {
         store->ticket_wanted = KP_MAX(store->ticket_wanted, ticket);
         kpi_commit_run(store, store->fills[store->filling].opened);
     }
@@ -212,8 +295,12 @@ static void tick_manual(struct kp_store *store, int64_t now, bool flush)
     struct kpi_fill *fill = &store->fills[store->filling];
     if (fill->rows > 0 && fill->opened == 0)
         fill->opened = now; /* append has no clock in manual mode */
-    if (kpi_commit_due(store, now) || (flush && (fill->rows > 0 || store->loss_rows > 0)))
+    if (store->staged.rows > 0 && store->staged.opened == 0)
+        store->staged.opened = now;
+    if (kpi_commit_due(store, now) || (flush && kpi_commit_pending(store)))
         kpi_commit_run(store, now);
+    while (flush && !store->loss_mode && kpi_commit_pending(store))
+        kpi_commit_run(store, now); /* what found no room beside the rest */
     store->seal_forced = flush && store->unsealed > 0;
     if (flush)
         store->seal_retry = 0;
@@ -315,19 +402,22 @@ static void opts_fill(struct kp_store_opts *o)
     o->wal_bytes_max = KP_MAX(o->wal_bytes_max, 4 * o->wal_file_bytes);
 }
 
-/* Two buffers for the log, the rest for sealing; a sealing takes at least one whole record. */
+/* Two buffers for the log, rows that wait for it, the rest for sealing; a sealing takes at least
+ * one whole record. */
 static kp_status memory_fix(struct kp_store *store, struct kp_error *err)
 {
     struct kp_store_opts *o = &store->opts;
     uint64_t record = kpi_wal_payload_max(o->wal_file_bytes) + sizeof(struct kpi_wal_header);
     uint64_t fill = KP_MIN(KP_MIN((uint64_t)FILL_MAX, o->memory_bytes_max / 8), record);
     store->fill_size = (uint32_t)(KP_MAX(fill, (uint64_t)FILL_MIN) / KPI_BLOCK * KPI_BLOCK);
+    store->stage_size = KP_MIN(store->fill_size / 2, STAGE_MAX);
     uint64_t buffers = 2 * (uint64_t)store->fill_size;
-    if (buffers + store->fill_size > o->memory_bytes_max)
+    uint64_t fixed = buffers + kpi_join_memory(store->stage_size);
+    if (fixed + store->fill_size > o->memory_bytes_max)
         return kp_error_set(err, KP_INVALID, "a store needs at least %llu bytes of memory",
-                            (unsigned long long)(buffers + store->fill_size));
+                            (unsigned long long)(fixed + store->fill_size));
     o->commit_bytes = KP_MIN(o->commit_bytes, store->fill_size / 2);
-    o->segment_bytes_max = KP_MIN(o->segment_bytes_max, o->memory_bytes_max - buffers);
+    o->segment_bytes_max = KP_MIN(o->segment_bytes_max, o->memory_bytes_max - fixed);
     store->seal_size = KP_MAX(o->segment_bytes_max, store->fill_size);
     store->memory = aligned_alloc(KPI_BLOCK, buffers);
     store->seal_memory = malloc(store->seal_size);
@@ -335,7 +425,7 @@ static kp_status memory_fix(struct kp_store *store, struct kp_error *err)
         return kp_error_set(err, KP_NO_MEMORY, "no memory for the buffers of the store");
     store->fills[0].bytes = store->memory;
     store->fills[1].bytes = store->memory + store->fill_size;
-    store->stat.memory_bytes = buffers + store->seal_size;
+    store->stat.memory_bytes = fixed + store->seal_size;
     return KP_OK;
 }
 
@@ -380,7 +470,9 @@ static void store_free(struct kp_store *store)
     if (store->dir_lock != NULL)
         store->io->close(store->io, store->dir_lock);
     kp_actors_deinit(store->actors);
+    kpi_join_free(store->join);
     kp_buf_deinit(&store->encoded);
+    kp_buf_deinit(&store->joined);
     free(store->notes.items);
     free(store->memory);
     free(store->seal_memory);
@@ -451,6 +543,10 @@ kp_status kp_store_open(const char *dir, const struct kp_store_opts *opts, struc
     kp_status status = memory_fix(store, err);
     if (status == KP_OK && kp_actors_init(&store->actors) != KP_OK)
         status = kp_error_set(err, KP_NO_MEMORY, "no memory for a store");
+    if (status == KP_OK &&
+        kpi_join_new(store->actors, store->stage_size,
+                     store->fill_size - sizeof(struct kpi_wal_header), &store->join) != KP_OK)
+        status = kp_error_set(err, KP_NO_MEMORY, "no memory for a store");
     if (status == KP_OK)
         status = kpi_recover(store, err);
     if (status == KP_OK)
@@ -487,8 +583,8 @@ kp_status kp_store_close(struct kp_store *store, struct kp_error *err)
             store->seal_queue = NULL;
     }
     pthread_mutex_lock(&store->lock);
-    if (store->opts.manual && (store->fills[store->filling].rows > 0 || store->loss_rows > 0))
-        kpi_commit_run(store, 0);
+    for (int i = 0; store->opts.manual && i < 2 && kpi_commit_pending(store); i++)
+        kpi_commit_run(store, 0); /* twice when what is staged finds no room beside the rest */
     /* what a seal cannot take now the log keeps: not an error */
     if (store->seal_queue != NULL && store->unsealed >= CLOSE_SEAL_MIN)
         kpi_seal_run(store, 0);

@@ -6,7 +6,8 @@
  * Two threads: the committer owns the log's queue, the sealer the manifest's. In manual mode both
  * queues belong to the caller's thread and kp_store_tick does their work.
  *
- * `lock` guards everything below it; encoding and I/O happen outside of it.
+ * `lock` guards everything below it; encoding and I/O happen outside of it. `encode_lock` guards
+ * what is encoded, and is taken before `lock`.
  */
 #ifndef KP_STORAGE_STORE_INT_H
 #define KP_STORAGE_STORE_INT_H
@@ -14,6 +15,7 @@
 #include <pthread.h>
 #include <stdatomic.h>
 
+#include "storage/joined.h"
 #include "storage/manifest.h"
 #include "storage/wal.h"
 
@@ -27,6 +29,14 @@ struct kpi_fill {
     kp_time ts_min, ts_max;
     uint64_t ticket_first, ticket_last; /* 0 = none */
     int64_t opened;                     /* mono time of the first row */
+};
+
+/* Rows that were accepted and are not in a fill yet: in `join`, or encoded in `joined`. */
+struct kpi_stage {
+    uint32_t rows;
+    kp_time ts_min, ts_max;
+    uint64_t ticket_first, ticket_last;
+    int64_t opened;
 };
 
 /* Tickets that were accepted and then lost. Kept merged, newest last. */
@@ -56,6 +66,7 @@ struct kp_store {
     bool commit_started, seal_started;
     uint8_t *memory;      /* the two fills */
     uint32_t fill_size;   /* of one, with header */
+    uint32_t stage_size;  /* of rows that wait for a commit as they came */
     uint8_t *seal_memory; /* the log's payload on its way to a segment */
     uint64_t seal_size;
     struct kpi_evidence *evidence; /* NULL: a store without seals */
@@ -67,12 +78,15 @@ struct kp_store {
     struct kp_actors *actors;
     pthread_mutex_t encode_lock;
     struct kp_buf encoded;
+    struct kpi_join *join;
+    struct kp_buf joined; /* not empty: `join` takes no rows until these have found room */
 
     pthread_mutex_t lock;
     pthread_cond_t commit_work, seal_work, changed;
     struct kpi_fill fills[2];
-    unsigned filling; /* index */
-    bool committing;  /* the other one is being written */
+    struct kpi_stage staged; /* go into the fill that fills before anything later does */
+    unsigned filling;        /* index */
+    bool committing;         /* the other one is being written */
     bool stop;
     uint64_t ticket_next;    /* the next one to be given */
     uint64_t ticket_wanted;  /* someone waits for it */
@@ -107,6 +121,8 @@ kp_status kpi_recover(struct kp_store *store, struct kp_error *err) KP_MUST;
 
 /* commit.c */
 bool kpi_commit_due(const struct kp_store *store, int64_t now);
+/* Rows or a loss that are not on the disk. */
+bool kpi_commit_pending(const struct kp_store *store);
 /* Commits what is filling. Called and returns with the lock held; it is given up meanwhile. */
 void kpi_commit_run(struct kp_store *store, int64_t now);
 void *kpi_commit_main(void *arg);
@@ -123,6 +139,11 @@ kp_status kpi_gap_damage(struct kp_store *store, const struct kp_damage *damage,
 /* store.c: takes encoded blocks into the filling buffer, under the lock. False: no room. */
 bool kpi_fill_add(struct kp_store *store, const struct kp_buf *blocks, uint32_t rows, kp_time from,
                   kp_time to, int64_t now);
+
+/* Encodes what is staged and puts it into the filling buffer. Called with both locks or, unlocked,
+ * with encode_lock alone. LIMIT: no room now. Rows that cannot be encoded are lost and counted. */
+kp_status kpi_stage_encode(struct kp_store *store);
+kp_status kpi_stage_move(struct kp_store *store, kp_status encoded);
 
 /* seal.c */
 bool kpi_seal_due(const struct kp_store *store, int64_t now);

@@ -14,7 +14,7 @@
 #include "storage/order.h"
 #include "storage/run_find.h"
 #include "storage/segment.h"
-#include "storage/spine.h"
+#include "storage/joined.h"
 
 #define TRIES 16
 
@@ -367,22 +367,21 @@ static uint64_t record_blocks(struct verifier *verifier, const struct kpi_wal_re
     const uint8_t *at = record->payload;
     size_t left = record->payload_size;
     uint64_t rows = 0;
+    struct kp_batch batches[KP_STREAM_MAX];
     while (left > 0) {
         struct kp_arena arena = {0};
-        struct kp_batch batch;
-        struct kpi_block_info info;
-        kp_status status = kpi_block_peek(at, left, &info);
-        if (status == KP_OK)
-            status = kpi_block_decode(at, left, UINT64_MAX, actors, &arena, &batch);
+        uint32_t count = 0, size;
+        kp_status status = kpi_block_batches(at, left, actors, &arena, batches, &count, &size);
         kp_arena_deinit(&arena);
         if (status == KP_NO_MEMORY)
             verifier->status = status;
         if (status != KP_OK)
             break;
         verifier->report.blocks++;
-        rows += info.rows;
-        at += info.size;
-        left -= info.size;
+        for (uint32_t i = 0; i < count; i++)
+            rows += batches[i].rows;
+        at += size;
+        left -= size;
     }
     return rows;
 }

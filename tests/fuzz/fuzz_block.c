@@ -6,7 +6,7 @@
 #include <stdlib.h>
 
 #include "base/assert.h"
-#include "storage/block.h"
+#include "storage/joined.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
@@ -55,6 +55,10 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     if (status == KP_OK)
         encode_again(&batch, actors, &arena,
                      data[size / 2] % 2 == 0 ? KPI_LEVEL_HOT : KPI_LEVEL_SEALED);
+    struct kp_batch joined[KP_STREAM_MAX];
+    uint32_t count, taken;
+    status = kpi_block_batches(bytes, size, actors, &arena, joined, &count, &taken);
+    kp_assert(status == KP_OK || status == KP_CORRUPT || status == KP_VERSION);
     kp_actors_deinit(actors);
     kp_arena_deinit(&arena);
     free(bytes);

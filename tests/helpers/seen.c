@@ -5,7 +5,7 @@
 
 #include "base/assert.h"
 #include "storage/segment.h"
-#include "storage/spine.h"
+#include "storage/joined.h"
 
 #define FEED_ROWS_MAX 1024u
 
@@ -52,24 +52,23 @@ static void batch_see(struct seen *seen, const struct kp_batch *batch)
 /* Blocks one after the other. */
 static void blocks_see(struct seen *seen, const uint8_t *bytes, size_t size)
 {
-    for (size_t at = 0; at < size;) {
-        struct kpi_block_info info;
+    struct kp_batch batches[KP_STREAM_MAX];
+    uint32_t taken = 0;
+    for (size_t at = 0; at < size; at += taken) {
         struct kp_actors *actors;
-        struct kp_arena arena;
-        struct kp_batch batch;
-        if (kpi_block_peek(bytes + at, size - at, &info) != KP_OK) {
+        struct kp_arena arena = {0};
+        uint32_t count = 0;
+        kp_assert(kp_actors_init(&actors) == KP_OK);
+        kp_status status =
+            kpi_block_batches(bytes + at, size - at, actors, &arena, batches, &count, &taken);
+        for (uint32_t i = 0; i < count && status == KP_OK; i++)
+            batch_see(seen, &batches[i]);
+        kp_actors_deinit(actors);
+        kp_arena_deinit(&arena);
+        if (status != KP_OK) {
             seen->wrong++;
             return;
         }
-        kp_arena_init(&arena, 0);
-        kp_assert(kp_actors_init(&actors) == KP_OK);
-        if (kpi_block_decode(bytes + at, info.size, UINT64_MAX, actors, &arena, &batch) == KP_OK)
-            batch_see(seen, &batch);
-        else
-            seen->wrong++;
-        kp_actors_deinit(actors);
-        kp_arena_deinit(&arena);
-        at += info.size;
     }
 }
 
