@@ -6,9 +6,10 @@
  * block, sorted by hash, so that a lookup is a binary search in the footer and then only the pages
  * that matter.
  *
- *   footer = u32 pages, u32 blocks, u32 exact indexes, u32 0
+ *   footer = u32 pages, u32 blocks, u32 exact indexes, u32 sections
  *            blocks:  72 fixed bytes, then per set: u8 column, u32 count, chunk of tids
  *            indexes: u8 stream, u8 column, u16 0, u32 count, 16-byte entries
+ *            sections: u8 kind, 7 x 0, u64 offset, u64 size, u64 sum
  */
 #include <stdlib.h>
 
@@ -138,6 +139,7 @@ void kpi_footer_builder_deinit(struct kpi_footer_builder *builder)
     for (uint32_t i = 0; i < builder->exact_count; i++)
         kp_buf_deinit(&builder->exact[i]);
     builder->exact_count = 0;
+    kpi_rollup_builder_deinit(&builder->rollup);
 }
 
 static void ref_add(const struct kpi_block_ref *ref, uint32_t sets, struct kp_buf *out)
@@ -174,6 +176,11 @@ kp_status kpi_footer_add(struct kpi_footer_builder *builder, const struct kpi_bl
         if (status != KP_OK)
             return status;
     }
+    if (batch != NULL) {
+        kp_status status = kpi_rollup_add(&builder->rollup, batch);
+        if (status != KP_OK)
+            return status;
+    }
     builder->blocks_count++;
     builder->pages = ref->page + 1;
     return builder->blocks.failed ? KP_NO_MEMORY : KP_OK;
@@ -185,6 +192,7 @@ kp_status kpi_footer_encode(struct kpi_footer_builder *builder, struct kp_buf *o
     kp_store_u32(head, builder->pages);
     kp_store_u32(head + 4, builder->blocks_count);
     kp_store_u32(head + 8, builder->exact_count);
+    kp_store_u32(head + 12, builder->section.size > 0);
     kp_buf_add(out, head, sizeof(head));
     kp_buf_add(out, builder->blocks.data, builder->blocks.size);
     for (uint32_t i = 0; i < builder->exact_count; i++) {
@@ -196,6 +204,13 @@ kp_status kpi_footer_encode(struct kpi_footer_builder *builder, struct kp_buf *o
             qsort(entries->data, count, KPI_EXACT_ENTRY, compare_entries);
         kp_buf_add(out, exact, sizeof(exact));
         kp_buf_add(out, entries->data, entries->size);
+    }
+    if (builder->section.size > 0) {
+        uint8_t section[KPI_SECTION_BYTES] = {KPI_SECTION_ROLLUP};
+        kp_store_u64(section + 8, builder->section.offset);
+        kp_store_u64(section + 16, builder->section.size);
+        kp_store_u64(section + 24, builder->section.sum);
+        kp_buf_add(out, section, sizeof(section));
     }
     if (out->size > KPI_SEGMENT_FOOTER_MAX)
         return KP_LIMIT;
@@ -293,6 +308,27 @@ static kp_status exact_parse(struct kp_reader *in, struct kpi_footer *footer)
     return in->bad ? KP_CORRUPT : KP_OK;
 }
 
+/* Sections of kinds that are not known are for newer programs. */
+static kp_status sections_parse(struct kp_reader *in, uint64_t data_end, uint32_t count,
+                                struct kpi_footer *footer)
+{
+    for (uint32_t i = 0; i < count; i++) {
+        const uint8_t *at = kp_read_bytes(in, KPI_SECTION_BYTES);
+        if (at == NULL)
+            return KP_CORRUPT;
+        struct kpi_section section = {.offset = kp_load_u64(at + 8),
+                                      .size = kp_load_u64(at + 16),
+                                      .sum = kp_load_u64(at + 24)};
+        if (section.offset < KPI_SEGMENT_HEADER || section.offset > data_end ||
+            section.size > data_end - section.offset || section.size == 0 ||
+            section.size > KPI_SEGMENT_FOOTER_MAX)
+            return KP_CORRUPT;
+        if (at[0] == KPI_SECTION_ROLLUP)
+            footer->rollup = section;
+    }
+    return KP_OK;
+}
+
 kp_status kpi_footer_parse(const void *bytes, size_t size, uint64_t data_end,
                            struct kpi_footer *out)
 {
@@ -302,10 +338,12 @@ kp_status kpi_footer_parse(const void *bytes, size_t size, uint64_t data_end,
     footer.pages = kp_read_u32(&in);
     footer.blocks_count = kp_read_u32(&in);
     footer.exact_count = kp_read_u32(&in);
-    kp_read_u32(&in);
+    uint32_t sections = kp_read_u32(&in); /* 0 before version 3 */
     kp_status status = in.bad ? KP_CORRUPT : refs_parse(&in, data_end, &footer);
     if (status == KP_OK)
         status = exact_parse(&in, &footer);
+    if (status == KP_OK)
+        status = sections_parse(&in, data_end, sections, &footer);
     if (status == KP_OK && kp_reader_left(&in) != 0)
         status = KP_CORRUPT;
     if (status != KP_OK) {

@@ -133,6 +133,9 @@ static void segment_footer(const struct kpi_inspect_file *file, const struct kpi
                       known ? stream->stored[footer->exact[i].column].name : "unknown",
                       footer->exact[i].count);
     }
+    if (footer->rollup.size > 0)
+        kp_buf_printf(out, "rollups at %" PRIu64 ": %" PRIu64 " bytes\n", footer->rollup.offset,
+                      footer->rollup.size);
     uint32_t page = UINT32_MAX;
     for (uint32_t b = 0; b < footer->blocks_count; b++) {
         if (footer->blocks[b].page != page) {

@@ -40,7 +40,7 @@ struct kp_scan {
     struct kpi_filter filter;
     struct kp_colref *cols;
     uint32_t cols_count;
-    bool descending, no_prune;
+    bool descending, no_prune, rolled;
     struct unit *units;
     uint32_t units_count, units_capacity;
     uint32_t next; /* first waiting unit */
@@ -166,6 +166,9 @@ static kp_status segments_units(struct kp_scan *scan)
         status = scan_queue(scan);
         if (status != KP_OK)
             return status;
+        if (scan->rolled && kpi_snapshot_rolled(scan->snapshot, i, scan->queue, scan->filter.stream,
+                                                scan->filter.from, scan->filter.to))
+            continue;
         const struct kpi_segment *segment = kpi_snapshot_segment(scan->snapshot, i, scan->queue);
         if (segment != NULL)
             status = segment_units(scan, i, segment);
@@ -267,6 +270,7 @@ kp_status kp_scan_open(struct kp_snapshot *snapshot, const struct kp_scan_req *r
     scan->snapshot = snapshot;
     scan->descending = req->descending;
     scan->no_prune = req->no_prune;
+    scan->rolled = req->rolled;
     kp_arena_init(&scan->arena, 0);
     kp_status status = kpi_filter_init(&scan->filter, req, &scan->arena, err);
     if (status != KP_OK) {

@@ -29,6 +29,11 @@ void kpi_segment_path(const char *dir, uint64_t id, struct kp_buf *out)
     kp_buf_printf(out, "%s/seg/%016" PRIx64 ".kps", dir, id);
 }
 
+uint64_t kpi_section_sum(const void *bytes, size_t size, uint64_t segment_id, uint64_t offset)
+{
+    return kpi_place_sum(kp_hash64(bytes, size, 0), segment_id, offset);
+}
+
 static uint64_t footer_seed(uint64_t id, uint64_t offset)
 {
     return kp_hash_mix(id ^ kp_hash_mix(offset));
@@ -294,6 +299,23 @@ static kp_status page_add(void *ctx, uint32_t page, const struct kp_batch *batch
     return status;
 }
 
+/* Between the blocks and the footer, which says where. */
+static kp_status rollup_write(struct writer *writer)
+{
+    struct kp_buf bytes = {0};
+    uint64_t offset = writer->output.offset;
+    kp_status status = kpi_rollup_encode(&writer->footer.rollup, &bytes);
+    if (status == KP_OK && bytes.size > 0) {
+        writer->footer.section = (struct kpi_section){
+            .offset = offset,
+            .size = bytes.size,
+            .sum = kpi_section_sum(bytes.data, bytes.size, writer->id, offset)};
+        status = output_add(&writer->output, bytes.data, bytes.size);
+    }
+    kp_buf_deinit(&bytes);
+    return status;
+}
+
 static kp_status footer_write(struct writer *writer)
 {
     struct kp_buf footer = {0};
@@ -327,6 +349,8 @@ static kp_status file_write(struct writer *writer, const struct kpi_block_run *r
     kp_status status = header_write(writer);
     if (status == KP_OK)
         status = kpi_pages_make(runs, runs_count, page_add, writer);
+    if (status == KP_OK)
+        status = rollup_write(writer);
     if (status == KP_OK)
         status = footer_write(writer);
     if (status == KP_OK)
@@ -526,6 +550,16 @@ kp_status kpi_segment_read(const struct kpi_segment *segment, struct kp_io_queue
         return KP_CORRUPT;
     *out = block;
     return KP_OK;
+}
+
+kp_status kpi_segment_section(const struct kpi_segment *segment, struct kp_io_queue *queue,
+                              const struct kpi_section *section, void *buf)
+{
+    kp_status status = read_exactly(segment, queue, buf, section->size, section->offset);
+    if (status != KP_OK)
+        return status;
+    uint64_t sum = kpi_section_sum(buf, section->size, segment->id, section->offset);
+    return sum == section->sum ? KP_OK : KP_CORRUPT;
 }
 
 /* The spine lies before the blocks of its page. */

@@ -12,6 +12,7 @@
 #define KP_STORAGE_SEGMENT_H
 
 #include "storage/block.h"
+#include "storage/rollup_int.h"
 
 /* Thread ids in one ACTOR column of a block, ascending. */
 struct kpi_tid_set {
@@ -39,7 +40,14 @@ struct kpi_exact {
     const uint8_t *entries;
 };
 
+/* Bytes between the blocks and the footer, read when they are asked for. */
+struct kpi_section {
+    uint64_t offset, size; /* size 0: there is none */
+    uint64_t sum;          /* bound to its place */
+};
+
 struct kpi_footer {
+    struct kpi_section rollup;
     uint32_t pages;
     uint32_t blocks_count, exact_count;
     const struct kpi_block_ref *blocks;
@@ -56,6 +64,8 @@ struct kpi_footer_builder {
     struct kp_buf exact[KPI_EXACT_MAX]; /* unsorted entries per EXACT column */
     struct kpi_exact exact_of[KPI_EXACT_MAX];
     uint32_t exact_count;
+    struct kpi_rollup_builder rollup; /* of all batches */
+    struct kpi_section section;       /* where that was put; by the caller */
 };
 
 void kpi_footer_builder_deinit(struct kpi_footer_builder *builder);
@@ -93,6 +103,8 @@ struct kpi_segment {
 
 /* Binds a block's content to its place: equal content elsewhere has another sum. */
 uint64_t kpi_place_sum(uint64_t block_sum, uint64_t segment_id, uint64_t offset);
+/* The same for a section. */
+uint64_t kpi_section_sum(const void *bytes, size_t size, uint64_t segment_id, uint64_t offset);
 /* dir/seg/<id>.kps; out has room for dir and 32 bytes more. */
 void kpi_segment_path(const char *dir, uint64_t id, struct kp_buf *out);
 /* Opens a file and reads its footer. id 0 = take what the file says (inspect). */
@@ -103,6 +115,10 @@ void kpi_segment_close(struct kpi_segment *segment);
 kp_status kpi_segment_read(const struct kpi_segment *segment, struct kp_io_queue *queue,
                            const struct kpi_block_ref *ref, void *buf,
                            struct kpi_block *out) KP_MUST;
+
+/* Reads a section into buf (section->size bytes) and checks its sum. */
+kp_status kpi_segment_section(const struct kpi_segment *segment, struct kp_io_queue *queue,
+                              const struct kpi_section *section, void *buf) KP_MUST;
 
 /* The entry of the spine that a paged block's page has; NULL: there is none. */
 const struct kpi_block_ref *kpi_segment_spine(const struct kpi_segment *segment,

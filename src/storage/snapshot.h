@@ -77,6 +77,8 @@ struct kpi_snapshot_segment {
     enum kpi_segment_state state;
     struct kpi_segment segment;
     const char *path;
+    bool rollup_read;
+    const struct kpi_rollup *rollup; /* NULL: there is none, or it is damaged, which was told */
 };
 
 struct kpi_threads;      /* hop.c */
@@ -109,6 +111,12 @@ struct kp_snapshot {
  * KPI_SEGMENT_DROPPED. queue: the caller's. */
 const struct kpi_segment *kpi_snapshot_segment(struct kp_snapshot *snapshot, uint32_t number,
                                                struct kp_io_queue *queue);
+/* Rollups of a segment, read on first use; NULL: none. Rolled: those of the stream answer for all
+ * its rows in this segment, which lie in the range (rollup_read.c). */
+const struct kpi_rollup *kpi_snapshot_rollup(struct kp_snapshot *snapshot, uint32_t number,
+                                             struct kp_io_queue *queue);
+bool kpi_snapshot_rolled(struct kp_snapshot *snapshot, uint32_t number, struct kp_io_queue *queue,
+                         const struct kp_stream *stream, kp_time from, kp_time to);
 /* Adds a finding unless it is known. Strings are copied. */
 void kpi_snapshot_add_damage(struct kp_snapshot *snapshot, const struct kp_damage *damage);
 

@@ -13,8 +13,8 @@
  * Fed by src/ingest, read by src/causal and src/query. Files in reading order: storage.h io.h
  * format.h format_page.h store.c commit.c wal.c wal_read.c block.c codec_*.c pager.c segment.c
  * index.c seal.c manifest.c manifest_read.c manifest_life.c run_file.c run_merge.c retain.c disk.c
- * recover.c snapshot.c cache.c filter.c run_find.c hop.c scan.c verify.c run_verify.c inspect*.c;
- * backends io_uring.c io_threads.c io_sim.c.
+ * recover.c snapshot.c cache.c filter.c run_find.c hop.c rollup.c rollup_read.c scan.c verify.c
+ * run_verify.c inspect*.c; backends io_uring.c io_threads.c io_sim.c.
  */
 #ifndef KP_STORAGE_STORAGE_H
 #define KP_STORAGE_STORAGE_H
@@ -24,6 +24,7 @@
 #include "storage/evidence.h" /* seals and their proof */
 #include "storage/hop.h"      /* the last row of a thread */
 #include "storage/life.h"     /* retention and legal hold */
+#include "storage/rollup.h"   /* counts and sums of whole segments */
 
 struct kp_io;
 struct kp_store;
@@ -141,6 +142,7 @@ struct kp_scan_req {
     uint32_t keys_count;
     bool descending; /* newest first: batches and rows within them */
     bool no_prune;   /* oracle runs: read everything, filter afterwards */
+    bool rolled;     /* leave out segments that kp_rollup answers for this stream and range */
 };
 
 struct kp_scan_stat {

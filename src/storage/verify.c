@@ -41,6 +41,7 @@ struct checking {
     struct kp_actors *actors;
     const struct kpi_block_ref *ref;
     const struct kp_batch *batch;
+    struct kpi_rollup_builder rollup;       /* of the rows so far */
     struct kpi_row_key last[KP_STREAM_MAX]; /* of the stream so far */
     bool seen[KP_STREAM_MAX];
     uint64_t rows_by_stream[KP_STREAM_MAX];
@@ -79,6 +80,18 @@ static void block_damage(const struct checking *checking, const char *what)
                                .from = ref->ts_min,
                                .to = ref->ts_max,
                                .rows = ref->stream == &kpi_spine_stream ? 0 : ref->rows,
+                               .what = what};
+    report_damage(checking->verifier, &damage);
+}
+
+static void section_damage(const struct checking *checking, const char *what)
+{
+    const struct kpi_section *section = &checking->segment.footer.rollup;
+    struct kp_damage damage = {.file = checking->path,
+                               .offset = section->offset,
+                               .size = section->size,
+                               .from = 0,
+                               .to = -1,
                                .what = what};
     report_damage(checking->verifier, &damage);
 }
@@ -171,6 +184,8 @@ static bool exact_holds(const struct checking *checking)
 static void block_content(struct checking *checking, const struct kp_batch *batch)
 {
     checking->batch = batch;
+    if (kpi_rollup_add(&checking->rollup, batch) != KP_OK)
+        checking->verifier->status = KP_NO_MEMORY;
     if (!rows_in_order(checking))
         block_damage(checking, "rows are out of order");
     if (!ranges_hold(checking))
@@ -251,6 +266,28 @@ static void blocks_check(struct checking *checking)
     verifier->report.pages += footer->pages;
 }
 
+/* The rollups, when there are any, are those of the rows. */
+static void rollup_check(struct checking *checking)
+{
+    const struct kpi_section *section = &checking->segment.footer.rollup;
+    struct kp_arena arena = {0};
+    struct kpi_rollup rollup;
+    void *bytes = malloc(section->size + 1);
+    kp_status status = bytes == NULL ? KP_NO_MEMORY : KP_OK;
+    if (status == KP_OK)
+        status = kpi_segment_section(&checking->segment, checking->verifier->queue, section, bytes);
+    if (status == KP_OK)
+        status = kpi_rollup_parse(bytes, section->size, &arena, &rollup);
+    if (status == KP_NO_MEMORY)
+        checking->verifier->status = status;
+    else if (status != KP_OK)
+        section_damage(checking, "the rollups of the segment do not read");
+    else if (!kpi_rollup_agrees(&checking->rollup, &rollup))
+        section_damage(checking, "the rollups of the segment disagree with its rows");
+    free(bytes);
+    kp_arena_deinit(&arena);
+}
+
 static void segment_content(struct checking *checking)
 {
     const struct kpi_segment_meta *meta = checking->meta;
@@ -262,7 +299,10 @@ static void segment_content(struct checking *checking)
         segment_damage(checking, "the file is not the one the manifest names");
     if (!header_holds(checking))
         segment_damage(checking, "the header is damaged");
+    uint64_t before = checking->verifier->report.damaged;
     blocks_check(checking);
+    if (segment->footer.rollup.size > 0 && checking->verifier->report.damaged == before)
+        rollup_check(checking); /* rows that do not read are not in any sum */
     if (memcmp(checking->rows_by_stream, meta->rows_by_stream, sizeof(meta->rows_by_stream)) != 0)
         segment_damage(checking, "row counts differ from the manifest's");
 }
@@ -289,6 +329,7 @@ static kp_status segment_check(struct verifier *verifier, const struct kpi_segme
         status = status == KP_NO_MEMORY ? status : verifier->status;
         kpi_segment_close(&checking->segment);
         kp_actors_deinit(checking->actors);
+        kpi_rollup_builder_deinit(&checking->rollup);
     }
     verifier->report.files++;
     free(checking);
