@@ -119,11 +119,13 @@ struct kpi_op *kpi_op_aggregate(struct kpi_op *input, struct kpi_expr **keys,
 struct kpi_aggregate_op *kpi_aggregate_of(struct kpi_op *op);
 /* Pass of the plan: finds grouping whose input may come in any order. */
 void kpi_aggregate_free_order(struct kpi_op *root);
+/* Forgets all groups; false with the error set. */
+bool kpi_aggregate_reset(struct kpi_aggregate_op *op);
 /* Groups all rows of the input; END when done. */
 kp_status kpi_aggregate_rows(struct kpi_aggregate_op *op);
 /* The same by other means (aggregate_parallel.c); true when it was done, with its status. */
 bool kpi_aggregate_tally(struct kpi_aggregate_op *op, kp_status *out);
-bool kpi_aggregate_parallel(struct kpi_aggregate_op *op, kp_status *out);
+bool kpi_aggregate_windows(struct kpi_aggregate_op *op, kp_status *out);
 /* Makes states for all groups. */
 bool kpi_aggregate_grow(struct kpi_aggregate_op *op);
 

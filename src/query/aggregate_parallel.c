@@ -1,10 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
  * Grouping when the order of rows does not matter: counts of whole streams come from page headers,
- * and the rest is read in slices (one stream, a stretch of time) that threads claim until none is
- * left. Each worker groups its slices for itself; the tables are merged at the end. Merging is
- * exact (whole numbers, sets, ranks) and groups come out in order of keys, so neither the number of
- * threads nor who took which slice shows in the answer.
+ * and the rest is read in windows of time that threads claim until none is left: all streams of a
+ * window one after the other, because they share what is decoded. Each worker groups its windows
+ * for itself; the tables are merged at the end. Merging is exact (whole numbers, sets, ranks) and
+ * groups come out in order of keys, so neither the number of threads nor who took which window
+ * shows in the answer.
  */
 #include <pthread.h>
 #include <stdatomic.h>
@@ -14,8 +15,8 @@
 #include "query/sides.h"
 #include "query/worker.h"
 
-#define SLICE_ROWS      250000u /* aimed at; half as many are done sooner by one thread */
-#define SLICES_LANE_MAX 256u
+#define WINDOW_ROWS 250000u /* aimed at; fewer are done sooner by one thread */
+#define WINDOWS_MAX 256u
 
 /* --- when --- */
 
@@ -127,108 +128,90 @@ bool kpi_aggregate_tally(struct kpi_aggregate_op *op, kp_status *out)
     return true;
 }
 
-/* --- slices --- */
+/* --- windows --- */
 
 struct team {
-    struct kpi_aggregate_op *op;
-    struct kpi_slice *slices;
-    uint32_t slices_count, slices_capacity;
-    _Atomic uint32_t next; /* slice to claim */
+    kp_time from[WINDOWS_MAX], end; /* window i: from[i] .. from[i + 1] - 1; the last up to end */
+    uint32_t windows_count;
+    _Atomic uint32_t next; /* window to claim */
     _Atomic bool stop;     /* somebody failed */
 };
 
 struct member {
     struct team *team;
-    struct kpi_worker *worker;
+    struct kpi_aggregate_op *op;
+    struct kpi_worker *worker; /* NULL: the query's own thread alone */
     pthread_t thread;
     bool started;
-    uint32_t failed_at; /* slice; UINT32_MAX = none */
+    uint32_t failed_at; /* window; UINT32_MAX = none */
     kp_status status;
 };
 
-static bool add_slice(struct team *team, uint32_t lane, kp_time from, kp_time to)
+/* Rows that it will read at most: those of its time. */
+static uint64_t rows_wanted(const struct kpi_op *source, const struct kpi_bounds *bounds)
 {
-    if (team->slices_count == team->slices_capacity) {
-        uint32_t capacity = team->slices_capacity == 0 ? 64 : team->slices_capacity * 2;
-        struct kpi_slice *more = kpi_new(&team->op->base.run->ctx, capacity, sizeof(*more));
-        if (more == NULL)
-            return false;
-        for (uint32_t i = 0; i < team->slices_count; i++)
-            more[i] = team->slices[i];
-        team->slices = more;
-        team->slices_capacity = capacity;
-    }
-    team->slices[team->slices_count++] = (struct kpi_slice){lane, from, to};
-    return true;
-}
-
-/* Cuts [from, to] of a lane into `count` stretches of the same length. */
-static bool cut_lane(struct team *team, uint32_t lane, uint32_t count, kp_time from, kp_time to)
-{
-    __int128 span = (__int128)to - from;
-    for (uint32_t i = 0; i < count; i++) {
-        kp_time begin = (kp_time)(from + span * i / count) + (i > 0);
-        kp_time end = (kp_time)(from + span * (i + 1) / count);
-        if (begin <= end && !add_slice(team, lane, begin, end))
-            return false;
-    }
-    return true;
-}
-
-/* False when it is not worth it, or with the error set. */
-static bool cut(struct team *team, struct kpi_op *source)
-{
-    struct kpi_run *run = team->op->base.run;
-    const struct kpi_bounds *bounds = source->class->source->bounds(source);
     kp_time oldest, newest;
     uint64_t rows, total = 0;
-    uint32_t aim = run->opts.slice_rows != 0 ? run->opts.slice_rows : SLICE_ROWS;
     struct kp_str kind;
-    kp_snapshot_range(run->snapshot, &oldest, &newest);
+    kp_snapshot_range(source->run->snapshot, &oldest, &newest);
     kp_time from = KP_MAX(bounds->from, oldest), to = KP_MIN(bounds->to, newest);
     if (from > to)
-        return false;
+        return 0;
+    for (uint32_t l = 0; (rows = source->class->source->lane(source, l, &kind)) != UINT64_MAX; l++)
+        total += rows;
     double part = ((double)to - (double)from + 1) / ((double)newest - (double)oldest + 1);
-    for (uint32_t l = 0; (rows = source->class->source->lane(source, l, &kind)) != UINT64_MAX;
-         l++) {
-        uint64_t wanted = (uint64_t)((double)rows * part);
-        uint32_t count = (uint32_t)KP_MIN(wanted / aim + 1, (uint64_t)SLICES_LANE_MAX);
-        total += wanted;
-        if (rows > 0 && !cut_lane(team, l, count, from, to))
-            return false;
-    }
-    return total >= aim / 2 && team->slices_count > 1;
+    return (uint64_t)((double)total * part);
+}
+
+/* False when one window is enough, or with the error set. */
+static bool cut(struct team *team, struct kpi_op *source)
+{
+    const struct kp_query_opts *opts = &source->run->opts;
+    const struct kpi_bounds *bounds = source->class->source->bounds(source);
+    uint32_t aim = opts->slice_rows != 0 ? opts->slice_rows : WINDOW_ROWS;
+    uint64_t parts = KP_MIN(rows_wanted(source, bounds) / aim + 1, (uint64_t)WINDOWS_MAX);
+    team->end = bounds->to;
+    return parts > 1 &&
+           source->class->source->split(source, (uint32_t)parts, team->from,
+                                        &team->windows_count) == KP_OK &&
+           team->windows_count > 1;
 }
 
 /* --- work --- */
 
-static kp_status member_work(struct member *member, uint32_t slice)
+static kp_status member_window(struct member *member, uint32_t window)
 {
-    struct kpi_aggregate_op *twin = kpi_aggregate_of(member->worker->twin);
-    struct kpi_op *source = kpi_plan_source(twin->base.input);
-    kp_status status = source->class->source->slice(source, &member->team->slices[slice]);
+    const struct team *team = member->team;
+    struct kpi_op *source = kpi_plan_source(member->op->base.input);
+    kp_time to = window + 1 < team->windows_count ? team->from[window + 1] - 1 : team->end;
+    kp_status status = source->class->source->window(source, team->from[window], to);
     if (status == KP_OK)
-        status = kpi_aggregate_rows(twin);
+        status = kpi_aggregate_rows(member->op);
     return status == KP_END ? KP_OK : status;
+}
+
+static void member_windows(struct member *member)
+{
+    struct team *team = member->team;
+    while (member->status == KP_OK && !team->stop) {
+        uint32_t window = atomic_fetch_add(&team->next, 1);
+        if (window >= team->windows_count)
+            return;
+        member->status = member_window(member, window);
+        member->failed_at = window;
+    }
 }
 
 static void *member_main(void *ctx)
 {
     struct member *member = ctx;
-    struct team *team = member->team;
     int64_t start = kp_time_monotonic();
-    member->status = kpi_tree_open(member->worker->twin);
-    while (member->status == KP_OK && !team->stop) {
-        uint32_t slice = atomic_fetch_add(&team->next, 1);
-        if (slice >= team->slices_count)
-            break;
-        member->status = member_work(member, slice);
-        member->failed_at = slice;
-    }
+    member->status = kpi_tree_open(&member->op->base);
+    member_windows(member);
     if (member->status != KP_OK)
-        team->stop = true;
-    kpi_tree_close(member->worker->twin);
-    member->worker->twin->busy = kp_time_monotonic() - start;
+        member->team->stop = true;
+    kpi_tree_close(&member->op->base);
+    member->op->base.busy = kp_time_monotonic() - start;
     return NULL;
 }
 
@@ -258,7 +241,7 @@ static bool merge(struct kpi_aggregate_op *op, struct kpi_aggregate_op *from)
     return true;
 }
 
-/* The failure of the earliest slice counts. */
+/* The failure of the earliest window counts. */
 static kp_status take_failure(struct kpi_run *run, const struct member *members, uint32_t count)
 {
     const struct member *first = NULL;
@@ -300,44 +283,57 @@ static kp_status finish_team(struct kpi_aggregate_op *op, struct member *members
 }
 
 /* A worker has a share of the memory only: what does not fit there may fit into the whole. */
-static bool again_alone(struct kpi_aggregate_op *op)
-{
-    struct kpi_ctx *ctx = &op->base.run->ctx;
-    bool memory = ctx->status == KP_LIMIT && kp_time_monotonic() < op->base.run->deadline;
-    memory |= ctx->status == KP_LIMIT && op->base.run->deadline == 0;
-    if (!memory)
-        return false;
-    ctx->status = KP_OK;
-    kpi_workers_close(op->base.run);
-    op->groups = (struct kpi_groups){0};
-    for (uint32_t i = 0; i < op->aggregates.count; i++)
-        op->aggregates.items[i]->states_count = 0;
-    return kpi_groups_init(&op->groups, ctx, op->types, op->keys_count);
-}
-
-bool kpi_aggregate_parallel(struct kpi_aggregate_op *op, kp_status *out)
+static bool again_alone(struct kpi_aggregate_op *op, struct member *members, uint32_t count)
 {
     struct kpi_run *run = op->base.run;
-    uint32_t count = op->free ? kpi_run_threads(run) : 1;
-    struct team team = {.op = op};
-    if (count < 2 || !cut(&team, kpi_plan_source(op->base.input))) {
+    bool late = run->deadline != 0 && kp_time_monotonic() >= run->deadline;
+    if (run->ctx.status != KP_LIMIT || late)
+        return false;
+    for (uint32_t i = 0; i < count; i++)
+        kpi_worker_close(run, members[i].worker);
+    run->ctx.status = KP_OK;
+    return kpi_aggregate_reset(op);
+}
+
+static bool hire(struct kpi_aggregate_op *op, struct team *team, struct member *members,
+                 uint32_t count)
+{
+    for (uint32_t i = 0; i < count; i++) {
+        struct kpi_worker *worker = kpi_worker_new(&op->base, 2 * count);
+        if (worker == NULL)
+            return false;
+        members[i] = (struct member){.team = team,
+                                     .op = kpi_aggregate_of(worker->twin),
+                                     .worker = worker,
+                                     .failed_at = UINT32_MAX};
+    }
+    return true;
+}
+
+bool kpi_aggregate_windows(struct kpi_aggregate_op *op, kp_status *out)
+{
+    struct kpi_run *run = op->base.run;
+    struct team *team = op->free ? kpi_new(&run->ctx, 1, sizeof(*team)) : NULL;
+    if (team == NULL || !cut(team, kpi_plan_source(op->base.input))) {
         *out = run->ctx.status;
         return run->ctx.status != KP_OK;
     }
-    count = KP_MIN(count, team.slices_count);
+    uint32_t count = KP_MIN(kpi_run_threads(run), team->windows_count);
     struct member *members = kpi_new(&run->ctx, count, sizeof(*members));
-    for (uint32_t i = 0; members != NULL && i < count; i++) {
-        members[i] = (struct member){.team = &team, .failed_at = UINT32_MAX};
-        members[i].worker = kpi_worker_new(&op->base, 2 * count);
-        if (members[i].worker == NULL)
-            return false;
+    if (members != NULL && count > 1 && hire(op, team, members, count)) {
+        run->threads_used = KP_MAX(run->threads_used, count);
+        run_team(members, count);
+        *out = finish_team(op, members, count);
+        if (*out == KP_END || !again_alone(op, members, count))
+            return true;
+        team->next = 0;
     }
-    if (members == NULL) {
-        *out = run->ctx.status;
-        return true;
-    }
-    run->threads_used = KP_MAX(run->threads_used, count);
-    run_team(members, count);
-    *out = finish_team(op, members, count);
-    return *out == KP_END || !again_alone(op);
+    struct member alone = {.team = team, .op = op};
+    team->stop = false;
+    if (run->ctx.status == KP_OK)
+        member_windows(&alone);
+    *out = run->ctx.status != KP_OK ? run->ctx.status
+           : alone.status != KP_OK  ? alone.status
+                                    : KP_END;
+    return true;
 }

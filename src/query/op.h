@@ -47,12 +47,6 @@ struct kpi_bounds {
     bool set;
 };
 
-/* A part of what a source reads: one of its streams, a stretch of time (inclusive). */
-struct kpi_slice {
-    uint32_t lane;
-    kp_time from, to;
-};
-
 /* What sources over stored data can do beside giving rows. */
 struct kpi_source_class {
     /* True when the source applies the condition exactly, so that the filter can forget it. */
@@ -66,10 +60,12 @@ struct kpi_source_class {
     /* From now on the order of rows does not matter. May be NULL: then it makes no difference. */
     void (*unorder)(struct kpi_op *op);
     /* Stored rows of a lane (stream) before conditions, 0 when none is wanted, and its kind;
-     * UINT64_MAX past the last lane. NULL when the source cannot be read in slices. */
+     * UINT64_MAX past the last lane. NULL when the source cannot be read in windows. */
     uint64_t (*lane)(const struct kpi_op *op, uint32_t lane, struct kp_str *out_kind);
-    /* Reads this part next; the source is open. */
-    kp_status (*slice)(struct kpi_op *op, const struct kpi_slice *slice);
+    /* Cuts what it reads into windows of time, as kp_scan_split does. */
+    kp_status (*split)(struct kpi_op *op, uint32_t parts, kp_time *out_from, uint32_t *out_count);
+    /* Reads [from, to] of it next, each lane; the source is open. */
+    kp_status (*window)(struct kpi_op *op, kp_time from, kp_time to);
     /* True when it reads every row of its lanes. */
     bool (*whole)(const struct kpi_op *op);
 };

@@ -92,7 +92,7 @@ static kp_status consume(struct kpi_aggregate_op *op)
 {
     struct kpi_op *base = &op->base;
     kp_status status = KP_END;
-    if (!kpi_aggregate_tally(op, &status) && !kpi_aggregate_parallel(op, &status))
+    if (!kpi_aggregate_tally(op, &status) && !kpi_aggregate_windows(op, &status))
         status = kpi_aggregate_rows(op);
     if (status != KP_END)
         return status;
@@ -105,20 +105,33 @@ static kp_status consume(struct kpi_aggregate_op *op)
     return op->done ? KP_OK : base->run->ctx.status;
 }
 
-static bool open_aggregate(struct kpi_aggregate_op *op, struct kpi_aggregate *aggregate)
+static bool reset_aggregate(struct kpi_ctx *ctx, struct kpi_aggregate *aggregate)
 {
-    struct kpi_ctx *ctx = &op->base.run->ctx;
-    aggregate->ctx = ctx;
     enum kp_type *types = kpi_new(ctx, aggregate->args_count + 1, sizeof(*types));
-    if (types == NULL)
-        return false;
-    for (uint32_t a = 0; a < aggregate->args_count; a++) {
+    for (uint32_t a = 0; types != NULL && a < aggregate->args_count; a++)
         types[a] = aggregate->args[a]->type;
-        if (!kpi_expr_prepare(ctx, aggregate->args[a], KP_VECTOR_ROWS))
-            return false;
-    }
+    aggregate->states_count = 0;
+    aggregate->set = (struct kpi_value_set){0};
     kpi_rowset_init(&aggregate->rows, ctx, types, NULL, aggregate->args_count);
     kpi_rowset_init(&aggregate->set.values, ctx, types, NULL, KP_MIN(aggregate->args_count, 1u));
+    return types != NULL;
+}
+
+bool kpi_aggregate_reset(struct kpi_aggregate_op *op)
+{
+    struct kpi_ctx *ctx = &op->base.run->ctx;
+    for (uint32_t i = 0; i < op->aggregates.count; i++)
+        if (!reset_aggregate(ctx, op->aggregates.items[i]))
+            return false;
+    return kpi_groups_init(&op->groups, ctx, op->types, op->keys_count);
+}
+
+static bool open_aggregate(struct kpi_ctx *ctx, struct kpi_aggregate *aggregate)
+{
+    aggregate->ctx = ctx;
+    for (uint32_t a = 0; a < aggregate->args_count; a++)
+        if (!kpi_expr_prepare(ctx, aggregate->args[a], KP_VECTOR_ROWS))
+            return false;
     return aggregate->filter == NULL || kpi_expr_prepare(ctx, aggregate->filter, KP_VECTOR_ROWS);
 }
 
@@ -134,10 +147,11 @@ static kp_status aggregate_open(struct kpi_op *base)
         op->types[k] = op->keys[k]->type;
         kpi_expr_prepare(ctx, op->keys[k], KP_VECTOR_ROWS);
     }
-    kpi_groups_init(&op->groups, ctx, op->types, op->keys_count);
     kpi_rowset_init(&op->sorted, ctx, op->types, NULL, op->keys_count);
     for (uint32_t i = 0; i < op->aggregates.count && ctx->status == KP_OK; i++)
-        open_aggregate(op, op->aggregates.items[i]);
+        open_aggregate(ctx, op->aggregates.items[i]);
+    if (ctx->status != KP_OK || !kpi_aggregate_reset(op))
+        return ctx->status;
     kpi_op_batch(base, &op->out);
     for (uint32_t c = op->keys_count; c < base->schema.count && ctx->status == KP_OK; c++) {
         uint64_t *nulls;

@@ -58,7 +58,7 @@ struct events_op {
     struct lane *lanes;
     uint32_t lanes_count;
     struct kpi_bounds bounds;
-    bool descending, unordered, sliced;
+    bool descending, unordered;
     uint32_t current;     /* lane that is read, unordered */
     kp_time from, to;     /* of it */
     struct kp_dict kinds; /* names of the lanes */
@@ -188,7 +188,7 @@ static kp_status next_unordered(struct events_op *op, const struct kp_batch **ou
         }
         kpi_reader_close(&lane->reader);
         if (status == KP_END)
-            status = op->sliced ? KP_END : enter_lane(op, op->current + 1);
+            status = enter_lane(op, op->current + 1);
         if (status != KP_OK)
             return status;
     }
@@ -488,20 +488,42 @@ static uint64_t events_lane(const struct kpi_op *base, uint32_t number, struct k
     return lane->wanted ? kp_snapshot_rows(base->run->snapshot, lane->stream) : 0;
 }
 
-static kp_status events_slice(struct kpi_op *base, const struct kpi_slice *slice)
+/* The stream with the most rows decides where all are cut. */
+static kp_status events_split(struct kpi_op *base, uint32_t parts, kp_time *out_from,
+                              uint32_t *out_count)
+{
+    struct events_op *op = (struct events_op *)base;
+    struct lane *most = NULL;
+    uint64_t most_rows = 0;
+    *out_count = 0;
+    for (uint32_t i = 0; i < op->lanes_count; i++) {
+        struct kp_str kind;
+        uint64_t rows = events_lane(base, i, &kind);
+        if (rows <= most_rows)
+            continue;
+        most = &op->lanes[i];
+        most_rows = rows;
+    }
+    if (most == NULL)
+        return KP_OK;
+    struct kpi_scan_keys keys = most->keys;
+    keys.bounds = op->bounds;
+    return kpi_reader_split(&most->reader, &keys, parts, out_from, out_count);
+}
+
+static kp_status events_window(struct kpi_op *base, kp_time from, kp_time to)
 {
     struct events_op *op = (struct events_op *)base;
     if (op->current < op->lanes_count)
         kpi_reader_close(&op->lanes[op->current].reader);
-    op->sliced = true;
-    op->from = KP_MAX(op->bounds.from, slice->from);
-    op->to = KP_MIN(op->bounds.to, slice->to);
-    return enter_lane(op, slice->lane);
+    op->from = from;
+    op->to = to;
+    return enter_lane(op, 0);
 }
 
 static const struct kpi_source_class events_source = {events_push,  events_descend, events_bounds,
                                                       events_value, events_unorder, events_lane,
-                                                      events_slice, events_whole};
+                                                      events_split, events_window,  events_whole};
 static const struct kpi_op_class events_class = {
     "merge", events_open, events_next, events_close, NULL, events_describe, &events_source};
 

@@ -105,17 +105,23 @@ static uint64_t scan_lane(const struct kpi_op *base, uint32_t lane, struct kp_st
     return kp_snapshot_rows(base->run->snapshot, op->stream);
 }
 
-static kp_status scan_slice(struct kpi_op *base, const struct kpi_slice *slice)
+static kp_status scan_split(struct kpi_op *base, uint32_t parts, kp_time *out_from,
+                            uint32_t *out_count)
 {
     struct scan_op *op = (struct scan_op *)base;
-    const struct kpi_bounds *bounds = &op->keys.bounds;
-    kpi_reader_close(&op->reader);
-    return kpi_reader_open(&op->reader, &op->keys, KP_MAX(bounds->from, slice->from),
-                           KP_MIN(bounds->to, slice->to), false);
+    return kpi_reader_split(&op->reader, &op->keys, parts, out_from, out_count);
 }
 
-static const struct kpi_source_class scan_source = {
-    scan_push, scan_descend, scan_bounds, scan_value, NULL, scan_lane, scan_slice, scan_whole};
+static kp_status scan_window(struct kpi_op *base, kp_time from, kp_time to)
+{
+    struct scan_op *op = (struct scan_op *)base;
+    kpi_reader_close(&op->reader);
+    return kpi_reader_open(&op->reader, &op->keys, from, to, false);
+}
+
+static const struct kpi_source_class scan_source = {scan_push,  scan_descend, scan_bounds,
+                                                    scan_value, NULL,         scan_lane,
+                                                    scan_split, scan_window,  scan_whole};
 static const struct kpi_op_class scan_class = {"scan", scan_open,     scan_next,   scan_close,
                                                NULL,   scan_describe, &scan_source};
 

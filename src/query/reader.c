@@ -55,22 +55,41 @@ bool kpi_reader_init(struct kpi_reader *reader, struct kpi_run *run, const struc
     return true;
 }
 
-kp_status kpi_reader_open(struct kpi_reader *reader, const struct kpi_scan_keys *keys, kp_time from,
-                          kp_time to, bool descending)
+static struct kp_scan_req request(const struct kpi_reader *reader, const struct kpi_scan_keys *keys,
+                                  kp_time from, kp_time to)
 {
-    struct kpi_run *run = reader->run;
     struct kp_scan_req req = {.stream = reader->stream,
                               .from = from,
                               .to = to,
                               .cols = reader->cols,
                               .cols_count = reader->cols_count,
                               .keys_count = keys->count,
-                              .descending = descending,
-                              .no_prune = (run->opts.off & KP_OFF_PRUNING) != 0};
+                              .no_prune = (reader->run->opts.off & KP_OFF_PRUNING) != 0};
+    memcpy(req.keys, keys->keys, sizeof(req.keys));
+    return req;
+}
+
+kp_status kpi_reader_open(struct kpi_reader *reader, const struct kpi_scan_keys *keys, kp_time from,
+                          kp_time to, bool descending)
+{
+    struct kpi_run *run = reader->run;
+    struct kp_scan_req req = request(reader, keys, from, to);
+    req.descending = descending;
     if (keys->empty || from > to)
         return KP_OK;
-    memcpy(req.keys, keys->keys, sizeof(req.keys));
     return run->ctx.status = kp_scan_open(run->snapshot, &req, &reader->scan, run->ctx.err);
+}
+
+kp_status kpi_reader_split(struct kpi_reader *reader, const struct kpi_scan_keys *keys,
+                           uint32_t parts, kp_time *out_from, uint32_t *out_count)
+{
+    struct kpi_run *run = reader->run;
+    struct kp_scan_req req = request(reader, keys, keys->bounds.from, keys->bounds.to);
+    *out_count = 0;
+    if (keys->empty || req.from > req.to)
+        return KP_OK;
+    return run->ctx.status =
+               kp_scan_split(run->snapshot, &req, parts, out_from, out_count, run->ctx.err);
 }
 
 static bool column_vector(struct kpi_reader *reader, const struct kpi_reader_column *column,

@@ -34,6 +34,9 @@ bool kpi_reader_init(struct kpi_reader *reader, struct kpi_run *run, const struc
 /* Starts to read rows of [from, to] that meet the keys; may follow a close. */
 kp_status kpi_reader_open(struct kpi_reader *reader, const struct kpi_scan_keys *keys, kp_time from,
                           kp_time to, bool descending);
+/* Cuts [from, to] as kp_scan_split does. */
+kp_status kpi_reader_split(struct kpi_reader *reader, const struct kpi_scan_keys *keys,
+                           uint32_t parts, kp_time *out_from, uint32_t *out_count);
 /* The next rows; their needed columns go to cols[query column]. END at the end and when closed. */
 kp_status kpi_reader_next(struct kpi_reader *reader, struct kp_vec *cols,
                           const struct kp_batch **out);

@@ -68,14 +68,21 @@ struct kpi_worker *kpi_worker_new(struct kpi_op *op, uint32_t share)
     return worker->twin == NULL ? NULL : worker;
 }
 
+void kpi_worker_close(struct kpi_run *run, struct kpi_worker *worker)
+{
+    struct kpi_worker **at = &run->workers;
+    while (*at != worker)
+        at = &(*at)->next;
+    *at = worker->next;
+    if (worker->twin != NULL)
+        kpi_tree_close(worker->twin);
+    kp_arena_deinit(&worker->run.arena);
+}
+
 void kpi_workers_close(struct kpi_run *run)
 {
-    for (struct kpi_worker *worker = run->workers; worker != NULL; worker = worker->next) {
-        if (worker->twin != NULL)
-            kpi_tree_close(worker->twin);
-        kp_arena_deinit(&worker->run.arena);
-    }
-    run->workers = NULL;
+    while (run->workers != NULL)
+        kpi_worker_close(run, run->workers);
 }
 
 void kpi_worker_account(struct kpi_worker *worker, struct kpi_op *op)

@@ -18,9 +18,11 @@ struct kpi_worker {
 };
 
 /* A worker for `op`, with its twin not opened; NULL when there is none or no memory. It may use
- * 1/share of the bytes that the run has left. kpi_workers_close frees it. */
+ * 1/share of the bytes that the run has left. It lives until it is closed, at the latest with
+ * the query. */
 struct kpi_worker *kpi_worker_new(struct kpi_op *op, uint32_t share);
-/* Frees the workers of a run. */
+/* Frees one of them, or all. */
+void kpi_worker_close(struct kpi_run *run, struct kpi_worker *worker);
 void kpi_workers_close(struct kpi_run *run);
 /* Adds a worker's figures to those of its run and of the operators from `op` down to the source. */
 void kpi_worker_account(struct kpi_worker *worker, struct kpi_op *op);
