@@ -352,17 +352,37 @@ static uint32_t queue_cpu(const struct kpi_world *world, const struct kpi_interv
     return ran;
 }
 
-/* Longest time a single other CPU of the host sat idle within [from, to). */
-static kp_dur idle_elsewhere(const struct kpi_world *world, uint32_t cpu, kp_time from, kp_time to)
+/* The CPUs the thread may run on, as far as the rows of its life say; 0 = not known. A change by
+ * sched_setaffinity has no row, so this can rule a CPU out for a hint and no more. */
+static uint64_t allowed_cpus(const struct kpi_world *world, uint32_t thread, kp_time t)
+{
+    const struct kpi_work_set *set = &world->works[KPI_WORK_TASK];
+    uint64_t mask = 0;
+    const struct kpi_work *row = kpi_work_first(set, thread, KP_TIME_MIN, t + 1);
+    for (; row != NULL; row = kpi_work_next(set, row, KP_TIME_MIN, t + 1))
+        mask = row->a != 0 ? (uint64_t)row->a : mask;
+    return mask;
+}
+
+static bool is_allowed(uint64_t mask, uint32_t number)
+{
+    return mask == 0 || number >= 64 || (mask >> number & 1) != 0;
+}
+
+/* Longest time a single other CPU that the thread may use sat idle within [from, to). */
+static kp_dur idle_elsewhere(const struct kpi_world *world, uint32_t thread, uint32_t cpu,
+                             kp_time from, kp_time to)
 {
     kp_dur most = 0;
+    uint64_t mask = allowed_cpus(world, thread, from);
     uint32_t host = kpi_cpu_of(world, cpu)->host;
     if (to - from < IDLE_CHECK_MIN)
         return 0;
     for (uint32_t other = 0; other < world->cpus.count; other++) {
         kp_dur idle = 0;
         kp_time until = from;
-        if (other == cpu || kpi_cpu_of(world, other)->host != host)
+        if (other == cpu || kpi_cpu_of(world, other)->host != host ||
+            !is_allowed(mask, kpi_cpu_of(world, other)->number))
             continue;
         for (kp_time t = from; t < to; t = until) {
             uint32_t event;
@@ -423,7 +443,7 @@ static void occupant_slice(struct kpi_walk *walk, const struct kpi_frame *frame,
             slice.strength = KPI_WEAK; /* it must have been queued on another CPU */
     } else {
         slice.kind = preempts(world, iv, who, came) ? KPI_PREEMPTED : KPI_QUEUED;
-        slice.idle_elsewhere = idle_elsewhere(world, place->cpu, from, to);
+        slice.idle_elsewhere = idle_elsewhere(world, frame->thread, place->cpu, from, to);
         if (place->misplaced) {
             slice.kind = KPI_MISPLACED;
             slice.rule = KPI_RULE_MISPLACED;

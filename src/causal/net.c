@@ -16,6 +16,8 @@
 #include "causal/blame.h"
 #include "column/syscalls.h"
 
+#define LOCAL_MAX KP_MS /* a message takes less on one host */
+
 enum { SOCK_SEND, SOCK_RECEIVE, SOCK_CONNECT, SOCK_ACCEPT }; /* catalogue: SOCK_OP */
 
 /* ---------- identity ---------- */
@@ -179,6 +181,10 @@ static void message_sent(const struct kpi_world *world, const struct kpi_interva
     message->resent = resent_of(world, receive->b, first, message->sent, iv->to);
     message->sure =
         skew >= 0 && iv->to - message->send->from >= skew && (receive->flow || !several);
+    /* it had long been there: something else woke it from a wait for any of several */
+    bool late = skew == 0 && message->resent == NULL && iv->to - message->sent > LOCAL_MAX;
+    if (late && receive->from >= iv->to)
+        message->sure = false;
 }
 
 struct kpi_message kpi_net_match(const struct kpi_world *world, const struct kpi_interval *iv)

@@ -27,6 +27,8 @@
 
 #define DEPTH_MAX 64
 
+enum { TASK_FORK = 1 }; /* catalogue: TASK_OP */
+
 static void explain(struct kpi_walk *walk, const struct kpi_frame *frame);
 
 /* ---------- frames ---------- */
@@ -116,19 +118,27 @@ static void explain_pieces(struct kpi_walk *walk, const struct kpi_frame *frame,
     }
 }
 
+/* The row of the thread's fork, when its parent is known. */
+static const struct kpi_work *fork_of(const struct kpi_world *world, uint32_t index)
+{
+    const struct kpi_work_set *set = &world->works[KPI_WORK_TASK];
+    kp_time born = kpi_thread_of(world, index)->born;
+    const struct kpi_work *row = kpi_work_first(set, index, born - 1, born + 1);
+    for (; row != NULL; row = kpi_work_next(set, row, born - 1, born + 1))
+        if (row->code == TASK_FORK && row->other != KPI_NONE)
+            return row;
+    return NULL;
+}
+
 /* The thread did not exist yet: its parent had yet to make it. */
 static void explain_unborn(struct kpi_walk *walk, const struct kpi_frame *frame, kp_time from,
                            kp_time to)
 {
-    const struct kpi_work_set *set = &walk->world->works[KPI_WORK_PARENT];
-    const struct kpi_thread *thread = kpi_thread_of(walk->world, frame->thread);
-    const struct kpi_work *row =
-        !thread->forked ? NULL
-                        : kpi_work_first(set, frame->thread, thread->born - 1, thread->born + 1);
+    const struct kpi_work *row = fork_of(walk->world, frame->thread);
     kp_time made = row == NULL ? from : KP_MIN(row->to, to);
-    if (from < made && kpi_frame_within(frame, row->other))
+    if (from < made && kpi_frame_within(frame, row->other)) {
         kpi_blame_fork(walk, frame, row, from, made);
-    else if (from < made) {
+    } else if (from < made) {
         struct kpi_frame parent = kpi_frame_child(frame, row->other, KPI_RULE_FORK, from, made);
         kpi_frame_enter(walk, frame, &parent);
     }

@@ -144,7 +144,6 @@ static bool fill_quota(struct work_row *row)
 
 enum { SOCK_SEND, SOCK_RECEIVE, SOCK_CONNECT, SOCK_ACCEPT }; /* catalogue: SOCK_OP */
 enum { TCP_FIN_WAIT1 = 4, TCP_CLOSE = 7, TCP_LAST_ACK = 9 }; /* catalogue: TCP_STATE */
-enum { TASK_FORK = 1 };                                      /* catalogue: TASK_OP */
 
 /* Columns 4..9 of all rows about a connection. */
 static void fill_ends(struct work_row *row)
@@ -287,14 +286,15 @@ static bool fill_move(struct work_row *row)
     return row->work->group != KPI_NONE;
 }
 
-static bool fill_parent(struct work_row *row)
+static bool fill_task(struct work_row *row)
 {
     row->work->from = row->work->to;
     row->work->group = row->work->thread;
     row->work->other_actor = (kp_actor_id)kpi_cursor_i64(row->cursor, 4);
     row->work->other = kpi_world_thread_at(row->world, row->work->other_actor, row->work->to);
-    return row->work->group != KPI_NONE && row->work->other != KPI_NONE &&
-           kpi_cursor_i64(row->cursor, 5) == TASK_FORK;
+    row->work->code = (int32_t)kpi_cursor_i64(row->cursor, 5);
+    row->work->a = kpi_cursor_i64(row->cursor, 6);
+    return row->work->group != KPI_NONE;
 }
 
 static const char *const irq_cols[] = {"ts",    "seq", "cpu",  "actor", "dur",
@@ -333,7 +333,8 @@ static const char *const boost_cols[] = {"ts",    "seq",      "cpu",      "actor
                                          "donor", "old_prio", "new_prio", NULL};
 static const char *const move_cols[] = {"ts",     "seq",      "cpu",    "actor",
                                         "thread", "from_cpu", "to_cpu", NULL};
-static const char *const parent_cols[] = {"ts", "seq", "cpu", "actor", "parent", "op", NULL};
+static const char *const task_cols[] = {"ts",     "seq", "cpu",      "actor",
+                                        "parent", "op",  "cpu_mask", NULL};
 
 static const struct {
     enum kp_stream_no stream;
@@ -361,7 +362,7 @@ static const struct {
     [KPI_WORK_COMMIT] = {KP_S_WRITEBACK, writeback_cols, fill_commit, 0, 0},
     [KPI_WORK_BOOST] = {KP_S_PI, boost_cols, fill_boost, 0, 0},
     [KPI_WORK_MOVE] = {KP_S_MIGRATE, move_cols, fill_move, 0, 0},
-    [KPI_WORK_PARENT] = {KP_S_TASK, parent_cols, fill_parent, 0, 0},
+    [KPI_WORK_TASK] = {KP_S_TASK, task_cols, fill_task, 0, 0},
 };
 
 /* ---------- loading ---------- */

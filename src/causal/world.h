@@ -112,7 +112,7 @@ enum kpi_works {
     KPI_WORK_COMMIT,  /* grouped by thread; a = device, b = number: a journal's commit */
     KPI_WORK_BOOST,   /* grouped by the lock's holder; other = donor, a = old, b = new priority */
     KPI_WORK_MOVE,    /* grouped by the thread moved; a = from, b = to CPU number */
-    KPI_WORK_PARENT,  /* grouped by the new thread; other = parent */
+    KPI_WORK_TASK,    /* grouped by thread; code = TASK_OP, other = parent, a = mask of CPUs */
     KPI_WORKS
 };
 

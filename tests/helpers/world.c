@@ -331,6 +331,13 @@ void world_fork(struct world *w, kp_time t, uint32_t cpu, kp_actor_id thread, kp
     num(put, "parent", parent);
 }
 
+void world_exec(struct world *w, kp_time t, uint32_t cpu, kp_actor_id thread, int64_t mask)
+{
+    struct put put = row(w, KP_S_TASK, t, cpu, thread);
+    num(put, "op", 2);
+    num(put, "cpu_mask", mask);
+}
+
 void world_signal(struct world *w, kp_time t, uint32_t cpu, kp_actor_id sender, kp_actor_id target,
                   int sig)
 {

@@ -78,6 +78,8 @@ void world_boost(struct world *w, kp_time t, uint32_t cpu, kp_actor_id holder, k
                  int old_prio, int new_prio);
 void world_move(struct world *w, kp_time t, kp_actor_id thread, uint32_t from_cpu, uint32_t to_cpu);
 void world_fork(struct world *w, kp_time t, uint32_t cpu, kp_actor_id thread, kp_actor_id parent);
+/* The thread executes a program; it may run on the CPUs of mask. */
+void world_exec(struct world *w, kp_time t, uint32_t cpu, kp_actor_id thread, int64_t mask);
 void world_signal(struct world *w, kp_time t, uint32_t cpu, kp_actor_id sender, kp_actor_id target,
                   int sig);
 

@@ -222,6 +222,30 @@ static void ties_are_ordered(void **state)
     free(again);
 }
 
+/* second woke first, which then held pay's CPU: told with DEPTH, and the sums stay. */
+static void occupants_are_explained_on_request(void **state)
+{
+    struct stage *s = *state;
+    on(s, -1 * MS, 0, s->pay);
+    on(s, -1 * MS, 1, s->second);
+    world_wake(&s->w, 19 * MS, 1, s->second, s->first, 0);
+    world_switch(&s->w, 20 * MS, 0, s->pay, RP, s->first);
+    world_switch(&s->w, 60 * MS, 0, s->first, S, s->pay);
+    span(s, "a", "", s->pay, 0, 100 * MS, 2);
+    ask(s);
+    int row = answer_find(&s->answer, "runnable.preempted");
+    assert_null(strstr(cell_str(&s->answer, (uint32_t)row, "note"), "was woken by"));
+    struct kp_causes_req req = world_req("98721");
+    req.depth = 3;
+    answer_deinit(&s->answer);
+    world_causes_req(&s->w, &req, &s->answer);
+    answer_check(&s->answer, 100 * MS);
+    row = answer_find(&s->answer, "runnable.preempted");
+    assert_int_equal(cell_i64(&s->answer, (uint32_t)row, "dur"), 40 * MS);
+    assert_non_null(
+        strstr(cell_str(&s->answer, (uint32_t)row, "note"), "first(301) was woken by second(401)"));
+}
+
 #define T_(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
 
 int main(void)
@@ -235,6 +259,7 @@ int main(void)
         T_(a_late_host_refines_the_answer),
         T_(idle_is_never_a_culprit),
         T_(ties_are_ordered),
+        T_(occupants_are_explained_on_request),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -563,6 +563,32 @@ static void without_moves_the_queue_is_weak(void **state)
     assert_int_equal(answer_find(&s->answer, "runnable.misplaced"), -1);
 }
 
+/* batch runs on pay's CPU while another is idle, which pay may use or not. */
+static void queued_beside_an_idle_cpu(struct stage *s, int64_t mask)
+{
+    on(s, -1 * MS, 0, s->pay);
+    world_exec(&s->w, 1 * MS, 0, s->pay, mask);
+    world_switch(&s->w, 10 * MS, 0, s->pay, RP, s->batch);
+    world_switch(&s->w, 50 * MS, 0, s->batch, S, s->pay);
+    ask(s);
+}
+
+static void an_idle_cpu_elsewhere_is_a_hint(void **state)
+{
+    struct stage *s = *state;
+    queued_beside_an_idle_cpu(s, 3);
+    uint32_t row = expect(s, "runnable.preempted", 200, 40 * MS, "strong");
+    assert_non_null(strstr(cell_str(&s->answer, row, "note"), "misplaced?"));
+}
+
+static void a_cpu_that_is_not_allowed_is_none(void **state)
+{
+    struct stage *s = *state;
+    queued_beside_an_idle_cpu(s, 1);
+    uint32_t row = expect(s, "runnable.preempted", 200, 40 * MS, "strong");
+    assert_null(strstr(cell_str(&s->answer, row, "note"), "misplaced?"));
+}
+
 /* ---------- devices ---------- */
 
 /* Many submitters make many rows; together they are one device, and weigh more than the rest. */
@@ -663,6 +689,8 @@ int main(void)
         T_(an_inversion_names_three),
         T_(moves_decide_the_queue),
         T_(without_moves_the_queue_is_weak),
+        T_(an_idle_cpu_elsewhere_is_a_hint),
+        T_(a_cpu_that_is_not_allowed_is_none),
         T_(a_device_is_one_cause),
         T_(a_hidden_wakeup_leaves_the_span_partner),
         T_(a_hidden_timer_is_still_a_sleep),
