@@ -41,8 +41,6 @@ static struct kp_str device_text(const struct kpi_walk *walk, int64_t device)
 
 static void culprit_set(struct kpi_slice *slice, const struct kpi_crowd *crowd)
 {
-    if (crowd->thread == KPI_NONE)
-        return;
     slice->culprit = crowd->thread;
     slice->culprit_actor = crowd->actor;
 }
@@ -205,9 +203,10 @@ static void block_slice(struct kpi_walk *walk, const struct kpi_frame *frame,
     slice.subkind = enum_text(KP_S_BLOCK_RQ, "op", row->code);
     slice.object = device_text(walk, row->a);
     struct kpi_crowd crowd = kpi_crowd_device(walk->world, frame->thread, row->a, from, to);
-    if (crowd.thread == KPI_NONE && row->thread != frame->thread)
-        crowd = (struct kpi_crowd){row->thread, row->actor, NULL};
-    culprit_set(&slice, &crowd);
+    if (crowd.thread == KPI_NONE)
+        crowd = kpi_crowd_request(walk->world, row);
+    if (crowd.thread == KPI_NONE || !kpi_frame_within(frame, crowd.thread))
+        culprit_set(&slice, &crowd);
     if (to <= row->from) /* before the request: nothing says what it waited for */
         slice.strength = KPI_WEAK;
     kpi_slice_work(&slice, row);

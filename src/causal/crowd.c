@@ -61,13 +61,15 @@ static struct kpi_crowd most_of(const struct kpi_world *world, const struct shar
     return (struct kpi_crowd){thread, actor, most->row};
 }
 
-/* Who a request is for. */
-static uint32_t owner_of(const struct kpi_world *world, const struct kpi_work *request)
+struct kpi_crowd kpi_crowd_request(const struct kpi_world *world, const struct kpi_work *request)
 {
+    struct kpi_crowd owner = {request->thread, request->actor, NULL};
     if (request->thread == KPI_NONE || !kpi_thread_of(world, request->thread)->kthread)
-        return request->thread;
+        return owner;
     const struct kpi_work *job = kpi_job_at(world, request->thread, request->from);
-    return job != NULL && job->other != KPI_NONE ? job->other : request->thread;
+    if (job != NULL && job->other != KPI_NONE)
+        owner = (struct kpi_crowd){job->other, job->other_actor, job};
+    return owner;
 }
 
 struct kpi_crowd kpi_crowd_device(const struct kpi_world *world, uint32_t waiter, int64_t device,
@@ -78,7 +80,7 @@ struct kpi_crowd kpi_crowd_device(const struct kpi_world *world, uint32_t waiter
     struct shares shares = {.count = 0};
     const struct kpi_work *row = kpi_work_first(set, host, from, to);
     for (; row != NULL; row = kpi_work_next(set, row, from, to)) {
-        uint32_t owner = owner_of(world, row);
+        uint32_t owner = kpi_crowd_request(world, row).thread;
         kp_time issued = KP_MAX(row->from + row->queue_dur, from), done = KP_MIN(row->to, to);
         if (row->a == device && owner != KPI_NONE && issued < done &&
             !kpi_thread_of(world, owner)->idle)

@@ -265,7 +265,8 @@ static void explain_block(struct kpi_walk *walk, const struct kpi_frame *frame,
     if (since < first) {
         struct kpi_frame child =
             kpi_frame_child(frame, request->thread, KPI_RULE_BLOCK, since, first);
-        child.strength = KPI_WEAK; /* whose work it carried is not recorded */
+        if (kpi_job_at(walk->world, request->thread, request->from) == NULL)
+            child.strength = KPI_WEAK; /* whose work it carried is not recorded */
         kpi_blame_block(walk, frame, iv, request, from, since);
         kpi_frame_enter(walk, frame, &child);
         from = first;

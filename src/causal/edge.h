@@ -33,6 +33,9 @@ struct kpi_crowd {
     kp_actor_id actor;
     const struct kpi_work *row; /* one of its requests */
 };
+/* Who a block request is for: its submitter, or who queued the work of the kernel worker that
+ * handed it in. */
+struct kpi_crowd kpi_crowd_request(const struct kpi_world *world, const struct kpi_work *request);
 /* The process, other than the waiter's, that most of the device's time of [from, to) went to. */
 struct kpi_crowd kpi_crowd_device(const struct kpi_world *world, uint32_t waiter, int64_t device,
                                   kp_time from, kp_time to);
