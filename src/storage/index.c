@@ -37,23 +37,33 @@ static uint32_t sort_unique(int64_t *values, uint32_t count)
     return kept;
 }
 
-/* Distinct tids of an ACTOR column. Sorting ids first looks each actor up once. */
-static uint32_t distinct_tids(const struct kp_batch *batch, uint32_t column, int64_t *out)
+/* Distinct tids of an ACTOR column: few among many rows, so they are found before they are sorted.
+ * seen: a byte per actor of the registry, all 0. */
+static uint32_t distinct_tids(const struct kp_batch *batch, uint32_t column, uint8_t *seen,
+                              int64_t *out)
 {
-    memcpy(out, batch->cols[column].i64, batch->rows * sizeof(*out));
-    uint32_t count = sort_unique(out, batch->rows);
-    for (uint32_t i = 0; i < count; i++)
-        out[i] = kp_actors_get(batch->actors, (kp_actor_id)out[i])->tid;
+    const int64_t *ids = batch->cols[column].i64;
+    uint32_t count = 0;
+    for (uint32_t i = 0; i < batch->rows; i++) {
+        if (seen[ids[i]] == 0)
+            out[count++] = kp_actors_get(batch->actors, (kp_actor_id)ids[i])->tid;
+        seen[ids[i]] = 1;
+    }
     return sort_unique(out, count);
 }
 
 static kp_status set_add(const struct kp_batch *batch, uint32_t column, struct kp_buf *out)
 {
     int64_t *tids = malloc((size_t)batch->rows * sizeof(*tids));
+    uint8_t *seen = calloc(kp_actors_count(batch->actors), 1);
     struct kp_buf chunk = {0};
-    if (tids == NULL)
+    if (tids == NULL || seen == NULL) {
+        free(tids);
+        free(seen);
         return KP_NO_MEMORY;
-    uint32_t count = distinct_tids(batch, column, tids);
+    }
+    uint32_t count = distinct_tids(batch, column, seen, tids);
+    free(seen);
     kp_status status = kpi_ints_encode(tids, count, KPI_LEVEL_HOT, &chunk);
     uint8_t head[5] = {(uint8_t)column};
     kp_store_u32(head + 1, count);
