@@ -76,7 +76,7 @@ static kp_status column_encode(struct encoder *encoder, uint32_t column)
         locals_take(encoder, column);
         values = encoder->locals;
     }
-    if (encoder->paged) {
+    if (encoder->paged && !kpi_ints_same(values, rows)) {
         kp_status status = values_order(encoder, column, values);
         if (status != KP_OK)
             return status;

@@ -29,6 +29,8 @@ struct kpi_codec {
     kp_status (*decode)(struct kp_reader *in, uint32_t count, int64_t *out);
 };
 
+/* Whether all values are one. */
+bool kpi_ints_same(const int64_t *values, uint32_t count);
 /* Appends a chunk with the best codec of the level. count >= 1. */
 kp_status kpi_ints_encode(const int64_t *values, uint32_t count, enum kpi_level level,
                           struct kp_buf *out) KP_MUST;

@@ -51,13 +51,22 @@ static kp_status buf_status(const struct kp_buf *buf)
 
 /* ---------- const and raw ---------- */
 
+/* In strides without branches: most columns that are not one value show it early. */
+bool kpi_ints_same(const int64_t *values, uint32_t count)
+{
+    uint64_t differ = 0;
+    for (uint32_t at = 0; at < count && differ == 0; at += 256)
+        for (uint32_t i = at; i < KP_MIN(at + 256, count); i++)
+            differ |= (uint64_t)values[i] ^ (uint64_t)values[0];
+    return differ == 0;
+}
+
 static kp_status const_encode(const int64_t *values, uint32_t count, enum kpi_level level,
                               struct kp_buf *out)
 {
     (void)level;
-    for (uint32_t i = 1; i < count; i++)
-        if (values[i] != values[0])
-            return KP_LIMIT;
+    if (!kpi_ints_same(values, count))
+        return KP_LIMIT;
     if (values[0] != 0)
         add_signed(out, (uint64_t)values[0]);
     return buf_status(out);
@@ -753,9 +762,9 @@ static kp_status chunk_add(const struct kpi_codec *codec, const int64_t *values,
 /* The choice without trying. Few rows: zstd around the whole finds what repeats. */
 static enum kpi_chunk light_choose(const int64_t *values, uint32_t count)
 {
-    struct shape shape = shape_of(values, count);
-    if (shape.changes == 0)
+    if (kpi_ints_same(values, count))
         return KPI_CHUNK_CONST;
+    struct shape shape = shape_of(values, count);
     if (shape.changes < count / 8)
         return KPI_CHUNK_RLE;
     if (shape.span <= UINT8_MAX || count < LIGHT_ROWS_MIN)
