@@ -5,7 +5,7 @@
  * one that has (warm: what is decoded is kept while it fits). First and warm are CPU time of the
  * thread that reads, the best of several. No limits are asserted: times of one machine say little.
  *
- *   bench_scan DATA      DATA from `kpq record`
+ *   bench_scan DATA [WORD]     DATA from `kpq record`; only steps with WORD in their name
  */
 #include <dirent.h>
 #include <fcntl.h>
@@ -32,6 +32,7 @@ struct step {
     const char *key;    /* a row passes when this column is `value` */
     int64_t value;
     bool window; /* WINDOW out of the middle */
+    bool any_order;
 };
 
 static const struct step steps[] = {
@@ -41,11 +42,19 @@ static const struct step steps[] = {
     {.name = "group switches by next_comm",
      .stream = "sched_switch",
      .columns = COLUMNS_ONE,
-     .column = "next_comm"},
+     .column = "next_comm",
+     .any_order = true},
     {.name = "group system calls by nr",
      .stream = "syscall",
      .columns = COLUMNS_ONE,
-     .column = "nr"},
+     .column = "nr",
+     .any_order = true},
+    {.name = "sum system calls of nr 0",
+     .stream = "syscall",
+     .columns = COLUMNS_ONE,
+     .column = "ret",
+     .key = "nr",
+     .any_order = true},
     {.name = "filter switches by state",
      .stream = "sched_switch",
      .columns = COLUMNS_ONE,
@@ -91,7 +100,8 @@ static uint64_t scan_stream(struct kp_snapshot *snapshot, const struct step *ste
                             const struct kp_stream *stream, kp_time from, kp_time to)
 {
     struct kp_colref cols[KP_STORED_MAX * 6];
-    struct kp_scan_req req = {.stream = stream, .from = from, .to = to, .cols = cols};
+    struct kp_scan_req req = {
+        .stream = stream, .from = from, .to = to, .cols = cols, .any_order = step->any_order};
     struct kp_error err;
     struct kp_scan *scan;
     const struct kp_batch *batch;
@@ -210,12 +220,13 @@ static void step_run(const char *dir, const struct step *step)
 
 int main(int argc, char **argv)
 {
-    if (argc != 2) {
-        fprintf(stderr, "usage: bench_scan DATA\n");
+    if (argc < 2 || argc > 3) {
+        fprintf(stderr, "usage: bench_scan DATA [WORD]\n");
         return 2;
     }
     printf("%-28s %9s %9s %9s %9s %9s\n", "ns/row", "rows", "cold", "first", "warm", "warm ms");
     for (size_t i = 0; i < KP_ARRAY_LEN(steps); i++)
-        step_run(argv[1], &steps[i]);
+        if (argc == 2 || strstr(steps[i].name, argv[2]) != NULL)
+            step_run(argv[1], &steps[i]);
     return 0;
 }

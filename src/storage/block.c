@@ -433,6 +433,32 @@ kp_status kpi_block_column(const struct kpi_block *block, uint32_t column, struc
     return status;
 }
 
+bool kpi_block_lies(const struct kp_stream *stream, uint32_t column)
+{
+    enum kp_type type = stream->stored[column].type;
+    return stream->family == KP_FAMILY_KERNEL && !kpi_spine_has(stream, column) &&
+           type != KP_TYPE_ACTOR && kp_type_phys(type) != KP_PHYS_STR;
+}
+
+kp_status kpi_block_lying(const struct kpi_block *block, uint32_t column, struct kp_arena *arena,
+                          struct kp_vec *out)
+{
+    struct kp_vec vec = {.type = block->info.stream->stored[column].type};
+    uint32_t rows = block->info.rows;
+    kp_status status = KP_OK;
+    if (column >= block->columns) {
+        status = absent_column(rows, KP_PHYS_I64, arena, &vec);
+    } else {
+        const struct kpi_chunk_span *chunk = &block->chunks[column];
+        vec.i64 = kp_arena_alloc(arena, (size_t)rows * sizeof(*vec.i64));
+        status = vec.i64 == NULL ? KP_NO_MEMORY
+                                 : kpi_ints_decode(chunk->bytes, chunk->size, rows, vec.i64);
+    }
+    if (status == KP_OK)
+        *out = vec;
+    return status;
+}
+
 static kp_status actors_intern(const struct kpi_block *block, struct kp_actors *actors,
                                struct kp_arena *arena, kp_actor_id **out)
 {

@@ -40,6 +40,13 @@ kp_status kpi_block_actors(const struct kpi_block *block, struct kp_arena *arena
 kp_status kpi_block_column(const struct kpi_block *block, uint32_t column, struct kp_arena *arena,
                            struct kp_vec *out) KP_MUST;
 
+/* True when rows of a bound block can be read as they lie, without the spine, in this column. All
+ * such columns of one kpi_spine_key lie in the same order. */
+bool kpi_block_lies(const struct kp_stream *stream, uint32_t column);
+/* Such a column as it lies. Memory from arena. */
+kp_status kpi_block_lying(const struct kpi_block *block, uint32_t column, struct kp_arena *arena,
+                          struct kp_vec *out) KP_MUST;
+
 /* The columns of an open block as a batch, like kpi_block_decode. A paged block is bound before. */
 kp_status kpi_block_batch(const struct kpi_block *block, uint64_t wanted, struct kp_actors *actors,
                           struct kp_arena *arena, struct kp_batch *out) KP_MUST;

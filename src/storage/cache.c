@@ -457,6 +457,32 @@ kp_status kpi_page_column(struct kp_snapshot *snapshot, struct kpi_page *page, u
     return status;
 }
 
+static kp_status lying_decode(struct kp_snapshot *snapshot, struct kpi_page *page, uint32_t column)
+{
+    size_t before = page->arena.used_bytes;
+    kp_status status =
+        kpi_block_lying(&page->parts[0].block, column, &page->arena, &page->lying[column]);
+    page_cost(snapshot, page, before);
+    if (status == KP_OK)
+        page->lying_decoded |= 1u << column;
+    else if (status == KP_CORRUPT)
+        page_damage(snapshot, page);
+    return status;
+}
+
+kp_status kpi_page_lying(struct kp_snapshot *snapshot, struct kpi_page *page, uint32_t column,
+                         const struct kp_vec **out)
+{
+    pthread_mutex_lock(&page->lock);
+    kp_status status = page->bad ? KP_CORRUPT : KP_OK;
+    if (status == KP_OK && (page->lying_decoded >> column & 1) == 0)
+        status = lying_decode(snapshot, page, column);
+    pthread_mutex_unlock(&page->lock);
+    if (status == KP_OK)
+        *out = &page->lying[column];
+    return status;
+}
+
 /* ---------- attributes of actors ---------- */
 
 static void *attr_make(const struct kp_actors *actors, struct kpi_page *page, enum kp_attr attr)

@@ -49,23 +49,31 @@ join_any(const uint8_t *from, unsigned planes, uint32_t count, uint64_t base, ui
     }
 }
 
-#define JOIN_FUNCTION(unit)                                                                       \
-    static KPI_WIDE_##unit void join_##unit(const uint8_t *from, unsigned planes, uint32_t count, \
-                                            uint64_t base, uint64_t *out)                         \
-    {                                                                                             \
-        join_any(from, planes, count, base, out);                                                 \
-    }
-JOIN_FUNCTION(NONE)
-JOIN_FUNCTION(AVX2)
-JOIN_FUNCTION(AVX512)
+static KPI_WIDE_NONE void join_none(const uint8_t *from, unsigned planes, uint32_t count,
+                                    uint64_t base, uint64_t *out)
+{
+    join_any(from, planes, count, base, out);
+}
+
+static KPI_WIDE_AVX2 void join_avx2(const uint8_t *from, unsigned planes, uint32_t count,
+                                    uint64_t base, uint64_t *out)
+{
+    join_any(from, planes, count, base, out);
+}
+
+static KPI_WIDE_AVX512 void join_avx512(const uint8_t *from, unsigned planes, uint32_t count,
+                                        uint64_t base, uint64_t *out)
+{
+    join_any(from, planes, count, base, out);
+}
 
 void kpi_planes_join_on(enum kpi_wide_unit unit, const uint8_t *from, unsigned planes,
                         uint32_t count, uint64_t base, uint64_t *out)
 {
     static void (*const by_unit[])(const uint8_t *, unsigned, uint32_t, uint64_t,
-                                   uint64_t *) = {[KPI_WIDE_UNIT_NONE] = join_NONE,
-                                                  [KPI_WIDE_UNIT_AVX2] = join_AVX2,
-                                                  [KPI_WIDE_UNIT_AVX512] = join_AVX512};
+                                   uint64_t *) = {[KPI_WIDE_UNIT_NONE] = join_none,
+                                                  [KPI_WIDE_UNIT_AVX2] = join_avx2,
+                                                  [KPI_WIDE_UNIT_AVX512] = join_avx512};
     by_unit[unit](from, planes, count, base, out);
 }
 

@@ -227,12 +227,13 @@ static void keep_numbers(const struct kpi_filter_key *key, const int64_t *values
 }
 
 static kp_status keep_key(const struct kpi_filter_key *key, struct kp_snapshot *snapshot,
-                          struct kpi_page *page, uint32_t *rows, uint32_t *count)
+                          struct kpi_page *page, bool lying, uint32_t *rows, uint32_t *count)
 {
     const struct kp_vec *vec, *ts = NULL;
     if (key->column.attr == KP_ATTR_KIND)
         return KP_OK; /* decided once for the whole scan */
-    kp_status status = kpi_page_column(snapshot, page, key->column.stored, &vec);
+    kp_status status = lying ? kpi_page_lying(snapshot, page, key->column.stored, &vec)
+                             : kpi_page_column(snapshot, page, key->column.stored, &vec);
     if (status == KP_OK && key->column.attr == KP_ATTR_START)
         status = kpi_page_column(snapshot, page, KP_COL_TS, &ts);
     if (status != KP_OK)
@@ -314,14 +315,14 @@ static kp_status keep_times(const struct kpi_filter *filter, struct kp_snapshot 
 }
 
 kp_status kpi_filter_page(const struct kpi_filter *filter, struct kp_snapshot *snapshot,
-                          struct kpi_page *page, struct kpi_rows *out)
+                          struct kpi_page *page, bool lying, struct kpi_rows *out)
 {
-    struct kpi_rows rows;
-    kp_status status = keep_times(filter, snapshot, page, &rows);
+    struct kpi_rows rows = {.count = page->rows};
+    kp_status status = lying ? KP_OK : keep_times(filter, snapshot, page, &rows);
     if (status == KP_OK && filter->keys_count > 0 && rows.list == NULL && rows.count > 0)
         status = rows_list(page, &rows);
     for (uint32_t i = 0; i < filter->keys_count && rows.count > 0 && status == KP_OK; i++)
-        status = keep_key(&filter->keys[i], snapshot, page, rows.list, &rows.count);
+        status = keep_key(&filter->keys[i], snapshot, page, lying, rows.list, &rows.count);
     if (status == KP_OK)
         *out = rows;
     else

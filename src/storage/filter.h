@@ -43,9 +43,10 @@ kp_status kpi_filter_init(struct kpi_filter *filter, const struct kp_scan_req *r
 bool kpi_filter_may_pass(const struct kpi_filter *filter, const struct kpi_block_ref *ref);
 /* True when every row of these times passes, whatever is in it. */
 bool kpi_filter_whole(const struct kpi_filter *filter, kp_time ts_min, kp_time ts_max);
-/* The rows that pass. Decodes only what the filter must look at. */
+/* The rows that pass. Decodes only what the filter must look at. lying: keys are on columns as they
+ * lie, the whole page is in the window, and rows count in that order. */
 kp_status kpi_filter_page(const struct kpi_filter *filter, struct kp_snapshot *snapshot,
-                          struct kpi_page *page, struct kpi_rows *out) KP_MUST;
+                          struct kpi_page *page, bool lying, struct kpi_rows *out) KP_MUST;
 void kpi_rows_free(struct kpi_rows *rows);
 /* ts - dur, held inside the range of time. */
 static inline kp_time kpi_start_of(kp_time ts, kp_dur dur)

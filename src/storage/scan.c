@@ -10,7 +10,7 @@
  *
  * A page is decoded no further than its part asks: not at all when rows are only counted and all of
  * them pass; without times when no other page overlaps; as stretches of rows as long as only time
- * selects.
+ * selects; as they lie, without the spine of the page, when any order will do.
  */
 #include <stdatomic.h>
 #include <stdlib.h>
@@ -19,6 +19,7 @@
 #include "storage/filter.h"
 #include "storage/order.h"
 #include "storage/run_find.h"
+#include "storage/spine.h"
 
 #define FROM_LOG UINT32_MAX
 
@@ -28,6 +29,7 @@ struct unit {
     uint32_t number;                  /* block of the segment, or log page */
     kp_time first, last;              /* times; first is where the scan meets it */
     struct kpi_page *page;            /* while active */
+    bool lying;                       /* its rows come as they lie */
     const int64_t *ts;                /* NULL: no other page's rows can come between */
     const int64_t *cpu, *seq, *actor; /* when pages overlap */
     struct kpi_rows rows;             /* that pass, in the order of the scan */
@@ -40,7 +42,8 @@ struct kp_scan {
     struct kpi_filter filter;
     struct kp_colref *cols;
     uint32_t cols_count;
-    bool descending, no_prune, rolled;
+    bool descending, no_prune, rolled, any_order;
+    bool lying; /* any order will do, and rows of bound pages can be read as they lie */
     struct unit *units;
     uint32_t units_count, units_capacity;
     uint32_t next; /* first waiting unit */
@@ -248,6 +251,24 @@ static kp_status batch_init(struct kp_scan *scan, const struct kp_scan_req *req)
     return KP_OK;
 }
 
+/* True when all columns and keys of the request lie in one order in paged blocks. */
+static bool req_lies(const struct kp_scan_req *req)
+{
+    const struct kp_stream *stream = req->stream;
+    uint32_t key = 0;
+    bool lies = req->any_order && !req->no_prune && req->cols_count > 0;
+    for (uint32_t i = 0; i < req->cols_count + req->keys_count && lies; i++) {
+        struct kp_colref ref =
+            i < req->cols_count ? req->cols[i] : req->keys[i - req->cols_count].column;
+        if (ref.attr == KP_ATTR_KIND)
+            continue;
+        lies = ref.attr == KP_ATTR_SELF && kpi_block_lies(stream, ref.stored) &&
+               (key == 0 || key == kpi_spine_key(stream, ref.stored));
+        key = kpi_spine_key(stream, ref.stored);
+    }
+    return lies && key != 0;
+}
+
 static kp_status scan_plan(struct kp_scan *scan)
 {
     if (scan->filter.nothing || scan->filter.from > scan->filter.to)
@@ -271,12 +292,14 @@ kp_status kp_scan_open(struct kp_snapshot *snapshot, const struct kp_scan_req *r
     scan->descending = req->descending;
     scan->no_prune = req->no_prune;
     scan->rolled = req->rolled;
+    scan->any_order = req->any_order && !req->no_prune;
     kp_arena_init(&scan->arena, 0);
     kp_status status = kpi_filter_init(&scan->filter, req, &scan->arena, err);
     if (status != KP_OK) {
         kp_scan_close(scan);
         return status;
     }
+    scan->lying = req_lies(req);
     status = batch_init(scan, req);
     if (status == KP_OK)
         status = scan_plan(scan);
@@ -362,7 +385,11 @@ static kp_status rows_reverse(struct kpi_rows *rows)
 static kp_status unit_filter(struct kp_scan *scan, struct unit *unit)
 {
     uint32_t rows = unit->page->rows;
-    kp_status status = kpi_filter_page(&scan->filter, scan->snapshot, unit->page, &unit->rows);
+    unit->lying = scan->lying && unit->page->bound != NULL &&
+                  KP_MIN(unit->first, unit->last) >= scan->filter.from &&
+                  KP_MAX(unit->first, unit->last) <= scan->filter.to;
+    kp_status status =
+        kpi_filter_page(&scan->filter, scan->snapshot, unit->page, unit->lying, &unit->rows);
     if (status != KP_OK)
         return status;
     scan->stat.rows_read += rows;
@@ -379,7 +406,8 @@ static kp_status unit_columns(struct kp_scan *scan, struct unit *unit)
         struct kp_colref ref = scan->cols[i];
         if (ref.attr == KP_ATTR_KIND)
             continue;
-        status = kpi_page_column(scan->snapshot, unit->page, ref.stored, &vec);
+        status = unit->lying ? kpi_page_lying(scan->snapshot, unit->page, ref.stored, &vec)
+                             : kpi_page_column(scan->snapshot, unit->page, ref.stored, &vec);
         if (status == KP_OK && ref.attr == KP_ATTR_START)
             status = kpi_page_column(scan->snapshot, unit->page, KP_COL_TS, &vec);
         bool is_attr = ref.attr != KP_ATTR_SELF && ref.attr != KP_ATTR_START;
@@ -407,7 +435,7 @@ static bool unit_overlaps(const struct kp_scan *scan, const struct unit *unit)
         scan->next < scan->units_count && reached(scan, unit->last, scan->units[scan->next].first);
     for (uint32_t i = 0; i < scan->active_count; i++)
         overlaps |= unit_live(scan->active[i]);
-    return overlaps && scan->cols_count > 0;
+    return overlaps && scan->cols_count > 0 && !scan->any_order;
 }
 
 static kp_status unit_times(struct kp_scan *scan, struct unit *unit)
@@ -657,7 +685,9 @@ static void give_column(struct kp_scan *scan, const struct gift *gift, uint32_t 
 {
     struct kp_colref ref = scan->cols[column];
     struct kp_vec *to = &scan->batch.cols[column];
-    const struct kp_vec *from = &gift->unit->page->cols[ref.stored];
+    const struct kpi_page *page = gift->unit->page;
+    const struct kp_vec *from =
+        gift->unit->lying ? &page->lying[ref.stored] : &page->cols[ref.stored];
     if (ref.attr == KP_ATTR_KIND) {
         for (uint32_t i = 0; i < gift->count; i++)
             to->strs[gift->at + i] = kp_str_from(scan->filter.stream->name);

@@ -40,11 +40,13 @@ struct kpi_page {
     struct kpi_spine *spine; /* the page is one: it has no columns, others are bound to it */
     struct kpi_page *bound;  /* the page of the spine it is bound to, held; NULL: to none */
     bool from_log;
-    struct kp_arena arena;             /* of what is decoded */
-    struct kp_vec cols[KP_STORED_MAX]; /* ACTOR columns as local numbers */
-    uint32_t decoded;                  /* bit per column; written under lock */
-    kp_actor_id *ids;                  /* local number -> registry; of the spine's page if bound */
-    void *attrs[KP_ATTR_KIND];         /* by attribute: local number -> value; like ids */
+    struct kp_arena arena;              /* of what is decoded */
+    struct kp_vec cols[KP_STORED_MAX];  /* ACTOR columns as local numbers */
+    uint32_t decoded;                   /* bit per column; written under lock */
+    struct kp_vec lying[KP_STORED_MAX]; /* bound pages: columns as they lie, not in row order */
+    uint32_t lying_decoded;
+    kp_actor_id *ids;          /* local number -> registry; of the spine's page if bound */
+    void *attrs[KP_ATTR_KIND]; /* by attribute: local number -> value; like ids */
     struct kpi_threads *threads[KP_STORED_MAX]; /* hop.c: rows by thread of an ACTOR column */
     uint32_t *order;  /* rows in order when they do not lie so; NULL: as they lie */
     bool sorted;      /* order was looked at (log blocks; segments are in order) */
@@ -151,6 +153,9 @@ void kpi_page_release(struct kp_snapshot *snapshot, struct kpi_page *page);
  * column stays as it is until the page is released. */
 kp_status kpi_page_column(struct kp_snapshot *snapshot, struct kpi_page *page, uint32_t column,
                           const struct kp_vec **out) KP_MUST;
+/* The same for a column that kpi_block_lies, of a bound page, as it lies. */
+kp_status kpi_page_lying(struct kp_snapshot *snapshot, struct kpi_page *page, uint32_t column,
+                         const struct kp_vec **out) KP_MUST;
 /* An attribute of the page's actors by local number, int64_t (tid, pid) or struct kp_str; after a
  * column of actors was decoded. NULL: out of memory. It lives as long as the page. */
 const void *kpi_page_attr(struct kp_snapshot *snapshot, struct kpi_page *page, enum kp_attr attr);

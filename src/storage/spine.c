@@ -3,7 +3,7 @@
  * Reading a spine, no more of it than is asked for. Everything is kept by *place*: lane by lane, as
  * it is written; the order of the page is the order of (time, place).
  *
- *   kinds    at once: how many rows each stream has
+ *   kinds    and how many rows each stream has
  *   times    steps of all streams, added up along each lane
  *   order    places of one stream: those of its lanes merged by time
  *   threads  the model walks each lane, and from lane to lane only where it must: at switches and
@@ -186,35 +186,41 @@ static kp_status lane_of_read(struct kpi_spine *spine)
 
 /* ---------- kinds ---------- */
 
-static kp_status kinds_take(struct kpi_spine *spine, const int64_t *kinds)
+static kp_status kinds_take(struct kpi_spine *spine, const int64_t *kinds, uint8_t *out)
 {
     uint64_t all = 0;
     for (uint32_t i = 0; i < spine->rows; i++) {
         all |= (uint64_t)kinds[i];
-        spine->kind[i] = (uint8_t)kinds[i];
+        out[i] = (uint8_t)kinds[i];
     }
     if (all > UINT8_MAX)
         return KP_CORRUPT;
-    uint32_t counts[UINT8_MAX + 1] = {0}, first = 0;
+    uint32_t counts[4][UINT8_MAX + 1] = {0}, first = 0; /* four: neighbours are often alike */
     for (uint32_t i = 0; i < spine->rows; i++)
-        counts[spine->kind[i]]++;
+        counts[i % 4][out[i]]++;
     for (uint32_t stream = 0; stream < KP_STREAM_MAX; stream++) {
         spine->first[stream] = first;
-        spine->counts[stream] = counts[stream];
-        first += counts[stream];
+        spine->counts[stream] = 0;
+        for (uint32_t i = 0; i < KP_ARRAY_LEN(counts); i++)
+            spine->counts[stream] += counts[i][stream];
+        first += spine->counts[stream];
     }
     return first == spine->rows ? KP_OK : KP_CORRUPT; /* less: a number beyond all streams */
 }
 
 static kp_status kinds_read(struct kpi_spine *spine)
 {
+    if (spine->kind != NULL)
+        return KP_OK;
     int64_t *kinds = malloc(spine->rows * sizeof(*kinds));
-    spine->kind = part_alloc(spine, sizeof(*spine->kind));
-    kp_status status = kinds == NULL || spine->kind == NULL ? KP_NO_MEMORY : KP_OK;
+    uint8_t *kind = part_alloc(spine, sizeof(*kind));
+    kp_status status = kinds == NULL || kind == NULL ? KP_NO_MEMORY : KP_OK;
     if (status == KP_OK)
         status = chunk_read(spine, KPI_SPINE_KIND, spine->rows, kinds);
     if (status == KP_OK)
-        status = kinds_take(spine, kinds);
+        status = kinds_take(spine, kinds, kind);
+    if (status == KP_OK)
+        spine->kind = kind;
     free(kinds);
     return status;
 }
@@ -231,8 +237,6 @@ kp_status kpi_spine_open(const struct kpi_block *block, struct kp_arena *arena,
     spine->arena = arena;
     spine->rows = block->info.rows;
     kp_status status = lanes_read(spine);
-    if (status == KP_OK)
-        status = kinds_read(spine);
     if (status == KP_OK)
         *out = spine;
     return status;
@@ -282,11 +286,14 @@ static kp_status times_read(struct kpi_spine *spine)
 {
     if (spine->ts != NULL)
         return KP_OK;
+    kp_status status = kinds_read(spine);
+    if (status != KP_OK)
+        return status;
     int64_t *steps = malloc(spine->rows * sizeof(*steps));
     int64_t *ts = part_alloc(spine, sizeof(*ts));
     uint32_t *places = part_alloc(spine, sizeof(*places));
     bool whole = steps != NULL && ts != NULL && places != NULL;
-    kp_status status = whole ? groups_read(spine, steps) : KP_NO_MEMORY;
+    status = whole ? groups_read(spine, steps) : KP_NO_MEMORY;
     if (status == KP_OK)
         status = steps_sum(spine, steps, ts, places);
     free(steps);
@@ -299,19 +306,69 @@ static kp_status times_read(struct kpi_spine *spine)
 
 /* ---------- the order of the page ---------- */
 
-/* Two neighbouring runs [a, b) and [b, end) of places into one. */
-static void runs_merge(const int64_t *ts, const uint32_t *from, uint32_t a, uint32_t b,
-                       uint32_t end, uint32_t *to)
+/* What is left of two runs of places, and where their merge goes. */
+struct merge {
+    const uint32_t *a, *a_end, *b, *b_end;
+    uint32_t *to;
+};
+
+static inline bool merge_both(const struct merge *merge)
 {
-    uint32_t a_end = b, at = a;
-    while (a < a_end && b < end) {
-        bool second = ts[from[b]] < ts[from[a]];
-        to[at++] = second ? from[b] : from[a];
-        b += second;
-        a += !second;
+    return merge->a < merge->a_end && merge->b < merge->b_end;
+}
+
+/* Places of the second run may be less only in merges of streams. */
+static inline void merge_step(const int64_t *ts, struct merge *merge)
+{
+    uint32_t a = *merge->a, b = *merge->b;
+    bool second = (ts[b] < ts[a]) | ((ts[b] == ts[a]) & (b < a));
+    *merge->to++ = second ? b : a;
+    merge->a += !second;
+    merge->b += second;
+}
+
+static void merge_finish(const int64_t *ts, struct merge *merge)
+{
+    while (merge_both(merge))
+        merge_step(ts, merge);
+    size_t a = (size_t)(merge->a_end - merge->a), b = (size_t)(merge->b_end - merge->b);
+    memcpy(merge->to, merge->a, a * sizeof(*merge->to));
+    memcpy(merge->to + a, merge->b, b * sizeof(*merge->to));
+}
+
+/* How many of the first `half` merged places come from the first run. */
+static size_t merge_cut(const int64_t *ts, const struct merge *merge, size_t half)
+{
+    size_t b_count = (size_t)(merge->b_end - merge->b);
+    size_t low = half > b_count ? half - b_count : 0;
+    size_t high = KP_MIN(half, (size_t)(merge->a_end - merge->a));
+    while (low < high) {
+        size_t mid = low + (high - low) / 2;
+        uint32_t a = merge->a[mid], b = merge->b[half - mid - 1];
+        bool second = (ts[b] < ts[a]) | ((ts[b] == ts[a]) & (b < a));
+        if (second)
+            high = mid;
+        else
+            low = mid + 1;
     }
-    memcpy(to + at, from + a, (a_end - a) * sizeof(*to));
-    memcpy(to + at + (a_end - a), from + b, (end - b) * sizeof(*to));
+    return low;
+}
+
+/* Merging waits for each comparison before the next; two halves at once wait half as often. */
+static void runs_merge(const int64_t *ts, struct merge merge)
+{
+    size_t half = ((size_t)(merge.a_end - merge.a) + (size_t)(merge.b_end - merge.b)) / 2;
+    size_t cut = merge_cut(ts, &merge, half);
+    struct merge low = merge, high = merge;
+    low.a_end = high.a = merge.a + cut;
+    low.b_end = high.b = merge.b + (half - cut);
+    high.to = merge.to + half;
+    while (merge_both(&low) && merge_both(&high)) {
+        merge_step(ts, &low);
+        merge_step(ts, &high);
+    }
+    merge_finish(ts, &low);
+    merge_finish(ts, &high);
 }
 
 /* Where the places of each lane begin among `count` ascending ones; returns how many lanes have
@@ -349,7 +406,8 @@ static kp_status places_order(const struct kpi_spine *spine, uint32_t *places, u
         uint32_t begin = 0;
         for (uint32_t i = 0; i < runs; i += 2) {
             uint32_t middle = ends[i], end = i + 1 < runs ? ends[i + 1] : middle;
-            runs_merge(spine->ts, from, begin, middle, end, to);
+            runs_merge(spine->ts, (struct merge){from + begin, from + middle, from + middle,
+                                                 from + end, to + begin});
             ends[i / 2] = end;
             begin = end;
         }
@@ -376,13 +434,15 @@ static kp_status order_read(struct kpi_spine *spine, uint32_t stream)
 
 /* ---------- threads ---------- */
 
-/* What walking the model needs; actor and peer hold codes (0 = as expected, else local number + 1)
- * that become local numbers. */
+/* What walking the model needs. Codes: 0 = as expected, else local number + 1. */
 struct walk {
     const struct kpi_spine *spine;
     struct kpi_foresight model;
-    uint32_t *actor, *peer;
-    uint32_t *at; /* by lane: places before are done */
+    uint32_t *actor;  /* codes, then local numbers */
+    uint32_t *peer;   /* likewise, where the row has one */
+    uint32_t *met;    /* switches and wakings in the order of the page */
+    uint32_t *misses; /* places whose actor has a code, ascending; then a wall */
+    uint32_t *at;     /* by lane: the next of them */
 };
 
 /* Codes of one column; CORRUPT when one names no actor. */
@@ -414,59 +474,73 @@ static kp_status peer_codes_read(struct walk *walk, int64_t *scratch)
 
 static kp_status walk_codes(struct walk *walk)
 {
-    uint32_t rows = walk->spine->rows;
+    uint32_t rows = walk->spine->rows, misses = 0;
     int64_t *scratch = malloc(rows * sizeof(*scratch));
     kp_status status = scratch == NULL ? KP_NO_MEMORY : KP_OK;
     if (status == KP_OK)
         status = codes_read(walk->spine, KPI_SPINE_ACTOR, rows, scratch);
-    for (uint32_t p = 0; p < rows && status == KP_OK; p++)
+    for (uint32_t p = 0; p < rows && status == KP_OK; p++) {
         walk->actor[p] = (uint32_t)scratch[p];
+        walk->misses[misses] = p;
+        misses += scratch[p] != 0;
+    }
+    walk->misses[misses] = UINT32_MAX;
     if (status == KP_OK)
         status = peer_codes_read(walk, scratch);
     free(scratch);
     return status;
 }
 
-/* A lane's threads up to `end`: who ran goes on unless a code says otherwise. */
-static void walk_lane(struct walk *walk, uint32_t lane, uint32_t end)
+/* Switches and wakings in the order of the page. */
+static void walk_meet(struct walk *walk)
 {
-    uint32_t running = walk->model.running[lane];
-    for (uint32_t p = walk->at[lane]; p < end; p++) {
-        uint32_t code = walk->actor[p];
-        running = code == 0 ? running : code - 1;
-        walk->actor[p] = running;
+    const struct kpi_spine *spine = walk->spine;
+    uint32_t switches = spine->counts[KP_S_SCHED_SWITCH];
+    uint32_t wakings = spine->counts[KP_S_SCHED_WAKING];
+    const uint32_t *a = spine->places + spine->first[KP_S_SCHED_SWITCH];
+    const uint32_t *b = spine->places + spine->first[KP_S_SCHED_WAKING];
+    runs_merge(spine->ts, (struct merge){a, a + switches, b, b + wakings, walk->met});
+    uint32_t miss = 0;
+    for (uint32_t lane = 0; lane < spine->lanes_count; lane++) {
+        while (walk->misses[miss] < spine->lanes[lane].first)
+            miss++;
+        walk->at[lane] = miss;
     }
-    walk->model.running[lane] = running;
-    walk->at[lane] = end;
 }
 
+/* Who the peer of a row is. Its own thread is who ran, unless a code since then says otherwise. */
 static void walk_peer(struct walk *walk, uint32_t place)
 {
     uint32_t stream = walk->spine->kind[place], lane = walk->spine->lane_of[place];
-    walk_lane(walk, lane, place + 1);
-    uint32_t actor = walk->actor[place], code = walk->peer[place];
+    for (; walk->misses[walk->at[lane]] <= place; walk->at[lane]++)
+        walk->model.running[lane] = walk->actor[walk->misses[walk->at[lane]]] - 1;
+    uint32_t actor = walk->model.running[lane], code = walk->peer[place];
     uint32_t peer = code == 0 ? kpi_foresee_peer(&walk->model, stream, actor) : code - 1;
     walk->peer[place] = peer;
     kpi_foresight_row(&walk->model, stream, lane, actor, peer);
 }
 
-/* Switches and wakings in the order of the page, then what is left of each lane. Times do not fall
- * along a lane, so neither do places. */
+/* Now that switches know who came, every row gets who ran. */
+static void walk_lane(struct walk *walk, const struct lane *lane)
+{
+    uint32_t running = 0;
+    for (uint32_t p = lane->first; p < lane->end; p++) {
+        uint32_t code = walk->actor[p];
+        running = code == 0 ? running : code - 1;
+        walk->actor[p] = running;
+        running = walk->spine->kind[p] == KP_S_SCHED_SWITCH ? walk->peer[p] : running;
+    }
+}
+
 static void walk_all(struct walk *walk)
 {
     const struct kpi_spine *spine = walk->spine;
-    const uint32_t *a = spine->places + spine->first[KP_S_SCHED_SWITCH];
-    const uint32_t *b = spine->places + spine->first[KP_S_SCHED_WAKING];
-    const uint32_t *a_end = a + spine->counts[KP_S_SCHED_SWITCH];
-    const uint32_t *b_end = b + spine->counts[KP_S_SCHED_WAKING];
-    while (a < a_end || b < b_end) {
-        bool first = b == b_end;
-        if (a < a_end && b < b_end)
-            first = spine->ts[*a] != spine->ts[*b] ? spine->ts[*a] < spine->ts[*b] : *a < *b;
-        walk_peer(walk, first ? *a++ : *b++);
-    }
+    uint32_t met = spine->counts[KP_S_SCHED_SWITCH] + spine->counts[KP_S_SCHED_WAKING];
+    walk_meet(walk);
+    for (uint32_t i = 0; i < met; i++)
+        walk_peer(walk, walk->met[i]);
     for (uint32_t lane = 0; lane < spine->lanes_count; lane++)
-        walk_lane(walk, lane, spine->lanes[lane].end);
+        walk_lane(walk, &spine->lanes[lane]);
 }
 
 static kp_status walk_init(struct walk *walk)
@@ -474,11 +548,12 @@ static kp_status walk_init(struct walk *walk)
     const struct kpi_spine *spine = walk->spine;
     walk->actor = part_alloc(spine, sizeof(*walk->actor));
     walk->peer = part_alloc(spine, sizeof(*walk->peer));
+    walk->met = malloc(spine->rows * sizeof(*walk->met));
+    walk->misses = malloc((spine->rows + 1) * sizeof(*walk->misses));
     walk->at = malloc(spine->lanes_count * sizeof(*walk->at));
-    if (walk->actor == NULL || walk->peer == NULL || walk->at == NULL)
+    if (walk->actor == NULL || walk->peer == NULL || walk->met == NULL || walk->misses == NULL ||
+        walk->at == NULL)
         return KP_NO_MEMORY;
-    for (uint32_t lane = 0; lane < spine->lanes_count; lane++)
-        walk->at[lane] = spine->lanes[lane].first;
     return kpi_foresight_init(&walk->model, spine->lanes_count, spine->block.actors);
 }
 
@@ -502,6 +577,8 @@ static kp_status threads_read(struct kpi_spine *spine)
         spine->peer = walk.peer;
     }
     kpi_foresight_deinit(&walk.model);
+    free(walk.met);
+    free(walk.misses);
     free(walk.at);
     return status;
 }
@@ -547,8 +624,7 @@ static kp_status seq_read(struct kpi_spine *spine)
 kp_status kpi_spine_bind(struct kpi_spine *spine, struct kp_arena *arena, struct kpi_block *block)
 {
     const struct kp_stream *stream = block->info.stream;
-    if (stream == &kpi_spine_stream || !block->paged || block->actors != spine->block.actors ||
-        block->info.rows != spine->counts[stream->number])
+    if (stream == &kpi_spine_stream || !block->paged || block->actors != spine->block.actors)
         return KP_CORRUPT;
     struct kpi_spine_rows *rows = kp_arena_zalloc(arena, 1, sizeof(*rows));
     if (rows == NULL)
@@ -594,13 +670,16 @@ kp_status kpi_spine_column(const struct kpi_block *block, uint32_t column, struc
     const struct kp_stream *stream = block->info.stream;
     if (block->spine == NULL || !kpi_spine_has(stream, column))
         return KP_CORRUPT;
+    const struct kpi_spine *spine = block->spine->spine;
     kp_status status = kpi_spine_need(block->spine->spine, stream, column);
+    if (status == KP_OK && spine->counts[stream->number] != block->info.rows)
+        status = KP_CORRUPT; /* they do not belong together after all */
     if (status != KP_OK)
         return status;
     int64_t *values = kp_arena_alloc(arena, block->info.rows * sizeof(*values));
     if (values == NULL)
         return KP_NO_MEMORY;
-    column_pick(block->spine->spine, stream, column, values);
+    column_pick(spine, stream, column, values);
     *out = (struct kp_vec){.type = stream->stored[column].type, .i64 = values};
     return KP_OK;
 }

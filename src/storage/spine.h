@@ -69,7 +69,7 @@ struct kpi_spine;
 kp_status kpi_spine_open(const struct kpi_block *block, struct kp_arena *arena,
                          struct kpi_spine **out) KP_MUST;
 /* Gives a paged block the spine of its page, which stays borrowed; memory from arena. CORRUPT when
- * they do not belong together. */
+ * they cannot belong together; that they do not may show only when a column is read. */
 kp_status kpi_spine_bind(struct kpi_spine *spine, struct kp_arena *arena,
                          struct kpi_block *block) KP_MUST;
 /* Decodes what a column of the stream's block takes from the spine: itself, or the threads by which

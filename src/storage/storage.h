@@ -141,6 +141,7 @@ struct kp_scan_req {
     struct kp_scan_key keys[KP_SCAN_KEYS_MAX];
     uint32_t keys_count;
     bool descending; /* newest first: batches and rows within them */
+    bool any_order;  /* rows may come in any order: what counts and sums need not pay for it */
     bool no_prune;   /* oracle runs: read everything, filter afterwards */
     bool rolled;     /* leave out segments that kp_rollup answers for this stream and range */
 };
