@@ -462,7 +462,7 @@ static kp_status lying_decode(struct kp_snapshot *snapshot, struct kpi_page *pag
     size_t before = page->arena.used_bytes;
     kp_status status =
         kpi_block_lying(&page->parts[0].block, column, &page->arena, &page->lying[column]);
-    page_cost(snapshot, page, before);
+    kpi_page_charge(snapshot, page, before);
     if (status == KP_OK)
         page->lying_decoded |= 1u << column;
     else if (status == KP_CORRUPT)

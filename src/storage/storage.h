@@ -11,9 +11,10 @@
  *   - readers never block the writer and see one consistent state.
  *
  * Fed by src/ingest, read by src/causal and src/query. Files in reading order: storage.h io.h
- * format.h format_page.h store.c commit.c wal.c wal_read.c block.c codec_*.c pager.c segment.c
- * index.c seal.c manifest.c manifest_read.c manifest_life.c run_file.c run_merge.c retain.c disk.c
- * recover.c snapshot.c cache.c filter.c run_find.c hop.c rollup.c rollup_read.c scan.c verify.c
+ * scan.h format.h format_page.h store.c commit.c wal.c wal_read.c block.c codec_*.c pager.c
+ * segment.c index.c seal.c manifest.c manifest_read.c manifest_life.c run_file.c run_merge.c
+ * retain.c disk.c recover.c snapshot.c cache.c filter.c run_find.c hop.c rollup.c rollup_read.c
+ * scan.c verify.c
  * run_verify.c inspect*.c; backends io_uring.c io_threads.c io_sim.c.
  */
 #ifndef KP_STORAGE_STORAGE_H
@@ -25,11 +26,11 @@
 #include "storage/hop.h"      /* the last row of a thread */
 #include "storage/life.h"     /* retention and legal hold */
 #include "storage/rollup.h"   /* counts and sums of whole segments */
+#include "storage/scan.h"     /* rows out of a snapshot */
 
 struct kp_io;
 struct kp_store;
 struct kp_snapshot;
-struct kp_scan;
 
 /* --- writing --- */
 
@@ -123,53 +124,6 @@ struct kp_damage {
     const char *what;
 };
 uint32_t kp_snapshot_damage(const struct kp_snapshot *snapshot, const struct kp_damage **out);
-
-/* Keys that prune and filter; a zero-length set means "any". All set keys must hold (AND). */
-#define KP_SCAN_KEYS_MAX 4
-struct kp_scan_key {
-    struct kp_colref column;   /* an attribute or stored column of the stream */
-    const int64_t *numbers;    /* I64-like columns */
-    const struct kp_str *strs; /* STR columns */
-    uint32_t count;            /* a row passes when its value is one of these */
-};
-
-struct kp_scan_req {
-    const struct kp_stream *stream;
-    kp_time from, to;             /* inclusive range of ts */
-    const struct kp_colref *cols; /* columns to decode, in this order */
-    uint32_t cols_count;
-    struct kp_scan_key keys[KP_SCAN_KEYS_MAX];
-    uint32_t keys_count;
-    bool descending; /* newest first: batches and rows within them */
-    bool any_order;  /* rows may come in any order: what counts and sums need not pay for it */
-    bool no_prune;   /* oracle runs: read everything, filter afterwards */
-    bool rolled;     /* leave out segments that kp_rollup answers for this stream and range */
-};
-
-struct kp_scan_stat {
-    uint64_t rows_read, rows_out, bytes_read;
-    uint32_t segments, segments_pruned, pages, pages_pruned, wal_blocks;
-    uint32_t pages_counted; /* of pages: their rows were counted without reading them */
-};
-
-/* Starts a scan; answers rows of one stream in order (ts, host, cpu, seq), keys already applied.
- * The snapshot must outlive the scan; one thread per scan, any number of scans per snapshot: they
- * share what is decoded and wait for each other only where they need the same column.
- * Without columns rows are only counted: batches have a length and no order, and pages that lie
- * within [from, to] are counted by their segment's footer, damaged ones too. */
-kp_status kp_scan_open(struct kp_snapshot *snapshot, const struct kp_scan_req *req,
-                       struct kp_scan **out, struct kp_error *err) KP_MUST;
-/* Next batch (<= KP_VECTOR_ROWS rows, no selection) or END. Valid until the next call. */
-kp_status kp_scan_next(struct kp_scan *scan, const struct kp_batch **out,
-                       struct kp_error *err) KP_MUST;
-void kp_scan_stat(const struct kp_scan *scan, struct kp_scan_stat *out);
-void kp_scan_close(struct kp_scan *scan);
-/* Cuts [req->from, req->to] where pages begin, into windows of about equally many rows to read, for
- * as many threads: window i is [out_from[i], out_from[i + 1] - 1], the last one ends at req->to.
- * Their answers one after the other are the answer of the whole. out_from: room for parts (>= 1);
- * *out_count: windows made, 1 to parts. The same for the same snapshot and request. */
-kp_status kp_scan_split(struct kp_snapshot *snapshot, const struct kp_scan_req *req, uint32_t parts,
-                        kp_time *out_from, uint32_t *out_count, struct kp_error *err) KP_MUST;
 
 /* --- looking after files --- */
 
