@@ -9,7 +9,7 @@ struct scan_op {
     struct kpi_op base;
     const struct kp_stream *stream;
     struct kpi_scan_keys keys;
-    bool descending;
+    bool descending, unordered;
     struct kpi_reader reader;
     struct kp_batch out;
 };
@@ -21,6 +21,7 @@ static kp_status scan_open(struct kpi_op *base)
     if (!kpi_op_batch(base, &op->out) ||
         !kpi_reader_init(&op->reader, base->run, op->stream, base->need))
         return base->run->ctx.status;
+    op->reader.any_order = op->unordered;
     return kpi_reader_open(&op->reader, &op->keys, bounds->from, bounds->to, op->descending);
 }
 
@@ -105,6 +106,11 @@ static uint64_t scan_lane(const struct kpi_op *base, uint32_t lane, struct kp_st
     return kp_snapshot_rows(base->run->snapshot, op->stream);
 }
 
+static void scan_unorder(struct kpi_op *base)
+{
+    ((struct scan_op *)base)->unordered = true;
+}
+
 static kp_status scan_split(struct kpi_op *base, uint32_t parts, kp_time *out_from,
                             uint32_t *out_count)
 {
@@ -120,7 +126,7 @@ static kp_status scan_window(struct kpi_op *base, kp_time from, kp_time to)
 }
 
 static const struct kpi_source_class scan_source = {scan_push,  scan_descend, scan_bounds,
-                                                    scan_value, NULL,         scan_lane,
+                                                    scan_value, scan_unorder, scan_lane,
                                                     scan_split, scan_window,  scan_whole};
 static const struct kpi_op_class scan_class = {"scan", scan_open,     scan_next,   scan_close,
                                                NULL,   scan_describe, &scan_source};

@@ -64,6 +64,7 @@ static struct kp_scan_req request(const struct kpi_reader *reader, const struct 
                               .cols = reader->cols,
                               .cols_count = reader->cols_count,
                               .keys_count = keys->count,
+                              .any_order = reader->any_order,
                               .no_prune = (reader->run->opts.off & KP_OFF_PRUNING) != 0};
     memcpy(req.keys, keys->keys, sizeof(req.keys));
     return req;

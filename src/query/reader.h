@@ -26,6 +26,7 @@ struct kpi_reader {
     struct kpi_reader_column *columns;
     uint32_t columns_count;
     struct kp_scan *scan; /* NULL: closed */
+    bool any_order;       /* set before open: rows may come in any order */
 };
 
 /* need: per query column of the stream. False with the error set. */
