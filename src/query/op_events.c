@@ -10,6 +10,9 @@
 
 #include "query/reader.h"
 
+#define WINDOW_ROWS 500000u /* that a window aims at, over all streams */
+#define WINDOWS_MAX 1024u
+
 enum {
     EV_TS,
     EV_KIND,
@@ -59,10 +62,12 @@ struct events_op {
     uint32_t lanes_count;
     struct kpi_bounds bounds;
     bool descending, unordered;
-    uint32_t current;     /* lane that is read, unordered */
-    kp_time from, to;     /* of it */
-    struct kp_dict kinds; /* names of the lanes */
-    uint32_t *kind_codes; /* room for a batch */
+    uint32_t current;               /* lane that is read, unordered */
+    kp_time from, to;               /* of it */
+    kp_time *windows;               /* where windows of time begin, when they are merged */
+    uint32_t windows_count, window; /* next to enter */
+    struct kp_dict kinds;           /* names of the lanes */
+    uint32_t *kind_codes;           /* room for a batch */
     struct kp_batch out;
     struct kp_buf text;
 };
@@ -88,6 +93,7 @@ static uint32_t lane_columns(struct events_op *op, struct lane *lane, struct kp_
         cols[count++] = kp_stream_column(lane->stream, kp_str_from(common[c]))->ref;
     }
     lane->detail_first = count;
+    lane->detail_count = 0;
     for (uint32_t i = 0; op->base.need[EV_DETAIL] && i < lane->stream->columns_count; i++) {
         if (!is_own(&lane->stream->columns[i]))
             continue;
@@ -97,22 +103,83 @@ static uint32_t lane_columns(struct events_op *op, struct lane *lane, struct kp_
     return count;
 }
 
-static kp_status open_lane(struct events_op *op, struct lane *lane)
+static struct kp_scan_req lane_request(struct events_op *op, struct lane *lane,
+                                       struct kp_colref *cols, kp_time from, kp_time to)
 {
-    struct kpi_run *run = op->base.run;
-    struct kp_colref cols[KP_STORED_MAX * 6];
-    if (!lane->wanted || lane->keys.empty)
-        return KP_OK;
     struct kp_scan_req req = {.stream = lane->stream,
-                              .from = op->bounds.from,
-                              .to = op->bounds.to,
+                              .from = from,
+                              .to = to,
                               .cols = cols,
                               .cols_count = lane_columns(op, lane, cols),
                               .keys_count = lane->keys.count,
                               .descending = op->descending,
-                              .no_prune = (run->opts.off & KP_OFF_PRUNING) != 0};
+                              .no_prune = (op->base.run->opts.off & KP_OFF_PRUNING) != 0};
     memcpy(req.keys, lane->keys.keys, sizeof(req.keys));
+    return req;
+}
+
+static kp_status open_lane(struct events_op *op, struct lane *lane, kp_time from, kp_time to)
+{
+    struct kpi_run *run = op->base.run;
+    struct kp_colref cols[KP_STORED_MAX * 6];
+    if (!lane->wanted || lane->keys.empty || from > to)
+        return KP_OK;
+    struct kp_scan_req req = lane_request(op, lane, cols, from, to);
     return run->ctx.status = kp_scan_open(run->snapshot, &req, &lane->scan, run->ctx.err);
+}
+
+/* The wanted stream with the most rows, and the rows of all; NULL when there are none. */
+static struct lane *largest_lane(struct events_op *op, uint64_t *out_rows)
+{
+    struct lane *most = NULL;
+    uint64_t most_rows = 0;
+    *out_rows = 0;
+    for (uint32_t i = 0; i < op->lanes_count; i++) {
+        struct lane *lane = &op->lanes[i];
+        uint64_t rows = !lane->wanted || lane->keys.empty
+                            ? 0
+                            : kp_snapshot_rows(op->base.run->snapshot, lane->stream);
+        *out_rows += rows;
+        if (rows <= most_rows)
+            continue;
+        most = lane;
+        most_rows = rows;
+    }
+    return most;
+}
+
+/* Cuts the time into windows that are merged one after the other: a scan that finds little reads
+ * far ahead of the others, and then nothing of what they share would still be decoded. */
+static kp_status cut_windows(struct events_op *op)
+{
+    struct kpi_run *run = op->base.run;
+    struct kp_colref cols[KP_STORED_MAX * 6];
+    uint64_t rows;
+    struct lane *most = largest_lane(op, &rows);
+    uint64_t parts = KP_MIN(rows / WINDOW_ROWS + 1, (uint64_t)WINDOWS_MAX);
+    op->windows_count = 1;
+    op->windows = kpi_new(&run->ctx, parts, sizeof(*op->windows));
+    if (op->windows == NULL)
+        return run->ctx.status;
+    op->windows[0] = op->bounds.from;
+    if (parts == 1 || most == NULL || op->bounds.from > op->bounds.to)
+        return KP_OK;
+    struct kp_scan_req req = lane_request(op, most, cols, op->bounds.from, op->bounds.to);
+    return run->ctx.status = kp_scan_split(run->snapshot, &req, (uint32_t)parts, op->windows,
+                                           &op->windows_count, run->ctx.err);
+}
+
+/* Opens the lanes of the next window in the order of the answer. */
+static kp_status enter_window(struct events_op *op)
+{
+    uint32_t at = op->descending ? op->windows_count - 1 - op->window : op->window;
+    kp_time from = op->windows[at];
+    kp_time to = at + 1 < op->windows_count ? op->windows[at + 1] - 1 : op->bounds.to;
+    kp_status status = KP_OK;
+    op->window++;
+    for (uint32_t i = 0; i < op->lanes_count && status == KP_OK; i++)
+        status = open_lane(op, &op->lanes[i], from, to);
+    return status;
 }
 
 /* --- stream by stream, when order does not matter --- */
@@ -205,9 +272,7 @@ static kp_status events_open(struct kpi_op *base)
     kpi_op_batch(base, &op->out);
     for (uint32_t c = 0; c < EV_COLUMNS && ctx->status == KP_OK; c++)
         kpi_vec_alloc(ctx, event_fields[c].type, KP_VECTOR_ROWS, &op->out.cols[c], &nulls);
-    for (uint32_t i = 0; i < op->lanes_count && ctx->status == KP_OK; i++)
-        open_lane(op, &op->lanes[i]);
-    return ctx->status;
+    return ctx->status == KP_OK ? cut_windows(op) : ctx->status;
 }
 
 /* --- merge --- */
@@ -350,6 +415,11 @@ static kp_status events_next(struct kpi_op *base, const struct kp_batch **out)
     if (op->unordered)
         return next_unordered(op, out);
     kp_status status = refill(op);
+    while (status == KP_OK && first_lane(op) == NULL && op->window < op->windows_count) {
+        status = enter_window(op);
+        if (status == KP_OK)
+            status = refill(op);
+    }
     if (status != KP_OK)
         return status;
     kpi_eval_begin(&base->eval);
@@ -493,17 +563,9 @@ static kp_status events_split(struct kpi_op *base, uint32_t parts, kp_time *out_
                               uint32_t *out_count)
 {
     struct events_op *op = (struct events_op *)base;
-    struct lane *most = NULL;
-    uint64_t most_rows = 0;
+    uint64_t rows;
+    struct lane *most = largest_lane(op, &rows);
     *out_count = 0;
-    for (uint32_t i = 0; i < op->lanes_count; i++) {
-        struct kp_str kind;
-        uint64_t rows = events_lane(base, i, &kind);
-        if (rows <= most_rows)
-            continue;
-        most = &op->lanes[i];
-        most_rows = rows;
-    }
     if (most == NULL)
         return KP_OK;
     struct kpi_scan_keys keys = most->keys;
