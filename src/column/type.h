@@ -40,7 +40,20 @@ enum kp_unit {
     KP_UNIT_PERCENT,
 };
 
-enum kp_phys kp_type_phys(enum kp_type type);
+static inline enum kp_phys kp_type_phys(enum kp_type type)
+{
+    switch (type) {
+    case KP_TYPE_F64:
+        return KP_PHYS_F64;
+    case KP_TYPE_STR:
+    case KP_TYPE_DYN:
+        return KP_PHYS_STR;
+    case KP_TYPE_DEC:
+        return KP_PHYS_I128;
+    default:
+        return KP_PHYS_I64;
+    }
+}
 /* KQL's name of a type: "bool long real string datetime timespan dynamic decimal". */
 const char *kp_type_name(enum kp_type type);
 const char *kp_unit_name(enum kp_unit unit);

@@ -12,6 +12,7 @@
 
 #include "query/aggregate.h"
 #include "query/filter.h"
+#include "query/scan.h"
 #include "query/sides.h"
 #include "query/worker.h"
 
@@ -150,17 +151,11 @@ struct member {
 /* Rows that it will read at most: those of its time. */
 static uint64_t rows_wanted(const struct kpi_op *source, const struct kpi_bounds *bounds)
 {
-    kp_time oldest, newest;
     uint64_t rows, total = 0;
     struct kp_str kind;
-    kp_snapshot_range(source->run->snapshot, &oldest, &newest);
-    kp_time from = KP_MAX(bounds->from, oldest), to = KP_MIN(bounds->to, newest);
-    if (from > to)
-        return 0;
     for (uint32_t l = 0; (rows = source->class->source->lane(source, l, &kind)) != UINT64_MAX; l++)
         total += rows;
-    double part = ((double)to - (double)from + 1) / ((double)newest - (double)oldest + 1);
-    return (uint64_t)((double)total * part);
+    return (uint64_t)((double)total * kpi_bounds_part(source->run, bounds));
 }
 
 /* False when one window is enough, or with the error set. */

@@ -57,12 +57,18 @@ void kpi_emit_value(struct kpi_emit *emit, uint32_t col, struct kpi_value value)
 
 void kpi_emit_copy(struct kpi_emit *emit, uint32_t col, const struct kp_vec *from, uint32_t row)
 {
+    struct kp_vec *vec = &emit->batch.cols[col];
+    uint32_t to = emit->batch.rows;
     if (emit->nulls[col] == NULL)
         return;
-    if (kp_type_phys(from->type) == KP_PHYS_I128 && !kp_vec_null(from, row))
-        emit->batch.cols[col].i128[emit->batch.rows] = from->i128[row];
+    if (kp_vec_null(from, row))
+        kpi_emit_null(emit, col);
+    else if (kp_type_phys(vec->type) == KP_PHYS_STR)
+        vec->strs[to] = kp_vec_str(from, row);
+    else if (kp_type_phys(vec->type) == KP_PHYS_I128)
+        vec->i128[to] = from->i128[row];
     else
-        kpi_emit_value(emit, col, kpi_vec_value(from, row));
+        vec->i64[to] = from->i64[row]; /* reals too: the bits are copied */
 }
 
 void kpi_emit_null(struct kpi_emit *emit, uint32_t col)

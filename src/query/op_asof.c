@@ -1,28 +1,34 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
  * asof join: each left row with the last right row of the same key at or before its ts. Both tables
- * come in order of ts and are merged; of the right one only the last row of each key is kept.
- * Rows without an earlier one keep nulls.
+ * come in order of ts and are merged; of the right one only the last row of each key is kept. Keys
+ * of both are numbered batch by batch (groups.c), so a row of the merge is an index. Rows without
+ * an earlier one keep nulls.
  */
 #include "query/emit.h"
+#include "query/groups.h"
 #include "query/join.h"
-#include "query/keyed.h"
 
 struct side {
     const struct kp_batch *batch; /* NULL before the first */
     uint32_t at;
     kp_time newest;
     bool ended;
+    struct kpi_eval eval;              /* keys of a batch outlive batches of the other side */
+    const struct kp_vec **keys;        /* of the batch */
+    bool null_keys;                    /* some key may be null */
+    uint32_t group_of[KP_VECTOR_ROWS]; /* key number of its rows */
 };
 
 struct asof_op {
     struct kpi_sides_op sides;
     struct kpi_join join;
-    struct side left, right;
-    struct kpi_eval right_eval; /* keys of the right batch outlive left batches */
-    struct kpi_keyed latest;    /* needed columns of the right table, then its keys */
+    struct side side[2];
+    struct kpi_groups keys;
+    struct kpi_rowset latest; /* of key number i: its last row; needed columns of the right table */
+    bool *seen;               /* of key number i: there is one */
+    uint32_t seen_capacity;
     const struct kp_vec **vecs; /* of the right batch */
-    const struct kp_vec *keys[KPI_ARGS_MAX];
     struct kpi_emit emit;
 };
 
@@ -31,28 +37,75 @@ static kp_status asof_open(struct kpi_op *base)
     struct asof_op *op = (struct asof_op *)base;
     struct kpi_op *right = op->join.inputs[1];
     struct kpi_ctx *ctx = &base->run->ctx;
-    uint32_t cols = right->schema.count + op->join.keys_count;
+    uint32_t cols = right->schema.count;
     enum kp_type *types = kpi_new(ctx, cols, sizeof(*types));
-    bool *keep = kpi_new(ctx, cols, sizeof(*keep));
+    enum kp_type *key_types = kpi_new(ctx, op->join.keys_count, sizeof(*key_types));
     op->vecs = kpi_new(ctx, cols, sizeof(*op->vecs));
-    if (op->vecs == NULL || !kpi_join_prepare(ctx, &op->join))
+    if (types == NULL || key_types == NULL || !kpi_join_prepare(ctx, &op->join))
         return ctx->status;
-    for (uint32_t c = 0; c < cols; c++) {
-        bool key = c >= right->schema.count;
-        types[c] =
-            key ? op->join.keys[1][c - right->schema.count]->type : right->schema.fields[c].type;
-        keep[c] = key || right->need[c];
+    for (uint32_t c = 0; c < cols; c++)
+        types[c] = right->schema.fields[c].type;
+    for (uint32_t k = 0; k < op->join.keys_count; k++)
+        key_types[k] = op->join.keys[1][k]->type;
+    for (uint32_t i = 0; i < 2; i++) {
+        op->side[i].newest = KP_TIME_MIN;
+        op->side[i].eval.ctx = ctx;
+        op->side[i].keys = kpi_new(ctx, op->join.keys_count, sizeof(*op->side[i].keys));
     }
-    kpi_keyed_init(&op->latest, ctx, types, keep, cols, op->join.keys_count);
-    op->right_eval.ctx = ctx;
-    op->left.newest = op->right.newest = KP_TIME_MIN;
+    kpi_rowset_init(&op->latest, ctx, types, right->need, cols);
+    if (ctx->status != KP_OK || !kpi_groups_init(&op->keys, ctx, key_types, op->join.keys_count))
+        return ctx->status;
     return kpi_emit_open(base, &op->emit);
+}
+
+/* Room for the last row of each key met so far. */
+static bool grow_latest(struct asof_op *op)
+{
+    uint32_t needed = op->keys.rows.rows;
+    if (needed > op->seen_capacity) {
+        uint32_t capacity = KP_MAX(needed, op->seen_capacity * 2);
+        bool *seen = kpi_new(op->keys.ctx, capacity, sizeof(*seen));
+        if (seen == NULL)
+            return false;
+        if (op->seen_capacity > 0)
+            memcpy(seen, op->seen, op->seen_capacity * sizeof(*seen));
+        op->seen = seen;
+        op->seen_capacity = capacity;
+    }
+    while (op->latest.rows < needed)
+        if (kpi_rowset_grow(&op->latest) == UINT32_MAX)
+            return false;
+    return true;
+}
+
+/* Numbers the keys of a new batch. */
+static bool take_batch(struct asof_op *op, uint32_t which)
+{
+    struct side *side = &op->side[which];
+    kpi_eval_begin(&side->eval);
+    kpi_join_keys(&op->join, which, side->batch, &side->eval, side->keys);
+    side->null_keys = false;
+    for (uint32_t k = 0; k < op->join.keys_count; k++)
+        side->null_keys |= side->keys[k]->nulls != NULL;
+    for (uint32_t c = 0; which == 1 && c < op->join.inputs[1]->schema.count; c++)
+        op->vecs[c] = &side->batch->cols[c];
+    return kpi_groups_assign(&op->keys, side->keys, side->batch, side->group_of) && grow_latest(op);
+}
+
+/* Number of the key of row i of the batch, UINT32_MAX when it is null: such rows meet nothing. */
+static uint32_t key_of(const struct asof_op *op, const struct side *side, uint32_t i)
+{
+    uint32_t row = kp_batch_row(side->batch, i);
+    for (uint32_t k = 0; side->null_keys && k < op->join.keys_count; k++)
+        if (kp_vec_null(side->keys[k], row))
+            return UINT32_MAX;
+    return side->group_of[i];
 }
 
 /* Makes sure the side has a row, or is at its end. */
 static kp_status fill(struct asof_op *op, uint32_t which)
 {
-    struct side *side = which == 0 ? &op->left : &op->right;
+    struct side *side = &op->side[which];
     struct kpi_op *base = &op->sides.base;
     while (!side->ended && (side->batch == NULL || side->at == kp_batch_count(side->batch))) {
         kp_status status = kpi_op_next(op->join.inputs[which], &side->batch);
@@ -63,12 +116,8 @@ static kp_status fill(struct asof_op *op, uint32_t which)
         if (status != KP_OK)
             return status;
         base->run->arena.owner = base->class->name;
-        struct kpi_eval *eval = which == 0 ? &base->eval : &op->right_eval;
-        kpi_eval_begin(eval);
-        uint32_t cols = op->join.inputs[1]->schema.count;
-        for (uint32_t c = 0; which == 1 && c < cols; c++)
-            op->vecs[c] = &side->batch->cols[c];
-        kpi_join_keys(&op->join, which, side->batch, eval, which == 0 ? op->keys : op->vecs + cols);
+        if (!take_batch(op, which))
+            break;
     }
     return base->run->ctx.status;
 }
@@ -76,7 +125,7 @@ static kp_status fill(struct asof_op *op, uint32_t which)
 /* ts of the side's row; its order is checked. A row without ts takes that of the one before. */
 static kp_status time_of(struct asof_op *op, uint32_t which, kp_time *out)
 {
-    struct side *side = which == 0 ? &op->left : &op->right;
+    struct side *side = &op->side[which];
     struct kpi_op *base = &op->sides.base;
     uint32_t row = kp_batch_row(side->batch, side->at);
     const struct kp_vec *vec = &side->batch->cols[op->join.ts[which]];
@@ -94,53 +143,52 @@ static kp_status time_of(struct asof_op *op, uint32_t which, kp_time *out)
 
 static kp_status keep_right(struct asof_op *op)
 {
-    uint32_t row = kp_batch_row(op->right.batch, op->right.at++);
-    const struct kp_vec *const *keys = op->vecs + op->latest.keys_at;
-    if (kpi_keyed_null(keys, op->join.keys_count, row))
+    struct side *side = &op->side[1];
+    uint32_t row = kp_batch_row(side->batch, side->at);
+    uint32_t key = key_of(op, side, side->at++);
+    if (key == UINT32_MAX)
         return KP_OK;
-    uint32_t found = kpi_keyed_find(&op->latest, keys, row);
-    if (found != 0)
-        kpi_rowset_put(&op->latest.rows, found - 1, op->vecs, row);
-    else
-        kpi_keyed_add(&op->latest, op->vecs, row);
+    op->seen[key] = true;
+    kpi_rowset_put(&op->latest, key, op->vecs, row);
     return op->sides.base.run->ctx.status;
 }
 
 /* Takes over every right row at or before t. */
 static kp_status advance_right(struct asof_op *op, kp_time t)
 {
+    struct side *side = &op->side[1];
     for (;;) {
         kp_time at;
-        kp_status status = fill(op, 1);
-        if (status != KP_OK || op->right.ended)
+        kp_status status = KP_OK;
+        if (side->batch == NULL || side->at == kp_batch_count(side->batch))
+            status = fill(op, 1);
+        if (status != KP_OK || side->ended)
             return status;
         status = time_of(op, 1, &at);
-        if (status != KP_OK)
+        if (status != KP_OK || at > t) /* looked at again for the next left row */
             return status;
-        if (at > t) { /* looked at again for the next left row */
-            return KP_OK;
-        }
         status = keep_right(op);
         if (status != KP_OK)
             return status;
     }
 }
 
-static void emit(struct asof_op *op, uint32_t row)
+static void emit(struct asof_op *op, uint32_t i)
 {
-    bool null = kpi_keyed_null(op->keys, op->join.keys_count, row);
-    uint32_t found = null ? 0 : kpi_keyed_find(&op->latest, op->keys, row);
-    for (uint32_t i = 0; i < op->join.outputs_count; i++) {
-        const struct kpi_join_output *output = &op->join.outputs[i];
-        if (!op->sides.base.need[i])
+    const struct side *left = &op->side[0];
+    uint32_t row = kp_batch_row(left->batch, i), key = key_of(op, left, i);
+    bool found = key != UINT32_MAX && op->seen[key];
+    for (uint32_t c = 0; c < op->join.outputs_count; c++) {
+        const struct kpi_join_output *output = &op->join.outputs[c];
+        if (!op->sides.base.need[c])
             continue;
         if (output->side == 0)
-            kpi_emit_copy(&op->emit, i, &op->left.batch->cols[output->column], row);
-        else if (found == 0)
-            kpi_emit_null(&op->emit, i);
+            kpi_emit_copy(&op->emit, c, &left->batch->cols[output->column], row);
+        else if (!found)
+            kpi_emit_null(&op->emit, c);
         else
-            kpi_emit_copy(&op->emit, i, kpi_rowset_vec(&op->latest.rows, found - 1, output->column),
-                          (found - 1) & 1023);
+            kpi_emit_copy(&op->emit, c, kpi_rowset_vec(&op->latest, key, output->column),
+                          key & 1023);
     }
     kpi_emit_row(&op->emit);
 }
@@ -148,21 +196,21 @@ static void emit(struct asof_op *op, uint32_t row)
 static kp_status asof_next(struct kpi_op *base, const struct kp_batch **out)
 {
     struct asof_op *op = (struct asof_op *)base;
+    struct side *left = &op->side[0];
     kpi_emit_begin(&op->emit);
     kp_status status = fill(op, 0);
     if (status != KP_OK)
         return status;
-    if (op->left.ended)
+    if (left->ended)
         return KP_END;
-    for (; op->left.at < kp_batch_count(op->left.batch) && !kpi_emit_full(&op->emit);
-         op->left.at++) {
+    for (; left->at < kp_batch_count(left->batch) && !kpi_emit_full(&op->emit); left->at++) {
         kp_time t;
         status = time_of(op, 0, &t);
         if (status == KP_OK)
             status = advance_right(op, t);
         if (status != KP_OK)
             return status;
-        emit(op, kp_batch_row(op->left.batch, op->left.at));
+        emit(op, left->at);
     }
     *out = &op->emit.batch;
     return base->run->ctx.status;

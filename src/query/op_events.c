@@ -156,7 +156,8 @@ static kp_status cut_windows(struct events_op *op)
     struct kp_colref cols[KP_STORED_MAX * 6];
     uint64_t rows;
     struct lane *most = largest_lane(op, &rows);
-    uint64_t parts = KP_MIN(rows / WINDOW_ROWS + 1, (uint64_t)WINDOWS_MAX);
+    uint64_t wanted = (uint64_t)((double)rows * kpi_bounds_part(run, &op->bounds));
+    uint64_t parts = KP_MIN(wanted / WINDOW_ROWS + 1, (uint64_t)WINDOWS_MAX);
     op->windows_count = 1;
     op->windows = kpi_new(&run->ctx, parts, sizeof(*op->windows));
     if (op->windows == NULL)

@@ -141,17 +141,34 @@ bool kpi_rowset_set(struct kpi_rowset *set, uint32_t row, uint32_t col, struct k
     return true;
 }
 
+static bool put_cell(struct kpi_rowset *set, uint32_t row, uint32_t c,
+                     const struct kp_vec *from_vec, uint32_t from)
+{
+    struct kp_vec *vec = &set->chunks[row >> 10][c];
+    uint32_t at = row & (CHUNK_ROWS - 1);
+    bool null = kp_vec_null(from_vec, from);
+    if (null || vec->nulls != NULL)
+        set_null(set, row, c, null);
+    switch (kp_type_phys(vec->type)) {
+    case KP_PHYS_STR:
+        vec->strs[at] =
+            kpi_intern(set->ctx, &set->strings, null ? KP_STR("") : kp_vec_str(from_vec, from));
+        return vec->strs[at].ptr != NULL;
+    case KP_PHYS_I128:
+        vec->i128[at] = null ? 0 : from_vec->i128[from];
+        return true;
+    default:
+        vec->i64[at] = null ? 0 : from_vec->i64[from]; /* reals too: the bits are copied */
+        return true;
+    }
+}
+
 bool kpi_rowset_put(struct kpi_rowset *set, uint32_t row, const struct kp_vec *const *vecs,
                     uint32_t from)
 {
-    for (uint32_t c = 0; c < set->cols; c++) {
-        if (set->keep != NULL && !set->keep[c])
-            continue;
-        if (kp_type_phys(set->types[c]) == KP_PHYS_I128)
-            set->chunks[row >> 10][c].i128[row & (CHUNK_ROWS - 1)] = vecs[c]->i128[from];
-        if (!kpi_rowset_set(set, row, c, kpi_vec_value(vecs[c], from)))
+    for (uint32_t c = 0; c < set->cols; c++)
+        if ((set->keep == NULL || set->keep[c]) && !put_cell(set, row, c, vecs[c], from))
             return false;
-    }
     return true;
 }
 

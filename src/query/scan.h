@@ -27,6 +27,8 @@ void kpi_scan_keys_text(const struct kpi_scan_keys *keys, const struct kp_stream
 void kpi_bounds_push(struct kpi_bounds *bounds, const struct kpi_push *push);
 /* True when every stored row lies within. */
 bool kpi_bounds_whole(const struct kpi_run *run, const struct kpi_bounds *bounds);
+/* What part of the stored time lies within, 0 to 1. */
+double kpi_bounds_part(const struct kpi_run *run, const struct kpi_bounds *bounds);
 void kpi_bounds_text(const struct kpi_bounds *bounds, struct kp_buf *out);
 
 /* ENUM numbers to names: a dictionary that grows with the numbers seen outside the table. */

@@ -5,6 +5,7 @@
 #include <inttypes.h>
 #include <stdio.h>
 
+#include "base/assert.h"
 #include "query/parse.h"
 #include "query/scan.h"
 
@@ -32,6 +33,16 @@ bool kpi_bounds_whole(const struct kpi_run *run, const struct kpi_bounds *bounds
     kp_time oldest, newest;
     kp_snapshot_range(run->snapshot, &oldest, &newest);
     return bounds->from <= oldest && bounds->to >= newest;
+}
+
+double kpi_bounds_part(const struct kpi_run *run, const struct kpi_bounds *bounds)
+{
+    kp_time oldest, newest;
+    kp_snapshot_range(run->snapshot, &oldest, &newest);
+    kp_time from = KP_MAX(bounds->from, oldest), to = KP_MIN(bounds->to, newest);
+    if (from > to)
+        return 0;
+    return ((double)to - (double)from + 1) / ((double)newest - (double)oldest + 1);
 }
 
 /* Number of an ENUM name; names outside the table are numbers. */
