@@ -9,6 +9,7 @@
 #include <stdlib.h>
 
 #include "query/func.h"
+#include "query/sorting.h"
 
 /* Runs body for each row of a fold with its group's state; argument 0 not null. */
 #define FOLD(fold, type, s, row, ...)                                               \
@@ -353,12 +354,21 @@ static void fold_list(struct kpi_fold *fold)
              list_add(fold, s, kpi_vec_value(fold->args[0], row)));
 }
 
-static int order_values(const void *a, const void *b)
+static int order_reals(const void *a, const void *b)
 {
-    const struct kpi_value *x = a, *y = b;
-    if (x->type == KP_TYPE_F64)
-        return (x->f64 > y->f64) - (x->f64 < y->f64);
-    return (x->i64 > y->i64) - (x->i64 < y->i64);
+    double x = *(const double *)a, y = *(const double *)b;
+    return (x > y) - (x < y);
+}
+
+/* The values of a list, 8 bytes each; NULL with the error set. */
+static int64_t *flatten(struct kpi_aggregate *aggregate, const struct list_state *s)
+{
+    int64_t *flat = kpi_new(aggregate->ctx, (size_t)s->count, sizeof(*flat));
+    size_t used = 0;
+    for (const struct block *b = s->first; flat != NULL && b != NULL; b = b->next)
+        for (uint32_t i = 0; i < b->count; i++)
+            flat[used++] = b->values[i].i64; /* reals too: the bits are copied */
+    return flat;
 }
 
 /* Nearest rank: the smallest value with at least p percent of the values at or below it. */
@@ -366,18 +376,15 @@ static void finish_percentile(struct kpi_aggregate *aggregate, void *state, stru
 {
     struct list_state *s = state;
     out->null = s->count == 0;
-    struct kpi_value *flat = kpi_new(aggregate->ctx, (size_t)s->count, sizeof(*flat));
-    if (flat == NULL || s->count == 0)
+    int64_t *flat = s->count == 0 ? NULL : flatten(aggregate, s);
+    if (flat == NULL)
         return;
-    size_t used = 0;
-    for (struct block *b = s->first; b != NULL; b = b->next) {
-        memcpy(flat + used, b->values, b->count * sizeof(*flat));
-        used += b->count;
-    }
-    qsort(flat, used, sizeof(*flat), order_values);
+    size_t used = (size_t)s->count;
     double rank = ceil(aggregate->parameter / 100 * (double)used);
     size_t at = rank < 1 ? 0 : rank > (double)used ? used - 1 : (size_t)rank - 1;
-    *out = flat[at];
+    if (aggregate->args[0]->type == KP_TYPE_F64)
+        qsort(flat, used, sizeof(*flat), order_reals);
+    out->i64 = aggregate->args[0]->type == KP_TYPE_F64 ? flat[at] : kpi_pick_rank(flat, used, at);
 }
 
 static void finish_list(struct kpi_aggregate *aggregate, void *state, struct kpi_value *out)

@@ -6,10 +6,9 @@
  */
 #include "query/groups.h"
 
-#include <stdlib.h>
-
 #include "base/assert.h"
 #include "base/hash.h"
+#include "query/sorting.h"
 
 #define TABLE_MIN 1024u
 
@@ -262,12 +261,12 @@ static int compare_groups(const void *a, const void *b, void *ctx)
     return (x > y) - (x < y);
 }
 
-uint32_t *kpi_groups_sorted(struct kpi_groups *groups)
+uint32_t *kpi_groups_sorted(struct kpi_groups *groups, struct kpi_run *run)
 {
     uint32_t *order = kpi_new(groups->ctx, groups->rows.rows, sizeof(*order));
     for (uint32_t g = 0; order != NULL && g < groups->rows.rows; g++)
         order[g] = g;
-    if (order != NULL)
-        qsort_r(order, groups->rows.rows, sizeof(*order), compare_groups, groups);
-    return order;
+    bool sorted = order != NULL && kpi_sort_items(run, order, groups->rows.rows, sizeof(*order),
+                                                  compare_groups, groups);
+    return sorted ? order : NULL;
 }

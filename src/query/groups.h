@@ -8,6 +8,8 @@
 
 #include "query/rowset.h"
 
+struct kpi_run;
+
 /* What was found before, by values that are cheap to compare: numbers, and codes of dictionaries
  * that last. It stands before the table and is emptied when a dictionary changes. */
 struct kpi_groups_memo {
@@ -42,6 +44,6 @@ uint32_t kpi_groups_new(struct kpi_groups *groups);
 bool kpi_groups_assign(struct kpi_groups *groups, const struct kp_vec *const *keys,
                        const struct kp_batch *batch, uint32_t *group_of);
 /* Group numbers in ascending order of their keys, nulls last; NULL with the error set. */
-uint32_t *kpi_groups_sorted(struct kpi_groups *groups);
+uint32_t *kpi_groups_sorted(struct kpi_groups *groups, struct kpi_run *run);
 
 #endif

@@ -34,7 +34,7 @@ struct kpi_sides_op *kpi_sides_of(struct kpi_op *op)
     return op->sides ? (struct kpi_sides_op *)op : NULL;
 }
 
-static kp_status check_limits(struct kpi_run *run)
+kp_status kpi_run_check(struct kpi_run *run)
 {
     struct kpi_place nowhere = {0};
     const _Atomic bool *cancel = run->opts.cancel;
@@ -52,7 +52,7 @@ static kp_status check_limits(struct kpi_run *run)
 kp_status kpi_op_next(struct kpi_op *op, const struct kp_batch **out)
 {
     int64_t start = kp_time_monotonic();
-    if (check_limits(op->run) != KP_OK)
+    if (kpi_run_check(op->run) != KP_OK)
         return op->run->ctx.status;
     op->run->arena.owner = op->class->name;
     kp_status status = op->class->next(op, out);

@@ -103,6 +103,8 @@ struct kpi_op *kpi_op_new(struct kpi_run *run, const struct kpi_op_class *class,
 struct kp_field *kpi_op_fields(struct kpi_op *op);
 /* Pulls one batch: minds cancel, deadline and accounting. END at the end. */
 kp_status kpi_op_next(struct kpi_op *op, const struct kp_batch **out);
+/* The error of a cancelled or late query; for loops that pull nothing. */
+kp_status kpi_run_check(struct kpi_run *run);
 /* A batch of op's columns with nothing in them. */
 bool kpi_op_batch(struct kpi_op *op, struct kp_batch *out);
 void kpi_note(struct kpi_run *run, const char *fmt, ...) __attribute__((format(printf, 2, 3)));

@@ -100,7 +100,7 @@ static kp_status consume(struct kpi_aggregate_op *op)
         (kpi_groups_new(&op->groups) == UINT32_MAX || !kpi_aggregate_grow(op)))
         return base->run->ctx.status;
     if (op->free && op->keys_count > 0)
-        op->order = kpi_groups_sorted(&op->groups);
+        op->order = kpi_groups_sorted(&op->groups, base->run);
     op->done = base->run->ctx.status == KP_OK;
     return op->done ? KP_OK : base->run->ctx.status;
 }

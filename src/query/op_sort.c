@@ -13,6 +13,7 @@
 
 #include "query/rowset.h"
 #include "query/sort.h"
+#include "query/sorting.h"
 
 struct item {
     uint64_t prefix;
@@ -271,8 +272,9 @@ static kp_status sort_next(struct kpi_op *base, const struct kp_batch **out)
         kp_status status = consume(op);
         if (status != KP_END)
             return status;
-        if (op->items_count > 0)
-            qsort_r(op->items, op->items_count, sizeof(*op->items), compare_items, op);
+        if (!kpi_sort_items(base->run, op->items, op->items_count, sizeof(*op->items),
+                            compare_items, op))
+            return base->run->ctx.status;
         op->done = true;
     }
     uint32_t count = KP_MIN(op->items_count - op->given, (uint32_t)KP_VECTOR_ROWS);

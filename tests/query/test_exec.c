@@ -9,10 +9,12 @@
 #include <stddef.h>
 #include <cmocka.h>
 
+#include <pthread.h>
 #include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 #include "query/query.h"
 #include "world.h"
@@ -144,6 +146,45 @@ static void cancel_and_timeout_end_a_query(void **state)
     kp_buf_deinit(&out);
 }
 
+static void *cancel_soon(void *ctx)
+{
+    struct timespec wait = {.tv_nsec = 40 * 1000 * 1000};
+    nanosleep(&wait, NULL);
+    *(_Atomic bool *)ctx = true;
+    return NULL;
+}
+
+/* Whatever a query does when it is cancelled, it ends soon; the bound allows for a busy machine. */
+static void bombs_end_when_cancelled(void **state)
+{
+    (void)state;
+    static const char *const bombs[] = {
+        "range x from 1 to 100000 step 1 | extend k = 1 "
+        "| join kind=inner (range y from 1 to 100000 step 1 | extend k = 1) on k | count",
+        "range x from 1 to 1000000000 step 1 | summarize count() by x",
+        "range x from 1 to 1000000000 step 1 | where strcat(x, 'aaaaaaaa') matches regex "
+        "'(a+)+b(c|d)*$' | count",
+        "range x from 1 to 1000000000 step 1 | summarize make_list(x)",
+        "range x from 1 to 2500000 step 1 | sort by x % 7919 desc, x asc | count",
+        "range x from 1 to 1000000000 step 1 | where prev(x) == x | count"};
+    for (size_t i = 0; i < sizeof(bombs) / sizeof(bombs[0]); i++) {
+        _Atomic bool cancel = false;
+        const struct kp_query_opts opts = {.cancel = &cancel};
+        struct kp_buf out = {0};
+        struct kp_error err = {0};
+        pthread_t thread;
+        assert_int_equal(pthread_create(&thread, NULL, cancel_soon, &cancel), 0);
+        int64_t start = kp_time_monotonic();
+        kp_status status = run(bombs[i], &opts, &out, &err);
+        int64_t took = kp_time_monotonic() - start;
+        pthread_join(thread, NULL);
+        if (status == KP_END || took > 2 * KP_SEC)
+            fail_msg("%s: %s after %lld ms", bombs[i], kp_status_text(status),
+                     (long long)(took / KP_MS));
+        kp_buf_deinit(&out);
+    }
+}
+
 static void a_window_is_assumed_and_said(void **state)
 {
     (void)state;
@@ -215,6 +256,20 @@ static void groups_agree_with_sums(void **state)
     answers("range x from 1 to 5000 step 1 | summarize c = count() by g = x % 3000 "
             "| summarize count(), sum(c)",
             "3000 5000 \n");
+}
+
+/* More rows than one run of the sort, in no order. */
+#define SHUFFLED "range x from 0 to 99999 step 1 | project k = x * 7919 % 100000 / 3 "
+
+static void ranks_agree_with_sorts(void **state)
+{
+    (void)state;
+    answers(SHUFFLED "| sort by k asc | where prev(k) > k | count", "0 \n");
+    agree(SHUFFLED "| summarize p = percentile(k, 37)",
+          SHUFFLED "| sort by k asc | extend n = row_number() | where n == 37000 | project p = k");
+    agree(SHUFFLED "| summarize p = percentile(k, 100)", SHUFFLED "| summarize p = max(k)");
+    agree(SHUFFLED "| summarize p = percentile(todouble(k), 50)",
+          SHUFFLED "| summarize p = todouble(percentile(k, 50))");
 }
 
 static void figures_are_kept(void **state)
@@ -320,10 +375,12 @@ int main(void)
         cmocka_unit_test(limits_name_the_operator),
         cmocka_unit_test(memory_does_not_grow_with_rows_passed),
         cmocka_unit_test(cancel_and_timeout_end_a_query),
+        cmocka_unit_test(bombs_end_when_cancelled),
         cmocka_unit_test(a_window_is_assumed_and_said),
         cmocka_unit_test(pushed_conditions_give_what_filters_give),
         cmocka_unit_test(orders_agree),
         cmocka_unit_test(groups_agree_with_sums),
+        cmocka_unit_test(ranks_agree_with_sorts),
         cmocka_unit_test(figures_are_kept),
         cmocka_unit_test(tables_made_by_the_engine_tell_what_they_read),
     };
