@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
  * The digest of the log. The log's own chain (XXH3) finds damage but can be made to fit by anybody;
- * this one is SHA-256 over what a record says and holds, so that a seal over its head fixes every
- * record before it. The set tells records that were only put in another order from changed ones.
+ * this one is SHA-256 over what a record says and holds (not where it lies), so that a seal over
+ * its head fixes every record before it. The set tells records that were only put in another order
+ * from changed ones.
  */
 #include "storage/digest.h"
 
@@ -12,7 +13,7 @@ kp_status kpi_log_digest_add(struct kpi_log_digest *digest, const struct kpi_wal
 {
     static const uint8_t leaf = 0, inner = 1;
     uint64_t said[] = {record->sequence, (uint64_t)record->ts_min, (uint64_t)record->ts_max,
-                       record->rows,     record->hash.lo,          record->hash.hi};
+                       record->rows};
     struct kpi_sha payload, whole, head;
     const struct kpi_piece content = {record->payload, record->payload_size};
     const struct kpi_piece all[] = {

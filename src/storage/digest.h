@@ -19,7 +19,7 @@ struct kpi_log_digest {
     struct kp_hash128 set; /* sum of the payload digests mod 2^128 */
 };
 
-/* Adds one durable record. Only sequence, hash, rows, times and payload of it count. */
+/* Adds one durable record. Only sequence, rows, times and payload of it count. */
 kp_status kpi_log_digest_add(struct kpi_log_digest *digest,
                              const struct kpi_wal_record *record) KP_MUST;
 

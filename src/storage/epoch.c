@@ -144,8 +144,7 @@ void kpi_evidence_logged(struct kp_store *store, const struct kpi_wal_entry *ent
                                     .payload_size = entry->payload_size,
                                     .rows = entry->rows,
                                     .ts_min = entry->ts_min,
-                                    .ts_max = entry->ts_max,
-                                    .hash = kpi_wal_hash(store->wal)};
+                                    .ts_max = entry->ts_max};
     struct kpi_log_digest digest = evidence->durable; /* changed by this thread only */
     kp_status status = kpi_log_digest_add(&digest, &record);
     pthread_mutex_lock(&evidence->lock);

@@ -77,6 +77,41 @@ static const struct kpi_chain_segment *other_content(const struct kpi_prover *p,
     return NULL;
 }
 
+/* True when the other file stands where this one should: they were exchanged. */
+static bool exchanged(const struct kpi_prover *p, const struct kpi_chain_segment *own,
+                      const struct kpi_chain_segment *other)
+{
+    struct kp_buf path = {0};
+    struct kpi_segment_digest file;
+    kpi_segment_path(p->dir, other->id, &path);
+    kp_status status = kpi_segment_digest(p->io, p->queue, kp_buf_cstr(&path), &file);
+    kp_buf_deinit(&path);
+    return status == KP_OK && kpi_sha_equal(&file.root, &own->root);
+}
+
+/* Rows that do not read are not told apart. */
+static void rows_differ(struct kpi_prover *p, const struct kpi_proved_segment *proved,
+                        const struct kpi_segment_digest *file, const struct kpi_content *content)
+{
+    const struct kpi_chain_segment *own = &proved->segment;
+    bool more = content->rows > own->rows;
+    uint64_t rows = more ? content->rows - own->rows : own->rows - content->rows;
+    if (rows != 0)
+        kpi_found(p, more ? KP_FINDING_INSERTED : KP_FINDING_DELETED, proved->from, proved->to,
+                  "segment %" PRIu64 " has %" PRIu64 " rows %s than the %" PRIu64
+                  " that were sealed",
+                  own->id, rows, more ? "more" : "fewer", own->rows);
+    else if (!kpi_sha_equal(&file->clock, &own->clock))
+        kpi_found(p, KP_FINDING_CLOCK, proved->from, proved->to,
+                  "the clock anchors in segment %" PRIu64 " are not those that were sealed",
+                  own->id);
+    else
+        kpi_found(p, KP_FINDING_EDITED, proved->from, proved->to,
+                  "segment %" PRIu64 " is not what was sealed: its rows are %s", own->id,
+                  kpi_hash_equal(content->sum, own->content) ? "the same, its other bytes are not"
+                                                             : "others");
+}
+
 /* The file is not the one that was sealed: in which way? */
 static void segment_differs(struct kpi_prover *p, const struct kpi_proved_segment *proved,
                             const struct kpi_segment_digest *file, const char *path)
@@ -84,35 +119,24 @@ static void segment_differs(struct kpi_prover *p, const struct kpi_proved_segmen
     const struct kpi_chain_segment *own = &proved->segment;
     struct kpi_content content = {0};
     kp_status status = kpi_content_segment(&content, p->io, p->queue, path);
-    bool read = status == KP_OK;
+    bool read = status == KP_OK && content.rows > 0;
     const struct kpi_chain_segment *other =
-        other_content(p, own, read && content.rows > 0 ? &content.sum : NULL, &file->root);
-    kp_time from = proved->from, to = proved->to;
+        other_content(p, own, read ? &content.sum : NULL, &file->root);
     p->status = status == KP_NO_MEMORY ? status : p->status;
-    if (read && kpi_hash_equal(content.sum, own->content) && content.rows == own->rows)
-        kpi_found(p, KP_FINDING_REORDERED, from, to,
-                  "segment %" PRIu64 " has the rows that were sealed in other places", own->id);
+    if (other != NULL && exchanged(p, own, other))
+        kpi_found(p, KP_FINDING_REORDERED, proved->from, proved->to,
+                  "segments %" PRIu64 " and %" PRIu64 " were exchanged", own->id, other->id);
     else if (other != NULL)
-        kpi_found(p, KP_FINDING_REPLAYED, from, to,
+        kpi_found(p, KP_FINDING_REPLAYED, proved->from, proved->to,
                   "segment %" PRIu64 " holds the rows of segment %" PRIu64, own->id, other->id);
     else if (file->id != own->id)
-        kpi_found(p, KP_FINDING_REPLAYED, from, to,
+        kpi_found(p, KP_FINDING_REPLAYED, proved->from, proved->to,
                   "segment %" PRIu64 " is a file that was segment %" PRIu64, own->id, file->id);
-    else if (read && content.rows < own->rows)
-        kpi_found(p, KP_FINDING_DELETED, from, to,
-                  "segment %" PRIu64 " lacks %" PRIu64 " of the %" PRIu64 " rows that were sealed",
-                  own->id, own->rows - content.rows, own->rows);
-    else if (read && content.rows > own->rows)
-        kpi_found(p, KP_FINDING_INSERTED, from, to,
-                  "segment %" PRIu64 " has %" PRIu64 " rows more than were sealed", own->id,
-                  content.rows - own->rows);
-    else if (!kpi_sha_equal(&file->clock, &own->clock))
-        kpi_found(p, KP_FINDING_CLOCK, from, to,
-                  "the clock anchors in segment %" PRIu64 " are not those that were sealed",
-                  own->id);
+    else if (read)
+        rows_differ(p, proved, file, &content);
     else
-        kpi_found(p, KP_FINDING_EDITED, from, to,
-                  "segment %" PRIu64 " is not what was sealed: its root differs", own->id);
+        kpi_found(p, KP_FINDING_EDITED, proved->from, proved->to,
+                  "segment %" PRIu64 " is not what was sealed: it does not read", own->id);
     kpi_content_deinit(&content);
 }
 
@@ -166,7 +190,12 @@ static void named_check(struct kpi_prover *p, const struct kpi_segment_meta *met
                         struct kpi_proved_segment *proved)
 {
     const struct kpi_chain_segment *segment = &proved->segment;
+    uint64_t before = p->proof.findings;
     proved->seen = true;
+    if (!proved->dropped)
+        file_check(p, proved);
+    if (p->proof.findings != before)
+        return;
     if (proved->dropped)
         kpi_found(p, KP_FINDING_MANIFEST, proved->from, proved->to,
                   "the manifest names segment %" PRIu64 ", which retention dropped", meta->id);
@@ -174,38 +203,51 @@ static void named_check(struct kpi_prover *p, const struct kpi_segment_meta *met
              meta->rows != segment->rows || meta->bytes != segment->bytes)
         kpi_found(p, KP_FINDING_MANIFEST, proved->from, proved->to,
                   "the manifest tells of segment %" PRIu64 " what was not sealed", meta->id);
-    if (!proved->dropped)
-        file_check(p, proved);
 }
 
 struct coverage {
-    uint64_t next, last; /* log records wanted: next is the first not seen */
-    bool hole;
+    uint64_t last; /* log record wanted */
+    bool reached;
+    struct kpi_content content;
+    kp_status status;
 };
 
 static bool on_covered(void *ctx, const struct kpi_wal_record *record)
 {
     struct coverage *c = ctx;
-    c->hole |= c->next != 0 && record->sequence != c->next;
-    c->next = record->sequence + 1;
-    return record->sequence < c->last;
+    if (record->sequence > c->last)
+        return false;
+    c->reached = record->sequence == c->last;
+    c->status = kpi_content_blocks(&c->content, record->payload, record->payload_size);
+    return !c->reached && c->status == KP_OK;
 }
 
-/* A segment behind the chain is honest while the log records it was made of are still there. */
-static bool log_covers(struct kpi_prover *p, uint64_t after, uint64_t last)
+/* A segment behind the chain is honest while the log records it was made of are still there and say
+ * the same. */
+static bool log_covers(struct kpi_prover *p, const struct kpi_segment_meta *meta)
 {
-    struct coverage c = {.next = after + 1, .last = last};
+    struct coverage c = {.last = meta->wal_last};
+    struct kpi_content rows = {0};
+    struct kp_buf path = {0};
+    struct kpi_wal_end end;
     struct kpi_wal_scan scan = {.io = p->io,
                                 .dir = p->dir,
                                 .store_id = p->manifest.store_id,
-                                .after = after,
+                                .after = meta->wal_first - 1,
                                 .each = on_covered,
                                 .ctx = &c};
-    struct kpi_wal_end end;
-    if (kpi_wal_scan(&scan, &end, NULL) != KP_OK)
-        return false;
-    kpi_wal_end_deinit(&end);
-    return !c.hole && c.next > last;
+    kp_status status = kpi_wal_scan(&scan, &end, NULL);
+    if (status == KP_OK)
+        kpi_wal_end_deinit(&end);
+    kpi_segment_path(p->dir, meta->id, &path);
+    if (status == KP_OK && c.status == KP_OK)
+        status = kpi_content_segment(&rows, p->io, p->queue, kp_buf_cstr(&path));
+    bool covers = status == KP_OK && c.status == KP_OK && c.reached &&
+                  kpi_hash_equal(rows.sum, c.content.sum);
+    kpi_content_deinit(&rows);
+    kpi_content_deinit(&c.content);
+    kp_buf_deinit(&path);
+    return covers;
 }
 
 static void unnamed_check(struct kpi_prover *p, const struct kpi_segment_meta *meta)
@@ -214,7 +256,7 @@ static void unnamed_check(struct kpi_prover *p, const struct kpi_segment_meta *m
     bool newer = p->segments_count == 0 || meta->id > p->segments[p->segments_count - 1].segment.id;
     if (meta->id <= p->genesis.genesis.segment_last)
         p->proof.segments_before++;
-    else if (newer && meta->wal_last > after && log_covers(p, after, meta->wal_last))
+    else if (newer && meta->wal_first > after && log_covers(p, meta))
         p->proof.segments_after++;
     else
         kpi_found(p, KP_FINDING_INSERTED, meta->ts_min, meta->ts_max,
@@ -260,10 +302,21 @@ static void manifest_check(struct kpi_prover *p)
 
 /* ---------- the log ---------- */
 
+struct log_one {
+    uint64_t sequence, rows;
+    struct kp_hash128 set; /* of this record */
+};
+
 struct log_check {
     struct kpi_prover *p;
     uint32_t seal;                 /* next one to meet */
     struct kpi_log_digest at_last; /* at the seal (or segment) before */
+    struct kpi_log_digest base;    /* at the segment */
+    struct log_one *records;
+    uint64_t count, capacity;
+    const struct kpi_chain_record *differs; /* first seal that the log does not match */
+    struct kpi_log_digest before;           /* at_last then */
+    uint64_t rows;                          /* between them */
 };
 
 static struct kpi_log_digest seal_digest(const struct kpi_chain_seal *seal)
@@ -274,34 +327,67 @@ static struct kpi_log_digest seal_digest(const struct kpi_chain_seal *seal)
                                    .set = seal->wal_set};
 }
 
-/* The log between two seals is not what it was. */
-static void log_differs(struct log_check *c, const struct kpi_chain_record *record)
+/* Sum of the payloads of the records up to a sequence. */
+static struct kp_hash128 set_to(const struct log_check *c, uint64_t sequence)
+{
+    struct kp_hash128 set = c->base.set;
+    for (uint64_t i = 0; i < c->count && c->records[i].sequence <= sequence; i++)
+        set = kpi_sum128(set, c->records[i].set);
+    return set;
+}
+
+/* True when taking one record out gives the log that was sealed. */
+static bool one_too_many(const struct log_check *c, const struct kpi_chain_seal *last)
+{
+    struct kp_hash128 extra = kpi_difference128(set_to(c, last->wal_seq + 1), last->wal_set);
+    for (uint64_t i = 0; i < c->count; i++)
+        if (kpi_hash_equal(c->records[i].set, extra))
+            return true;
+    return false;
+}
+
+/* In which way is the log not what it was? Known only when all of it was read. */
+static enum kp_finding_kind log_differs(const struct log_check *c)
+{
+    const struct kpi_prover *p = c->p;
+    const struct kpi_chain_seal *last = &p->seals[p->seals_count - 1].seal;
+    uint64_t end = c->count > 0 ? c->records[c->count - 1].sequence : c->base.sequence;
+    uint64_t wanted = c->differs->seal.rows - c->before.rows;
+    if (end < last->wal_seq)
+        return KP_FINDING_DELETED;
+    if (kpi_hash_equal(set_to(c, last->wal_seq), last->wal_set))
+        return KP_FINDING_REORDERED;
+    if (one_too_many(c, last))
+        return KP_FINDING_INSERTED;
+    if (c->rows != wanted)
+        return c->rows < wanted ? KP_FINDING_DELETED : KP_FINDING_INSERTED;
+    return KP_FINDING_EDITED;
+}
+
+static void log_differs_tell(const struct log_check *c)
 {
     struct kpi_prover *p = c->p;
-    struct kp_hash128 set = kpi_difference128(p->log.set, c->at_last.set);
-    struct kp_hash128 sealed = kpi_difference128(record->seal.wal_set, c->at_last.set);
-    uint64_t rows = p->log.rows - c->at_last.rows, wanted = record->seal.rows - c->at_last.rows;
-    enum kp_finding_kind kind = KP_FINDING_EDITED;
-    if (rows != wanted)
-        kind = rows < wanted ? KP_FINDING_DELETED : KP_FINDING_INSERTED;
-    else if (kpi_hash_equal(set, sealed))
-        kind = KP_FINDING_REORDERED;
-    kpi_found(p, kind, record->wall - p->genesis.genesis.every, record->wall,
+    const struct kpi_chain_record *seal = c->differs;
+    kpi_found(p, log_differs(c), seal->wall - p->genesis.genesis.every, seal->wall,
               "log records %" PRIu64 " to %" PRIu64 " are not those that seal %" PRIu64
               " covers: %" PRIu64 " rows, sealed were %" PRIu64,
-              c->at_last.sequence + 1, record->seal.wal_seq, record->seal.seal, rows, wanted);
+              c->before.sequence + 1, seal->seal.wal_seq, seal->seal.seal, c->rows,
+              seal->seal.rows - c->before.rows);
 }
 
 static void seal_meet(struct log_check *c, const struct kpi_chain_record *record)
 {
     struct kpi_prover *p = c->p;
-    if (!kpi_sha_equal(&p->log.head, &record->seal.wal_head))
-        log_differs(c, record);
+    if (c->differs == NULL && !kpi_sha_equal(&p->log.head, &record->seal.wal_head)) {
+        c->differs = record;
+        c->before = c->at_last;
+        c->rows = p->log.rows - c->at_last.rows;
+    }
     p->log = c->at_last = seal_digest(&record->seal); /* a finding does not follow from another */
 }
 
-/* Seals whose last record is not there: one with a higher number has just been read. */
-static void seals_pass(struct log_check *c, uint64_t sequence)
+/* Seals whose last record is not there although one with a higher number is. */
+static void seals_skip(struct log_check *c, uint64_t sequence)
 {
     struct kpi_prover *p = c->p;
     for (; c->seal < p->seals_count && p->seals[c->seal].seal.wal_seq < sequence; c->seal++) {
@@ -315,59 +401,73 @@ static void seals_pass(struct log_check *c, uint64_t sequence)
     }
 }
 
+static bool record_keep(struct log_check *c, const struct kpi_wal_record *record,
+                        struct kp_hash128 before)
+{
+    void *items = c->records;
+    bool room = kpi_room_for_one(&items, c->count, &c->capacity, sizeof(*c->records));
+    c->records = items;
+    if (room)
+        c->records[c->count++] = (struct log_one){.sequence = record->sequence,
+                                                  .rows = record->rows,
+                                                  .set = kpi_difference128(c->p->log.set, before)};
+    return room;
+}
+
 static bool on_log_record(void *ctx, const struct kpi_wal_record *record)
 {
     struct log_check *c = ctx;
     struct kpi_prover *p = c->p;
     if (record->sequence <= p->log.sequence)
         return true;
-    seals_pass(c, record->sequence);
+    seals_skip(c, record->sequence);
+    struct kp_hash128 before = p->log.set;
     kp_status status = kpi_log_digest_add(&p->log, record);
+    if (status == KP_OK && !record_keep(c, record, before))
+        status = KP_NO_MEMORY;
     p->status = p->status == KP_OK ? status : p->status;
-    while (c->seal < p->seals_count && p->seals[c->seal].seal.wal_seq == record->sequence)
+    p->proof.log_records_after++;
+    while (c->seal < p->seals_count && p->seals[c->seal].seal.wal_seq == record->sequence) {
         seal_meet(c, &p->seals[c->seal++]);
-    p->proof.log_records_after = c->seal < p->seals_count || c->at_last.sequence == record->sequence
-                                     ? 0
-                                     : p->proof.log_records_after + 1;
+        p->proof.log_records_after = 0;
+    }
     return p->status == KP_OK;
 }
 
-/* What is left: the log ends before them. One finding, from the first that is not reached. */
+/* Seals that the log does not reach: one finding. */
 static void log_end_check(struct log_check *c)
 {
     struct kpi_prover *p = c->p;
-    for (; c->seal < p->seals_count; c->seal++) {
-        const struct kpi_chain_record *record = &p->seals[c->seal];
-        const struct kpi_chain_record *last = &p->seals[p->seals_count - 1];
-        if (record->seal.wal_seq <= p->log.sequence)
-            continue;
-        kpi_found(p, KP_FINDING_CUT, record->wall - p->genesis.genesis.every, last->wall,
+    const struct kpi_chain_record *last = p->seals_count > 0 ? &p->seals[p->seals_count - 1] : NULL;
+    if (c->differs != NULL)
+        log_differs_tell(c);
+    else if (last != NULL && last->seal.wal_seq > p->log.sequence)
+        kpi_found(p, KP_FINDING_CUT, last->wall - p->genesis.genesis.every, last->wall,
                   "the log ends at record %" PRIu64 ", seal %" PRIu64 " covers it up to %" PRIu64,
                   p->log.sequence, last->seal.seal, last->seal.wal_seq);
-        return;
-    }
 }
 
 static kp_status log_check(struct kpi_prover *p, struct kp_error *err)
 {
-    struct log_check c = {.p = p, .at_last = p->log};
+    struct log_check c = {.p = p, .at_last = p->log, .base = p->log};
+    bool behind =
+        p->proof.segments_after > 0; /* segments that are not sealed: the log proves them */
     struct kpi_wal_scan scan = {.io = p->io,
                                 .dir = p->dir,
                                 .store_id = p->manifest.store_id,
-                                .after = KP_MIN(p->log.sequence, p->manifest.sealed_through),
+                                .after = behind ? p->log.sequence : p->manifest.sealed_through,
                                 .each = on_log_record,
                                 .ctx = &c};
-    if (p->proof.segments_after == 0) /* segments that are not sealed: only those were looked at */
-        scan.after = p->manifest.sealed_through;
-    if (scan.after > p->log.sequence && p->proof.segments_after == 0 && p->proof.findings > 0)
+    if (!behind && scan.after > p->log.sequence && p->proof.findings > 0)
         return KP_OK; /* the manifest is not that of the chain: told */
     struct kpi_wal_end end;
     kp_status status = kpi_wal_scan(&scan, &end, err);
-    if (status != KP_OK)
-        return status;
-    kpi_wal_end_deinit(&end);
-    log_end_check(&c);
-    return p->status;
+    if (status == KP_OK) {
+        kpi_wal_end_deinit(&end);
+        log_end_check(&c);
+    }
+    free(c.records);
+    return status == KP_OK ? p->status : status;
 }
 
 /* ---------- heads and keys ---------- */
