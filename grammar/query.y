@@ -348,6 +348,26 @@ stage(A) ::= COVERAGE(W) BY items(B). {
         A->by = B;
 }
 
+stage(A) ::= EMIT(W) IDENT(N). {
+    A = kpi_stage_new(parse->ctx, KPI_STAGE_EMIT, &W);
+    if (A != NULL)
+        A->expr = kpi_node_name(parse->ctx, &N);
+}
+stage(A) ::= RENDER(W) IDENT(N). {
+    A = kpi_stage_new(parse->ctx, KPI_STAGE_RENDER, &W);
+    if (A != NULL)
+        A->expr = kpi_node_name(parse->ctx, &N);
+}
+
+stage(A) ::= RENDER(W) IDENT(N) WITH LPAREN drawing RPAREN. { /* of Kusto's charts */
+    A = kpi_stage_new(parse->ctx, KPI_STAGE_RENDER, &W);
+    if (A != NULL)
+        A->expr = kpi_node_name(parse->ctx, &N);
+}
+drawing ::= param.
+drawing ::= drawing COMMA param.
+drawing ::= drawing COMMA IDENT.
+
 /* --- parts of operators --- */
 expand_params(A) ::= . { A = (struct kpi_items){0}; }
 expand_params(A) ::= expand_params(L) WITH_ITEMINDEX|BAGEXPANSION(N) ASSIGN word(V). {

@@ -269,16 +269,30 @@ static int show_end(struct kpi_session *session, const struct kpi_outcome *answe
     return kpi_tool_fail(&err, (struct kp_str){NULL, 0});
 }
 
+/* `| render svg` at the end of a statement goes before --format, for that statement. */
+static kp_status choose_format(struct kpi_session *session, struct kp_str statement,
+                               struct kp_error *err)
+{
+    char name[KP_RENDERING_MAX];
+    if (!kp_query_rendering(statement, name))
+        return KP_OK;
+    return parse_format(name, &session->format, err);
+}
+
 static int run_statement(struct kpi_session *session, struct kp_str text, struct kp_str statement)
 {
     struct kpi_sink sink;
     struct kpi_outcome answer = {0};
     struct kp_error err = {0}, written = {0};
     int64_t begin = kp_time_monotonic();
+    enum kp_format format = session->format;
+    if (choose_format(session, statement, &err) != KP_OK)
+        return kpi_tool_fail(&err, text);
     kpi_watch_begin(&session->watch, session->progress);
     kpi_sink_begin(&sink, session->out, session->interactive, &session->watch);
     kp_status status = session->remote ? run_remote(session, statement, &sink, &answer, &err)
                                        : run_local(session, statement, &sink, &answer, &err);
+    session->format = format;
     answer.elapsed = kp_time_monotonic() - begin;
     kpi_watch_end(&session->watch);
     kp_status sunk = kpi_sink_end(&sink, &written);

@@ -5,6 +5,8 @@
  */
 #include "query/ast.h"
 
+#include "base/assert.h"
+
 static struct kpi_node *node_new(struct kpi_ctx *ctx, enum kpi_node_kind kind,
                                  struct kpi_place place)
 {
@@ -206,6 +208,17 @@ struct kpi_pipe *kpi_pipe_new(struct kpi_ctx *ctx, struct kpi_source *source)
     return pipe;
 }
 
+/* A picture of when things were is drawn from stretches, not from their sums. */
+static bool draws_stretches(const struct kpi_stage *stage)
+{
+    static const char *const names[] = {"states", "spans", "timeline", "svg"};
+    bool draws = stage->kind == KPI_STAGE_EMIT || stage->kind == KPI_STAGE_RENDER;
+    for (size_t i = 0; draws && stage->expr != NULL && i < KP_ARRAY_LEN(names); i++)
+        if (kp_str_equal_nocase(stage->expr->name, kp_str_from(names[i])))
+            return true;
+    return false;
+}
+
 struct kpi_pipe *kpi_pipe_add(struct kpi_ctx *ctx, struct kpi_pipe *pipe, struct kpi_stage *stage)
 {
     if (pipe == NULL || stage == NULL || ctx->status != KP_OK)
@@ -215,6 +228,8 @@ struct kpi_pipe *kpi_pipe_add(struct kpi_ctx *ctx, struct kpi_pipe *pipe, struct
                  KPI_STAGES_MAX);
         return NULL;
     }
+    if (pipe->source != NULL && draws_stretches(stage))
+        pipe->source->parts = true;
     if (pipe->last == NULL)
         pipe->first = stage;
     else

@@ -71,12 +71,14 @@ enum kpi_stage_kind {
     KPI_STAGE_WITHIN,
     KPI_STAGE_FLATTEN,
     KPI_STAGE_COVERAGE,
+    KPI_STAGE_EMIT,
+    KPI_STAGE_RENDER,
 };
 
 struct kpi_stage {
     enum kpi_stage_kind kind;
     struct kpi_place place;
-    struct kpi_node *expr; /* where, top, take, parse, within */
+    struct kpi_node *expr; /* where, top, take, parse, within; EMIT, render: a name */
     struct kpi_items items, by;
     struct kpi_items params; /* kind = inner and the like */
     struct kpi_pipe *pipes;  /* union; the other table of a join or an interval operator */

@@ -449,6 +449,19 @@ struct kpi_op *kpi_bind_union(struct kpi_bind *bind, struct kpi_op *first,
 
 /* --- statements --- */
 
+/* EMIT and render end a pipe; how it is drawn is up to whoever shows the answer. */
+static struct kpi_op *bind_last(struct kpi_bind *bind, struct kpi_op *input,
+                                const struct kpi_stage *stage)
+{
+    if (stage->next != NULL) {
+        kpi_fail(bind->ctx, KP_INVALID, stage->next->place, "nothing can follow %s",
+                 stage->kind == KPI_STAGE_EMIT ? "EMIT" : "render");
+        kpi_hint(bind->ctx, "put it last");
+        return NULL;
+    }
+    return stage->kind == KPI_STAGE_EMIT ? kpi_bind_frame(bind, input, stage) : input;
+}
+
 static struct kpi_op *bind_stage(struct kpi_bind *bind, struct kpi_op *input,
                                  const struct kpi_stage *stage)
 {
@@ -498,6 +511,9 @@ static struct kpi_op *bind_stage(struct kpi_bind *bind, struct kpi_op *input,
     case KPI_STAGE_FLATTEN:
     case KPI_STAGE_COVERAGE:
         return kpi_bind_interval(bind, input, stage);
+    case KPI_STAGE_EMIT:
+    case KPI_STAGE_RENDER:
+        return bind_last(bind, input, stage);
     default:
         return input; /* as: nothing to do */
     }

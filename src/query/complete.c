@@ -359,3 +359,22 @@ bool kp_query_unfinished(struct kp_str text)
     kp_arena_deinit(&arena);
     return unfinished;
 }
+
+bool kp_query_rendering(struct kp_str text, char out[KP_RENDERING_MAX])
+{
+    struct kp_arena arena;
+    if (text.len > KPI_TEXT_BYTES_MAX)
+        return false;
+    kp_arena_init(&arena, 64 * 1024 * 1024);
+    struct kpi_ctx ctx = {.arena = &arena};
+    ctx.text = kp_arena_str(&arena, text);
+    const struct kpi_statement *statement = ctx.text.ptr == NULL ? NULL : kpi_parse(&ctx);
+    const struct kpi_pipe *pipe = statement == NULL ? NULL : statement->pipe;
+    bool found = pipe != NULL && pipe->last != NULL && pipe->last->kind == KPI_STAGE_RENDER &&
+                 pipe->last->expr != NULL && pipe->last->expr->name.len < KP_RENDERING_MAX;
+    if (found)
+        snprintf(out, KP_RENDERING_MAX, "%.*s", (int)pipe->last->expr->name.len,
+                 pipe->last->expr->name.ptr);
+    kp_arena_deinit(&arena);
+    return found;
+}

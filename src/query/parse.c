@@ -83,7 +83,7 @@ static const struct word operator_words[] = {
     {"top-hitters", 0, "summarize n = count() by x | top 10 by n"},
     {"partition", 0, "summarize ... by key"},
     {"evaluate", 0, "summarize ... by ..."},
-    {"render", 0, "the --format timeline of the shell"},
+    {"render", RENDER, "draw the answer: render graph, timeline, svg, dot, table ..."},
     {"search", 0, "where column has 'text'"},
     {"find", 0, "where column has 'text'"},
     {"facet", 0, "summarize count() by column"},
@@ -101,7 +101,7 @@ static const struct word operator_words[] = {
     {"coverage", COVERAGE, "time covered by the intervals of a key"},
     {"self_time", 0, "CAUSES OF txn N | where kind == 'running'"},
     {"within", WITHIN, "rows near those of another table: within 2ms of (T)"},
-    {"EMIT", 0, "the --format timeline of the shell"},
+    {"EMIT", EMIT, "frames for Grafana: EMIT nodes, edges, spans, flame or states"},
 };
 
 static const struct word verb_words[] = {

@@ -21,6 +21,9 @@ struct kpi_op *kpi_bind_shape(struct kpi_bind *bind, struct kpi_op *input,
 /* intersect, subtract, within, flatten, coverage (bind_interval.c). */
 struct kpi_op *kpi_bind_interval(struct kpi_bind *bind, struct kpi_op *input,
                                  const struct kpi_stage *stage);
+/* EMIT nodes, edges, spans, flame, states (op_frame.c). */
+struct kpi_op *kpi_bind_frame(struct kpi_bind *bind, struct kpi_op *input,
+                              const struct kpi_stage *stage);
 /* A whole statement; NULL with the error set. */
 struct kpi_op *kpi_bind_statement(struct kpi_run *run, const struct kpi_statement *statement);
 /* summarize, distinct and count. */

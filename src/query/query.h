@@ -66,6 +66,9 @@ void kp_query_close(struct kp_query *query);
 /* Names that can stand at byte `at` of an unfinished text: calls each(ctx, candidate, what). */
 void kp_query_complete(struct kp_str text, uint32_t at,
                        void (*each)(void *ctx, struct kp_str name, const char *what), void *ctx);
+/* The name after `render` at the end of a statement, into out; false when there is none. */
+#define KP_RENDERING_MAX 24
+bool kp_query_rendering(struct kp_str text, char out[KP_RENDERING_MAX]);
 /* True when the text can only be an unfinished statement (open bracket, string, trailing pipe). */
 bool kp_query_unfinished(struct kp_str text);
 

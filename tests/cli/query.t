@@ -32,6 +32,32 @@ NAME causes as a tree
 RUN kpq $DATA -c 'CAUSES OF txn 98721' --format graph
 EXPECT 100.00 %  all of it
 
+NAME render at the end of a statement goes before --format
+RUN kpq $DATA -c 'CAUSES OF txn 98721 | render graph; spans | count' --format csv
+EXPECT 100.00 %  all of it
+EXPECT Count
+
+NAME render knows the formats
+RUN kpq $DATA -c 'spans | render grap'
+EXIT 2
+EXPECT kpq: unknown format 'grap'
+EXPECT did you mean graph?
+
+NAME frames for Grafana
+RUN kpq $DATA -c 'CAUSES OF txn 98721 | EMIT flame' --format csv
+EXPECT level,value,label,self
+EXPECT 0,802000000,all of it,0
+
+NAME an event that is not there
+RUN kpq $DATA -c 'CAUSES OF event web1/0/77'
+EXIT 1
+EXPECT kpq: no such event web1/0/77
+
+NAME a root that the verb has not
+RUN kpq $DATA -c 'EFFECTS OF txn 5'
+EXIT 3
+EXPECT EFFECTS has no root 'txn'
+
 NAME causes for Graphviz
 RUN kpq $DATA -c 'BLOCKERS OF txn 98721' --format dot
 EXPECT digraph causes {

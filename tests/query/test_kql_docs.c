@@ -25,7 +25,7 @@
 #define LINE_BYTES_MAX (256 * 1024)
 #define CELL_BYTES_MAX 4096
 #define NAME_BYTES_MAX 120
-#define NEITHER_MAX    172 /* documented queries that are a plain syntax error here */
+#define NEITHER_MAX    173 /* documented queries that are a plain syntax error here */
 #define ROWS_MAX       1000
 
 enum outcome { PASSED, DIFFERS, REFUSED, FAILED };
