@@ -276,7 +276,9 @@ static kp_status choose_format(struct kpi_session *session, struct kp_str statem
     char name[KP_RENDERING_MAX];
     if (!kp_query_rendering(statement, name))
         return KP_OK;
-    return parse_format(name, &session->format, err);
+    if (parse_format(name, &session->format, err) == KP_OK)
+        return KP_OK;
+    return err->code = KP_INVALID;
 }
 
 static int run_statement(struct kpi_session *session, struct kp_str text, struct kp_str statement)

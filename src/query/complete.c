@@ -288,6 +288,17 @@ static void offer_keywords(const struct complete *c, struct kp_str operator_name
         offer_all(c, conditions, KP_ARRAY_LEN(conditions), "keyword");
 }
 
+/* Names after EMIT and render. */
+static void offer_ends(const struct complete *c, bool frame)
+{
+    static const char *const drawings[] = {"graph", "timeline", "svg", "dot", "table", "vertical"};
+    const char *name;
+    for (uint32_t i = 0; frame && (name = kpi_frame_name(i)) != NULL; i++)
+        offer(c, name, "a frame for Grafana");
+    if (!frame)
+        offer_all(c, drawings, KP_ARRAY_LEN(drawings), "how the shell draws it");
+}
+
 static void complete_operator(const struct complete *c, struct kp_str above, struct kp_str segment)
 {
     struct kp_str name = first_word(segment);
@@ -297,6 +308,10 @@ static void complete_operator(const struct complete *c, struct kp_str above, str
     }
     if (is(name, "union")) {
         offer_tables(c);
+        return;
+    }
+    if (is(name, "EMIT") || is(name, "render")) {
+        offer_ends(c, is(name, "EMIT"));
         return;
     }
     uint32_t pipe = after_last(above, ';');

@@ -599,6 +599,11 @@ static bool find_form(struct kpi_bind *bind, const struct kpi_node *word, enum f
     return false;
 }
 
+const char *kpi_frame_name(uint32_t index)
+{
+    return index < FORMS ? forms[index].name : NULL;
+}
+
 struct kpi_op *kpi_bind_frame(struct kpi_bind *bind, struct kpi_op *input,
                               const struct kpi_stage *stage)
 {

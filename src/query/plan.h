@@ -24,6 +24,8 @@ struct kpi_op *kpi_bind_interval(struct kpi_bind *bind, struct kpi_op *input,
 /* EMIT nodes, edges, spans, flame, states (op_frame.c). */
 struct kpi_op *kpi_bind_frame(struct kpi_bind *bind, struct kpi_op *input,
                               const struct kpi_stage *stage);
+/* Names of the frames; NULL past the last. */
+const char *kpi_frame_name(uint32_t index);
 /* A whole statement; NULL with the error set. */
 struct kpi_op *kpi_bind_statement(struct kpi_run *run, const struct kpi_statement *statement);
 /* summarize, distinct and count. */

@@ -39,7 +39,7 @@ EXPECT Count
 
 NAME render knows the formats
 RUN kpq $DATA -c 'spans | render grap'
-EXIT 2
+EXIT 3
 EXPECT kpq: unknown format 'grap'
 EXPECT did you mean graph?
 

@@ -86,6 +86,17 @@ static void completion_knows_the_place(void **state)
     offers("CAUSES OF txn 98721 ", "WITHIN BASELINE AT MIN", "txn");
     offers("CAUSES OF txn 98721 WITHIN ", "2s 100ms", "WITHIN");
     offers("CAUSES OF txn 98721 | where ", "rank culprit_comm strength", "cpu_state");
+    offers("CHAIN ", "OF", "txn");
+    offers("CAUSES OF ", "txn span thread wait event", "pid io OF");
+    offers("EFFECTS OF ", "event io thread pid", "txn span");
+    offers("DIFF ", "CAUSES", "OF txn");
+    offers("DIFF CAUSES ", "OF", "txn");
+    offers("DIFF CAUSES OF txn 1 VS ", "txn", "WITHIN");
+    offers("CAUSES OF txn 1 EDGES ", "strong", "txn");
+    offers("CAUSES OF txn 1 AT ", "host", "WITHIN");
+    offers("CHAIN OF txn 1 AT 2026-11-23 | where ", "level edge kind", "rank");
+    offers("CAUSES OF txn 1 | EMIT ", "nodes edges spans flame states", "graph");
+    offers("CAUSES OF txn 1 | render ", "graph svg", "nodes");
     offers("explain ", "analyze sched_switch", "");
     offers("show ", "tables columns", "sched_switch");
     offers("show columns ", "spans", "tables");
