@@ -52,6 +52,16 @@ static void literal(struct kpi_lexer *lexer, struct kpi_token *out, bool good)
         out->code = -1;
 }
 
+/* A string; the h before an obfuscated one (h'...') is no part of it. */
+static void quoted(struct kpi_lexer *lexer, const unsigned char *from, struct kpi_token *out)
+{
+    set_text(lexer, from, STRING, out);
+    if (*from == 'h' || *from == 'H') {
+        out->text.ptr++;
+        out->text.len--;
+    }
+}
+
 /* dynamic( has been read: the text up to its closing bracket, strings respected. */
 static void dynamic_tail(struct kpi_lexer *lexer, const unsigned char *from, struct kpi_token *out)
 {
@@ -116,6 +126,7 @@ void kpi_lex(struct kpi_lexer *lexer, struct kpi_token *out)
         ident   = letter (letter | digit)*;
         exp     = [eE] [-+]? digit+;
         number  = digit+ ("." digit+)?;
+        hidden  = [hH]?;
         single  = ['] ([^'\\\x00] | "\\" [^\x00])*;
         double  = ["] ([^"\\\x00] | "\\" [^\x00])*;
         raw1    = "@'" ([^'\x00] | "''")*;
@@ -136,6 +147,9 @@ void kpi_lex(struct kpi_lexer *lexer, struct kpi_token *out)
         digit+ "." digit+ exp? | digit+ exp
                         { set_text(lexer, from, VALUE, out);
                           literal(lexer, out, kpi_literal_real(out->text, &out->value)); return; }
+        digit+ "." / [^.0-9a-zA-Z_]
+                        { set_text(lexer, from, VALUE, out);
+                          literal(lexer, out, kpi_literal_real(out->text, &out->value)); return; }
         number letter+
                         { set_text(lexer, from, DURATION, out);
                           if (!kpi_literal_duration(out->text, &out->value))
@@ -143,15 +157,16 @@ void kpi_lex(struct kpi_lexer *lexer, struct kpi_token *out)
                                      "durations are 5ns 5us 5ms 5s 5m 5h 5d");
                           return; }
 
-        single ['] | double ["]
-                        { set_text(lexer, from, STRING, out); out->quoted_double = *from == '"';
+        hidden (single ['] | double ["])
+                        { quoted(lexer, from, out);
+                          out->quoted_double = *out->text.ptr == '"';
                           literal(lexer, out, kpi_literal_string(lexer->ctx, out->text, &out->value));
                           return; }
-        raw1 ['] | raw2 ["]
-                        { set_text(lexer, from, STRING, out);
+        hidden (raw1 ['] | raw2 ["])
+                        { quoted(lexer, from, out);
                           literal(lexer, out, kpi_literal_raw(lexer->ctx, out->text, &out->value));
                           return; }
-        single | double | raw1 | raw2
+        hidden (single | double | raw1 | raw2)
                         { set_text(lexer, from, STRING, out);
                           unclosed(lexer, out, "this string is not closed", "add the closing quote");
                           return; }
@@ -174,6 +189,7 @@ void kpi_lex(struct kpi_lexer *lexer, struct kpi_token *out)
         "|"  { TOKEN(PIPE); }     ";"  { TOKEN(SEMI); }     ","  { TOKEN(COMMA); }
         "("  { TOKEN(LPAREN); }   ")"  { TOKEN(RPAREN); }
         "["  { TOKEN(LBRACKET); } "]"  { TOKEN(RBRACKET); }
+        "{"  { TOKEN(LBRACE); }   "}"  { TOKEN(RBRACE); }   "=>" { TOKEN(ARROW); }
         ".." { TOKEN(DOTDOT); }   "."  { TOKEN(DOT); }      ":"  { TOKEN(COLON); }
         "==" { TOKEN(EQ); }       "=~" { TOKEN(EQ); }       "!~" { TOKEN(EQ); }
         "!=" { TOKEN(EQ); }       "<>" { TOKEN(EQ); }       "="  { TOKEN(ASSIGN); }
@@ -183,6 +199,10 @@ void kpi_lex(struct kpi_lexer *lexer, struct kpi_token *out)
         "*"  { TOKEN(STAR); }     "/"  { TOKEN(SLASH); }    "%"  { TOKEN(SLASH); }
 
         *    { set_text(lexer, from, 0, out);
+               if (*from == '`') {
+                   kpi_fail(lexer->ctx, KP_UNSUPPORTED, out->place, "a backquote is no part of a query");
+                   kpi_hint(lexer->ctx, "nearest form: ['such a name'], 'such a text'");
+               }
                refuse(lexer, out, *from < 0x20 || *from == 0x7f ? "a control character is not allowed here"
                                   : *from >= 0x80 ? "letters outside ASCII belong in quotes"
                                                   : "this character has no meaning here",

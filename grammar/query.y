@@ -14,7 +14,7 @@
 %fallback IDENT BY ASC DESC NULLS FIRST LAST FROM TO STEP AND OR IN BETWEEN STROP MATCHES REGEX OF
     WITHIN AT BASELINE MIN NONE ROW TXN TABLES COLUMNS NOTWORD ON
     SPAN THREAD PID WAIT EVENT IO HOST DEPTH EDGES PARTS VS
-    WITH WITH_ITEMINDEX BAGEXPANSION AS.
+    WITH WITH_ITEMINDEX BAGEXPANSION AS LIMIT DEFAULT OPTIONAL OUTPUT.
 
 %left OR.
 %left AND.
@@ -64,7 +64,7 @@
 %type parts {struct kpi_items}
 %type part {struct kpi_item *}
 %type settings {struct kpi_items}
-%type hints {struct kpi_items}
+%type hinted {struct kpi_items}
 %type param {struct kpi_item *}
 %type word {struct kpi_node *}
 %type beside {struct kpi_pipe *}
@@ -74,6 +74,27 @@
 %type key {struct kpi_item *}
 %type direction {struct kpi_item}
 %type nulls {int}
+%type call {struct kpi_node *}
+%type argument {struct kpi_node *}
+%type value {struct kpi_node *}
+%type lambda {struct kpi_function *}
+%type lets {struct kpi_items}
+%type parameters {struct kpi_items}
+%type parameter {struct kpi_item *}
+%type several {struct kpi_items}
+%type apply {struct kpi_pipe *}
+%type series {struct kpi_items}
+%type one_series {struct kpi_item *}
+%type axis {struct kpi_stage *}
+%type kind {struct kpi_node *}
+%type declarations {struct kpi_items}
+%type declaration {struct kpi_item *}
+%type steps {struct kpi_steps}
+%type scan_step {struct kpi_step *}
+%type step_head {struct kpi_step *}
+%type evaluation {struct kpi_stage *}
+%type column_name {struct kpi_token}
+%type rows_limit {struct kpi_node *}
 %type columns {struct kpi_items}
 %type patterns {struct kpi_items}
 %type pattern {struct kpi_item *}
@@ -81,38 +102,89 @@
 start ::= statement.
 start ::= statement SEMI.
 
-statement ::= lets pipe(P). { parse->statement->pipe = P; }
-statement ::= lets EXPLAIN pipe(P). { parse->statement->explain = true; parse->statement->pipe = P; }
-statement ::= lets EXPLAIN ANALYZE pipe(P). {
+statement ::= lets(L) pipe(P). {
+    parse->statement->lets = L;
+    parse->statement->pipe = P;
+}
+statement ::= lets(L) EXPLAIN pipe(P). {
+    parse->statement->explain = true;
+    parse->statement->lets = L;
+    parse->statement->pipe = P;
+}
+statement ::= lets(L) EXPLAIN ANALYZE pipe(P). {
     parse->statement->explain = parse->statement->analyze = true;
+    parse->statement->lets = L;
     parse->statement->pipe = P;
 }
 
-lets ::= .
-lets ::= lets LET IDENT(N) ASSIGN expr(E) SEMI. {
-    parse->statement->lets =
-        kpi_items_add(parse->statement->lets, kpi_item_new(parse->ctx, &N, E));
+lets(A) ::= . { A = (struct kpi_items){0}; }
+lets(A) ::= lets(L) LET IDENT(N) ASSIGN expr(E) SEMI. {
+    A = kpi_items_add(L, kpi_item_new(parse->ctx, &N, E));
 }
-
-lets ::= lets LET IDENT(N) ASSIGN table(P) SEMI. {
+lets(A) ::= lets(L) LET IDENT(N) ASSIGN table(P) SEMI. {
     struct kpi_item *let = kpi_item_new(parse->ctx, &N, NULL);
     if (let != NULL)
         let->pipe = P;
-    parse->statement->lets = kpi_items_add(parse->statement->lets, let);
+    A = kpi_items_add(L, let);
+}
+lets(A) ::= lets(L) LET IDENT(N) ASSIGN lambda(F) SEMI. {
+    struct kpi_item *let = kpi_item_new(parse->ctx, &N, NULL);
+    if (let != NULL)
+        let->function = F;
+    A = kpi_items_add(L, let);
+}
+
+/* --- functions of a query: (a: long, b: string = 'x', T: (*)) { let ...; body } --- */
+lambda(A) ::= LPAREN RPAREN LBRACE lets(L) value(V) RBRACE. {
+    A = kpi_function_new(parse->ctx, (struct kpi_items){0}, L, V);
+}
+lambda(A) ::= LPAREN parameters(P) RPAREN LBRACE lets(L) value(V) RBRACE. {
+    A = kpi_function_new(parse->ctx, P, L, V);
+}
+lambda(A) ::= VIEW lambda(F). { A = F; }
+value(A) ::= expr(E). { A = E; }
+value(A) ::= expr(E) SEMI. { A = E; }
+value(A) ::= table(P). { A = kpi_node_whole(parse->ctx, P); }
+value(A) ::= table(P) SEMI. { A = kpi_node_whole(parse->ctx, P); }
+parameters(A) ::= parameter(P). { A = kpi_items_add((struct kpi_items){0}, P); }
+parameters(A) ::= parameters(L) COMMA parameter(P). { A = kpi_items_add(L, P); }
+parameter(A) ::= declaration(D). { A = D; }
+parameter(A) ::= IDENT(N) COLON LPAREN columns RPAREN. { A = kpi_item_new(parse->ctx, &N, NULL); }
+parameter(A) ::= IDENT(N) COLON LPAREN STAR RPAREN. { A = kpi_item_new(parse->ctx, &N, NULL); }
+declaration(A) ::= IDENT(N) COLON IDENT(T). {
+    A = kpi_item_new(parse->ctx, &N, NULL);
+    if (A != NULL)
+        A->type = T.text;
+}
+declaration(A) ::= IDENT(N) COLON IDENT(T) ASSIGN expr(E). {
+    A = kpi_item_new(parse->ctx, &N, E);
+    if (A != NULL)
+        A->type = T.text;
 }
 
 table(A) ::= made(S). { A = kpi_pipe_new(parse->ctx, S); }
 table(A) ::= IDENT(N) PIPE stage(S). {
-    struct kpi_source *source = kpi_source_new(parse->ctx, KPI_SOURCE_TABLE, &N, N.text);
-    A = kpi_pipe_add(parse->ctx, kpi_pipe_new(parse->ctx, source), S);
+    A = kpi_pipe_new(parse->ctx, kpi_source_table(parse->ctx, &N));
+    A = kpi_pipe_add(parse->ctx, A, S);
 }
+table(A) ::= call(C) PIPE stage(S). {
+    A = kpi_pipe_new(parse->ctx, kpi_source_call(parse->ctx, C));
+    A = kpi_pipe_add(parse->ctx, A, S);
+}
+table(A) ::= LPAREN table(P) RPAREN PIPE stage(S). { A = kpi_pipe_add(parse->ctx, P, S); }
 table(A) ::= table(P) PIPE stage(S). { A = kpi_pipe_add(parse->ctx, P, S); }
 
 pipe(A) ::= source(S). { A = kpi_pipe_new(parse->ctx, S); }
+pipe(A) ::= LPAREN pipe(P) RPAREN. { A = P; }
 pipe(A) ::= pipe(P) PIPE stage(S). { A = kpi_pipe_add(parse->ctx, P, S); }
 
 /* --- sources --- */
-source(A) ::= IDENT(N). { A = kpi_source_new(parse->ctx, KPI_SOURCE_TABLE, &N, N.text); }
+source(A) ::= IDENT(N). { A = kpi_source_table(parse->ctx, &N); }
+source(A) ::= LBRACKET STRING(N) RBRACKET. {
+    N.text = N.value.str;
+    A = kpi_source_table(parse->ctx, &N);
+}
+source(A) ::= call(C). { A = kpi_source_call(parse->ctx, C); }
 source(A) ::= made(S). { A = S; }
 made(A) ::= PRINT(W) items(I). {
     A = kpi_source_new(parse->ctx, KPI_SOURCE_PRINT, &W, W.text);
@@ -131,10 +203,12 @@ made(A) ::= DATATABLE(W) LPAREN columns(C) RPAREN LBRACKET arguments(V) RBRACKET
         A->values = V;
     }
 }
-made(A) ::= UNION(W) pipes(P). {
+made(A) ::= UNION(W) params(O) pipes(P). {
     A = kpi_source_new(parse->ctx, KPI_SOURCE_UNION, &W, W.text);
-    if (A != NULL)
+    if (A != NULL) {
+        A->params = O;
         A->pipes = P;
+    }
 }
 made(A) ::= SHOW(W) TABLES. {
     A = kpi_source_new(parse->ctx, KPI_SOURCE_SHOW_TABLES, &W, W.text);
@@ -144,22 +218,32 @@ made(A) ::= SHOW COLUMNS IDENT(N). {
 }
 made(A) ::= verb(V). { A = V; }
 
-columns(A) ::= IDENT(N) COLON IDENT(T). {
+column_name(A) ::= IDENT(N). { A = N; }
+column_name(A) ::= LBRACKET STRING(N) RBRACKET. {
+    N.text = N.value.str;
+    A = N;
+}
+columns(A) ::= column_name(N) COLON IDENT(T). {
     A = kpi_items_add((struct kpi_items){0},
                       kpi_item_new(parse->ctx, &N, kpi_node_name(parse->ctx, &T)));
 }
-columns(A) ::= columns(C) COMMA IDENT(N) COLON IDENT(T). {
+columns(A) ::= columns(C) COMMA column_name(N) COLON IDENT(T). {
     A = kpi_items_add(C, kpi_item_new(parse->ctx, &N, kpi_node_name(parse->ctx, &T)));
 }
 
-pipes(A) ::= LPAREN pipe(P) RPAREN. { A = P; }
-pipes(A) ::= IDENT(N). {
-    A = kpi_pipe_new(parse->ctx, kpi_source_new(parse->ctx, KPI_SOURCE_TABLE, &N, N.text));
+pipes(A) ::= beside(P). { A = P; }
+pipes(A) ::= pipes(L) COMMA beside(P). { A = kpi_pipe_join(L, P); }
+pipes(A) ::= IDENT(N) STAR. {
+    struct kpi_source *source = kpi_source_new(parse->ctx, KPI_SOURCE_PATTERN, &N, N.text);
+    A = kpi_pipe_new(parse->ctx, source);
 }
-pipes(A) ::= pipes(L) COMMA LPAREN pipe(P) RPAREN. { A = kpi_pipe_join(L, P); }
-pipes(A) ::= pipes(L) COMMA IDENT(N). {
-    A = kpi_pipe_join(
-        L, kpi_pipe_new(parse->ctx, kpi_source_new(parse->ctx, KPI_SOURCE_TABLE, &N, N.text)));
+pipes(A) ::= pipes(L) COMMA IDENT(N) STAR. {
+    struct kpi_source *source = kpi_source_new(parse->ctx, KPI_SOURCE_PATTERN, &N, N.text);
+    A = kpi_pipe_join(L, kpi_pipe_new(parse->ctx, source));
+}
+pipes(A) ::= STAR(N). {
+    struct kpi_source *source = kpi_source_new(parse->ctx, KPI_SOURCE_PATTERN, &N, KP_STR(""));
+    A = kpi_pipe_new(parse->ctx, source);
 }
 
 /* --- causal verbs: parse.c hands names of roots and hosts over as one STRING --- */
@@ -229,19 +313,23 @@ stage(A) ::= PROJECT_KEEP(W) patterns(I). {
 stage(A) ::= PROJECT_REORDER(W) patterns(I). {
     A = kpi_stage_items(parse->ctx, KPI_STAGE_PROJECT_REORDER, &W, I);
 }
-stage(A) ::= SUMMARIZE(W) items(I). { A = kpi_stage_items(parse->ctx, KPI_STAGE_SUMMARIZE, &W, I); }
-stage(A) ::= SUMMARIZE(W) items(I) BY items(B). {
+stage(A) ::= SUMMARIZE(W) hints items(I). {
+    A = kpi_stage_items(parse->ctx, KPI_STAGE_SUMMARIZE, &W, I);
+}
+stage(A) ::= SUMMARIZE(W) hints items(I) BY items(B). {
     A = kpi_stage_items(parse->ctx, KPI_STAGE_SUMMARIZE, &W, I);
     if (A != NULL)
         A->by = B;
 }
-stage(A) ::= SUMMARIZE(W) BY items(B). {
+stage(A) ::= SUMMARIZE(W) hints BY items(B). {
     A = kpi_stage_new(parse->ctx, KPI_STAGE_SUMMARIZE, &W);
     if (A != NULL)
         A->by = B;
 }
-stage(A) ::= DISTINCT(W) items(I). { A = kpi_stage_items(parse->ctx, KPI_STAGE_DISTINCT, &W, I); }
-stage(A) ::= DISTINCT(W) STAR. { A = kpi_stage_new(parse->ctx, KPI_STAGE_DISTINCT, &W); }
+stage(A) ::= DISTINCT(W) hints items(I). {
+    A = kpi_stage_items(parse->ctx, KPI_STAGE_DISTINCT, &W, I);
+}
+stage(A) ::= DISTINCT(W) hints STAR. { A = kpi_stage_new(parse->ctx, KPI_STAGE_DISTINCT, &W); }
 stage(A) ::= COUNT(W). { A = kpi_stage_new(parse->ctx, KPI_STAGE_COUNT, &W); }
 stage(A) ::= SORT(W) BY keys(K). { A = kpi_stage_items(parse->ctx, KPI_STAGE_SORT, &W, K); }
 stage(A) ::= TOP(W) expr(E) BY keys(K). {
@@ -254,22 +342,27 @@ stage(A) ::= TAKE(W) expr(E). {
     if (A != NULL)
         A->expr = E;
 }
-stage(A) ::= UNION(W) pipes(P). {
+stage(A) ::= UNION(W) params(O) pipes(P). {
     A = kpi_stage_new(parse->ctx, KPI_STAGE_UNION, &W);
-    if (A != NULL)
+    if (A != NULL) {
+        A->params = O;
         A->pipes = P;
+    }
 }
-stage(A) ::= AS(W) IDENT. { A = kpi_stage_new(parse->ctx, KPI_STAGE_AS, &W); }
+stage(A) ::= AS(W) hints IDENT(N). {
+    A = kpi_stage_items(parse->ctx, KPI_STAGE_AS, &W,
+                        kpi_items_add((struct kpi_items){0}, kpi_item_new(parse->ctx, &N, NULL)));
+}
 stage(A) ::= SERIALIZE(W). { A = kpi_stage_new(parse->ctx, KPI_STAGE_SERIALIZE, &W); }
 stage(A) ::= SERIALIZE(W) items(I). { A = kpi_stage_items(parse->ctx, KPI_STAGE_SERIALIZE, &W, I); }
 stage(A) ::= GETSCHEMA(W). { A = kpi_stage_new(parse->ctx, KPI_STAGE_GETSCHEMA, &W); }
 
-stage(A) ::= JOIN(W) hints(P) beside(T) ON items(K). {
+stage(A) ::= JOIN(W) hinted(P) beside(T) ON items(K). {
     A = kpi_stage_beside(parse->ctx, KPI_STAGE_JOIN, &W, T, K);
     if (A != NULL)
         A->params = P;
 }
-stage(A) ::= LOOKUP(W) hints(P) beside(T) ON items(K). {
+stage(A) ::= LOOKUP(W) hinted(P) beside(T) ON items(K). {
     A = kpi_stage_beside(parse->ctx, KPI_STAGE_LOOKUP, &W, T, K);
     if (A != NULL)
         A->params = P;
@@ -281,11 +374,15 @@ stage(A) ::= ASOF(W) JOIN beside(T) ON items(K). {
     A = kpi_stage_beside(parse->ctx, KPI_STAGE_ASOF_JOIN, &W, T, K);
 }
 
-stage(A) ::= MV_EXPAND(W) expand_params(P) expansions(I). {
+stage(A) ::= MV_EXPAND(W) expand_params(P) expansions(I) rows_limit(E). {
     A = kpi_stage_items(parse->ctx, KPI_STAGE_MV_EXPAND, &W, I);
-    if (A != NULL)
+    if (A != NULL) {
         A->params = P;
+        A->expr = E;
+    }
 }
+rows_limit(A) ::= . { A = NULL; }
+rows_limit(A) ::= LIMIT expr(E). { A = E; }
 stage(A) ::= PARSE(W) params(P) expr(E) WITH parts(I). {
     A = kpi_stage_items(parse->ctx, KPI_STAGE_PARSE, &W, I);
     if (A != NULL) {
@@ -353,20 +450,161 @@ stage(A) ::= EMIT(W) IDENT(N). {
     if (A != NULL)
         A->expr = kpi_node_name(parse->ctx, &N);
 }
-stage(A) ::= RENDER(W) IDENT(N). {
-    A = kpi_stage_new(parse->ctx, KPI_STAGE_RENDER, &W);
+stage(A) ::= SAMPLE(W) expr(E). {
+    A = kpi_stage_new(parse->ctx, KPI_STAGE_SAMPLE, &W);
     if (A != NULL)
-        A->expr = kpi_node_name(parse->ctx, &N);
+        A->expr = E;
+}
+stage(A) ::= SAMPLE_DISTINCT(W) expr(E) OF expr(C). {
+    A = kpi_stage_items(parse->ctx, KPI_STAGE_SAMPLE_DISTINCT, &W,
+                        kpi_items_add((struct kpi_items){0}, kpi_item_new(parse->ctx, NULL, C)));
+    if (A != NULL)
+        A->expr = E;
+}
+stage(A) ::= TOP_HITTERS(W) expr(E) OF item(C). {
+    A = kpi_stage_items(parse->ctx, KPI_STAGE_TOP_HITTERS, &W,
+                        kpi_items_add((struct kpi_items){0}, C));
+    if (A != NULL)
+        A->expr = E;
+}
+stage(A) ::= TOP_HITTERS(W) expr(E) OF item(C) BY item(B). {
+    A = kpi_stage_items(parse->ctx, KPI_STAGE_TOP_HITTERS, &W,
+                        kpi_items_add((struct kpi_items){0}, C));
+    if (A != NULL) {
+        A->expr = E;
+        A->by = kpi_items_add((struct kpi_items){0}, B);
+    }
+}
+stage(A) ::= PARTITION(W) hints BY IDENT(N) LPAREN apply(P) RPAREN. {
+    struct kpi_item *key = kpi_item_new(parse->ctx, &N, kpi_node_name(parse->ctx, &N));
+    A = kpi_stage_beside(parse->ctx, KPI_STAGE_PARTITION, &W, P,
+                         kpi_items_add((struct kpi_items){0}, key));
+}
+stage(A) ::= MV_APPLY(W) expand_params(P) expansions(I) rows_limit(E) ON LPAREN apply(T) RPAREN. {
+    A = kpi_stage_beside(parse->ctx, KPI_STAGE_MV_APPLY, &W, T, I);
+    if (A != NULL) {
+        A->params = P;
+        A->expr = E;
+    }
+}
+apply(A) ::= stage(S). { A = kpi_pipe_add(parse->ctx, kpi_pipe_new(parse->ctx, NULL), S); }
+apply(A) ::= apply(P) PIPE stage(S). { A = kpi_pipe_add(parse->ctx, P, S); }
+
+kind(A) ::= . { A = NULL; }
+kind(A) ::= KIND ASSIGN word(K). { A = K; }
+stage(A) ::= MAKE_SERIES(W) hints kind(K) series(I) axis(X). {
+    A = X;
+    if (A != NULL) {
+        A->expr = K;
+        A->place = W.place;
+        A->items = I;
+    }
+}
+stage(A) ::= MAKE_SERIES(W) hints kind(K) series(I) axis(X) BY items(B). {
+    A = X;
+    if (A != NULL) {
+        A->expr = K;
+        A->place = W.place;
+        A->items = I;
+        A->by = B;
+    }
+}
+series(A) ::= one_series(S). { A = kpi_items_add((struct kpi_items){0}, S); }
+series(A) ::= series(L) COMMA one_series(S). { A = kpi_items_add(L, S); }
+one_series(A) ::= item(I). { A = I; }
+one_series(A) ::= item(I) DEFAULT ASSIGN expr(D). {
+    A = I;
+    if (A != NULL)
+        A->otherwise = D;
+}
+axis(A) ::= ON(W) item(T) FROM expr(F) TO expr(U) STEP expr(S). {
+    A = kpi_stage_new(parse->ctx, KPI_STAGE_MAKE_SERIES, &W);
+    if (A != NULL) {
+        A->params = kpi_items_add((struct kpi_items){0}, T);
+        A->from = F;
+        A->to = U;
+        A->step = S;
+    }
+}
+axis(A) ::= ON(W) expr(T) IN call(C). {
+    A = kpi_stage_new(parse->ctx, KPI_STAGE_MAKE_SERIES, &W);
+    if (A != NULL && C != NULL && C->args_count == 3) {
+        A->params = kpi_items_add((struct kpi_items){0}, kpi_item_new(parse->ctx, NULL, T));
+        A->from = C->args[0];
+        A->to = C->args[1];
+        A->step = C->args[2];
+    }
+}
+axis(A) ::= ON(W) item(T) STEP expr(S). {
+    A = kpi_stage_new(parse->ctx, KPI_STAGE_MAKE_SERIES, &W);
+    if (A != NULL) {
+        A->params = kpi_items_add((struct kpi_items){0}, T);
+        A->step = S;
+    }
 }
 
-stage(A) ::= RENDER(W) IDENT(N) WITH LPAREN drawing RPAREN. { /* of Kusto's charts */
+stage(A) ::= SCAN(W) params(P) WITH LPAREN steps(S) RPAREN. {
+    A = kpi_stage_new(parse->ctx, KPI_STAGE_SCAN, &W);
+    if (A != NULL) {
+        A->params = P;
+        A->steps = S;
+    }
+}
+stage(A) ::= SCAN(W) params(P) DECLARE LPAREN declarations(D) RPAREN WITH LPAREN steps(S) RPAREN. {
+    A = kpi_stage_items(parse->ctx, KPI_STAGE_SCAN, &W, D);
+    if (A != NULL) {
+        A->params = P;
+        A->steps = S;
+    }
+}
+declarations(A) ::= declaration(D). { A = kpi_items_add((struct kpi_items){0}, D); }
+declarations(A) ::= declarations(L) COMMA declaration(D). { A = kpi_items_add(L, D); }
+steps(A) ::= scan_step(S). { A = kpi_steps_add((struct kpi_steps){0}, S); }
+steps(A) ::= steps(L) scan_step(S). { A = kpi_steps_add(L, S); }
+scan_step(A) ::= step_head(H) COLON expr(E) SEMI. {
+    A = H;
+    if (A != NULL)
+        A->condition = E;
+}
+scan_step(A) ::= step_head(H) COLON expr(E) ARROW items(I) SEMI. {
+    A = H;
+    if (A != NULL) {
+        A->condition = E;
+        A->assignments = I;
+    }
+}
+step_head(A) ::= STEP IDENT(N). {
+    A = kpi_step_new(parse->ctx, &N, NULL, (struct kpi_items){0});
+}
+step_head(A) ::= step_head(H) OPTIONAL. { A = H; if (A != NULL) A->optional = true; }
+step_head(A) ::= step_head(H) OUTPUT ASSIGN IDENT(N). { A = H; if (A != NULL) A->output = N.text; }
+
+stage(A) ::= evaluation(E). { A = E; }
+stage(A) ::= evaluation(E) COLON LPAREN columns(C) RPAREN. {
+    A = E;
+    if (A != NULL)
+        A->items = C;
+}
+evaluation(A) ::= EVALUATE(W) hints call(C). {
+    A = kpi_stage_new(parse->ctx, KPI_STAGE_EVALUATE, &W);
+    if (A != NULL)
+        A->expr = C;
+}
+stage(A) ::= INVOKE(W) call(C). {
+    A = kpi_stage_new(parse->ctx, KPI_STAGE_INVOKE, &W);
+    if (A != NULL)
+        A->expr = C;
+}
+stage(A) ::= RENDER(W) IDENT(N) params. {
     A = kpi_stage_new(parse->ctx, KPI_STAGE_RENDER, &W);
     if (A != NULL)
         A->expr = kpi_node_name(parse->ctx, &N);
 }
-drawing ::= param.
-drawing ::= drawing COMMA param.
-drawing ::= drawing COMMA IDENT.
+stage(A) ::= RENDER(W) IDENT(N) params WITH LPAREN settings RPAREN. {
+    A = kpi_stage_new(parse->ctx, KPI_STAGE_RENDER, &W);
+    if (A != NULL)
+        A->expr = kpi_node_name(parse->ctx, &N);
+}
 
 /* --- parts of operators --- */
 expand_params(A) ::= . { A = (struct kpi_items){0}; }
@@ -393,30 +631,47 @@ part(A) ::= IDENT(N) COLON IDENT(T). {
 }
 settings(A) ::= param(P). { A = kpi_items_add((struct kpi_items){0}, P); }
 settings(A) ::= settings(L) COMMA param(P). { A = kpi_items_add(L, P); }
+settings(A) ::= settings(L) COMMA IDENT. { A = L; }
 
 params(A) ::= . { A = (struct kpi_items){0}; }
 params(A) ::= params(L) param(P). { A = kpi_items_add(L, P); }
 param(A) ::= IDENT(N) ASSIGN word(V). { A = kpi_item_new(parse->ctx, &N, V); }
-hints(A) ::= . { A = (struct kpi_items){0}; }
-hints(A) ::= hints(L) param(P). { A = kpi_items_add(L, P); }
-hints(A) ::= hints(L) IDENT DOT IDENT(N) ASSIGN word(V). {
-    struct kpi_item *hint = kpi_item_new(parse->ctx, &N, V);
-    if (hint != NULL)
-        hint->hint = true;
-    A = kpi_items_add(L, hint);
-}
+hinted(A) ::= . { A = (struct kpi_items){0}; }
+hinted(A) ::= hinted(L) param(P). { A = kpi_items_add(L, P); }
+hinted(A) ::= hinted(L) HINT DOT IDENT ASSIGN word. { A = L; }
+hints ::= .
+hints ::= hints HINT DOT IDENT ASSIGN word.
 word(A) ::= IDENT(N). { A = kpi_node_name(parse->ctx, &N); }
-word(A) ::= VALUE|STRING(T). { A = kpi_node_value(parse->ctx, &T); }
-beside(A) ::= LPAREN pipe(P) RPAREN. { A = P; }
-beside(A) ::= IDENT(N). {
-    A = kpi_pipe_new(parse->ctx, kpi_source_new(parse->ctx, KPI_SOURCE_TABLE, &N, N.text));
+word(A) ::= VALUE|DURATION|STRING(T). { A = kpi_node_value(parse->ctx, &T); }
+word(A) ::= MINUS VALUE(T). { A = kpi_node_value(parse->ctx, &T); }
+word(A) ::= LBRACKET STRING(T) RBRACKET. {
+    T.text = T.value.str;
+    A = kpi_node_name(parse->ctx, &T);
 }
+beside(A) ::= LPAREN pipe(P) RPAREN. { A = P; }
+beside(A) ::= IDENT(N). { A = kpi_pipe_new(parse->ctx, kpi_source_table(parse->ctx, &N)); }
+beside(A) ::= call(C). { A = kpi_pipe_new(parse->ctx, kpi_source_call(parse->ctx, C)); }
 
 items(A) ::= item(I). { A = kpi_items_add((struct kpi_items){0}, I); }
 items(A) ::= items(L) COMMA item(I). { A = kpi_items_add(L, I); }
 item(A) ::= expr(E). { A = kpi_item_new(parse->ctx, NULL, E); }
 item(A) ::= IDENT(N) ASSIGN expr(E). { A = kpi_item_new(parse->ctx, &N, E); }
 
+item(A) ::= LPAREN IDENT(N) COMMA several(M) RPAREN ASSIGN expr(E). {
+    A = kpi_item_new(parse->ctx, &N, E);
+    if (A != NULL) {
+        A->names = kpi_items_add((struct kpi_items){0}, kpi_item_new(parse->ctx, &N, NULL));
+        A->names.last->next = M.first;
+        A->names.last = M.last;
+        A->names.count += M.count;
+    }
+}
+several(A) ::= IDENT(N). {
+    A = kpi_items_add((struct kpi_items){0}, kpi_item_new(parse->ctx, &N, NULL));
+}
+several(A) ::= several(L) COMMA IDENT(N). {
+    A = kpi_items_add(L, kpi_item_new(parse->ctx, &N, NULL));
+}
 item(A) ::= LBRACKET STRING(N) RBRACKET ASSIGN expr(E). {
     N.text = N.value.str;
     A = kpi_item_new(parse->ctx, &N, E);
@@ -463,6 +718,9 @@ expr(A) ::= expr(L) MATCHES(O) REGEX expr(R). [EQ] {
     A = kpi_node_call(parse->ctx, &O, L, R, NULL);
 }
 expr(A) ::= expr(L) IN(O) LPAREN list(R) RPAREN. { A = kpi_node_finish(parse->ctx, R, &O, L); }
+expr(A) ::= expr(L) IN(O) LPAREN table(P) RPAREN. {
+    A = kpi_node_call(parse->ctx, &O, L, kpi_node_whole(parse->ctx, P), NULL);
+}
 expr(A) ::= expr(L) BETWEEN(O) LPAREN expr(F) DOTDOT expr(T) RPAREN. {
     A = kpi_node_call(parse->ctx, &O, L, F, T);
 }
@@ -479,7 +737,12 @@ primary(A) ::= LBRACKET STRING(N) RBRACKET. {
     A = kpi_node_name(parse->ctx, &N);
 }
 primary(A) ::= LPAREN expr(E) RPAREN. { A = E; if (A != NULL) A->parens = true; }
-primary(A) ::= IDENT(N) LPAREN arguments(L) RPAREN. { A = kpi_node_finish(parse->ctx, L, &N, NULL); }
+primary(A) ::= LPAREN table(P) RPAREN. { A = kpi_node_whole(parse->ctx, P); }
+primary(A) ::= call(C). { A = C; }
+call(A) ::= IDENT(N) LPAREN arguments(L) RPAREN. { A = kpi_node_finish(parse->ctx, L, &N, NULL); }
+expr(A) ::= STAR(S) STROP|EQ(O) expr(R). {
+    A = kpi_node_call(parse->ctx, &O, kpi_node_star(parse->ctx, &S), R, NULL);
+}
 primary(A) ::= primary(P) DOT(O) IDENT(N). {
     O.text = KP_STR("member");
     N.value = (struct kpi_value){.type = KP_TYPE_STR, .str = N.text};
@@ -493,7 +756,9 @@ primary(A) ::= primary(P) LBRACKET(O) expr(E) RBRACKET. {
 arguments(A) ::= . { A = NULL; }
 arguments(A) ::= list(L). { A = L; }
 arguments(A) ::= list(L) COMMA. { A = L; }
-list(A) ::= expr(E). { A = kpi_node_append(parse->ctx, NULL, E); }
-list(A) ::= STAR(S). { A = kpi_node_append(parse->ctx, NULL, kpi_node_star(parse->ctx, &S)); }
-list(A) ::= list(L) COMMA expr(E). { A = kpi_node_append(parse->ctx, L, E); }
-list(A) ::= list(L) COMMA STAR(S). { A = kpi_node_append(parse->ctx, L, kpi_node_star(parse->ctx, &S)); }
+arguments(A) ::= table(P). { A = kpi_node_append(parse->ctx, NULL, kpi_node_whole(parse->ctx, P)); }
+list(A) ::= argument(E). { A = kpi_node_append(parse->ctx, NULL, E); }
+list(A) ::= list(L) COMMA argument(E). { A = kpi_node_append(parse->ctx, L, E); }
+argument(A) ::= expr(E). { A = E; }
+argument(A) ::= STAR(S). { A = kpi_node_star(parse->ctx, &S); }
+argument(A) ::= IDENT(N) ASSIGN expr(E). { A = kpi_node_label(E, &N); }

@@ -577,6 +577,7 @@ kpi_aggregate_merge kpi_aggregate_merger(const struct kpi_aggregate *aggregate)
 #define SIZE(type) sizeof(struct type)
 static const struct kpi_aggregate_func funcs[] = {
     {"count", "", 'l', SIZE(count_state), true, fold_count, finish_count, "number of rows"},
+    {"count", ".", 'l', SIZE(count_state), true, fold_count, finish_count, NULL},
     {"sum", "l", 'l', SIZE(sum_state), false, fold_sum_i64, finish_sum_i64, "sum"},
     {"sum", "r", 'r', SIZE(sum_state), false, fold_sum_f64, finish_sum_f64, NULL},
     {"sum", "d", 'd', SIZE(sum_state), false, fold_sum_i64, finish_sum_i64, NULL},
@@ -633,7 +634,8 @@ static const struct kpi_aggregate_func funcs[] = {
 
 const struct kpi_aggregate_func *kpi_aggregate_at(uint32_t index)
 {
-    return index < KP_ARRAY_LEN(funcs) ? &funcs[index] : NULL;
+    uint32_t count = KP_ARRAY_LEN(funcs);
+    return index < count ? &funcs[index] : kpi_aggregate_state_at(index - count);
 }
 
 /* The plain name of a conditional form (sumif -> sum, make_list_if -> make_list). */
@@ -650,8 +652,9 @@ static bool strip_if(struct kp_str *name)
 
 static bool named(struct kp_str name)
 {
-    for (size_t i = 0; i < KP_ARRAY_LEN(funcs); i++)
-        if (kp_str_equal(name, kp_str_from(funcs[i].name)))
+    const struct kpi_aggregate_func *func;
+    for (uint32_t i = 0; (func = kpi_aggregate_at(i)) != NULL; i++)
+        if (kp_str_equal(name, kp_str_from(func->name)))
             return true;
     return false;
 }
@@ -660,7 +663,8 @@ bool kpi_aggregate_known(struct kp_str name)
 {
     struct kp_str plain = name;
     return named(name) || (strip_if(&plain) && named(plain) && plain.ptr[0] != 'a') ||
-           kp_str_equal(name, KP_STR("avgif")) || kp_str_equal(name, KP_STR("percentiles"));
+           kp_str_equal(name, KP_STR("avgif")) || kp_str_equal(name, KP_STR("percentiles")) ||
+           kp_str_equal(name, KP_STR("percentilesw"));
 }
 
 static bool fits(const struct kpi_aggregate_func *func, const enum kp_type *types, uint32_t count)
@@ -690,12 +694,12 @@ const struct kpi_aggregate_func *kpi_aggregate_resolve(struct kp_str name,
     bool if_form = !named(name) && strip_if(&name);
     if (if_form && (count == 0 || types[count - 1] != KP_TYPE_BOOL))
         return NULL;
-    for (size_t i = 0; i < KP_ARRAY_LEN(funcs); i++) {
-        if (!kp_str_equal(name, kp_str_from(funcs[i].name)) ||
-            !fits(&funcs[i], types, count - if_form))
+    const struct kpi_aggregate_func *func;
+    for (uint32_t i = 0; (func = kpi_aggregate_at(i)) != NULL; i++) {
+        if (!kp_str_equal(name, kp_str_from(func->name)) || !fits(func, types, count - if_form))
             continue;
         *out_if_form = if_form;
-        return &funcs[i];
+        return func;
     }
     return NULL;
 }

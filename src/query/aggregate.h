@@ -87,6 +87,8 @@ const struct kpi_aggregate_func *kpi_aggregate_resolve(struct kp_str name,
                                                        bool *out_if_form);
 /* Table order, for docs and completion; NULL past the last. */
 const struct kpi_aggregate_func *kpi_aggregate_at(uint32_t index);
+/* Those of aggregate_state.c, which come after the others. */
+const struct kpi_aggregate_func *kpi_aggregate_state_at(uint32_t index);
 
 /* The grouping operator. Its rows come in order of first appearance, or of the keys (free) when it
  * reads stored rows and no aggregate depends on their order: then they may be read in any order and

@@ -44,6 +44,22 @@ struct kpi_node *kpi_node_star(struct kpi_ctx *ctx, const struct kpi_token *toke
     return node_new(ctx, KPI_NODE_STAR, token->place);
 }
 
+struct kpi_node *kpi_node_whole(struct kpi_ctx *ctx, struct kpi_pipe *pipe)
+{
+    struct kpi_node *node =
+        pipe == NULL ? NULL : node_new(ctx, KPI_NODE_TABLE, pipe->source->place);
+    if (node != NULL)
+        node->pipe = pipe;
+    return node;
+}
+
+struct kpi_node *kpi_node_label(struct kpi_node *node, const struct kpi_token *label)
+{
+    if (node != NULL)
+        node->label = label->text;
+    return node;
+}
+
 static bool grow_args(struct kpi_ctx *ctx, struct kpi_node *node)
 {
     uint32_t capacity = node->args_capacity == 0 ? 4 : node->args_capacity * 2;
@@ -199,10 +215,61 @@ struct kpi_source *kpi_source_verb(struct kpi_ctx *ctx, enum kpi_source_kind kin
     return source;
 }
 
+struct kpi_source *kpi_source_table(struct kpi_ctx *ctx, const struct kpi_token *name)
+{
+    return kpi_source_new(ctx, KPI_SOURCE_TABLE, name, name->text);
+}
+
+struct kpi_source *kpi_source_call(struct kpi_ctx *ctx, struct kpi_node *call)
+{
+    if (call == NULL)
+        return NULL;
+    struct kpi_token word = {.place = call->place};
+    struct kpi_source *source = kpi_source_new(ctx, KPI_SOURCE_CALL, &word, call->name);
+    if (source != NULL)
+        source->values = call;
+    return source;
+}
+
+struct kpi_function *kpi_function_new(struct kpi_ctx *ctx, struct kpi_items params,
+                                      struct kpi_items lets, struct kpi_node *body)
+{
+    struct kpi_function *function = body == NULL ? NULL : kpi_new(ctx, 1, sizeof(*function));
+    if (function != NULL)
+        *function = (struct kpi_function){params, lets, body};
+    return function;
+}
+
+struct kpi_step *kpi_step_new(struct kpi_ctx *ctx, const struct kpi_token *name,
+                              struct kpi_node *condition, struct kpi_items assignments)
+{
+    struct kpi_step *step = kpi_new(ctx, 1, sizeof(*step));
+    if (step == NULL)
+        return NULL;
+    step->name = name->text;
+    step->place = name->place;
+    step->condition = condition;
+    step->assignments = assignments;
+    return step;
+}
+
+struct kpi_steps kpi_steps_add(struct kpi_steps steps, struct kpi_step *step)
+{
+    if (step == NULL)
+        return steps;
+    if (steps.last == NULL)
+        steps.first = step;
+    else
+        steps.last->next = step;
+    steps.last = step;
+    steps.count++;
+    return steps;
+}
+
 struct kpi_pipe *kpi_pipe_new(struct kpi_ctx *ctx, struct kpi_source *source)
 {
     struct kpi_pipe *pipe = kpi_new(ctx, 1, sizeof(*pipe));
-    if (pipe == NULL || source == NULL)
+    if (pipe == NULL || ctx->status != KP_OK)
         return NULL;
     pipe->source = source;
     return pipe;

@@ -8,13 +8,17 @@
 
 #include "query/parse.h"
 
-enum kpi_node_kind { KPI_NODE_VALUE, KPI_NODE_NAME, KPI_NODE_CALL, KPI_NODE_STAR };
+enum kpi_node_kind { KPI_NODE_VALUE, KPI_NODE_NAME, KPI_NODE_CALL, KPI_NODE_STAR, KPI_NODE_TABLE };
+
+struct kpi_pipe;
 
 struct kpi_node {
     enum kpi_node_kind kind;
     struct kpi_place place;
-    struct kp_str name; /* column or function; operators are functions named as written */
+    struct kp_str name;  /* column or function; operators are functions named as written */
+    struct kp_str label; /* of a named argument, f(label = x); {NULL,0} when not given */
     struct kpi_value value;
+    struct kpi_pipe *pipe; /* TABLE */
     bool quoted_double;
     bool parens;
     uint32_t depth;
@@ -22,23 +26,31 @@ struct kpi_node {
     uint32_t args_count, args_capacity;
 };
 
-struct kpi_pipe;
+struct kpi_items {
+    struct kpi_item *first, *last;
+    uint32_t count;
+};
+
+/* let f = (a: long, b: string = 'x', T: (*)) { let ...; body }. A parameter that is a table has no
+ * type; its default stands in `expr`. */
+struct kpi_function {
+    struct kpi_items params, lets;
+    struct kpi_node *body;
+};
 
 /* `name = expr`, `expr desc nulls last`, a bare column pattern: whatever operators list. */
 struct kpi_item {
     struct kp_str name; /* {NULL,0} when not given */
     struct kpi_place place;
     struct kpi_node *expr;
-    struct kpi_pipe *pipe; /* let name = table */
-    struct kp_str type;    /* of a parsed or expanded column; {NULL,0} when not given */
+    struct kpi_pipe *pipe;         /* let name = table */
+    struct kpi_function *function; /* let name = (...) { ... } */
+    struct kpi_items names;        /* (name, name) = expr */
+    struct kpi_node *otherwise;    /* make-series: default = */
+    struct kp_str type;            /* of a parsed or expanded column; {NULL,0} when not given */
     bool ascending, nulls_first;
     bool hint; /* a parameter hint.name = value */
     struct kpi_item *next;
-};
-
-struct kpi_items {
-    struct kpi_item *first, *last;
-    uint32_t count;
 };
 
 enum kpi_stage_kind {
@@ -72,7 +84,31 @@ enum kpi_stage_kind {
     KPI_STAGE_FLATTEN,
     KPI_STAGE_COVERAGE,
     KPI_STAGE_EMIT,
+    KPI_STAGE_SAMPLE,
+    KPI_STAGE_SAMPLE_DISTINCT,
+    KPI_STAGE_TOP_HITTERS,
+    KPI_STAGE_PARTITION,
+    KPI_STAGE_MV_APPLY,
+    KPI_STAGE_MAKE_SERIES,
+    KPI_STAGE_SCAN,
+    KPI_STAGE_EVALUATE,
     KPI_STAGE_RENDER,
+    KPI_STAGE_INVOKE,
+};
+
+/* One step of scan: name: condition => assignments (the stage's step items). */
+struct kpi_step {
+    struct kp_str name, output;
+    struct kpi_place place;
+    bool optional;
+    struct kpi_node *condition;
+    struct kpi_items assignments;
+    struct kpi_step *next;
+};
+
+struct kpi_steps {
+    struct kpi_step *first, *last;
+    uint32_t count;
 };
 
 struct kpi_stage {
@@ -81,7 +117,10 @@ struct kpi_stage {
     struct kpi_node *expr; /* where, top, take, parse, within; EMIT, render: a name */
     struct kpi_items items, by;
     struct kpi_items params; /* kind = inner and the like */
-    struct kpi_pipe *pipes;  /* union; the other table of a join or an interval operator */
+    struct kpi_pipe *pipes;  /* union; the other table of a join or an interval operator; the
+                                operators of partition and mv-apply (without a source) */
+    struct kpi_node *from, *to, *step; /* make-series */
+    struct kpi_steps steps;            /* scan */
     struct kpi_stage *next;
 };
 
@@ -98,6 +137,8 @@ enum kpi_source_kind {
     KPI_SOURCE_EFFECTS,
     KPI_SOURCE_CULPRITS,
     KPI_SOURCE_DIFF,
+    KPI_SOURCE_CALL,
+    KPI_SOURCE_PATTERN,
     KPI_SOURCE_SHOW_TABLES,
     KPI_SOURCE_SHOW_COLUMNS,
 };
@@ -113,9 +154,10 @@ struct kpi_root {
 struct kpi_source {
     enum kpi_source_kind kind;
     struct kpi_place place;
-    struct kp_str name;      /* table, range column, transaction id */
+    struct kp_str name;      /* table, range column, transaction id, what tables begin with */
     struct kpi_items items;  /* print; datatable columns (expr = NAME of the type) */
-    struct kpi_node *values; /* datatable cells; range: from, to, step (a CALL's args) */
+    struct kpi_items params; /* union */
+    struct kpi_node *values; /* datatable cells; range: from, to, step (a CALL's args); CALL */
     struct kpi_pipe *pipes;  /* union */
     struct kpi_node *within, *at, *min, *last, *pick, *row, *depth;
     struct kpi_root root;      /* of a causal verb */
@@ -127,7 +169,7 @@ struct kpi_source {
 };
 
 struct kpi_pipe {
-    struct kpi_source *source;
+    struct kpi_source *source; /* NULL: operators alone */
     struct kpi_stage *first, *last;
     uint32_t count;
     struct kpi_pipe *next; /* in a union */
@@ -135,7 +177,7 @@ struct kpi_pipe {
 
 struct kpi_statement {
     bool explain, analyze;
-    struct kpi_items lets; /* name = scalar */
+    struct kpi_items lets;
     struct kpi_pipe *pipe;
 };
 
@@ -144,6 +186,10 @@ struct kpi_statement {
 struct kpi_node *kpi_node_value(struct kpi_ctx *ctx, const struct kpi_token *token);
 struct kpi_node *kpi_node_name(struct kpi_ctx *ctx, const struct kpi_token *token);
 struct kpi_node *kpi_node_star(struct kpi_ctx *ctx, const struct kpi_token *token);
+/* A table that stands where a value may. */
+struct kpi_node *kpi_node_whole(struct kpi_ctx *ctx, struct kpi_pipe *pipe);
+/* f(label = node) */
+struct kpi_node *kpi_node_label(struct kpi_node *node, const struct kpi_token *label);
 /* A call with up to three arguments; NULL ends them early. */
 struct kpi_node *kpi_node_call(struct kpi_ctx *ctx, const struct kpi_token *name,
                                struct kpi_node *a, struct kpi_node *b, struct kpi_node *c);
@@ -171,6 +217,13 @@ struct kpi_source *kpi_source_new(struct kpi_ctx *ctx, enum kpi_source_kind kind
 /* A causal verb. */
 struct kpi_source *kpi_source_verb(struct kpi_ctx *ctx, enum kpi_source_kind kind,
                                    const struct kpi_token *word, const struct kpi_root *root);
+struct kpi_source *kpi_source_table(struct kpi_ctx *ctx, const struct kpi_token *name);
+struct kpi_source *kpi_source_call(struct kpi_ctx *ctx, struct kpi_node *call);
+struct kpi_function *kpi_function_new(struct kpi_ctx *ctx, struct kpi_items params,
+                                      struct kpi_items lets, struct kpi_node *body);
+struct kpi_step *kpi_step_new(struct kpi_ctx *ctx, const struct kpi_token *name,
+                              struct kpi_node *condition, struct kpi_items assignments);
+struct kpi_steps kpi_steps_add(struct kpi_steps steps, struct kpi_step *step);
 struct kpi_pipe *kpi_pipe_new(struct kpi_ctx *ctx, struct kpi_source *source);
 struct kpi_pipe *kpi_pipe_add(struct kpi_ctx *ctx, struct kpi_pipe *pipe, struct kpi_stage *stage);
 /* Puts a pipe at the end of a union's list. */

@@ -9,6 +9,7 @@
 #include <stdio.h>
 
 #include "query/func.h"
+#include "query/names.h"
 #include "query/plan.h"
 
 static struct kpi_expr *expr_new(struct kpi_bind *bind, enum kpi_expr_kind kind,
@@ -101,15 +102,39 @@ int kpi_bind_find(struct kpi_bind *bind, struct kp_str name, struct kpi_place pl
     return -1;
 }
 
+/* let name, or a parameter. A value that reads columns is good only where they are. */
+static struct kpi_expr *named_value(struct kpi_bind *bind, const struct kpi_name *name,
+                                    const struct kpi_node *node)
+{
+    if (name->value != NULL && (name->rows == NULL || name->rows == bind->rows)) {
+        struct kpi_expr *value = name->value;
+        struct kpi_expr *copy =
+            value->kind != KPI_EXPR_CONST ? value : kpi_bind_value(bind, value->value, node->place);
+        if (copy != NULL)
+            copy->unit = value->unit;
+        return copy;
+    }
+    if (name->function != NULL) {
+        struct kpi_node call = {.kind = KPI_NODE_CALL, .place = node->place, .name = node->name};
+        return kpi_name_call(bind, name, &call);
+    }
+    kpi_fail(bind->ctx, KP_INVALID, node->place,
+             name->value != NULL ? "'%.*s' reads a column, which this table has not"
+                                 : "'%.*s' is a table, a value is needed here",
+             (int)node->name.len, node->name.ptr);
+    kpi_hint(bind->ctx,
+             name->value != NULL ? "join the tables" : "toscalar(T) takes its first value");
+    return NULL;
+}
+
 static struct kpi_expr *bind_name(struct kpi_bind *bind, const struct kpi_node *node)
 {
     int found = find_quiet(bind, node->name);
     if (found >= 0)
         return kpi_bind_column(bind, (uint32_t)found, node->place);
-    uint32_t i = 0;
-    for (const struct kpi_item *let = bind->lets; let != NULL; let = let->next, i++)
-        if (kp_str_equal(let->name, node->name) && bind->let_values[i] != NULL)
-            return kpi_bind_value(bind, bind->let_values[i]->value, node->place);
+    const struct kpi_name *name = kpi_name_find(bind, node->name);
+    if (name != NULL)
+        return named_value(bind, name, node);
     static const struct {
         const char *name;
         int64_t value;
@@ -206,7 +231,7 @@ static struct kpi_expr *as_instant(struct kpi_bind *bind, struct kpi_expr *expr,
         return expr;
     bool number = value.type == KP_TYPE_I64 || (value.type == KP_TYPE_DUR && type == KP_TYPE_TIME);
     if (!number && !(value.type == KP_TYPE_STR && type == KP_TYPE_TIME &&
-                     kp_time_parse(value.str, &value.i64)))
+                     kpi_literal_datetime(value.str, &value.i64)))
         return expr;
     value.type = type;
     return kpi_bind_value(bind, value, expr->place);
@@ -386,24 +411,219 @@ static struct kpi_expr *bind_many(struct kpi_bind *bind, const struct kpi_node *
 /* extract(regex, group, text, typeof(long)): the text converted. */
 static struct kpi_expr *bind_extract(struct kpi_bind *bind, const struct kpi_node *node)
 {
-    struct kpi_expr *args[3];
-    const struct kpi_node *last = node->args[3];
+    struct kpi_expr *args[KPI_ARGS_MAX];
+    uint32_t count = node->args_count - 1;
+    const struct kpi_node *last = node->args[count];
     enum kp_type type;
-    bool typed = last->kind == KPI_NODE_CALL && kp_str_equal(last->name, KP_STR("typeof")) &&
-                 last->args_count == 1 && last->args[0]->kind == KPI_NODE_NAME;
+    bool typed = last->args_count == 1 && last->args[0]->kind == KPI_NODE_NAME;
     if (!typed) {
         kpi_fail(bind->ctx, KP_INVALID, last->place, "the type is written typeof(long)");
         return NULL;
     }
     if (!kpi_type_named(bind, last->args[0]->name, last->args[0]->place, &type))
         return NULL;
-    for (uint32_t i = 0; i < 3; i++)
+    for (uint32_t i = 0; i < count; i++)
         if ((args[i] = bind_argument(bind, node, i)) == NULL)
             return NULL;
-    struct kpi_expr *text = call_of(bind, node->name, node->place, args, 3);
+    struct kpi_expr *text = call_of(bind, node->name, node->place, args, count);
+    if (text != NULL && text->type != KP_TYPE_STR && type != KP_TYPE_F64) /* a number, as ns */
+        text = kpi_bind_cast(bind, text, KP_TYPE_I64);
     if (type == KP_TYPE_DYN)
         return text == NULL ? NULL : call_of(bind, KP_STR("parse_json"), node->place, &text, 1);
     return kpi_bind_cast(bind, text, type);
+}
+
+static bool is_call(const struct kpi_node *node, const char *name)
+{
+    return node->kind == KPI_NODE_CALL && kp_str_equal(node->name, kp_str_from(name));
+}
+
+/* * has 'text': any column does. */
+static struct kpi_expr *bind_any_column(struct kpi_bind *bind, const struct kpi_node *node,
+                                        struct kp_str name)
+{
+    struct kpi_expr *parts[KPI_ARGS_MAX];
+    uint32_t count = 0;
+    for (uint32_t i = 0; bind->schema != NULL && i < bind->schema->count; i++) {
+        struct kpi_expr *args[2] = {
+            kpi_bind_cast(bind, kpi_bind_column(bind, i, node->place), KP_TYPE_STR),
+            kpi_bind_cast(bind, kpi_bind_expr(bind, node->args[1]), KP_TYPE_STR)};
+        if (args[0] == NULL || args[1] == NULL)
+            return NULL;
+        if (count == KPI_ARGS_MAX) {
+            parts[0] = call_of(bind, KP_STR("or"), node->place, parts, count);
+            count = 1;
+        }
+        parts[count] = call_of(bind, name, node->place, args, 2);
+        if (parts[0] == NULL || parts[count++] == NULL)
+            return NULL;
+    }
+    if (count > 1)
+        return call_of(bind, KP_STR("or"), node->place, parts, count);
+    if (count == 0)
+        kpi_fail(bind->ctx, KP_INVALID, node->place, "'*' means all columns, there are none here");
+    return count == 0 ? NULL : parts[0];
+}
+
+/* x in (T): the values of T's first column, looked up as text. */
+static struct kpi_expr *bind_in_table(struct kpi_bind *bind, const struct kpi_node *node,
+                                      struct kp_str name, struct kpi_expr *array)
+{
+    bool negated = name.ptr[0] == '!', nocase = name.ptr[name.len - 1] == '~';
+    struct kpi_expr *args[2] = {
+        kpi_bind_cast(bind, kpi_bind_expr(bind, node->args[0]), KP_TYPE_STR), array};
+    if (args[0] == NULL || args[1] == NULL)
+        return NULL;
+    args[0] =
+        call_of(bind, nocase ? KP_STR("in_array~") : KP_STR("in_array"), node->place, args, 2);
+    return negated && args[0] != NULL ? call_of(bind, KP_STR("not"), node->place, args, 1)
+                                      : args[0];
+}
+
+static bool is_in(struct kp_str name)
+{
+    static const char *const names[] = {"in", "!in", "in~", "!in~"};
+    for (size_t i = 0; i < KP_ARRAY_LEN(names); i++)
+        if (kp_str_equal(name, kp_str_from(names[i])))
+            return true;
+    return false;
+}
+
+/* in ([...]) with one array instead of values. */
+static struct kpi_expr *in_array(struct kpi_bind *bind, const struct kpi_node *node)
+{
+    const struct kpi_pipe *pipe = kpi_name_table(bind, node->args[1]);
+    if (pipe != NULL)
+        return kpi_subquery_array(bind, pipe, node->args[1]->place);
+    const struct kpi_node *list = node->args[1];
+    bool maybe = list->kind == KPI_NODE_VALUE
+                     ? list->value.type == KP_TYPE_DYN
+                     : list->kind == KPI_NODE_NAME || list->kind == KPI_NODE_CALL;
+    struct kpi_expr *expr = maybe ? kpi_bind_expr(bind, list) : NULL;
+    bool array = expr != NULL && expr->kind == KPI_EXPR_CONST && expr->type == KP_TYPE_DYN &&
+                 expr->value.str.len > 0 && expr->value.str.ptr[0] == '[';
+    return array ? expr : NULL;
+}
+
+/* pack_all(): a bag of all columns; pack_all(true) leaves out what is null or empty. */
+static struct kpi_expr *bind_pack_all(struct kpi_bind *bind, const struct kpi_node *node)
+{
+    struct kpi_expr *args[KPI_ARGS_MAX], *parts[KPI_ARGS_MAX];
+    uint32_t count = 0, parts_count = 0, columns = bind->schema == NULL ? 0 : bind->schema->count;
+    struct kpi_value set = {.i64 = 0};
+    if (node->args_count == 1 &&
+        !kpi_bind_constant(bind, node->args[0], KP_TYPE_BOOL, "what to leave out", &set))
+        return NULL;
+    struct kp_str pack = set.i64 != 0 ? KP_STR("bag_pack_set") : KP_STR("bag_pack");
+    for (uint32_t c = 0; c < columns; c++) {
+        struct kpi_value name = {.type = KP_TYPE_STR, .str = bind->schema->fields[c].name};
+        args[count++] = kpi_bind_value(bind, name, node->place);
+        args[count++] = kpi_bind_column(bind, c, node->place);
+        if (count + 2 <= KPI_ARGS_MAX && c + 1 < columns)
+            continue;
+        parts[parts_count++] = call_of(bind, pack, node->place, args, count);
+        count = 0;
+    }
+    if (parts_count > 1)
+        return call_of(bind, KP_STR("bag_merge"), node->place, parts, parts_count);
+    if (parts_count == 0)
+        kpi_fail(bind->ctx, KP_INVALID, node->place, "there are no columns here");
+    return parts_count == 0 ? NULL : parts[0];
+}
+
+/* f(*): a call over all columns, in groups that are added. */
+static struct kpi_expr *bind_all_columns(struct kpi_bind *bind, const struct kpi_node *node)
+{
+    struct kpi_expr *sum = NULL;
+    uint32_t columns = bind->schema == NULL ? 0 : bind->schema->count;
+    for (uint32_t c = 0; c < columns;) {
+        struct kpi_expr *args[KPI_ARGS_MAX];
+        uint32_t count = 0;
+        while (c < columns && count < KPI_ARGS_MAX)
+            args[count++] = kpi_bind_column(bind, c++, node->place);
+        struct kpi_expr *both[2] = {sum, call_of(bind, node->name, node->place, args, count)};
+        if (both[1] == NULL)
+            return NULL;
+        sum = sum == NULL ? both[1] : call_of(bind, KP_STR("+"), node->place, both, 2);
+    }
+    if (columns == 0)
+        kpi_fail(bind->ctx, KP_INVALID, node->place, "there are no columns here");
+    return sum;
+}
+
+/* column_ifexists('name', otherwise) */
+static struct kpi_expr *bind_column_or(struct kpi_bind *bind, const struct kpi_node *node)
+{
+    struct kpi_value name;
+    if (node->args[0]->kind == KPI_NODE_NAME)
+        name.str = node->args[0]->name;
+    else if (!kpi_bind_constant(bind, node->args[0], KP_TYPE_STR, "the name of a column", &name))
+        return NULL;
+    int found = find_quiet(bind, name.str);
+    return found >= 0 ? kpi_bind_column(bind, (uint32_t)found, node->place)
+                      : kpi_bind_expr(bind, node->args[1]);
+}
+
+/* step.column inside scan: a column of that name. */
+static bool bind_step_column(struct kpi_bind *bind, const struct kpi_node *node,
+                             struct kpi_expr **out)
+{
+    char text[200];
+    bool member = is_call(node, "member") && node->args_count == 2 &&
+                  node->args[0]->kind == KPI_NODE_NAME && node->args[1]->kind == KPI_NODE_VALUE &&
+                  node->args[1]->value.type == KP_TYPE_STR;
+    if (!member || find_quiet(bind, node->args[0]->name) >= 0)
+        return false;
+    struct kp_str step = node->args[0]->name, column = node->args[1]->value.str;
+    int length = snprintf(text, sizeof(text), "%.*s.%.*s", (int)KP_MIN(step.len, 60u), step.ptr,
+                          (int)KP_MIN(column.len, 120u), column.ptr);
+    int found = find_quiet(bind, (struct kp_str){text, (uint32_t)length});
+    if (found >= 0)
+        *out = kpi_bind_column(bind, (uint32_t)found, node->place);
+    return found >= 0;
+}
+
+/* Calls that are no rows of the tables of functions. False: it is an ordinary call. */
+static bool bind_special(struct kpi_bind *bind, const struct kpi_node *node, struct kp_str name,
+                         struct kpi_expr **out)
+{
+    const struct kpi_name *named = kpi_name_find(bind, name);
+    if (named != NULL && named->function != NULL) {
+        *out = kpi_name_call(bind, named, node);
+        return true;
+    }
+    if (node->args_count == 2 && node->args[0]->kind == KPI_NODE_STAR) {
+        *out = bind_any_column(bind, node, name);
+        return true;
+    }
+    if (is_call(node, "pack_all") && node->args_count <= 1) {
+        *out = bind_pack_all(bind, node);
+        return true;
+    }
+    if (is_call(node, "estimate_data_size") && node->args_count == 1 &&
+        node->args[0]->kind == KPI_NODE_STAR) {
+        *out = bind_all_columns(bind, node);
+        return true;
+    }
+    bool maybe = is_call(node, "column_ifexists") || is_call(node, "columnifexists");
+    if (maybe && node->args_count == 2) {
+        *out = bind_column_or(bind, node);
+        return true;
+    }
+    if (bind_step_column(bind, node, out))
+        return true;
+    if (is_call(node, "toscalar") && node->args_count == 1) {
+        const struct kpi_pipe *pipe = kpi_name_table(bind, node->args[0]);
+        *out = pipe == NULL ? kpi_bind_expr(bind, node->args[0])
+                            : kpi_subquery_value(bind, pipe, node->place);
+        return true;
+    }
+    if (node->args_count != 2 || !is_in(name))
+        return bind->ctx->status != KP_OK;
+    struct kpi_expr *array = in_array(bind, node);
+    if (array != NULL)
+        *out = bind_in_table(bind, node, name, array);
+    return array != NULL || bind->ctx->status != KP_OK;
 }
 
 static struct kpi_expr *bind_call(struct kpi_bind *bind, const struct kpi_node *node)
@@ -413,9 +633,15 @@ static struct kpi_expr *bind_call(struct kpi_bind *bind, const struct kpi_node *
     bool pairs = kp_str_equal(name, KP_STR("case")) && node->args_count % 2 == 1;
     if (pairs && node->args_count >= 3 && node->args_count <= KPI_DEPTH_MAX)
         return bind_case(bind, node, 0);
+    struct kpi_expr *special = NULL;
+    if (bind_special(bind, node, name, &special))
+        return special;
     if (!kpi_func_known(bind->ctx, name, node->place))
         return NULL;
-    if (kp_str_equal(name, KP_STR("extract")) && node->args_count == 4)
+    bool typed = kp_str_equal(name, KP_STR("extract")) ||
+                 kp_str_equal(name, KP_STR("extract_json")) ||
+                 kp_str_equal(name, KP_STR("percentile_tdigest"));
+    if (typed && node->args_count > 2 && is_call(node->args[node->args_count - 1], "typeof"))
         return bind_extract(bind, node);
     if (node->args_count > KPI_ARGS_MAX)
         return bind_many(bind, node, name);
@@ -436,6 +662,10 @@ struct kpi_expr *kpi_bind_expr(struct kpi_bind *bind, const struct kpi_node *nod
         return bind_name(bind, node);
     case KPI_NODE_STAR:
         kpi_fail(bind->ctx, KP_INVALID, node->place, "'*' cannot stand here");
+        return NULL;
+    case KPI_NODE_TABLE:
+        kpi_fail(bind->ctx, KP_INVALID, node->place, "a value is needed here, not a table");
+        kpi_hint(bind->ctx, "toscalar(T) takes its first value");
         return NULL;
     default:
         break;

@@ -9,16 +9,18 @@
 #include "query/op.h"
 
 struct kpi_windows;
+struct kpi_name;
 
 /* Names in force while a text is bound. */
 struct kpi_bind {
     struct kpi_run *run;
     struct kpi_ctx *ctx;
-    const struct kp_schema *schema;  /* columns in scope; NULL = none */
-    const struct kpi_item *lets;     /* scalars named by let */
-    const struct kpi_item *lets_end; /* first one not in force; NULL = all are */
+    const struct kp_schema *schema; /* columns in scope; NULL = none */
+    const struct kpi_name *names;   /* let, parameters, as (names.h), newest first */
+    const void *rows;               /* inside a function: the schema its arguments may read */
     uint32_t let_depth;
-    struct kpi_expr **let_values; /* NULL entries: tables */
+    const struct kpi_pipe *pipe; /* the one that is bound, and its operator at hand */
+    const struct kpi_stage *stage;
     /* inside summarize: aggregates found are added here and become columns of its answer, after
      * `keys` columns of groups; schema is then that of the keys, `input` that of the rows */
     struct kpi_aggregates *aggregates;

@@ -5,6 +5,7 @@
  */
 #include <stdio.h>
 
+#include "query/names.h"
 #include "query/plan.h"
 #include "query/sort.h"
 
@@ -134,6 +135,26 @@ static bool add_column(struct kpi_bind *bind, struct kpi_outputs *outputs, uint3
 
 /* --- project and its kin --- */
 
+/* (a, b) = array: a column for each element. */
+static bool add_several(struct kpi_bind *bind, struct kpi_outputs *outputs,
+                        const struct kpi_item *item, struct kpi_expr *array)
+{
+    struct kpi_value at = {.type = KP_TYPE_I64};
+    if (array != NULL && array->type != KP_TYPE_DYN) {
+        kpi_fail(bind->ctx, KP_INVALID, item->place, "several names need an array, this is a %s",
+                 kp_type_name(array->type));
+        return false;
+    }
+    for (const struct kpi_item *n = item->names.first; n != NULL && array != NULL; n = n->next) {
+        struct kpi_expr *args[2] = {array, kpi_bind_value(bind, at, n->place)};
+        struct kpi_expr *part = kpi_bind_named(bind, "member", n->place, args, 2);
+        if (!kpi_outputs_put(bind, outputs, n->name, part))
+            return false;
+        at.i64++;
+    }
+    return array != NULL;
+}
+
 static struct kpi_op *bind_project(struct kpi_bind *bind, struct kpi_op *input,
                                    const struct kpi_stage *stage)
 {
@@ -141,6 +162,11 @@ static struct kpi_op *bind_project(struct kpi_bind *bind, struct kpi_op *input,
     uint32_t number = 1;
     for (const struct kpi_item *item = stage->items.first; item != NULL; item = item->next) {
         struct kpi_expr *expr = kpi_bind_expr(bind, item->expr);
+        if (item->names.count > 0) {
+            if (!add_several(bind, &outputs, item, expr))
+                return NULL;
+            continue;
+        }
         struct kp_str name =
             item->name.ptr != NULL ? item->name : kpi_auto_name(bind, item->expr, "Column", number);
         number += item->name.ptr == NULL && name.len > 6 && memcmp(name.ptr, "Column", 6) == 0;
@@ -163,10 +189,13 @@ static struct kpi_op *bind_extend(struct kpi_bind *bind, struct kpi_op *input,
         struct kpi_expr *expr = kpi_bind_expr(bind, item->expr);
         bool named = item->name.ptr != NULL;
         bool good =
-            expr != NULL &&
-            (named ? kpi_outputs_put(bind, &outputs, item->name, expr)
-                   : kpi_outputs_add(bind, &outputs,
-                                     kpi_auto_name(bind, item->expr, "Column", number++), expr));
+            item->names.count > 0
+                ? add_several(bind, &outputs, item, expr)
+                : expr != NULL &&
+                      (named ? kpi_outputs_put(bind, &outputs, item->name, expr)
+                             : kpi_outputs_add(bind, &outputs,
+                                               kpi_auto_name(bind, item->expr, "Column", number++),
+                                               expr));
         if (!good)
             return NULL;
     }
@@ -372,81 +401,6 @@ static struct kpi_op *bind_getschema(struct kpi_bind *bind, struct kpi_op *input
     return op;
 }
 
-/* --- union --- */
-
-static bool merge_schema(struct kpi_bind *bind, struct kpi_outputs *all,
-                         const struct kp_schema *one, struct kpi_place place)
-{
-    for (uint32_t i = 0; i < one->count; i++) {
-        struct kp_schema so_far = {all->fields, all->count};
-        int at = kp_schema_find(&so_far, one->fields[i].name);
-        struct kpi_value none = {.type = one->fields[i].type, .null = true};
-        if (at < 0 &&
-            !kpi_outputs_add(bind, all, one->fields[i].name, kpi_bind_value(bind, none, place)))
-            return false;
-        if (at < 0) {
-            all->fields[all->count - 1] = one->fields[i];
-        } else if (all->fields[at].type != one->fields[i].type) {
-            kpi_fail(bind->ctx, KP_INVALID, place,
-                     "column '%.*s' is %s in one table and %s in another",
-                     (int)one->fields[i].name.len, one->fields[i].name.ptr,
-                     kp_type_name(all->fields[at].type), kp_type_name(one->fields[i].type));
-            kpi_hint(bind->ctx, "project-rename or convert it first");
-            return false;
-        }
-    }
-    return true;
-}
-
-/* The input with exactly the columns of the union, nulls where it has none. */
-static struct kpi_op *aligned(struct kpi_bind *bind, struct kpi_op *input,
-                              const struct kpi_outputs *all)
-{
-    struct kpi_bind below = *bind;
-    below.schema = &input->schema;
-    struct kpi_outputs outputs = {0};
-    struct kpi_place nowhere = {0};
-    for (uint32_t i = 0; i < all->count; i++) {
-        int at = kp_schema_find(&input->schema, all->fields[i].name);
-        struct kpi_value none = {.type = all->fields[i].type,
-                                 .null = kp_type_phys(all->fields[i].type) != KP_PHYS_STR};
-        if (!none.null)
-            none.str = KP_STR("");
-        if (!kpi_outputs_add(&below, &outputs, all->fields[i].name,
-                             at >= 0 ? kpi_bind_column(&below, (uint32_t)at, nowhere)
-                                     : kpi_bind_value(&below, none, nowhere)))
-            return NULL;
-    }
-    return kpi_op_project(input, "union", all->fields, outputs.exprs, all->count);
-}
-
-struct kpi_op *kpi_bind_union(struct kpi_bind *bind, struct kpi_op *first,
-                              const struct kpi_pipe *pipes, struct kpi_place place)
-{
-    uint32_t count = first != NULL;
-    for (const struct kpi_pipe *pipe = pipes; pipe != NULL; pipe = pipe->next)
-        count++;
-    struct kpi_op **inputs = kpi_new(bind->ctx, count, sizeof(struct kpi_op *));
-    struct kpi_outputs all = {0};
-    if (inputs == NULL)
-        return NULL;
-    inputs[0] = first;
-    const struct kpi_pipe *pipe = pipes;
-    for (uint32_t i = 0; i < count; i++) {
-        if (i > 0 || first == NULL) {
-            inputs[i] = kpi_bind_pipe(bind, pipe);
-            pipe = pipe->next;
-        }
-        if (inputs[i] == NULL || !merge_schema(bind, &all, &inputs[i]->schema, place))
-            return NULL;
-    }
-    for (uint32_t i = 0; i < count; i++)
-        if ((inputs[i] = aligned(bind, inputs[i], &all)) == NULL)
-            return NULL;
-    struct kp_schema schema = {all.fields, all.count};
-    return kpi_op_union(bind->run, inputs, count, &schema);
-}
-
 /* --- statements --- */
 
 /* EMIT and render end a pipe; how it is drawn is up to whoever shows the answer. */
@@ -460,6 +414,22 @@ static struct kpi_op *bind_last(struct kpi_bind *bind, struct kpi_op *input,
         return NULL;
     }
     return stage->kind == KPI_STAGE_EMIT ? kpi_bind_frame(bind, input, stage) : input;
+}
+
+/* T | as name: what comes after may use the name. */
+static struct kpi_op *bind_as(struct kpi_bind *bind, struct kpi_op *input,
+                              const struct kpi_stage *stage)
+{
+    if (bind->pipe->source == NULL)
+        return input;
+    struct kpi_pipe *before = kpi_pipe_before(bind);
+    const struct kpi_name *scope = bind->names;
+    struct kpi_name *name = kpi_name_add(bind, stage->items.first->name, stage->place);
+    if (name == NULL)
+        return NULL;
+    name->pipe = before;
+    name->scope = scope;
+    return input;
 }
 
 static struct kpi_op *bind_stage(struct kpi_bind *bind, struct kpi_op *input,
@@ -493,7 +463,22 @@ static struct kpi_op *bind_stage(struct kpi_bind *bind, struct kpi_op *input,
     case KPI_STAGE_TAKE:
         return bind_take(bind, input, stage);
     case KPI_STAGE_UNION:
-        return kpi_bind_union(bind, input, stage->pipes, stage->place);
+        return kpi_bind_union(bind, input, stage->pipes, &stage->params, stage->place);
+    case KPI_STAGE_SAMPLE:
+    case KPI_STAGE_SAMPLE_DISTINCT:
+    case KPI_STAGE_TOP_HITTERS:
+    case KPI_STAGE_PARTITION:
+    case KPI_STAGE_MV_APPLY:
+    case KPI_STAGE_INVOKE:
+        return kpi_bind_apply(bind, input, stage);
+    case KPI_STAGE_MAKE_SERIES:
+        return kpi_bind_series(bind, input, stage);
+    case KPI_STAGE_SCAN:
+        return kpi_bind_steps(bind, input, stage);
+    case KPI_STAGE_EVALUATE:
+        return kpi_bind_plugin(bind, input, stage);
+    case KPI_STAGE_AS:
+        return bind_as(bind, input, stage);
     case KPI_STAGE_GETSCHEMA:
         return bind_getschema(bind, input);
     case KPI_STAGE_JOIN:
@@ -515,20 +500,22 @@ static struct kpi_op *bind_stage(struct kpi_bind *bind, struct kpi_op *input,
     case KPI_STAGE_RENDER:
         return bind_last(bind, input, stage);
     default:
-        return input; /* as: nothing to do */
+        return NULL;
     }
 }
 
-struct kpi_op *kpi_bind_pipe(struct kpi_bind *bind, const struct kpi_pipe *pipe)
+struct kpi_op *kpi_bind_over(struct kpi_bind *bind, struct kpi_op *op, const struct kpi_pipe *pipe)
 {
     struct kpi_bind scope = *bind;
-    scope.schema = NULL;
-    struct kpi_op *op = kpi_source_open(&scope, pipe->source);
+    scope.pipe = pipe;
+    scope.rows = NULL;
+    scope.aggregates = NULL;
     for (const struct kpi_stage *stage = pipe->first; stage != NULL && op != NULL;
          stage = stage->next) {
         bool computes = stage->kind == KPI_STAGE_WHERE || stage->kind == KPI_STAGE_PROJECT ||
                         stage->kind == KPI_STAGE_EXTEND || stage->kind == KPI_STAGE_SERIALIZE;
         scope.schema = &op->schema;
+        scope.stage = stage;
         scope.windows = computes ? kpi_windows_new(&scope, op->schema.count) : NULL;
         struct kpi_op *next = bind_stage(&scope, op, stage);
         if (next != NULL && next != op)
@@ -538,32 +525,21 @@ struct kpi_op *kpi_bind_pipe(struct kpi_bind *bind, const struct kpi_pipe *pipe)
     return bind->ctx->status == KP_OK ? op : NULL;
 }
 
-static bool bind_lets(struct kpi_bind *bind, const struct kpi_items *lets)
+struct kpi_op *kpi_bind_pipe(struct kpi_bind *bind, const struct kpi_pipe *pipe)
 {
-    bind->let_values = kpi_new(bind->ctx, lets->count, sizeof(struct kpi_expr *));
-    bind->lets = lets->first;
-    uint32_t i = 0;
-    if (bind->let_values == NULL)
-        return false;
-    for (const struct kpi_item *let = lets->first; let != NULL; let = let->next, i++) {
-        if (let->pipe != NULL)
-            continue; /* a table: bound where it is used */
-        struct kpi_expr *expr = kpi_bind_expr(bind, let->expr);
-        if (expr == NULL)
-            return false;
-        if (expr->kind != KPI_EXPR_CONST) {
-            kpi_fail(bind->ctx, KP_INVALID, let->place, "let needs a value");
-            return false;
-        }
-        bind->let_values[i] = expr;
-    }
-    return true;
+    struct kpi_bind scope = *bind;
+    scope.schema = NULL;
+    scope.rows = NULL;
+    scope.aggregates = NULL;
+    scope.windows = NULL;
+    struct kpi_op *op = kpi_source_open(&scope, pipe->source);
+    return op == NULL ? NULL : kpi_bind_over(&scope, op, pipe);
 }
 
 struct kpi_op *kpi_bind_statement(struct kpi_run *run, const struct kpi_statement *statement)
 {
     struct kpi_bind bind = {.run = run, .ctx = &run->ctx};
-    if (!bind_lets(&bind, &statement->lets))
+    if (!kpi_names_let(&bind, &statement->lets))
         return NULL;
     return kpi_bind_pipe(&bind, statement->pipe);
 }

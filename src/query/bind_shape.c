@@ -51,10 +51,25 @@ static struct kpi_expr *typed(struct kpi_bind *bind, struct kpi_expr *text,
 
 enum parse_kind { PARSE_SIMPLE, PARSE_REGEX, PARSE_RELAXED };
 
-static bool parse_kind(struct kpi_bind *bind, const struct kpi_stage *stage, enum parse_kind *out)
+/* flags=Ui: letters of the regular expression's own options, U (lazy) being what it is anyway. */
+static bool parse_flags(const struct kpi_item *item, const char **out)
+{
+    bool nocase = false, known = true;
+    struct kp_str flags = item->expr->name;
+    for (uint32_t i = 0; i < flags.len; i++) {
+        nocase |= flags.ptr[i] == 'i';
+        known &= strchr("iUms", flags.ptr[i]) != NULL;
+    }
+    *out = nocase ? "(?i)" : "";
+    return known && flags.len > 0 && kp_str_equal(item->name, KP_STR("flags"));
+}
+
+static bool parse_kind(struct kpi_bind *bind, const struct kpi_stage *stage, enum parse_kind *out,
+                       const char **out_flags)
 {
     static const char *const names[] = {"simple", "regex", "relaxed"};
     *out = PARSE_SIMPLE;
+    *out_flags = "";
     for (const struct kpi_item *item = stage->params.first; item != NULL; item = item->next) {
         bool known = false;
         for (uint32_t i = 0; i < KP_ARRAY_LEN(names); i++) {
@@ -63,10 +78,10 @@ static bool parse_kind(struct kpi_bind *bind, const struct kpi_stage *stage, enu
             *out = (enum parse_kind)i;
             known = kp_str_equal(item->name, KP_STR("kind"));
         }
-        if (known)
+        if (known || parse_flags(item, out_flags))
             continue;
         kpi_fail(bind->ctx, KP_INVALID, item->place, "parse does not take this parameter");
-        kpi_hint(bind->ctx, "kind=simple, kind=regex or kind=relaxed");
+        kpi_hint(bind->ctx, "kind=simple, kind=regex or kind=relaxed; flags=i");
         return false;
     }
     return true;
@@ -122,9 +137,14 @@ static struct kpi_op *bind_parse(struct kpi_bind *bind, struct kpi_op *input,
     enum parse_kind kind;
     struct kp_buf regex = {0};
     struct kpi_outputs outputs = {0};
+    const char *flags;
     struct kpi_expr *text = bind_text(bind, stage->expr);
-    if (text == NULL || !parse_kind(bind, stage, &kind) ||
-        !pattern_text(bind, stage, kind, &regex)) {
+    if (text == NULL || !parse_kind(bind, stage, &kind, &flags)) {
+        kp_buf_deinit(&regex);
+        return NULL;
+    }
+    kp_buf_text(&regex, flags);
+    if (!pattern_text(bind, stage, kind, &regex)) {
         kp_buf_deinit(&regex);
         return NULL;
     }
@@ -250,7 +270,7 @@ static bool add_expansion(struct kpi_bind *bind, struct expanding *e, const stru
 static bool expand_params(struct kpi_bind *bind, struct expanding *e, const struct kpi_stage *stage)
 {
     for (const struct kpi_item *item = stage->params.first; item != NULL; item = item->next) {
-        if (kp_str_equal(item->name, KP_STR("bagexpansion"))) {
+        if (!kp_str_equal(item->name, KP_STR("with_itemindex"))) { /* bagexpansion=, kind= */
             e->expand.bags_as_arrays = kp_str_equal(item->expr->name, KP_STR("array"));
             continue;
         }

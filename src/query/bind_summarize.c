@@ -124,7 +124,7 @@ static bool take_arguments(struct kpi_bind *bind, struct kpi_aggregate *aggregat
 static bool percentile_range(struct kpi_bind *bind, const struct kpi_aggregate *aggregate,
                              struct kpi_place place)
 {
-    bool good = strcmp(aggregate->func->name, "percentile") != 0 ||
+    bool good = strncmp(aggregate->func->name, "percentile", 10) != 0 ||
                 (aggregate->parameter >= 0 && aggregate->parameter <= 100);
     if (!good)
         kpi_fail(bind->ctx, KP_INVALID, place, "a percentile lies between 0 and 100");
@@ -162,6 +162,9 @@ static struct kpi_expr *add_aggregate(struct kpi_bind *bind, const struct kpi_no
              aggregate->args[0]->unit != KP_UNIT_ID)
         aggregate->unit = aggregate->args[0]->unit;
     const struct kpi_node *first = aggregate->args_count > 0 ? node->args[0] : NULL;
+    bool pair = strncmp(func->name, "covariance", 10) == 0 && node->args[1]->kind == KPI_NODE_NAME;
+    if (pair)
+        suffix = node->args[1]->name;
     aggregate->name = aggregate_name(bind, name, first, suffix);
     return slot_column(bind, aggregate, slot, node->place);
 }
@@ -206,13 +209,17 @@ static bool bind_percentiles(struct kpi_bind *bind, const struct kpi_node *node,
                              struct kpi_outputs *outputs)
 {
     struct kpi_bind rows = of_rows(bind);
-    for (uint32_t i = 1; i < node->args_count; i++) {
-        struct kpi_expr *args[2] = {kpi_bind_expr(&rows, node->args[0]),
+    bool weighted = kp_str_equal(node->name, KP_STR("percentilesw"));
+    uint32_t values = weighted ? 2 : 1;
+    for (uint32_t i = values; i < node->args_count; i++) {
+        struct kpi_expr *args[3] = {kpi_bind_expr(&rows, node->args[0]),
+                                    kpi_bind_expr(&rows, node->args[weighted ? 1 : i]),
                                     kpi_bind_expr(&rows, node->args[i])};
-        if (args[0] == NULL || args[1] == NULL)
+        if (args[0] == NULL || args[1] == NULL || args[2] == NULL)
             return false;
+        struct kp_str name = weighted ? KP_STR("percentilew") : KP_STR("percentile");
         struct kpi_expr *slot =
-            add_aggregate(bind, node, KP_STR("percentile"), args, 2, node->args[i]->name);
+            add_aggregate(bind, node, name, args, values + 1, node->args[i]->name);
         if (slot == NULL || !kpi_outputs_add(bind, outputs, slot->name, slot))
             return false;
     }
@@ -263,13 +270,18 @@ static bool bind_arg(struct kpi_bind *bind, const struct kpi_item *item,
         return false;
     struct kpi_aggregate *lead = bind->aggregates->items[slot->column - bind->keys];
     struct kp_str first = item->name.ptr != NULL             ? item->name
+                          : item->names.count > 0            ? item->names.first->name
                           : args[0]->kind == KPI_EXPR_COLUMN ? args[0]->name
                                                              : lead->name;
     lead->name = first;
     if (!kpi_outputs_add(bind, outputs, first, slot))
         return false;
+    const struct kpi_item *given = item->names.first;
     for (uint32_t i = 1; i < count; i++) {
-        struct kp_str name = args[i]->kind == KPI_EXPR_COLUMN ? args[i]->name : lead->name;
+        given = given != NULL ? given->next : NULL;
+        struct kp_str name = given != NULL                      ? given->name
+                             : args[i]->kind == KPI_EXPR_COLUMN ? args[i]->name
+                                                                : lead->name;
         if (!add_follower(bind, outputs, lead, i, name))
             return false;
     }
@@ -285,7 +297,7 @@ static bool is_call(const struct kpi_node *node, const char *a, const char *b)
 static bool bind_item(struct kpi_bind *bind, const struct kpi_item *item,
                       struct kpi_outputs *outputs, uint32_t number)
 {
-    if (is_call(item->expr, "percentiles", "percentiles"))
+    if (is_call(item->expr, "percentiles", "percentilesw"))
         return bind_percentiles(bind, item->expr, outputs);
     if (is_call(item->expr, "arg_max", "arg_min"))
         return bind_arg(bind, item, outputs);

@@ -107,6 +107,8 @@ static struct kp_query *query_new(const struct kp_query_opts *opts)
     run->arena = arena;
     run->arena.owner = "query";
     run->ctx = (struct kpi_ctx){.arena = &run->arena, .now = kp_time_now()};
+    run->from = KP_TIME_MAX;
+    run->to = KP_TIME_MIN;
     if (opts != NULL)
         run->opts = *opts;
     query->started = kp_time_monotonic();

@@ -14,7 +14,11 @@ struct kpi_func_table {
 
 extern const struct kpi_func_table kpi_funcs_arith, kpi_funcs_compare, kpi_funcs_text,
     kpi_funcs_time, kpi_funcs_convert, kpi_funcs_flow, kpi_funcs_json, kpi_funcs_regex,
-    kpi_funcs_array;
+    kpi_funcs_array, kpi_funcs_net, kpi_funcs_code, kpi_funcs_series, kpi_funcs_number,
+    kpi_funcs_set;
+
+/* Does a text hold a term, case ignored? (func_text.c) */
+bool kpi_text_has(struct kp_str text, struct kp_str term);
 
 /* JSON text (func_json.c): the member of an object or the element of an array. Gives the raw text
  * of the value, {NULL,0} when it is not there. */

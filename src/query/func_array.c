@@ -5,15 +5,9 @@
  */
 #include <stdlib.h>
 
-#include "query/func.h"
+#include "query/elements.h"
 
-/* The elements of one array, as text. */
-struct elements {
-    struct kp_str *values;
-    int64_t count;
-};
-
-static bool read_array(struct kpi_call *call, struct kp_str json, struct elements *out)
+bool kpi_array_read(struct kpi_call *call, struct kp_str json, struct kpi_elements *out)
 {
     struct kpi_json_walk walk;
     struct kp_str value;
@@ -30,20 +24,20 @@ static bool read_array(struct kpi_call *call, struct kp_str json, struct element
     return out->values != NULL;
 }
 
-static void begin(struct kp_buf *out, char bracket)
+void kpi_array_begin(struct kp_buf *out, char bracket)
 {
     kp_buf_clear(out);
     kp_buf_char(out, bracket);
 }
 
-static void add(struct kp_buf *out, struct kp_str value)
+void kpi_array_add(struct kp_buf *out, struct kp_str value)
 {
     if (out->size > 1)
         kp_buf_char(out, ',');
     kp_buf_str(out, value.len == 0 ? KP_STR("null") : value);
 }
 
-static void add_member(struct kp_buf *out, struct kp_str key, struct kp_str value)
+void kpi_bag_add(struct kp_buf *out, struct kp_str key, struct kp_str value)
 {
     kp_buf_text(out, out->size > 1 ? ",\"" : "\"");
     kp_buf_str(out, key);
@@ -52,7 +46,7 @@ static void add_member(struct kp_buf *out, struct kp_str key, struct kp_str valu
 }
 
 /* Ends the array or bag and makes it the answer. */
-static void finish(struct kpi_call *call, uint32_t row, struct kp_buf *out, char bracket)
+void kpi_array_finish(struct kpi_call *call, uint32_t row, struct kp_buf *out, char bracket)
 {
     kp_buf_char(out, bracket);
     if (out->failed)
@@ -62,19 +56,19 @@ static void finish(struct kpi_call *call, uint32_t row, struct kp_buf *out, char
     kp_buf_deinit(out);
 }
 
-static struct kp_str text_arg(const struct kpi_call *call, uint32_t arg, uint32_t row)
+struct kp_str kpi_text_arg(const struct kpi_call *call, uint32_t arg, uint32_t row)
 {
     return kp_vec_str(call->args[arg], row);
 }
 
-static int64_t long_arg(const struct kpi_call *call, uint32_t arg, uint32_t row, int64_t otherwise)
+int64_t kpi_long_arg(const struct kpi_call *call, uint32_t arg, uint32_t row, int64_t otherwise)
 {
     bool given = arg < call->args_count && !kp_vec_null(call->args[arg], row);
     return given ? call->args[arg]->i64[row] : otherwise;
 }
 
 /* An argument of any type as JSON, in scratch memory. */
-static struct kp_str json_arg(struct kpi_call *call, uint32_t arg, uint32_t row)
+struct kp_str kpi_json_arg(struct kpi_call *call, uint32_t arg, uint32_t row)
 {
     struct kp_buf text = {0};
     struct kpi_value value = kpi_vec_value(call->args[arg], row);
@@ -92,7 +86,7 @@ static bool same(struct kpi_call *call, struct kp_str a, struct kp_str b)
     return kp_str_equal(kpi_json_plain(call->eval, a), kpi_json_plain(call->eval, b));
 }
 
-static bool holds(struct kpi_call *call, const struct elements *set, struct kp_str value)
+bool kpi_array_holds(struct kpi_call *call, const struct kpi_elements *set, struct kp_str value)
 {
     for (int64_t i = 0; i < set->count; i++)
         if (same(call, set->values[i], value))
@@ -101,7 +95,7 @@ static bool holds(struct kpi_call *call, const struct elements *set, struct kp_s
 }
 
 /* Value text is not terminated, so it is copied before the C library reads it. */
-static bool number_of(struct kp_str text, double *out)
+bool kpi_json_number(struct kp_str text, double *out)
 {
     char copy[64], *end;
     uint32_t length = KP_MIN(text.len, (uint32_t)sizeof(copy) - 1);
@@ -117,72 +111,72 @@ static bool number_of(struct kp_str text, double *out)
 static void array_concat(struct kpi_call *call, uint32_t row)
 {
     struct kp_buf out = {0};
-    struct elements all;
-    begin(&out, '[');
+    struct kpi_elements all;
+    kpi_array_begin(&out, '[');
     for (uint32_t a = 0; a < call->args_count; a++)
-        if (read_array(call, text_arg(call, a, row), &all))
+        if (kpi_array_read(call, kpi_text_arg(call, a, row), &all))
             for (int64_t i = 0; i < all.count; i++)
-                add(&out, all.values[i]);
-    finish(call, row, &out, ']');
+                kpi_array_add(&out, all.values[i]);
+    kpi_array_finish(call, row, &out, ']');
 }
 
 static void array_slice(struct kpi_call *call, uint32_t row)
 {
     struct kp_buf out = {0};
-    struct elements all;
-    if (!read_array(call, text_arg(call, 0, row), &all)) {
+    struct kpi_elements all;
+    if (!kpi_array_read(call, kpi_text_arg(call, 0, row), &all)) {
         kpi_set_str(call, row, "", 0);
         return;
     }
-    int64_t from = long_arg(call, 1, row, 0), to = long_arg(call, 2, row, -1);
+    int64_t from = kpi_long_arg(call, 1, row, 0), to = kpi_long_arg(call, 2, row, -1);
     from = from < 0 ? KP_MAX(from + all.count, 0) : from;
     to = to < 0 ? to + all.count : KP_MIN(to, all.count - 1);
-    begin(&out, '[');
+    kpi_array_begin(&out, '[');
     for (int64_t i = from; i <= to; i++)
-        add(&out, all.values[i]);
-    finish(call, row, &out, ']');
+        kpi_array_add(&out, all.values[i]);
+    kpi_array_finish(call, row, &out, ']');
 }
 
 /* Rotates (or, with a filler, shifts) by n to the left. */
 static void move(struct kpi_call *call, uint32_t row, int64_t sign, bool rotate)
 {
     struct kp_buf out = {0};
-    struct elements all;
-    if (!read_array(call, text_arg(call, 0, row), &all)) {
+    struct kpi_elements all;
+    if (!kpi_array_read(call, kpi_text_arg(call, 0, row), &all)) {
         kpi_set_str(call, row, "", 0);
         return;
     }
-    int64_t by = long_arg(call, 1, row, 0);
-    struct kp_str filler = call->args_count > 2 ? json_arg(call, 2, row) : KP_STR("null");
+    int64_t by = kpi_long_arg(call, 1, row, 0);
+    struct kp_str filler = call->args_count > 2 ? kpi_json_arg(call, 2, row) : KP_STR("null");
     by = rotate && all.count > 0 ? by % all.count : KP_MAX(KP_MIN(by, all.count), -all.count);
-    begin(&out, '[');
+    kpi_array_begin(&out, '[');
     for (int64_t i = 0; i < all.count; i++) {
         int64_t from = i + sign * by;
         bool inside = from >= 0 && from < all.count;
         if (rotate)
-            add(&out, all.values[(from + all.count) % all.count]);
+            kpi_array_add(&out, all.values[(from + all.count) % all.count]);
         else
-            add(&out, inside ? all.values[from] : filler);
+            kpi_array_add(&out, inside ? all.values[from] : filler);
     }
-    finish(call, row, &out, ']');
+    kpi_array_finish(call, row, &out, ']');
 }
 
 static void array_reverse(struct kpi_call *call, uint32_t row)
 {
     struct kp_buf out = {0};
-    struct elements all;
-    if (!read_array(call, text_arg(call, 0, row), &all)) {
+    struct kpi_elements all;
+    if (!kpi_array_read(call, kpi_text_arg(call, 0, row), &all)) {
         kpi_set_str(call, row, "", 0);
         return;
     }
-    begin(&out, '[');
+    kpi_array_begin(&out, '[');
     for (int64_t i = all.count; i > 0; i--)
-        add(&out, all.values[i - 1]);
-    finish(call, row, &out, ']');
+        kpi_array_add(&out, all.values[i - 1]);
+    kpi_array_finish(call, row, &out, ']');
 }
 
 /* Numbers by value, before texts by their bytes. */
-static int by_value(const void *left, const void *right)
+int kpi_json_order(const void *left, const void *right)
 {
     const struct kp_str *a = left, *b = right;
     bool text_a = a->len > 0 && a->ptr[0] == '"', text_b = b->len > 0 && b->ptr[0] == '"';
@@ -191,16 +185,16 @@ static int by_value(const void *left, const void *right)
     if (text_a)
         return kp_str_compare(*a, *b);
     double x, y;
-    number_of(*a, &x);
-    number_of(*b, &y);
+    kpi_json_number(*a, &x);
+    kpi_json_number(*b, &y);
     return x != y ? (x > y) - (x < y) : kp_str_compare(*a, *b);
 }
 
 static void array_sort(struct kpi_call *call, uint32_t row, bool ascending)
 {
     struct kp_buf out = {0};
-    struct elements all;
-    if (!read_array(call, text_arg(call, 0, row), &all)) {
+    struct kpi_elements all;
+    if (!kpi_array_read(call, kpi_text_arg(call, 0, row), &all)) {
         kpi_set_str(call, row, "", 0);
         return;
     }
@@ -209,25 +203,25 @@ static void array_sort(struct kpi_call *call, uint32_t row, bool ascending)
         if (!kp_str_equal(all.values[i], KP_STR("null")))
             all.values[values++] = all.values[i];
     if (values > 0)
-        qsort(all.values, (size_t)values, sizeof(*all.values), by_value);
-    begin(&out, '[');
+        qsort(all.values, (size_t)values, sizeof(*all.values), kpi_json_order);
+    kpi_array_begin(&out, '[');
     for (int64_t i = 0; i < values; i++)
-        add(&out, all.values[ascending ? i : values - 1 - i]);
+        kpi_array_add(&out, all.values[ascending ? i : values - 1 - i]);
     for (int64_t i = values; i < all.count; i++)
-        add(&out, KP_STR("null"));
-    finish(call, row, &out, ']');
+        kpi_array_add(&out, KP_STR("null"));
+    kpi_array_finish(call, row, &out, ']');
 }
 
 /* --- questions --- */
 
 static int64_t array_index_of(struct kpi_call *call, uint32_t row)
 {
-    struct elements all;
-    struct kp_str wanted = json_arg(call, 1, row);
-    if (!read_array(call, text_arg(call, 0, row), &all))
+    struct kpi_elements all;
+    struct kp_str wanted = kpi_json_arg(call, 1, row);
+    if (!kpi_array_read(call, kpi_text_arg(call, 0, row), &all))
         return -1;
-    int64_t from = long_arg(call, 2, row, 0), length = long_arg(call, 3, row, -1);
-    int64_t nth = long_arg(call, 4, row, 1);
+    int64_t from = kpi_long_arg(call, 2, row, 0), length = kpi_long_arg(call, 3, row, -1);
+    int64_t nth = kpi_long_arg(call, 4, row, 1);
     from = from < 0 ? KP_MAX(from + all.count, 0) : from;
     int64_t to = length < 0 || length > all.count - from ? all.count : from + length;
     for (int64_t i = from; i < to; i++)
@@ -238,22 +232,23 @@ static int64_t array_index_of(struct kpi_call *call, uint32_t row)
 
 static bool set_has(struct kpi_call *call, uint32_t row)
 {
-    struct elements all;
-    struct kp_str wanted = json_arg(call, 1, row);
-    return read_array(call, text_arg(call, 0, row), &all) && holds(call, &all, wanted);
+    struct kpi_elements all;
+    struct kp_str wanted = kpi_json_arg(call, 1, row);
+    return kpi_array_read(call, kpi_text_arg(call, 0, row), &all) &&
+           kpi_array_holds(call, &all, wanted);
 }
 
 static void array_sum(struct kpi_call *call, uint32_t row)
 {
-    struct elements all;
+    struct kpi_elements all;
     call->out->f64[row] = 0;
-    if (!read_array(call, text_arg(call, 0, row), &all)) {
+    if (!kpi_array_read(call, kpi_text_arg(call, 0, row), &all)) {
         kpi_set_null(call, row);
         return;
     }
     for (int64_t i = 0; i < all.count; i++) {
         double value;
-        if (number_of(all.values[i], &value))
+        if (kpi_json_number(all.values[i], &value))
             call->out->f64[row] += value;
         else
             kpi_set_null(call, row);
@@ -263,11 +258,11 @@ static void array_sum(struct kpi_call *call, uint32_t row)
 static void strcat_array(struct kpi_call *call, uint32_t row)
 {
     struct kp_buf out = {0};
-    struct elements all = {NULL, 0};
-    read_array(call, text_arg(call, 0, row), &all);
+    struct kpi_elements all = {NULL, 0};
+    kpi_array_read(call, kpi_text_arg(call, 0, row), &all);
     for (int64_t i = 0; i < all.count; i++) {
         if (i > 0)
-            kp_buf_str(&out, text_arg(call, 1, row));
+            kp_buf_str(&out, kpi_text_arg(call, 1, row));
         kp_buf_str(&out, kpi_json_plain(call->eval, all.values[i]));
     }
     kpi_set_copy(call, row, out.data, out.size);
@@ -281,9 +276,9 @@ enum { SET_UNION, SET_INTERSECT, SET_DIFFERENCE };
 static bool wanted_in_set(struct kpi_call *call, uint32_t row, int op, struct kp_str value)
 {
     for (uint32_t a = 1; op != SET_UNION && a < call->args_count; a++) {
-        struct elements other = {NULL, 0};
-        read_array(call, text_arg(call, a, row), &other);
-        if (holds(call, &other, value) != (op == SET_INTERSECT))
+        struct kpi_elements other = {NULL, 0};
+        kpi_array_read(call, kpi_text_arg(call, a, row), &other);
+        if (kpi_array_holds(call, &other, value) != (op == SET_INTERSECT))
             return false;
     }
     return true;
@@ -293,18 +288,19 @@ static void set_op(struct kpi_call *call, uint32_t row, int op)
 {
     struct kp_buf out = {0};
     uint32_t sources = op == SET_UNION ? call->args_count : 1;
-    begin(&out, '[');
+    kpi_array_begin(&out, '[');
     for (uint32_t a = 0; a < sources; a++) {
-        struct elements all = {NULL, 0}, so_far = {NULL, 0};
-        read_array(call, text_arg(call, a, row), &all);
+        struct kpi_elements all = {NULL, 0}, so_far = {NULL, 0};
+        kpi_array_read(call, kpi_text_arg(call, a, row), &all);
         for (int64_t i = 0; i < all.count; i++) {
             struct kp_str text = {out.data, (uint32_t)out.size};
-            bool seen = read_array(call, text, &so_far) && holds(call, &so_far, all.values[i]);
+            bool seen = kpi_array_read(call, text, &so_far) &&
+                        kpi_array_holds(call, &so_far, all.values[i]);
             if (!seen && wanted_in_set(call, row, op, all.values[i]))
-                add(&out, all.values[i]);
+                kpi_array_add(&out, all.values[i]);
         }
     }
-    finish(call, row, &out, ']');
+    kpi_array_finish(call, row, &out, ']');
 }
 
 /* --- making arrays and bags --- */
@@ -312,24 +308,24 @@ static void set_op(struct kpi_call *call, uint32_t row, int op)
 static void pack_array(struct kpi_call *call, uint32_t row)
 {
     struct kp_buf out = {0};
-    begin(&out, '[');
+    kpi_array_begin(&out, '[');
     for (uint32_t a = 0; a < call->args_count; a++)
-        add(&out, json_arg(call, a, row));
-    finish(call, row, &out, ']');
+        kpi_array_add(&out, kpi_json_arg(call, a, row));
+    kpi_array_finish(call, row, &out, ']');
 }
 
 static void bag_pack(struct kpi_call *call, uint32_t row)
 {
     struct kp_buf out = {0};
-    begin(&out, '{');
+    kpi_array_begin(&out, '{');
     for (uint32_t a = 0; a + 1 < call->args_count; a += 2) {
-        struct kp_str key = json_arg(call, a, row);
+        struct kp_str key = kpi_json_arg(call, a, row);
         bool quoted = key.len >= 2 && key.ptr[0] == '"';
         if (quoted)
             key = (struct kp_str){key.ptr + 1, key.len - 2};
-        add_member(&out, key, json_arg(call, a + 1, row));
+        kpi_bag_add(&out, key, kpi_json_arg(call, a + 1, row));
     }
-    finish(call, row, &out, '}');
+    kpi_array_finish(call, row, &out, '}');
 }
 
 static void bag_keys(struct kpi_call *call, uint32_t row)
@@ -337,70 +333,70 @@ static void bag_keys(struct kpi_call *call, uint32_t row)
     struct kp_buf out = {0};
     struct kpi_json_walk walk;
     struct kp_str key, value;
-    if (!kpi_json_object(text_arg(call, 0, row), &walk)) {
+    if (!kpi_json_object(kpi_text_arg(call, 0, row), &walk)) {
         kpi_set_str(call, row, "", 0);
         return;
     }
-    begin(&out, '[');
+    kpi_array_begin(&out, '[');
     while (kpi_json_next_member(&walk, &key, &value)) {
         kp_buf_text(&out, out.size > 1 ? ",\"" : "\"");
         kp_buf_str(&out, key);
         kp_buf_char(&out, '"');
     }
-    finish(call, row, &out, ']');
+    kpi_array_finish(call, row, &out, ']');
 }
 
 /* Members of all bags; the first bag that has a key gives its value. */
 static void bag_merge(struct kpi_call *call, uint32_t row)
 {
     struct kp_buf out = {0};
-    begin(&out, '{');
+    kpi_array_begin(&out, '{');
     for (uint32_t a = 0; a < call->args_count; a++) {
         struct kpi_json_walk walk;
         struct kp_str key, value;
-        bool more = kpi_json_object(text_arg(call, a, row), &walk);
+        bool more = kpi_json_object(kpi_text_arg(call, a, row), &walk);
         while (more && kpi_json_next_member(&walk, &key, &value)) {
             bool taken = false;
             for (uint32_t b = 0; b < a && !taken; b++)
-                taken = kpi_json_member(text_arg(call, b, row), key).ptr != NULL;
+                taken = kpi_json_member(kpi_text_arg(call, b, row), key).ptr != NULL;
             if (!taken)
-                add_member(&out, key, value);
+                kpi_bag_add(&out, key, value);
         }
     }
-    finish(call, row, &out, '}');
+    kpi_array_finish(call, row, &out, '}');
 }
 
 static void bag_remove_keys(struct kpi_call *call, uint32_t row)
 {
     struct kp_buf out = {0};
-    struct elements keys = {NULL, 0};
+    struct kpi_elements keys = {NULL, 0};
     struct kpi_json_walk walk;
     struct kp_str key, value;
-    read_array(call, text_arg(call, 1, row), &keys);
-    bool more = kpi_json_object(text_arg(call, 0, row), &walk);
-    begin(&out, '{');
+    kpi_array_read(call, kpi_text_arg(call, 1, row), &keys);
+    bool more = kpi_json_object(kpi_text_arg(call, 0, row), &walk);
+    kpi_array_begin(&out, '{');
     while (more && kpi_json_next_member(&walk, &key, &value)) {
         bool removed = false;
         for (int64_t i = 0; i < keys.count && !removed; i++)
             removed = kp_str_equal(kpi_json_plain(call->eval, keys.values[i]), key);
         if (!removed)
-            add_member(&out, key, value);
+            kpi_bag_add(&out, key, value);
     }
-    finish(call, row, &out, '}');
+    kpi_array_finish(call, row, &out, '}');
 }
 
 /* zip([1,2], [3]) is [[1,3],[2,null]]. */
 static void zip(struct kpi_call *call, uint32_t row)
 {
     struct kp_buf out = {0};
-    struct elements arrays[KPI_ARGS_MAX];
+    struct kpi_elements arrays[KPI_ARGS_MAX];
     int64_t longest = 0;
     for (uint32_t a = 0; a < call->args_count; a++) {
-        arrays[a] = (struct elements){NULL, 0};
-        read_array(call, text_arg(call, a, row), &arrays[a]);
+        arrays[a] = (struct kpi_elements){NULL, 0};
+        kpi_array_read(call, kpi_text_arg(call, a, row), &arrays[a]);
         longest = KP_MAX(longest, arrays[a].count);
     }
-    begin(&out, '[');
+    kpi_array_begin(&out, '[');
     for (int64_t i = 0; i < longest; i++) {
         kp_buf_text(&out, i > 0 ? ",[" : "[");
         for (uint32_t a = 0; a < call->args_count; a++) {
@@ -409,7 +405,7 @@ static void zip(struct kpi_call *call, uint32_t row)
         }
         kp_buf_char(&out, ']');
     }
-    finish(call, row, &out, ']');
+    kpi_array_finish(call, row, &out, ']');
 }
 
 /* --- kernels --- */
@@ -441,8 +437,8 @@ KERNEL(k_bag_pack, bag_pack(call, row))
 KERNEL(k_bag_keys, bag_keys(call, row))
 KERNEL(k_bag_merge, bag_merge(call, row))
 KERNEL(k_bag_has_key,
-       call->out->i64[row] = kpi_json_member(text_arg(call, 0, row), text_arg(call, 1, row)).ptr !=
-                             NULL)
+       call->out->i64[row] =
+           kpi_json_member(kpi_text_arg(call, 0, row), kpi_text_arg(call, 1, row)).ptr != NULL)
 KERNEL(k_bag_remove_keys, bag_remove_keys(call, row))
 KERNEL(k_zip, zip(call, row))
 
@@ -478,6 +474,7 @@ static const struct kpi_func funcs[] = {
     {"bag_merge", "yy*", 'y', 0, k_bag_merge, "members of all bags, the first one's win"},
     {"bag_has_key", "ys", 'b', 0, k_bag_has_key, "has the bag a member of this name?"},
     {"bag_remove_keys", "yy", 'y', 0, k_bag_remove_keys, "a bag without these members"},
+    {"pack_dictionary", "...*", 'y', NULLS, k_bag_pack, "same as bag_pack()"},
     {"zip", "yyy*", 'y', NULLS, k_zip, "arrays of the elements at the same position"},
 };
 

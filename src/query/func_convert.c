@@ -114,7 +114,8 @@ static void bool_of_text(struct kpi_call *call)
 static void time_of_text(struct kpi_call *call)
 {
     KPI_EACH(call, row, call->out->i64[row] = 0;
-             if (!kp_time_parse(plain(call, row), &call->out->i64[row])) kpi_set_null(call, row));
+             if (!kpi_literal_datetime(plain(call, row), &call->out->i64[row]))
+                 kpi_set_null(call, row));
 }
 
 static void span_of_text(struct kpi_call *call)
@@ -178,18 +179,35 @@ static void human_span(struct kpi_call *call)
     kp_buf_deinit(&text);
 }
 
-static void human_bytes(struct kpi_call *call)
+/* Does a wanted unit stop the division here? Without one it goes on to the largest that fits. */
+static bool unit_reached(const struct kpi_call *call, uint32_t row, double value, const char *unit)
+{
+    if (call->args_count > 2)
+        return kp_str_equal(kp_vec_str(call->args[2], row), kp_str_from(unit));
+    return value < 1024 && value > -1024;
+}
+
+/* format_bytes(size, decimals, unit) */
+static void human_bytes_row(struct kpi_call *call, uint32_t row)
 {
     static const char *const units[] = {"Bytes", "KB", "MB", "GB", "TB", "PB", "EB"};
-    KPI_EACH(
-        call, row, double value = (double)call->args[0]->i64[row]; size_t unit = 0;
-        while ((value >= 1024 || value <= -1024) && unit + 1 < KP_ARRAY_LEN(units)) {
-            value /= 1024;
-            unit++;
-        } char text[40];
-        int length = snprintf(text, sizeof(text), "%.*f %s", value == (int64_t)value ? 0 : 1, value,
-                              units[unit]);
-        kpi_set_copy(call, row, text, (size_t)length));
+    double value = (double)call->args[0]->i64[row];
+    int64_t decimals = call->args_count > 1 ? call->args[1]->i64[row] : 0;
+    size_t unit = 0;
+    for (; unit + 1 < KP_ARRAY_LEN(units) && !unit_reached(call, row, value, units[unit]); unit++)
+        value /= 1024;
+    char text[60];
+    int length = snprintf(text, sizeof(text), "%.*f", (int)KP_MAX(KP_MIN(decimals, 12), 0), value);
+    while (memchr(text, '.', (size_t)length) != NULL && text[length - 1] == '0')
+        length--;
+    length -= text[length - 1] == '.';
+    length += snprintf(text + length, sizeof(text) - (size_t)length, " %s", units[unit]);
+    kpi_set_copy(call, row, text, (size_t)length);
+}
+
+static void human_bytes(struct kpi_call *call)
+{
+    KPI_EACH(call, row, human_bytes_row(call, row));
 }
 
 static const struct kpi_func funcs[] = {
@@ -236,7 +254,9 @@ static const struct kpi_func funcs[] = {
     {"totimespan", "y", 'd', 0, span_of_text, NULL},
     {"timespan", "s", 'd', 0, span_of_text, "same as totimespan()"},
     {"format_duration", "d", 's', 0, human_span, "timespan for people: 388.204 ms"},
-    {"format_bytes", "l", 's', 0, human_bytes, "size for people: 1.5 KB"},
+    {"format_bytes", "l", 's', 0, human_bytes, "size for people: 2 KB; with decimals and unit"},
+    {"format_bytes", "ll", 's', 0, human_bytes, NULL},
+    {"format_bytes", "lls", 's', 0, human_bytes, NULL},
 };
 
 const struct kpi_func_table kpi_funcs_convert = {funcs, KP_ARRAY_LEN(funcs)};

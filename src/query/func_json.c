@@ -388,6 +388,9 @@ static const struct kpi_func funcs[] = {
     {"todynamic", "y", 'y', 0, k_same, NULL},
     {"extract_json", "ss", 's', 0, k_extract_json, "value at a path ($.a.b[0]) of a JSON text"},
     {"extract_json", "sy", 's', 0, k_extract_json, NULL},
+    {"parsejson", "s", 'y', 0, k_same, "same as parse_json()"},
+    {"dynamic_to_json", "y", 's', 0, k_same, "a dynamic as JSON text"},
+    {"extractjson", "ss", 's', 0, k_extract_json, "same as extract_json()"},
     {"array_length", "y", 'l', 0, k_length, "elements of an array"},
 };
 

@@ -380,6 +380,11 @@ static void k_hash_i64(struct kpi_call *call)
              call->out->i64[row] = (int64_t)kp_hash64(&value, sizeof(value), 0));
 }
 
+bool kpi_text_has(struct kp_str text, struct kp_str term)
+{
+    return has_term(text, term, true, EDGE_LEFT | EDGE_RIGHT);
+}
+
 #define FORMS(word, kernel, doc)                                                            \
     {word, "ss", 'b', 0, kernel, doc}, {"!" word, "ss", 'b', 0, not_##kernel, "not: " doc}, \
         {word "_cs", "ss", 'b', 0, kernel##_cs, doc ", exact case"},                        \
@@ -394,17 +399,25 @@ static bool at_text(struct kp_str text, uint32_t at, struct kp_str part)
     return part.len > 0 && match_at(text, at, part, false);
 }
 
-/* End of a run that ends at `stop` or the end of the text; quotes hide what they hold. */
+/* End of a run that ends at `stop` or the end of the text; quotes hide what they hold. A quote is
+ * one character for both ends, or two. */
 static uint32_t run_end(struct kp_str text, uint32_t at, struct kp_str stop, struct kp_str quote)
 {
     bool hidden = false;
     for (; at < text.len; at++) {
-        if (quote.len == 1 && text.ptr[at] == quote.ptr[0])
+        char wanted = quote.len == 0 ? '\0' : hidden ? quote.ptr[quote.len - 1] : quote.ptr[0];
+        if (quote.len > 0 && text.ptr[at] == wanted)
             hidden = !hidden;
         else if (!hidden && at_text(text, at, stop))
             break;
     }
     return at;
+}
+
+static bool is_quoted(struct kp_str text, struct kp_str quote)
+{
+    return quote.len > 0 && text.len >= 2 && text.ptr[0] == quote.ptr[0] &&
+           text.ptr[text.len - 1] == quote.ptr[quote.len - 1];
 }
 
 /* The value of a key in `key<kv>value<pair>key<kv>value`; the first one counts. */
@@ -417,17 +430,17 @@ static void kv_value(struct kpi_call *call, uint32_t row)
     for (uint32_t at = 0; at < text.len;) {
         uint32_t end = run_end(text, at, pair, quote);
         struct kp_str both = {text.ptr + at, end - at};
-        uint32_t split = run_end(both, 0, kv, none);
+        uint32_t split = run_end(both, 0, kv, quote);
         struct kp_str name = {both.ptr, split};
         while (name.len > 0 && is_blank(name.ptr[0], none)) {
             name.ptr++;
             name.len--;
         }
+        if (is_quoted(name, quote))
+            name = (struct kp_str){name.ptr + 1, name.len - 2};
         if (split < both.len && kp_str_equal(name, key)) {
             struct kp_str value = {both.ptr + split + kv.len, both.len - split - kv.len};
-            bool quoted = quote.len == 1 && value.len >= 2 && value.ptr[0] == quote.ptr[0] &&
-                          value.ptr[value.len - 1] == quote.ptr[0];
-            if (quoted)
+            if (is_quoted(value, quote))
                 kpi_set_str(call, row, value.ptr + 1, value.len - 2);
             else
                 trimmed(call, row, value, none, EDGE_LEFT | EDGE_RIGHT);

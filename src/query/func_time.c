@@ -259,10 +259,19 @@ static kp_time period_start(enum part part, kp_time t)
     return floor_div(t, parts[part].ns) * parts[part].ns;
 }
 
-#define START(name, part)                                                                       \
-    static void name(struct kpi_call *call)                                                     \
-    {                                                                                           \
-        KPI_EACH(call, row, call->out->i64[row] = period_start(part, call->args[0]->i64[row])); \
+/* The start of a period, or of the one so many further on that a second argument says. */
+static bool moved_start(const struct kpi_call *call, uint32_t row, enum part part, kp_time *out)
+{
+    *out = period_start(part, call->args[0]->i64[row]);
+    return call->args_count < 2 || period_added(part, call->args[1]->i64[row], *out, out);
+}
+
+#define START(name, part)                                                               \
+    static void name(struct kpi_call *call)                                             \
+    {                                                                                   \
+        KPI_EACH(call, row, kp_time start;                                              \
+                 if (moved_start(call, row, part, &start)) call->out->i64[row] = start; \
+                 else kpi_set_overflow(call, row));                                     \
     }
 START(k_start_year, YEAR)
 START(k_start_month, MONTH)
@@ -276,7 +285,7 @@ START(k_start_second, SECOND)
     static void name(struct kpi_call *call)                                                     \
     {                                                                                           \
         KPI_EACH(call, row, kp_time next;                                                       \
-                 if (period_added(part, 1, period_start(part, call->args[0]->i64[row]), &next)) \
+                 if (moved_start(call, row, part, &next) && period_added(part, 1, next, &next)) \
                      call->out->i64[row] = next - 1;                                            \
                  else kpi_set_overflow(call, row));                                             \
     }
@@ -321,6 +330,16 @@ static void k_make_timespan(struct kpi_call *call)
     KPI_EACH(call, row,
              if (!clock_ns(call->args[0]->i64[row], call->args[1]->i64[row],
                            second == NULL ? 0 : second->f64[row], &call->out->i64[row]))
+                 kpi_set_overflow(call, row));
+}
+
+static void k_make_timespan_days(struct kpi_call *call)
+{
+    KPI_EACH(call, row, int64_t days, clock;
+             if (__builtin_mul_overflow(call->args[0]->i64[row], KP_DAY, &days) ||
+                 !clock_ns(call->args[1]->i64[row], call->args[2]->i64[row],
+                           call->args[3]->f64[row], &clock) ||
+                 __builtin_add_overflow(days, clock, &call->out->i64[row]))
                  kpi_set_overflow(call, row));
 }
 
@@ -432,19 +451,29 @@ static const struct kpi_func funcs[] = {
     {"datetime_diff", "stt", 'l', 0, k_diff, "borders of a period between two datetimes"},
     {"datetime_add", "slt", 't', 0, k_add, "so many periods later"},
     {"startofyear", "t", 't', 0, k_start_year, "first instant of the year"},
+    {"startofyear", "tl", 't', 0, k_start_year, NULL},
     {"startofmonth", "t", 't', 0, k_start_month, "first instant of the month"},
+    {"startofmonth", "tl", 't', 0, k_start_month, NULL},
     {"startofweek", "t", 't', 0, k_start_week, "first instant of the week (Sunday)"},
+    {"startofweek", "tl", 't', 0, k_start_week, NULL},
     {"startofday", "t", 't', 0, k_start_day, "first instant of the day"},
+    {"startofday", "tl", 't', 0, k_start_day, NULL},
     {"startofhour", "t", 't', 0, k_start_hour, "first instant of the hour"},
     {"startofminute", "t", 't', 0, k_start_minute, "first instant of the minute"},
     {"startofsecond", "t", 't', 0, k_start_second, "first instant of the second"},
     {"endofyear", "t", 't', 0, k_end_year, "last nanosecond of the year"},
+    {"endofyear", "tl", 't', 0, k_end_year, NULL},
     {"endofmonth", "t", 't', 0, k_end_month, "last nanosecond of the month"},
+    {"endofmonth", "tl", 't', 0, k_end_month, NULL},
     {"endofweek", "t", 't', 0, k_end_week, "last nanosecond of the week"},
+    {"endofweek", "tl", 't', 0, k_end_week, NULL},
     {"endofday", "t", 't', 0, k_end_day, "last nanosecond of the day"},
+    {"endofday", "tl", 't', 0, k_end_day, NULL},
     {"make_datetime", "lll", 't', 0, k_make_date, "datetime from numbers"},
     {"make_datetime", "lllll", 't', 0, k_make_datetime, NULL},
     {"make_datetime", "lllllr", 't', 0, k_make_datetime, NULL},
+    {"datetime", "lll", 't', 0, k_make_date, NULL},
+    {"make_timespan", "lllr", 'd', 0, k_make_timespan_days, NULL},
     {"make_timespan", "ll", 'd', 0, k_make_timespan, "timespan from hours, minutes, seconds"},
     {"make_timespan", "llr", 'd', 0, k_make_timespan, NULL},
     {"unixtime_seconds_todatetime", "l", 't', 0, k_unix_s, "seconds since 1970"},

@@ -7,8 +7,10 @@
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <strings.h>
 
 #include "base/assert.h"
+#include "query/func.h"
 #include "query/parse.h"
 
 static bool digit_value(char c, unsigned base, unsigned *out)
@@ -343,6 +345,63 @@ bool kpi_literal_timespan(struct kp_str text, int64_t *out_ns)
     return clock_text(text, out_ns);
 }
 
+/* Day, time: "08:40:01.25 PM", or nothing. */
+static bool time_of_day(const char *at, int64_t *out_ns)
+{
+    unsigned hours = 0, minutes = 0, seconds = 0;
+    int used = 0;
+    int64_t ns = 0, unit = KP_SEC;
+    while (*at == ' ' || *at == 'T')
+        at++;
+    if (*at != '\0' && sscanf(at, "%2u:%2u%n", &hours, &minutes, &used) < 2)
+        return false;
+    at += used;
+    if (*at == ':' && sscanf(at, ":%2u%n", &seconds, &used) == 1)
+        at += used;
+    for (at += *at == '.'; *at >= '0' && *at <= '9'; at++) {
+        unit /= 10;
+        ns += (*at - '0') * unit;
+    }
+    while (*at == ' ')
+        at++;
+    bool pm = strcasecmp(at, "pm") == 0, am = strcasecmp(at, "am") == 0;
+    if ((pm || am) && hours > 12)
+        return false;
+    hours = pm && hours < 12 ? hours + 12 : am && hours == 12 ? 0 : hours;
+    *out_ns = ((int64_t)hours * 60 + minutes) * KP_MIN_NS + seconds * KP_SEC + ns;
+    return hours < 24 && minutes < 60 && seconds < 60 && (pm || am || *at == '\0' || *at == 'Z');
+}
+
+/* 2026-11-3, 2026 - 11 - 03, 11/23/2026, each with a time of day or not. */
+static bool loose_date(struct kp_str text, int64_t *out)
+{
+    char copy[64];
+    int first, second, third, used = 0;
+    kp_time day;
+    int64_t ns;
+    if (text.len >= sizeof(copy))
+        return false;
+    memcpy(copy, text.ptr, text.len);
+    copy[text.len] = '\0';
+    bool american = sscanf(copy, "%2d/%2d/%4d%n", &first, &second, &third, &used) == 3 && used > 0;
+    bool ordered = !american &&
+                   sscanf(copy, "%4d - %2d - %2d%n", &first, &second, &third, &used) == 3 &&
+                   used > 0;
+    if (!american && !ordered)
+        return false;
+    int year = american ? third : first, month = american ? first : second;
+    int date = american ? second : third;
+    if (year < 1600 || month < 1 || month > 12 || date < 1 || date > 31 ||
+        !kpi_date_time(year, month, date, &day) || !time_of_day(copy + used, &ns))
+        return false;
+    return !__builtin_add_overflow(day, ns, out);
+}
+
+bool kpi_literal_datetime(struct kp_str text, int64_t *out_ns)
+{
+    return kp_time_parse(text, out_ns) || loose_date(text, out_ns);
+}
+
 static bool is_bool_text(struct kp_str body, int64_t *out)
 {
     *out = kp_str_equal(body, KP_STR("true")) || kp_str_equal(body, KP_STR("1"));
@@ -375,7 +434,7 @@ static bool typed_value(enum kp_type type, struct kp_str body, struct kpi_value 
     else if (type == KP_TYPE_BOOL)
         good = is_bool_text(body, &value.i64);
     else if (type == KP_TYPE_TIME)
-        good = kp_time_parse(body, &value.i64);
+        good = kpi_literal_datetime(body, &value.i64);
     else if (type == KP_TYPE_DUR)
         good = kpi_literal_timespan(body, &value.i64);
     if (good)

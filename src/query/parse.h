@@ -46,6 +46,8 @@ bool kpi_literal_dynamic(struct kpi_ctx *ctx, struct kp_str text, struct kpi_val
 /* type(text): 1 = a value, 0 = a function call after all, -1 = a value of this type it cannot be.
  */
 int kpi_literal_typed(struct kp_str text, struct kpi_value *out);
+/* RFC 3339, or 2026-1-2, 1/2/2026 (month first) with 03:04:05.6 and AM or PM behind it or not. */
+bool kpi_literal_datetime(struct kp_str text, int64_t *out_ns);
 /* 1.02:03:04.5, 02:03:04, or as kpi_literal_duration. */
 bool kpi_literal_timespan(struct kp_str text, int64_t *out_ns);
 

@@ -257,8 +257,6 @@ bool kpi_plan_reads(const struct kpi_op *op)
 struct kpi_op *kpi_plan(struct kpi_op *root)
 {
     bool noted = false;
-    root->run->from = KP_TIME_MAX;
-    root->run->to = KP_TIME_MIN;
     kpi_remark_values(root);
     push_filters(root);
     root = drop_sorts(root);

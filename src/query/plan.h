@@ -11,7 +11,8 @@
 struct kpi_op *kpi_bind_pipe(struct kpi_bind *bind, const struct kpi_pipe *pipe);
 /* Pipes side by side, columns met by name. `first` (may be NULL) comes before them. */
 struct kpi_op *kpi_bind_union(struct kpi_bind *bind, struct kpi_op *first,
-                              const struct kpi_pipe *pipes, struct kpi_place place);
+                              const struct kpi_pipe *pipes, const struct kpi_items *params,
+                              struct kpi_place place);
 /* join, lookup, asof join (bind_join.c). */
 struct kpi_op *kpi_bind_join(struct kpi_bind *bind, struct kpi_op *input,
                              const struct kpi_stage *stage);
@@ -26,6 +27,20 @@ struct kpi_op *kpi_bind_frame(struct kpi_bind *bind, struct kpi_op *input,
                               const struct kpi_stage *stage);
 /* Names of the frames; NULL past the last. */
 const char *kpi_frame_name(uint32_t index);
+/* The operators of a pipe over a table that is there; its source is not looked at. */
+struct kpi_op *kpi_bind_over(struct kpi_bind *bind, struct kpi_op *op, const struct kpi_pipe *pipe);
+/* A copy of the pipe that is bound, up to its operator at hand. */
+struct kpi_pipe *kpi_pipe_before(struct kpi_bind *bind);
+/* sample, sample-distinct, top-hitters, partition, mv-apply, invoke (bind_apply.c). */
+struct kpi_op *kpi_bind_apply(struct kpi_bind *bind, struct kpi_op *input,
+                              const struct kpi_stage *stage);
+/* make-series (bind_series.c), scan (bind_steps.c), evaluate (bind_plugin.c). */
+struct kpi_op *kpi_bind_series(struct kpi_bind *bind, struct kpi_op *input,
+                               const struct kpi_stage *stage);
+struct kpi_op *kpi_bind_steps(struct kpi_bind *bind, struct kpi_op *input,
+                              const struct kpi_stage *stage);
+struct kpi_op *kpi_bind_plugin(struct kpi_bind *bind, struct kpi_op *input,
+                               const struct kpi_stage *stage);
 /* A whole statement; NULL with the error set. */
 struct kpi_op *kpi_bind_statement(struct kpi_run *run, const struct kpi_statement *statement);
 /* summarize, distinct and count. */
@@ -37,6 +52,7 @@ struct kpi_op *kpi_bind_verb(struct kpi_bind *bind, const struct kpi_source *sou
 struct kpi_op *kpi_source_open(struct kpi_bind *bind, const struct kpi_source *source);
 /* Names and one-line docs of all tables, for show tables and completion; NULL past the last. */
 const char *kpi_table_name(uint32_t index, const char **out_kind, const char **out_doc);
+bool kpi_table_known(struct kp_str name);
 /* Pushes time range, keys and needed columns into the sources below and drops needless sorts; the
  * new root, or NULL with the error set. */
 struct kpi_op *kpi_plan(struct kpi_op *root);

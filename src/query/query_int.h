@@ -18,6 +18,7 @@
 #define KPI_DEPTH_BOUND_MAX 1000 /* the same after casts and case() were written out */
 #define KPI_STAGES_MAX      200  /* operators in one pipe */
 #define KPI_COLUMNS_MAX     512
+#define KPI_LET_DEPTH_MAX   20 /* names that use names, functions that call functions */
 
 struct kpi_place {
     uint32_t at;  /* byte offset in the query text */

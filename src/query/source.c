@@ -5,6 +5,7 @@
  */
 #include <stdio.h>
 
+#include "query/names.h"
 #include "query/plan.h"
 
 static const struct {
@@ -49,36 +50,36 @@ static void fail_table(struct kpi_bind *bind, struct kp_str name, struct kpi_pla
         kpi_hint(bind->ctx, "`show tables` lists them");
 }
 
-#define LET_DEPTH_MAX 20
+bool kpi_table_known(struct kp_str name)
+{
+    const char *table, *kind, *doc;
+    for (uint32_t i = 0; (table = kpi_table_name(i, &kind, &doc)) != NULL; i++)
+        if (kp_str_equal(name, kp_str_from(table)))
+            return true;
+    return false;
+}
 
-/* A table named by let, bound anew at each use; it sees the lets before it only. */
-static struct kpi_op *open_let(struct kpi_bind *bind, const struct kpi_item *let,
-                               struct kpi_place place)
+/* A table named in the text, bound anew at each use under the names it saw when it was made. */
+static struct kpi_op *open_named(struct kpi_bind *bind, const struct kpi_name *name,
+                                 struct kpi_place place)
 {
     struct kpi_bind inside = *bind;
-    inside.lets_end = let;
-    inside.let_depth++;
-    if (inside.let_depth > LET_DEPTH_MAX) {
+    struct kpi_node call = {.kind = KPI_NODE_CALL, .place = place, .name = name->name};
+    if (name->function != NULL)
+        return kpi_name_open(bind, &call);
+    inside.names = name->scope;
+    if (++inside.let_depth > KPI_LET_DEPTH_MAX) {
         kpi_fail(bind->ctx, KP_LIMIT, place, "tables named by let are nested too deeply");
         return NULL;
     }
-    return kpi_bind_pipe(&inside, let->pipe);
-}
-
-static const struct kpi_item *find_let(const struct kpi_bind *bind, struct kp_str name)
-{
-    const struct kpi_item *found = NULL;
-    for (const struct kpi_item *let = bind->lets; let != bind->lets_end; let = let->next)
-        if (let->pipe != NULL && kp_str_equal(let->name, name))
-            found = let;
-    return found;
+    return kpi_bind_pipe(&inside, name->pipe);
 }
 
 static struct kpi_op *open_table(struct kpi_bind *bind, struct kp_str name, struct kpi_place place)
 {
-    const struct kpi_item *let = find_let(bind, name);
-    if (let != NULL)
-        return open_let(bind, let, place);
+    const struct kpi_name *named = kpi_name_find(bind, name);
+    if (named != NULL && named->value == NULL)
+        return open_named(bind, named, place);
     const struct kp_stream *stream = kp_stream_by_name(name);
     if (stream != NULL)
         return kpi_op_scan(bind->run, stream);
@@ -304,7 +305,9 @@ struct kpi_op *kpi_source_open(struct kpi_bind *bind, const struct kpi_source *s
     case KPI_SOURCE_DATATABLE:
         return open_datatable(bind, source);
     case KPI_SOURCE_UNION:
-        return kpi_bind_union(bind, NULL, source->pipes, source->place);
+        return kpi_bind_union(bind, NULL, source->pipes, &source->params, source->place);
+    case KPI_SOURCE_CALL:
+        return kpi_name_open(bind, source->values);
     case KPI_SOURCE_SHOW_TABLES:
         return open_show_tables(bind);
     case KPI_SOURCE_SHOW_COLUMNS:
