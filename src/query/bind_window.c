@@ -12,7 +12,9 @@ static bool is(const struct kpi_node *node, const char *name)
 
 bool kpi_window_known(struct kp_str name)
 {
-    static const char *const names[] = {"prev", "next", "row_number", "row_cumsum"};
+    static const char *const names[] = {
+        "prev",         "next",           "row_number",        "row_cumsum",
+        "row_rank_min", "row_rank_dense", "row_window_session"};
     for (size_t i = 0; i < KP_ARRAY_LEN(names); i++)
         if (kp_str_equal(name, kp_str_from(names[i])))
             return true;
@@ -22,19 +24,24 @@ bool kpi_window_known(struct kp_str name)
 static bool count_fits(struct kpi_bind *bind, const struct kpi_node *node)
 {
     bool shift = is(node, "prev") || is(node, "next"), number = is(node, "row_number");
-    uint32_t least = number ? 0 : 1, most = shift ? 3 : 2;
+    bool session = is(node, "row_window_session");
+    uint32_t least = number ? 0 : session ? 3 : 1, most = session ? 4 : shift ? 3 : 2;
     if (node->args_count >= least && node->args_count <= most)
         return true;
     kpi_fail(bind->ctx, KP_INVALID, node->place, "'%.*s' does not take %u arguments",
              (int)node->name.len, node->name.ptr, node->args_count);
+    if (session)
+        kpi_hint(bind->ctx, "row_window_session(instant, longest, gap, restart)");
     kpi_hint(bind->ctx,
              shift    ? "%s(column, rows, otherwise)"
              : number ? "%s(first number, restart)"
                       : "%s(number, restart)",
-             is(node, "prev")   ? "prev"
-             : is(node, "next") ? "next"
-             : number           ? "row_number"
-                                : "row_cumsum");
+             is(node, "prev")             ? "prev"
+             : is(node, "next")           ? "next"
+             : number                     ? "row_number"
+             : is(node, "row_rank_min")   ? "row_rank_min"
+             : is(node, "row_rank_dense") ? "row_rank_dense"
+                                          : "row_cumsum");
     return false;
 }
 
@@ -71,9 +78,46 @@ static bool bind_restart(struct kpi_bind *bind, const struct kpi_node *node,
     return window->restart != NULL;
 }
 
+static bool bind_rank(struct kpi_bind *bind, const struct kpi_node *node, struct kpi_window *out)
+{
+    struct kpi_expr *value = kpi_bind_expr(bind, node->args[0]);
+    bool dense = is(node, "row_rank_dense");
+    if (value == NULL)
+        return false;
+    *out = (struct kpi_window){.kind = dense ? KPI_WINDOW_RANK_DENSE : KPI_WINDOW_RANK_MIN,
+                               .value = value,
+                               .type = KP_TYPE_I64};
+    return bind_restart(bind, node, out);
+}
+
+/* row_window_session(instant, longest, gap, restart) */
+static bool bind_session(struct kpi_bind *bind, const struct kpi_node *node, struct kpi_window *out)
+{
+    struct kpi_value longest, gap;
+    struct kpi_expr *value = kpi_bind_cast(bind, kpi_bind_expr(bind, node->args[0]), KP_TYPE_TIME);
+    if (value == NULL ||
+        !kpi_bind_constant(bind, node->args[1], KP_TYPE_DUR, "how long a session lasts",
+                           &longest) ||
+        !kpi_bind_constant(bind, node->args[2], KP_TYPE_DUR, "the gap between its rows", &gap))
+        return false;
+    *out = (struct kpi_window){.kind = KPI_WINDOW_SESSION,
+                               .value = value,
+                               .by = longest.i64,
+                               .gap = gap.i64,
+                               .type = KP_TYPE_TIME};
+    if (node->args_count < 4)
+        return true;
+    out->restart = kpi_bind_cast(bind, kpi_bind_expr(bind, node->args[3]), KP_TYPE_BOOL);
+    return out->restart != NULL;
+}
+
 static bool bind_running(struct kpi_bind *bind, const struct kpi_node *node, struct kpi_window *out)
 {
     struct kpi_value first = {.type = KP_TYPE_I64, .i64 = 1};
+    if (is(node, "row_window_session"))
+        return bind_session(bind, node, out);
+    if (is(node, "row_rank_min") || is(node, "row_rank_dense"))
+        return bind_rank(bind, node, out);
     if (is(node, "row_number")) {
         if (node->args_count > 0 &&
             !kpi_bind_constant(bind, node->args[0], KP_TYPE_I64, "the first number", &first))
@@ -121,7 +165,9 @@ struct kpi_expr *kpi_bind_window(struct kpi_bind *bind, const struct kpi_node *n
         return NULL;
     *expr = (struct kpi_expr){.kind = KPI_EXPR_COLUMN,
                               .type = window.type,
-                              .unit = window.value != NULL ? window.value->unit : KP_UNIT_NONE,
+                              .unit = window.value != NULL && window.type == window.value->type
+                                          ? window.value->unit
+                                          : KP_UNIT_NONE,
                               .place = node->place,
                               .name = node->name,
                               .column = windows->columns + windows->count};

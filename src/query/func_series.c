@@ -28,9 +28,11 @@ static bool number_of(struct kp_str text, double *out)
 static bool read_series(struct kpi_call *call, uint32_t arg, uint32_t row, struct series *out)
 {
     struct kpi_json_walk walk;
-    struct kp_str json = kp_vec_str(call->args[arg], row), value;
+    struct kp_str json = KP_STR(""), value;
     int64_t count = 0;
     *out = (struct series){NULL, 0};
+    if (call->args[arg]->type == KP_TYPE_DYN)
+        json = kp_vec_str(call->args[arg], row);
     if (!kpi_json_array(json, &walk))
         return false;
     while (kpi_json_next(&walk, &value))
@@ -82,6 +84,16 @@ static void each_one(struct kpi_call *call, uint32_t row, one_fn *fn)
     finish(call, row, &out, ']');
 }
 
+/* An argument that is a number by itself, or a dynamic that holds one. */
+static bool lone_number(const struct kpi_call *call, uint32_t arg, uint32_t row, double *out)
+{
+    const struct kp_vec *vec = call->args[arg];
+    if (vec->type == KP_TYPE_DYN)
+        return number_of(kp_vec_str(vec, row), out);
+    *out = vec->f64[row];
+    return true;
+}
+
 /* The longer one decides the length; a lone number goes with every element. */
 static void each_two(struct kpi_call *call, uint32_t row, two_fn *fn, bool condition)
 {
@@ -89,9 +101,9 @@ static void each_two(struct kpi_call *call, uint32_t row, two_fn *fn, bool condi
     struct kp_buf out = {0};
     double lone = NAN;
     bool left = read_series(call, 0, row, &a), right = read_series(call, 1, row, &b);
-    if (!left && !number_of(kp_vec_str(call->args[0], row), &lone))
+    if (!left && !lone_number(call, 0, row, &lone))
         left = right = false;
-    if (!right && left && !number_of(kp_vec_str(call->args[1], row), &lone))
+    if (!right && left && !lone_number(call, 1, row, &lone))
         left = false;
     if (!left && !right) {
         kpi_set_str(call, row, "", 0);
@@ -456,18 +468,25 @@ KERNEL(k_line, fit_line(call, row, false))
 KERNEL(k_line_bag, fit_line(call, row, true))
 KERNEL(k_outliers, outliers(call, row))
 
+/* Of two series, or of one and a number. */
+#define TWO(name, kernel, doc)                                             \
+    {name, "yy", 'y', 0, kernel, doc}, {name, "yr", 'y', 0, kernel, NULL}, \
+    {                                                                      \
+        name, "ry", 'y', 0, kernel, NULL                                   \
+    }
+
 static const struct kpi_func funcs[] = {
-    {"series_add", "yy", 'y', 0, k_add, "sums, element by element"},
-    {"series_subtract", "yy", 'y', 0, k_subtract, "differences, element by element"},
-    {"series_multiply", "yy", 'y', 0, k_multiply, "products, element by element"},
-    {"series_divide", "yy", 'y', 0, k_divide, "quotients, element by element"},
-    {"series_pow", "yy", 'y', 0, k_pow, "powers, element by element"},
-    {"series_less", "yy", 'y', 0, k_less, "a < b, element by element"},
-    {"series_less_equals", "yy", 'y', 0, k_less_equals, "a <= b, element by element"},
-    {"series_greater", "yy", 'y', 0, k_greater, "a > b, element by element"},
-    {"series_greater_equals", "yy", 'y', 0, k_greater_equals, "a >= b, element by element"},
-    {"series_equals", "yy", 'y', 0, k_equals, "a == b, element by element"},
-    {"series_not_equals", "yy", 'y', 0, k_not_equals, "a != b, element by element"},
+    TWO("series_add", k_add, "sums, element by element"),
+    TWO("series_subtract", k_subtract, "differences, element by element"),
+    TWO("series_multiply", k_multiply, "products, element by element"),
+    TWO("series_divide", k_divide, "quotients, element by element"),
+    TWO("series_pow", k_pow, "powers, element by element"),
+    TWO("series_less", k_less, "a < b, element by element"),
+    TWO("series_less_equals", k_less_equals, "a <= b, element by element"),
+    TWO("series_greater", k_greater, "a > b, element by element"),
+    TWO("series_greater_equals", k_greater_equals, "a >= b, element by element"),
+    TWO("series_equals", k_equals, "a == b, element by element"),
+    TWO("series_not_equals", k_not_equals, "a != b, element by element"),
     {"series_abs", "y", 'y', 0, k_abs, "abs() of each element"},
     {"series_sign", "y", 'y', 0, k_sign, "sign() of each element"},
     {"series_ceiling", "y", 'y', 0, k_ceiling, "ceiling() of each element"},

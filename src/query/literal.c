@@ -392,7 +392,8 @@ static bool loose_date(struct kp_str text, int64_t *out)
     int year = american ? third : first, month = american ? first : second;
     int date = american ? second : third;
     if (year < 1600 || month < 1 || month > 12 || date < 1 || date > 31 ||
-        !kpi_date_time(year, month, date, &day) || !time_of_day(copy + used, &ns))
+        !kpi_date_time(year, month, date, &day) || !time_of_day(copy + used, &ns) ||
+        (int)kpi_date_of(day).day != date)
         return false;
     return !__builtin_add_overflow(day, ns, out);
 }

@@ -10,8 +10,9 @@
 
 /* Where a running sum or number stands. */
 struct running {
-    int64_t count;
+    int64_t count; /* or the rank, or the session's beginning */
     double real;
+    int64_t rows; /* since the restart, for ranks */
 };
 
 struct window_op {
@@ -103,16 +104,64 @@ static struct kpi_value shifted(const struct window_op *op, uint32_t i, uint32_t
     return inside ? cell(op, (uint32_t)from, value_column(op, i)) : window->otherwise;
 }
 
+/* Does the window begin anew in this row? */
+static bool restarts(const struct window_op *op, uint32_t i, uint32_t row)
+{
+    if (row == 0)
+        return true;
+    if (op->windows->items[i].restart == NULL)
+        return false;
+    struct kpi_value restart = cell(op, row, value_column(op, i) + 1);
+    return !restart.null && restart.i64 != 0;
+}
+
+static struct kpi_value ranked(struct window_op *op, uint32_t i, uint32_t row)
+{
+    const struct kpi_window *window = &op->windows->items[i];
+    struct running *running = &op->running[i];
+    uint32_t col = value_column(op, i);
+    bool anew = restarts(op, i, row);
+    running->rows = anew ? 1 : running->rows + 1;
+    bool same = !anew && kpi_same(kpi_rowset_vec(&op->rows, row, col), row & 1023,
+                                  kpi_rowset_vec(&op->rows, row - 1, col), (row - 1) & 1023);
+    if (!same)
+        running->count = anew                                    ? 1
+                         : window->kind == KPI_WINDOW_RANK_DENSE ? running->count + 1
+                                                                 : running->rows;
+    return (struct kpi_value){.type = KP_TYPE_I64, .i64 = running->count};
+}
+
+/* A session ends when it has lasted long enough, or when the row before is too far away. */
+static struct kpi_value session(struct window_op *op, uint32_t i, uint32_t row)
+{
+    const struct kpi_window *window = &op->windows->items[i];
+    struct running *running = &op->running[i];
+    struct kpi_value at = cell(op, row, value_column(op, i));
+    if (at.null)
+        return at;
+    struct kpi_value before = at;
+    if (row > 0)
+        before = cell(op, row - 1, value_column(op, i));
+    bool anew = restarts(op, i, row) || before.null ||
+                (__int128)at.i64 - running->count > window->by ||
+                (__int128)at.i64 - before.i64 > window->gap;
+    if (anew)
+        running->count = at.i64;
+    at.i64 = running->count;
+    return at;
+}
+
 static struct kpi_value run_on(struct window_op *op, uint32_t i, uint32_t row)
 {
     const struct kpi_window *window = &op->windows->items[i];
     struct running *running = &op->running[i];
     struct kpi_value answer = {.type = window->type};
-    struct kpi_value restart = {.null = true};
-    if (window->restart != NULL)
-        restart = cell(op, row, value_column(op, i) + 1);
-    if (row == 0 || (!restart.null && restart.i64 != 0))
-        *running = (struct running){window->kind == KPI_WINDOW_NUMBER ? window->by : 0, 0};
+    if (window->kind == KPI_WINDOW_SESSION)
+        return session(op, i, row);
+    if (window->kind == KPI_WINDOW_RANK_MIN || window->kind == KPI_WINDOW_RANK_DENSE)
+        return ranked(op, i, row);
+    if (restarts(op, i, row))
+        *running = (struct running){window->kind == KPI_WINDOW_NUMBER ? window->by : 0, 0, 0};
     else if (window->kind == KPI_WINDOW_NUMBER)
         answer.null = __builtin_add_overflow(running->count, 1, &running->count);
     answer.i64 = running->count;

@@ -110,6 +110,11 @@ static struct kpi_op *open_print(struct kpi_bind *bind, const struct kpi_source 
         return NULL;
     for (const struct kpi_item *item = source->items.first; item != NULL; item = item->next) {
         struct kpi_expr *expr = kpi_bind_expr(bind, item->expr);
+        if (item->names.count > 0) {
+            kpi_fail(bind->ctx, KP_INVALID, item->place, "print gives one name to a value");
+            kpi_hint(bind->ctx, "print a = array | extend (b, c) = a");
+            return NULL;
+        }
         if (expr != NULL && expr->type == KP_TYPE_NULL)
             expr = kpi_bind_cast(bind, expr, KP_TYPE_STR);
         if (expr == NULL)
