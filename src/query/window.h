@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * Row functions: prev, next, row_number, row_cumsum, ranks, sessions. The binder collects the calls of one operator
- * here; the window operator (op_window.c) puts a column for each behind those of its input.
+ * Row functions: prev, next, row_number, row_cumsum, ranks, sessions. The binder collects the calls
+ * of one operator here; the window operator (op_window.c) puts a column for each behind those of
+ * its input.
  */
 #ifndef KP_QUERY_WINDOW_H
 #define KP_QUERY_WINDOW_H
