@@ -106,12 +106,62 @@ static void sim_wake(struct sim *sim, uint32_t cpu)
     sim->queued[thread] = (int)target;
 }
 
+/* A row that leads from one thread to another, true or not. */
+static void sim_edge(struct sim *sim, uint32_t cpu, kp_actor_id who, kp_time to)
+{
+    kp_actor_id other = sim->threads[below(&sim->r, THREADS)];
+    int end = (int)below(&sim->r, 2);
+    struct world_sock sock = {.from = sim->t,
+                              .to = to,
+                              .cpu = cpu,
+                              .thread = who,
+                              .op = (int)below(&sim->r, 4),
+                              .local = 1 + end,
+                              .local_port = 1 + end,
+                              .peer = 2 - end,
+                              .peer_port = 2 - end,
+                              .bytes = (int64_t)below(&sim->r, 3) * 100,
+                              .seq = 100 + (int64_t)below(&sim->r, 5) * 100};
+    switch (below(&sim->r, 12)) {
+    case 0:
+        world_resent(sim->w, to, &sock, sock.seq - 100);
+        return;
+    case 1:
+        world_closed(sim->w, to, &sock);
+        return;
+    case 2:
+        world_fault(sim->w, sim->t, to, cpu, who, 7);
+        return;
+    case 3:
+        world_writeback(sim->w, sim->t, to, cpu, who, (int)below(&sim->r, 2));
+        return;
+    case 4:
+        world_work(sim->w, sim->t - KP_MS, sim->t, to, cpu, who, other, "work");
+        return;
+    case 5:
+        world_boost(sim->w, sim->t, cpu, other, who, 120, 49);
+        return;
+    case 6:
+        world_move(sim->w, sim->t, other, cpu, (uint32_t)below(&sim->r, CPUS));
+        return;
+    case 7:
+        world_fork(sim->w, sim->t, cpu, other, who);
+        return;
+    case 8:
+        world_signal(sim->w, sim->t, cpu, who, other, 10);
+        return;
+    default:
+        world_sock(sim->w, &sock);
+        return;
+    }
+}
+
 static void sim_work(struct sim *sim, uint32_t cpu)
 {
     static const char *const calls[] = {"poll", "nanosleep", "fsync", "sendto", "futex"};
     kp_actor_id who = actor(sim, sim->on[cpu]);
     kp_time to = sim->t + (kp_time)below(&sim->r, 3 * KP_MS);
-    switch (below(&sim->r, 6)) {
+    switch (below(&sim->r, 8)) {
     case 0:
         world_syscall(sim->w, sim->t, to, cpu, who, calls[below(&sim->r, 5)], 0);
         return;
@@ -126,6 +176,10 @@ static void sim_work(struct sim *sim, uint32_t cpu)
         return;
     case 4:
         world_lock(sim->w, sim->t, to, cpu, who, sim->threads[below(&sim->r, THREADS)], 0x1000);
+        return;
+    case 5:
+    case 6:
+        sim_edge(sim, cpu, who, to);
         return;
     default:
         world_block(sim->w, sim->t, sim->t + (to - sim->t) / 3, to, cpu, who, 8);
