@@ -100,6 +100,7 @@ struct kpi_aggregate_op {
     struct kpi_aggregates aggregates;
     bool one_row; /* even of nothing */
     bool free;    /* the order of rows does not matter */
+    bool rolled;  /* whole segments come from rollups, the input leaves them out */
     enum kp_type *types;
     struct kpi_groups groups;
     uint32_t *group_of; /* of the rows of this batch */
@@ -128,6 +129,9 @@ kp_status kpi_aggregate_rows(struct kpi_aggregate_op *op);
 /* The same by other means (aggregate_parallel.c); true when it was done, with its status. */
 bool kpi_aggregate_tally(struct kpi_aggregate_op *op, kp_status *out);
 bool kpi_aggregate_windows(struct kpi_aggregate_op *op, kp_status *out);
+/* aggregate_rollup.c. Of the plan: sets op->rolled where rollups answer; adds them at the end. */
+void kpi_aggregate_roll(struct kpi_aggregate_op *op);
+kp_status kpi_aggregate_rollup(struct kpi_aggregate_op *op);
 /* Makes states for all groups. */
 bool kpi_aggregate_grow(struct kpi_aggregate_op *op);
 

@@ -76,6 +76,7 @@ void kpi_aggregate_free_order(struct kpi_op *op)
         aggregate->free = true;
         if (source->class->source->unorder != NULL)
             source->class->source->unorder(source);
+        kpi_aggregate_roll(aggregate);
     }
     if (op->input != NULL)
         kpi_aggregate_free_order(op->input);

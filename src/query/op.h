@@ -68,6 +68,11 @@ struct kpi_source_class {
     kp_status (*window)(struct kpi_op *op, kp_time from, kp_time to);
     /* True when it reads every row of its lanes. */
     bool (*whole)(const struct kpi_op *op);
+    /* The one stream it reads; NULL when it can be several. */
+    const struct kp_stream *(*stream)(const struct kpi_op *op);
+    /* Leaves out from now on what rollups answer for its bounds; false when conditions forbid it.
+     * NULL like stream. */
+    bool (*roll)(struct kpi_op *op);
 };
 
 struct kpi_op_class {

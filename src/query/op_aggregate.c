@@ -92,8 +92,11 @@ static kp_status consume(struct kpi_aggregate_op *op)
 {
     struct kpi_op *base = &op->base;
     kp_status status = KP_END;
-    if (!kpi_aggregate_tally(op, &status) && !kpi_aggregate_windows(op, &status))
+    bool tallied = kpi_aggregate_tally(op, &status);
+    if (!tallied && !kpi_aggregate_windows(op, &status))
         status = kpi_aggregate_rows(op);
+    if (status == KP_END && op->rolled && !tallied)
+        status = kpi_aggregate_rollup(op);
     if (status != KP_END)
         return status;
     if (op->one_row && op->groups.rows.rows == 0 &&
@@ -278,6 +281,8 @@ static void aggregate_describe(const struct kpi_op *base, struct kp_buf *out)
         kp_buf_text(out, k > 0 ? ", " : out->size > 0 ? " by " : "by ");
         kpi_expr_text(op->keys[k], out);
     }
+    if (op->rolled)
+        kp_buf_text(out, ", whole segments from rollups");
 }
 
 static const struct kpi_op_class aggregate_class = {

@@ -584,9 +584,10 @@ static kp_status events_window(struct kpi_op *base, kp_time from, kp_time to)
     return enter_lane(op, 0);
 }
 
-static const struct kpi_source_class events_source = {events_push,  events_descend, events_bounds,
-                                                      events_value, events_unorder, events_lane,
-                                                      events_split, events_window,  events_whole};
+static const struct kpi_source_class events_source = {
+    events_push,    events_descend, events_bounds, events_value,
+    events_unorder, events_lane,    events_split,  events_window,
+    events_whole,   NULL,           NULL};
 static const struct kpi_op_class events_class = {
     "merge", events_open, events_next, events_close, NULL, events_describe, &events_source};
 

@@ -9,7 +9,7 @@ struct scan_op {
     struct kpi_op base;
     const struct kp_stream *stream;
     struct kpi_scan_keys keys;
-    bool descending, unordered;
+    bool descending, unordered, rolled;
     struct kpi_reader reader;
     struct kp_batch out;
 };
@@ -22,6 +22,8 @@ static kp_status scan_open(struct kpi_op *base)
         !kpi_reader_init(&op->reader, base->run, op->stream, base->need))
         return base->run->ctx.status;
     op->reader.any_order = op->unordered;
+    if (op->rolled)
+        kpi_reader_roll(&op->reader, bounds->from, bounds->to);
     return kpi_reader_open(&op->reader, &op->keys, bounds->from, bounds->to, op->descending);
 }
 
@@ -125,9 +127,20 @@ static kp_status scan_window(struct kpi_op *base, kp_time from, kp_time to)
     return kpi_reader_open(&op->reader, &op->keys, from, to, false);
 }
 
-static const struct kpi_source_class scan_source = {scan_push,  scan_descend, scan_bounds,
-                                                    scan_value, scan_unorder, scan_lane,
-                                                    scan_split, scan_window,  scan_whole};
+static const struct kp_stream *scan_stream(const struct kpi_op *base)
+{
+    return ((const struct scan_op *)base)->stream;
+}
+
+static bool scan_roll(struct kpi_op *base)
+{
+    struct scan_op *op = (struct scan_op *)base;
+    return op->rolled = op->keys.count == 0 && !op->keys.empty;
+}
+
+static const struct kpi_source_class scan_source = {
+    scan_push,  scan_descend, scan_bounds, scan_value,  scan_unorder, scan_lane,
+    scan_split, scan_window,  scan_whole,  scan_stream, scan_roll};
 static const struct kpi_op_class scan_class = {"scan", scan_open,     scan_next,   scan_close,
                                                NULL,   scan_describe, &scan_source};
 

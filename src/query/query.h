@@ -34,6 +34,7 @@ enum kp_query_off {
     KP_OFF_PRUNING = 1,   /* pages and segments left out by their ranges and indexes */
     KP_OFF_PARALLEL = 2,  /* several threads */
     KP_OFF_METADATA = 4,  /* counts taken from page headers */
+    KP_OFF_ROLLUPS = 16,  /* whole segments from what they add up to */
     KP_OFF_UNORDERED = 8, /* events aggregated stream by stream, without their merge */
 };
 

@@ -55,6 +55,13 @@ bool kpi_reader_init(struct kpi_reader *reader, struct kpi_run *run, const struc
     return true;
 }
 
+void kpi_reader_roll(struct kpi_reader *reader, kp_time from, kp_time to)
+{
+    reader->rolled = true;
+    reader->rolled_from = from;
+    reader->rolled_to = to;
+}
+
 static struct kp_scan_req request(const struct kpi_reader *reader, const struct kpi_scan_keys *keys,
                                   kp_time from, kp_time to)
 {
@@ -65,6 +72,9 @@ static struct kp_scan_req request(const struct kpi_reader *reader, const struct 
                               .cols_count = reader->cols_count,
                               .keys_count = keys->count,
                               .any_order = reader->any_order,
+                              .rolled = reader->rolled,
+                              .rolled_from = reader->rolled_from,
+                              .rolled_to = reader->rolled_to,
                               .no_prune = (reader->run->opts.off & KP_OFF_PRUNING) != 0};
     memcpy(req.keys, keys->keys, sizeof(req.keys));
     return req;

@@ -25,6 +25,8 @@ struct kpi_reader {
     uint32_t cols_count;
     struct kpi_reader_column *columns;
     uint32_t columns_count;
+    bool rolled; /* without the segments that rollups answer for this range */
+    kp_time rolled_from, rolled_to;
     struct kp_scan *scan; /* NULL: closed */
     bool any_order;       /* set before open: rows may come in any order */
 };
@@ -32,6 +34,8 @@ struct kpi_reader {
 /* need: per query column of the stream. False with the error set. */
 bool kpi_reader_init(struct kpi_reader *reader, struct kpi_run *run, const struct kp_stream *stream,
                      const bool *need);
+/* Leaves out whole segments in [from, to], all of which rollups answer. Before open. */
+void kpi_reader_roll(struct kpi_reader *reader, kp_time from, kp_time to);
 /* Starts to read rows of [from, to] that meet the keys; may follow a close. */
 kp_status kpi_reader_open(struct kpi_reader *reader, const struct kpi_scan_keys *keys, kp_time from,
                           kp_time to, bool descending);

@@ -43,6 +43,7 @@ struct kp_scan {
     struct kp_colref *cols;
     uint32_t cols_count;
     bool descending, no_prune, rolled, any_order;
+    kp_time rolled_from, rolled_to;
     bool lying; /* any order will do, and rows of bound pages can be read as they lie */
     struct unit *units;
     uint32_t units_count, units_capacity;
@@ -170,7 +171,7 @@ static kp_status segments_units(struct kp_scan *scan)
         if (status != KP_OK)
             return status;
         if (scan->rolled && kpi_snapshot_rolled(scan->snapshot, i, scan->queue, scan->filter.stream,
-                                                scan->filter.from, scan->filter.to))
+                                                scan->rolled_from, scan->rolled_to))
             continue;
         const struct kpi_segment *segment = kpi_snapshot_segment(scan->snapshot, i, scan->queue);
         if (segment != NULL)
@@ -292,6 +293,8 @@ kp_status kp_scan_open(struct kp_snapshot *snapshot, const struct kp_scan_req *r
     scan->descending = req->descending;
     scan->no_prune = req->no_prune;
     scan->rolled = req->rolled;
+    scan->rolled_from = req->rolled_from;
+    scan->rolled_to = req->rolled_to;
     scan->any_order = req->any_order && !req->no_prune;
     kp_arena_init(&scan->arena, 0);
     kp_status status = kpi_filter_init(&scan->filter, req, &scan->arena, err);

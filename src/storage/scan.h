@@ -32,7 +32,8 @@ struct kp_scan_req {
     bool descending; /* newest first: batches and rows within them */
     bool any_order;  /* rows may come in any order: what counts and sums need not pay for it */
     bool no_prune;   /* oracle runs: read everything, filter afterwards */
-    bool rolled;     /* leave out segments that kp_rollup answers for this stream and range */
+    bool rolled;     /* leave out segments that kp_rollup answers for this stream and ... */
+    kp_time rolled_from, rolled_to; /* ... this range */
 };
 
 struct kp_scan_stat {

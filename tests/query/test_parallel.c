@@ -98,9 +98,9 @@ static void threads_do_not_show(void **state)
 static void ways_do_not_show(void **state)
 {
     (void)state;
-    static const uint32_t ways[] = {KP_OFF_PRUNING, KP_OFF_PARALLEL, KP_OFF_METADATA,
-                                    KP_OFF_UNORDERED,
-                                    KP_OFF_PRUNING | KP_OFF_METADATA | KP_OFF_UNORDERED};
+    static const uint32_t ways[] = {
+        KP_OFF_PRUNING,   KP_OFF_PARALLEL, KP_OFF_METADATA,
+        KP_OFF_UNORDERED, KP_OFF_ROLLUPS,  KP_OFF_PRUNING | KP_OFF_METADATA | KP_OFF_UNORDERED};
     for (size_t i = 0; i < KP_ARRAY_LEN(questions); i++)
         for (size_t w = 0; w < KP_ARRAY_LEN(ways); w++) {
             const struct kp_query_opts opts = {.threads = 2, .slice_rows = 1000, .off = ways[w]};

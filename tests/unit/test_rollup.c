@@ -85,7 +85,9 @@ static void scan_add(struct kp_snapshot *snapshot, const struct kp_stream *strea
                               .cols = cols,
                               .cols_count = dur < 0 ? 1 : 2,
                               .no_prune = !rolled,
-                              .rolled = rolled};
+                              .rolled = rolled,
+                              .rolled_from = from,
+                              .rolled_to = to};
     struct kp_scan *scan;
     const struct kp_batch *batch;
     assert_int_equal(kp_scan_open(snapshot, &req, &scan, NULL), KP_OK);
