@@ -146,6 +146,10 @@ static void print_limits(const struct kp_proof *proof)
     if (proof->log_records_after > 0)
         printf("note: %" PRIu64 " log records came after the last seal\n",
                proof->log_records_after);
+    if (proof->drops_after > 0)
+        printf("note: the tombstones of %" PRIu64 " segments are not in the chain yet; their files "
+               "are still there\n",
+               proof->drops_after);
     if (proof->segments_after > 0)
         printf("note: %" PRIu64 " segments are not in the chain yet; the log still proves them\n",
                proof->segments_after);

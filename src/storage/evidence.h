@@ -43,6 +43,7 @@ struct kp_proof {
     uint64_t segments, dropped; /* in the chain: there, dropped by retention */
     uint64_t segments_before;   /* in the store and older than the chain */
     uint64_t segments_after;    /* not in the chain yet, but proved by the log */
+    uint64_t drops_after;       /* in the manifest and not in the chain yet, the file is there */
     uint64_t log_records_after; /* behind the last seal */
     kp_time from, to;           /* first and last stamp of the chain */
     char root[65];              /* over all records, in hexadecimal */

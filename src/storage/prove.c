@@ -263,20 +263,32 @@ static void unnamed_check(struct kpi_prover *p, const struct kpi_segment_meta *m
                   "segment %" PRIu64 " was never sealed", meta->id);
 }
 
+static bool buried(const struct kpi_prover *p, uint64_t id)
+{
+    for (uint32_t i = 0; i < p->manifest.drops_count; i++)
+        if (id >= p->manifest.drops[i].id_first && id <= p->manifest.drops[i].id_last)
+            return true;
+    return false;
+}
+
+/* Sealed, not dropped, and not in the manifest. A writer that died between a tombstone and its
+ * record in the chain left the file. */
 static void unseen_check(struct kpi_prover *p, const struct kpi_proved_segment *proved)
 {
     struct kp_buf path = {0};
+    uint64_t id = proved->segment.id;
     if (proved->seen || proved->dropped)
         return;
-    kpi_segment_path(p->dir, proved->segment.id, &path);
-    if (file_exists(p, kp_buf_cstr(&path)))
+    kpi_segment_path(p->dir, id, &path);
+    bool there = file_exists(p, kp_buf_cstr(&path));
+    if (there && buried(p, id))
+        p->proof.drops_after++;
+    else if (there)
         kpi_found(p, KP_FINDING_MANIFEST, proved->from, proved->to,
-                  "the manifest does not name segment %" PRIu64 ", whose file is there",
-                  proved->segment.id);
+                  "the manifest does not name segment %" PRIu64 ", whose file is there", id);
     else
         kpi_found(p, KP_FINDING_DELETED, proved->from, proved->to,
-                  "segment %" PRIu64 " is gone, with no tombstone in the chain",
-                  proved->segment.id);
+                  "segment %" PRIu64 " is gone, with no tombstone in the chain", id);
     kp_buf_deinit(&path);
 }
 

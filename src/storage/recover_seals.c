@@ -139,12 +139,12 @@ static kp_status segment_resume(struct resuming *r, const struct kpi_segment_met
     if (status == KP_OK)
         status = kpi_content_segment(&content, r->store->io, r->queue, kp_buf_cstr(&path));
     kp_buf_deinit(&path);
+    segment.content = content.sum;
     kpi_content_deinit(&content);
     if (status == KP_NO_MEMORY)
         return status;
     if (status != KP_OK)
         return KP_OK; /* it does not read: verify says that it is not in the chain */
-    segment.content = content.sum;
     struct kpi_chain_record *record = kpi_evidence_add(r->evidence, KPI_CHAIN_SEGMENT);
     if (record == NULL || !kpi_evidence_register(r->evidence, &segment))
         return KP_NO_MEMORY;
