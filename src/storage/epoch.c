@@ -352,7 +352,7 @@ static kp_status seal_write(struct kp_store *store, int64_t now, bool close)
         evidence->pending_count--;
         return KP_OK;
     }
-    seal_fill(store, record, KP_MAX(epochs, 1), close && epochs <= 1);
+    seal_fill(store, record, KP_MAX(epochs, 1), close);
     struct kpi_chain_record made = *record;
     kp_status status = kpi_evidence_flush(evidence, store->seal_queue);
     if (status == KP_OK)
