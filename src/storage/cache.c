@@ -391,9 +391,10 @@ static kp_status parts_join(struct kpi_page *page, uint32_t column)
     for (uint32_t i = 0; status == KP_OK && i < page->parts_count; i++) {
         struct kp_arena scratch = {0};
         struct kp_vec vec;
-        /* strings stay where they are decoded, numbers are copied */
+        /* strings stay where they are decoded, and so does what a spine keeps for other columns */
+        bool stays = is_str || page->parts[i].joined != NULL;
         status =
-            kpi_block_column(&page->parts[i].block, column, is_str ? &page->arena : &scratch, &vec);
+            kpi_block_column(&page->parts[i].block, column, stays ? &page->arena : &scratch, &vec);
         if (status == KP_OK)
             part_place(&page->parts[i], &vec, &joined);
         kp_arena_deinit(&scratch);

@@ -14,6 +14,7 @@
 #include "base/assert.h"
 #include "rows.h"
 #include "storage/joined.h"
+#include "storage/snapshot.h"
 
 #define BATCHES_MAX 40u
 
@@ -183,6 +184,75 @@ static void many_batches_of_a_stream_are_one(void **state)
     fix_deinit(&fix);
 }
 
+/* ---------- in a snapshot ---------- */
+
+static void record_take(struct fix *fix, struct kp_snapshot *snapshot)
+{
+    struct kp_buf bytes = {0};
+    struct kpi_wal_record record = {.sequence = 1, .rows = kpi_join_rows(fix->join), .file = "log"};
+    assert_int_equal(kpi_join_encode(fix->join, &bytes), KP_OK);
+    record.payload = bytes.data;
+    record.payload_size = (uint32_t)bytes.size;
+    assert_int_equal(kpi_snapshot_take_record(snapshot, &record), KP_OK);
+    kp_buf_deinit(&bytes);
+}
+
+static void scan_check(const struct fix *fix, struct kp_snapshot *snapshot,
+                       const struct kp_stream *stream)
+{
+    struct kp_colref cols[KP_STORED_MAX] = {0};
+    const struct kp_batch *back;
+    struct kp_scan *scan;
+    uint32_t batch = 0, row = 0;
+    for (uint32_t c = 0; c < stream->stored_count; c++)
+        cols[c] = (struct kp_colref){.stored = (uint8_t)c, .attr = KP_ATTR_SELF};
+    struct kp_scan_req req = {.stream = stream,
+                              .from = KP_TIME_MIN,
+                              .to = KP_TIME_MAX,
+                              .cols = cols,
+                              .cols_count = stream->stored_count};
+    assert_int_equal(kp_scan_open(snapshot, &req, &scan, NULL), KP_OK);
+    while (kp_scan_next(scan, &back, NULL) == KP_OK)
+        for (uint32_t i = 0; i < kp_batch_count(back); i++, row++) {
+            while (fix->batches[batch].batch.stream != stream ||
+                   row == fix->batches[batch].batch.rows) {
+                batch++;
+                row = 0;
+            }
+            uint32_t at = kp_batch_row(back, i);
+            for (uint32_t c = KP_COL_FIRST; c < stream->stored_count; c++)
+                if (stream->stored[c].type != KP_TYPE_ACTOR &&
+                    kp_type_phys(stream->stored[c].type) != KP_PHYS_STR)
+                    assert_int_equal(back->cols[c].i64[at],
+                                     fix->batches[batch].batch.cols[c].i64[row]);
+            assert_int_equal(back->cols[KP_COL_TS].i64[at],
+                             fix->batches[batch].batch.cols[KP_COL_TS].i64[row]);
+        }
+    kp_scan_close(scan);
+}
+
+/* A page of a snapshot is made of several records; all columns of all streams are read. */
+static void a_page_spans_records(void **state)
+{
+    struct fix fix;
+    struct kp_snapshot *snapshot;
+    (void)state;
+    fix_init(&fix, 11, 4u << 20, 8u << 20);
+    assert_int_equal(kpi_snapshot_new(kp_io_default(), &snapshot), KP_OK);
+    for (int commit = 0; commit < 5; commit++) {
+        for (size_t s = 0; s < KP_ARRAY_LEN(streams); s++)
+            assert_true(batch_offer(&fix, streams[s], 200, SHAPE_ORDERED));
+        record_take(&fix, snapshot);
+    }
+    for (size_t s = 0; s < KP_ARRAY_LEN(streams); s++) {
+        const struct kp_stream *stream = kp_stream_by_number(streams[s]);
+        assert_int_equal(kp_snapshot_rows(snapshot, stream), 1000);
+        scan_check(&fix, snapshot, stream);
+    }
+    kp_snapshot_close(snapshot);
+    fix_deinit(&fix);
+}
+
 static void what_does_not_fit_is_not_taken(void **state)
 {
     struct fix fix;
@@ -250,6 +320,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(every_shape_comes_back),
         cmocka_unit_test(many_batches_of_a_stream_are_one),
+        cmocka_unit_test(a_page_spans_records),
         cmocka_unit_test(what_does_not_fit_is_not_taken),
         cmocka_unit_test(forged_blocks_do_no_harm),
     };
