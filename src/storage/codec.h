@@ -29,6 +29,19 @@ struct kpi_codec {
     kp_status (*decode)(struct kp_reader *in, uint32_t count, int64_t *out);
 };
 
+/* What one look at values tells (codec_shape.c). */
+struct kpi_shape {
+    uint64_t span, step_span; /* greatest - least, of values and of differences */
+    uint32_t changes;         /* values that differ from the one before */
+};
+struct kpi_shape kpi_shape_of(const int64_t *values, uint32_t count);
+/* Whether values spread over the column repeat. */
+bool kpi_few_values(const int64_t *values, uint32_t count);
+/* False: on such values the codec cannot be the best. few: kpi_few_values. */
+bool kpi_codec_hopeful(uint8_t code, const struct kpi_shape *shape, uint32_t count, bool few);
+/* The codec to take without trying. */
+enum kpi_chunk kpi_light_choose(const int64_t *values, uint32_t count);
+
 /* Whether all values are one. */
 bool kpi_ints_same(const int64_t *values, uint32_t count);
 /* Appends a chunk with the best codec of the level. count >= 1. */

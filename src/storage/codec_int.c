@@ -25,7 +25,8 @@
 #define VECTORS_MAX     (KPI_BLOCK_ROWS_MAX / KPI_VECTOR_ROWS)
 #define PATCHED         0x80u /* flag in a width byte */
 #define DICT_VALUES_MAX 4096u
-#define SAMPLE_HOT      2u /* vectors tried per column */
+#define ALL_ROWS_MAX    512u /* so few values that every codec is tried */
+#define SAMPLE_HOT      2u   /* vectors tried per column */
 #define SAMPLE_SEALED   8u
 
 static void add_varint(struct kp_buf *out, uint64_t value)
@@ -623,73 +624,6 @@ const char *kpi_chunk_name(uint8_t code)
     return codec == NULL ? "unknown" : codec->name;
 }
 
-#define LIGHT_ROWS_MIN 256u
-#define FEW_SAMPLE     128u
-#define ALL_ROWS_MAX   512u /* so few values that every codec is tried */
-
-/* Whether values spread over the column repeat. */
-static bool few_values(const int64_t *values, uint32_t count)
-{
-    int64_t seen[2 * FEW_SAMPLE];
-    bool used[2 * FEW_SAMPLE] = {false};
-    uint32_t distinct = 0, sample = KP_MIN(count, FEW_SAMPLE);
-    for (uint32_t i = 0; i < sample; i++) {
-        int64_t value = values[(uint64_t)i * count / sample];
-        uint32_t at = (uint32_t)kp_hash_mix((uint64_t)value) % (2 * FEW_SAMPLE);
-        while (used[at] && seen[at] != value)
-            at = (at + 1) % (2 * FEW_SAMPLE);
-        distinct += !used[at];
-        used[at] = true;
-        seen[at] = value;
-    }
-    return distinct < sample / 2;
-}
-
-/* What one look at the values tells. */
-struct shape {
-    uint64_t span, step_span; /* greatest - least, of values and of differences */
-    uint32_t changes;         /* values that differ from the one before */
-};
-
-static struct shape shape_of(const int64_t *values, uint32_t count)
-{
-    int64_t min = values[0], max = values[0], step_min = INT64_MAX, step_max = INT64_MIN;
-    struct shape shape = {0};
-    for (uint32_t i = 1; i < count; i++) {
-        int64_t step = (int64_t)((uint64_t)values[i] - (uint64_t)values[i - 1]);
-        min = KP_MIN(min, values[i]);
-        max = KP_MAX(max, values[i]);
-        step_min = KP_MIN(step_min, step);
-        step_max = KP_MAX(step_max, step);
-        shape.changes += step != 0;
-    }
-    shape.span = (uint64_t)max - (uint64_t)min;
-    shape.step_span = count > 1 ? (uint64_t)step_max - (uint64_t)step_min : 0;
-    return shape;
-}
-
-/* Codecs that cannot win on such values are not tried: trying is most of the work of sealing. */
-static bool codec_hopeful(uint8_t code, const struct shape *shape, uint32_t count, bool few)
-{
-    switch (code) {
-    case KPI_CHUNK_RLE:
-        return shape->changes <= count / 3;
-    case KPI_CHUNK_DICT:
-        return few && shape->span > UINT8_MAX;
-    case KPI_CHUNK_RAW:
-        return few && shape->span > UINT16_MAX;
-    case KPI_CHUNK_CLASS:
-        return shape->span > UINT8_MAX;
-    case KPI_CHUNK_PACK:
-        return shape->span <= UINT8_MAX;
-    case KPI_CHUNK_DELTA:
-    case KPI_CHUNK_DELTA_PLANES:
-        return shape->step_span < shape->span / 4;
-    default:
-        return true;
-    }
-}
-
 /* Evenly spread whole vectors, or the column itself when it is short. */
 static uint32_t sample_take(const int64_t *values, uint32_t count, enum kpi_level level,
                             int64_t *scratch, const int64_t **out)
@@ -730,11 +664,11 @@ static const struct kpi_codec *codec_choose(const int64_t *values, uint32_t coun
     struct kp_buf bytes = {0};
     const struct kpi_codec *best = &codecs[KP_ARRAY_LEN(codecs) - 1];
     size_t best_cost = SIZE_MAX;
-    struct shape shape = shape_of(sample, sample_count);
-    bool few = few_values(sample, sample_count);
+    struct kpi_shape shape = kpi_shape_of(sample, sample_count);
+    bool few = kpi_few_values(sample, sample_count);
     bool all = level == KPI_LEVEL_HOT || count < ALL_ROWS_MAX;
     for (size_t i = 1; i < KP_ARRAY_LEN(codecs); i++) {
-        if (!all && !codec_hopeful(codecs[i].code, &shape, sample_count, few))
+        if (!all && !kpi_codec_hopeful(codecs[i].code, &shape, sample_count, few))
             continue;
         size_t cost = codec_cost(&codecs[i], sample, sample_count, level, &bytes);
         if (cost < best_cost) {
@@ -759,23 +693,10 @@ static kp_status chunk_add(const struct kpi_codec *codec, const int64_t *values,
     return status;
 }
 
-/* The choice without trying. Few rows: zstd around the whole finds what repeats. */
-static enum kpi_chunk light_choose(const int64_t *values, uint32_t count)
-{
-    if (kpi_ints_same(values, count))
-        return KPI_CHUNK_CONST;
-    struct shape shape = shape_of(values, count);
-    if (shape.changes < count / 8)
-        return KPI_CHUNK_RLE;
-    if (shape.span <= UINT8_MAX || count < LIGHT_ROWS_MIN)
-        return KPI_CHUNK_PLANES;
-    return few_values(values, count) ? KPI_CHUNK_DICT : KPI_CHUNK_CLASS;
-}
-
 static kp_status light_encode(const int64_t *values, uint32_t count, enum kpi_level level,
                               struct kp_buf *out)
 {
-    const struct kpi_codec *codec = codec_find(light_choose(values, count));
+    const struct kpi_codec *codec = codec_find(kpi_light_choose(values, count));
     kp_status status = chunk_add(codec, values, count, level, out);
     if (status == KP_LIMIT) /* more values than a dictionary takes */
         status = chunk_add(codec_find(KPI_CHUNK_CLASS), values, count, level, out);
