@@ -5,7 +5,8 @@
  * one that has (warm: what is decoded is kept while it fits). First and warm are CPU time of the
  * thread that reads, the best of several. No limits are asserted: times of one machine say little.
  *
- *   bench_scan DATA [WORD]     DATA from `kpq record`; only steps with WORD in their name
+ *   bench_scan [DATA [WORD]]     DATA from `kpq record`; else KP_BENCH_DATA; else the demo's
+ *                                recording. WORD: only steps with it in their name
  */
 #include <dirent.h>
 #include <fcntl.h>
@@ -220,13 +221,12 @@ static void step_run(const char *dir, const struct step *step)
 
 int main(int argc, char **argv)
 {
-    if (argc < 2 || argc > 3) {
-        fprintf(stderr, "usage: bench_scan DATA [WORD]\n");
-        return 2;
-    }
+    const char *dir = argc > 1 ? argv[1] : getenv("KP_BENCH_DATA");
+    if (dir == NULL)
+        dir = "demo/recording/data";
     printf("%-28s %9s %9s %9s %9s %9s\n", "ns/row", "rows", "cold", "first", "warm", "warm ms");
     for (size_t i = 0; i < KP_ARRAY_LEN(steps); i++)
-        if (argc == 2 || strstr(steps[i].name, argv[2]) != NULL)
-            step_run(argv[1], &steps[i]);
+        if (argc < 3 || strstr(steps[i].name, argv[2]) != NULL)
+            step_run(dir, &steps[i]);
     return 0;
 }

@@ -382,6 +382,8 @@ static kp_status ints_paged(const struct kpi_block *block, uint32_t column, stru
                             int64_t *out)
 {
     const struct kpi_chunk_span *chunk = &block->chunks[column];
+    if (chunk->bytes[0] == KPI_CHUNK_CONST) /* alike in any order */
+        return kpi_ints_decode(chunk->bytes, chunk->size, block->info.rows, out);
     int64_t *lying = malloc(block->info.rows * sizeof(*lying));
     if (lying == NULL)
         return KP_NO_MEMORY;
