@@ -496,9 +496,6 @@ static struct kpi_op *bind_stage(struct kpi_bind *bind, struct kpi_op *input,
     case KPI_STAGE_FLATTEN:
     case KPI_STAGE_COVERAGE:
         return kpi_bind_interval(bind, input, stage);
-    case KPI_STAGE_EMIT:
-    case KPI_STAGE_RENDER:
-        return bind_last(bind, input, stage);
     default:
         return NULL;
     }
@@ -517,7 +514,8 @@ struct kpi_op *kpi_bind_over(struct kpi_bind *bind, struct kpi_op *op, const str
         scope.schema = &op->schema;
         scope.stage = stage;
         scope.windows = computes ? kpi_windows_new(&scope, op->schema.count) : NULL;
-        struct kpi_op *next = bind_stage(&scope, op, stage);
+        bool ends = stage->kind == KPI_STAGE_EMIT || stage->kind == KPI_STAGE_RENDER;
+        struct kpi_op *next = ends ? bind_last(&scope, op, stage) : bind_stage(&scope, op, stage);
         if (next != NULL && next != op)
             next->place = stage->place;
         op = next;

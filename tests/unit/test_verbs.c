@@ -255,6 +255,55 @@ static void diff_tells_what_only_one_has(void **state)
     answer_deinit(&answer);
 }
 
+/* A kernel worker ends the wait: for whom it worked is not recorded, so the edge to it is weak. */
+static void strong_edges_end_at_the_weak_one(void **state)
+{
+    (void)state;
+    struct world w;
+    struct answer all, strong;
+    world_open(&w);
+    kp_actor_id cpu_idle = world_idle(&w), pay = world_thread(&w, 10, 10, "pay");
+    kp_actor_id worker = world_thread_in(&w, 20, 20, "kworker/1:0", 0, "", true);
+    struct world_span span = {.from = 0,
+                              .to = US(400),
+                              .thread = pay,
+                              .trace = "aa",
+                              .id = "01",
+                              .parent = "",
+                              .txn = "1",
+                              .service = "pay",
+                              .name = "POST",
+                              .status_msg = "",
+                              .kind = 2};
+    world_switch(&w, -US(10), 0, cpu_idle, R, pay);
+    world_switch(&w, US(90), 1, cpu_idle, R, worker);
+    world_switch(&w, US(100), 0, pay, D, cpu_idle);
+    world_wake(&w, US(299), 1, worker, pay, 0);
+    world_switch(&w, US(300), 0, cpu_idle, R, pay);
+    world_switch(&w, US(410), 0, pay, S, cpu_idle);
+    world_switch(&w, US(420), 1, worker, S, cpu_idle);
+    world_span(&w, &span);
+    world_commit(&w);
+    struct kp_causes_req req = world_req("1");
+    world_causes_req(&w, &req, &all);
+    req.strong = true;
+    world_causes_req(&w, &req, &strong);
+    assert_int_equal(all.status, KP_OK);
+    assert_int_equal(answer_sum(&all, NULL), US(400));
+    assert_int_equal(answer_sum(&strong, NULL), US(400));
+    int at = row_of(&all, "running");
+    assert_true(at >= 0);
+    assert_int_equal(answer_sum(&all, "running"), US(399)); /* 199 us of it the worker's */
+    assert_int_equal(answer_sum(&strong, "running"), US(200));
+    assert_int_equal(answer_sum(&strong, "unknown(weak-edge)"), US(199));
+    at = row_of(&strong, "unknown(weak-edge)");
+    assert_string_equal(cell_str(&strong, (uint32_t)at, "comm"), "pay");
+    assert_string_equal(cell_str(&strong, (uint32_t)at, "stop"), "weak");
+    answer_deinit(&all);
+    answer_deinit(&strong);
+    world_close(&w);
+}
+
 /* ---------- many transactions ---------- */
 
 static void effects_count_each_transaction_once(void **state)
@@ -408,6 +457,7 @@ int main(void)
         cmocka_unit_test(a_chain_ends_at_the_occupant),
         cmocka_unit_test(blockers_sum_to_the_wall),
         cmocka_unit_test(diff_tells_what_only_one_has),
+        cmocka_unit_test(strong_edges_end_at_the_weak_one),
         cmocka_unit_test(effects_count_each_transaction_once),
         cmocka_unit_test(culprits_take_the_usual_off),
         cmocka_unit_test(culprits_bound_their_doubt),
