@@ -15,6 +15,7 @@
 #include <stdlib.h>
 
 #include "base/assert.h"
+#include "storage/joined.h"
 #include "storage/segment.h"
 #include "storage/spine.h"
 
@@ -146,17 +147,13 @@ kp_status kpi_content_add(struct kpi_content *content, const struct kp_batch *ba
 static kp_status block_add(struct kpi_content *content, const uint8_t *bytes, size_t size,
                            struct kp_actors *actors, uint32_t *out_size)
 {
-    struct kpi_block_info info;
     struct kp_arena arena = {0};
-    struct kp_batch batch;
-    kp_status status = kpi_block_peek(bytes, size, &info);
-    if (status == KP_OK)
-        status = kpi_block_decode(bytes, size, UINT64_MAX, actors, &arena, &batch);
-    if (status == KP_OK)
-        status = kpi_content_add(content, &batch);
+    struct kp_batch batches[KP_STREAM_MAX];
+    uint32_t count = 0;
+    kp_status status = kpi_block_batches(bytes, size, actors, &arena, batches, &count, out_size);
+    for (uint32_t i = 0; i < count && status == KP_OK; i++)
+        status = kpi_content_add(content, &batches[i]);
     kp_arena_deinit(&arena);
-    if (status == KP_OK)
-        *out_size = info.size;
     return status;
 }
 

@@ -330,12 +330,14 @@ static void log_value(struct tamper *t, struct kp_buf *bytes)
 {
     struct kp_actors *actors;
     struct kp_arena arena = {0};
-    struct kp_batch batch;
+    struct kp_batch batches[KP_STREAM_MAX];
     struct kp_buf changed = {0};
+    uint32_t count = 0, size;
     bool done = false;
     MUST(kp_actors_init(&actors));
-    MUST(kpi_block_decode(bytes->data, bytes->size, UINT64_MAX, actors, &arena, &batch));
-    batch_put(t, &batch, TAMPER_VALUE, &done, &changed);
+    MUST(kpi_block_batches(bytes->data, bytes->size, actors, &arena, batches, &count, &size));
+    kp_assert(count == 1 && size == bytes->size);
+    batch_put(t, &batches[0], TAMPER_VALUE, &done, &changed);
     kp_actors_deinit(actors);
     kp_arena_deinit(&arena);
     kp_buf_deinit(bytes);
