@@ -201,6 +201,38 @@ static void queries_have_settings_too(void **state)
     kp_arena_deinit(&arena);
 }
 
+/* The manual page as one text; the caller frees it. */
+static char *manual(const char *path)
+{
+    FILE *file = fopen(path, "re");
+    assert_non_null(file);
+    char *text = calloc(1, 256 * 1024);
+    assert_non_null(text);
+    assert_in_range(fread(text, 1, 256 * 1024 - 1, file), 1, 256 * 1024 - 2);
+    fclose(file);
+    return text;
+}
+
+static void every_flag_is_in_its_manual(void **state)
+{
+    (void)state;
+    char *kpq = manual("man/kpq.1"), *kpd = manual("man/kpd.8");
+    for (int i = 0; i < KPI_OPT_COUNT; i++) {
+        char wanted[64] = "\\-\\-";
+        const struct kpi_opt *opt = &kpi_opt_table[i];
+        for (const char *c = opt->name; *c != '\0'; c++)
+            strncat(wanted, *c == '-' ? "\\-" : (char[]){*c, '\0'}, 2);
+        if (opt->commands == KPI_ALL)
+            continue;
+        if ((opt->commands & KPI_KPD) != 0 && strstr(kpd, wanted) == NULL)
+            fail_msg("man/kpd.8 lacks --%s", opt->name);
+        if ((opt->commands & ~(unsigned)KPI_KPD) != 0 && strstr(kpq, wanted) == NULL)
+            fail_msg("man/kpq.1 lacks --%s", opt->name);
+    }
+    free(kpq);
+    free(kpd);
+}
+
 static void wrong_lines_are_named(void **state)
 {
     (void)state;
@@ -236,6 +268,7 @@ int main(void)
         cmocka_unit_test(transaction_keys_are_a_list),
         cmocka_unit_test(flags_win_over_environment_over_file),
         cmocka_unit_test(queries_have_settings_too),
+        cmocka_unit_test(every_flag_is_in_its_manual),
         cmocka_unit_test(wrong_lines_are_named),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
