@@ -30,6 +30,41 @@ static void complete(void *ctx, struct kp_str text, uint32_t at,
         kp_query_complete(text, at, each, each_ctx);
 }
 
+/* --- colours --- */
+
+static const char *const colors[] = {
+    [KP_MARK_VERB] = "\033[1;35m",   [KP_MARK_OPERATOR] = "\033[1;34m",
+    [KP_MARK_FUNCTION] = "\033[36m", [KP_MARK_NUMBER] = "\033[33m",
+    [KP_MARK_STRING] = "\033[32m",   [KP_MARK_COMMENT] = "\033[2m",
+};
+
+struct painting {
+    struct kp_str line;
+    uint32_t done; /* bytes painted */
+    struct kp_buf *out;
+};
+
+static void paint_mark(void *ctx, uint32_t from, uint32_t len, enum kp_mark mark)
+{
+    struct painting *painting = ctx;
+    if (from < painting->done || from + len > painting->line.len)
+        return;
+    kp_buf_add(painting->out, painting->line.ptr + painting->done, from - painting->done);
+    kp_buf_text(painting->out, colors[mark]);
+    kp_buf_add(painting->out, painting->line.ptr + from, len);
+    kp_buf_text(painting->out, "\033[0m");
+    painting->done = from + len;
+}
+
+static void paint(void *ctx, struct kp_str line, struct kp_buf *out)
+{
+    (void)ctx;
+    struct painting painting = {.line = line, .out = out};
+    if (line.ptr[0] != '\\')
+        kp_query_highlight(line, paint_mark, &painting);
+    kp_buf_add(out, line.ptr + painting.done, line.len - painting.done);
+}
+
 /* --- the loop --- */
 
 /* $XDG_STATE_HOME/kprobe/history, its folders made; false = there is no place for one. */
@@ -171,6 +206,8 @@ int kpi_shell(struct kpi_session *session)
         kp_error_set(&err, status, "cannot open the line editor");
         return kpi_tool_fail(&err, (struct kp_str){NULL, 0});
     }
+    if (session->term.color)
+        kpi_lineedit_paint(shell.edit, paint);
     printf("kprobe %s on %s   \\? for help, Ctrl-D to leave\n", kp_version(), session->target);
     loop(&shell);
     kpi_lineedit_close(shell.edit);

@@ -20,6 +20,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/file.h>
+#include <sys/ioctl.h>
 #include <sys/stat.h>
 #include <unistd.h>
 #include <wchar.h>
@@ -39,6 +40,8 @@ struct kpi_lineedit {
     const char *prompt;
     struct kp_str before;
     kpi_complete_fn complete;
+    kpi_paint_fn paint;
+    struct kp_buf painted;
     void *ctx;
 };
 
@@ -57,6 +60,46 @@ static char *give_prompt(EditLine *el)
     return text;
 }
 
+/* Terminal columns of a line; -1 when it cannot be painted in place. */
+static int line_width(struct kp_str line)
+{
+    mbstate_t state = {0};
+    int width = 0;
+    for (uint32_t at = 0; at < line.len;) {
+        wchar_t c;
+        size_t length = mbrtowc(&c, line.ptr + at, line.len - at, &state);
+        int columns = length == 0 || length > line.len ? -1 : wcwidth(c);
+        if (columns < 0)
+            return -1;
+        width += columns;
+        at += (uint32_t)length;
+    }
+    return width;
+}
+
+/* libedit draws without colours. While it waits, the line is drawn over once more with them: the
+ * same characters in the same places, so what libedit believes of the screen stays true. Lines that
+ * go on in a second row, or hold a search, stay plain. */
+static void paint(struct kpi_lineedit *edit)
+{
+    struct winsize size = {0};
+    const LineInfo *info = el_line(edit->el);
+    struct kp_str line = {info->buffer, (uint32_t)(info->lastchar - info->buffer)};
+    int width = edit->paint == NULL || line.len == 0 ? -1 : line_width(line);
+    ioctl(STDOUT_FILENO, TIOCGWINSZ, &size);
+    size_t columns = size.ws_col > 0 ? size.ws_col : 80; /* as libedit has it */
+    if (width < 0 || (size_t)width + strlen(edit->prompt) + 1 >= columns)
+        return;
+    kp_buf_clear(&edit->painted);
+    kp_buf_printf(&edit->painted, "\0337\r\033[%zuC", strlen(edit->prompt));
+    edit->paint(edit->ctx, line, &edit->painted);
+    kp_buf_text(&edit->painted, "\0338");
+    if (edit->painted.failed)
+        return;
+    fwrite(edit->painted.data, 1, edit->painted.size, stdout);
+    fflush(stdout);
+}
+
 /* Waits for one character. Ctrl-C may come at any instant: it is blocked except inside ppoll, so
  * that one that comes just before the wait ends the wait too. */
 static int get_char(EditLine *el, wchar_t *out)
@@ -66,6 +109,7 @@ static int get_char(EditLine *el, wchar_t *out)
     mbstate_t state = {0};
     int result = 0;
     el_get(el, EL_CLIENTDATA, &edit);
+    paint(edit);
     sigemptyset(&interrupt);
     sigaddset(&interrupt, SIGINT);
     pthread_sigmask(SIG_BLOCK, &interrupt, &before);
@@ -284,6 +328,7 @@ void kpi_lineedit_close(struct kpi_lineedit *edit)
     if (edit->history != NULL)
         history_end(edit->history);
     el_end(edit->el);
+    kp_buf_deinit(&edit->painted);
     free(edit->path);
     free(edit);
 }
@@ -310,6 +355,11 @@ kp_status kpi_lineedit_read(struct kpi_lineedit *edit, const char *prompt, struc
         length--;
     kp_buf_add(out, line, (size_t)length);
     return out->failed ? KP_NO_MEMORY : KP_OK;
+}
+
+void kpi_lineedit_paint(struct kpi_lineedit *edit, kpi_paint_fn how)
+{
+    edit->paint = how;
 }
 
 void kpi_lineedit_remember(struct kpi_lineedit *edit, struct kp_str statement)

@@ -70,6 +70,19 @@ void kp_query_complete(struct kp_str text, uint32_t at,
 /* The name after `render` at the end of a statement, into out; false when there is none. */
 #define KP_RENDERING_MAX 24
 bool kp_query_rendering(struct kp_str text, char out[KP_RENDERING_MAX]);
+/* What parts of a text are, for shells that colour it, in their order; what is not named is plain.
+ */
+enum kp_mark {
+    KP_MARK_VERB,     /* CAUSES, OF, let */
+    KP_MARK_OPERATOR, /* where, summarize */
+    KP_MARK_FUNCTION,
+    KP_MARK_NUMBER, /* 5ms too */
+    KP_MARK_STRING,
+    KP_MARK_COMMENT,
+};
+void kp_query_highlight(struct kp_str text,
+                        void (*each)(void *ctx, uint32_t from, uint32_t len, enum kp_mark mark),
+                        void *ctx);
 /* True when the text can only be an unfinished statement (open bracket, string, trailing pipe). */
 bool kp_query_unfinished(struct kp_str text);
 

@@ -53,7 +53,7 @@ cp -r s older
 serve
 "$kpq" checkpoint s >newest.txt
 expect 5 "cut" older --head newest.txt --seal-key elsewhere.key
-head -c 32 /dev/urandom | xxd -p -c 64 >wrong.key
+od -An -tx1 -v -N32 /dev/urandom | tr -d " \n" >wrong.key
 sed "s/[0-9a-f]\{64\}/$(head -1 wrong.key)/" elsewhere.key >other.key
 expect 5 "key" s --seal-key other.key
 sed '2s/.*/1/' newest.txt >forged.txt # another size than was signed

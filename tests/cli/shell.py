@@ -20,13 +20,14 @@ ESCAPES = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]|\x1b[()][A-Z0-9]|\x1b[=>]|\r")
 
 
 class Shell:
-    def __init__(self, state, target=DATA):
-        self.seen = ""
+    def __init__(self, state, target=DATA, **more):
+        self.seen = self.raw = ""
         self.pid, self.fd = pty.fork()
         if self.pid == 0:
             env = dict(os.environ, XDG_STATE_HOME=state, TERM="xterm", LC_ALL="C.UTF-8",
                        PAGER="cat", HOME=state, EDITOR="sed -i s/again/edited\\ it/")
             env.pop("NO_COLOR", None)
+            env.update(more)
             os.execve(KPQ, [KPQ, target], env)
 
     def read(self, seconds):
@@ -37,6 +38,7 @@ class Shell:
             data = os.read(self.fd, 65536)
         except OSError:
             return False
+        self.raw += data.decode("utf-8", "replace")
         self.seen += ESCAPES.sub("", data.decode("utf-8", "replace"))
         return bool(data)
 
@@ -99,6 +101,21 @@ with tempfile.TemporaryDirectory() as state:
     before = shell.expect_answer()
     check(before.count("bound") >= 2 and "mono" not in before, "a pasted pipe is one statement")
     shell.expect("kpq> ")
+
+    shell.type("clock | where bound > 5ms and comm == 'x' // why")
+    shell.expect("// why")
+    for color, word in (("1;34", "where"), ("33", "5ms"), ("32", "'x'"), ("2", "// why")):
+        check(f"\x1b[{color}m{word}\x1b[0m" in shell.raw, f"{word} has its colour")
+    shell.type("\x03")
+    shell.expect("kpq> ")
+    plain = Shell(state, NO_COLOR="1")
+    plain.expect("kpq> ")
+    plain.type("clock | where bound > 5ms")
+    plain.expect("5ms")
+    check("\x1b[1;34m" not in plain.raw, "NO_COLOR is kept to")
+    plain.type("\x03")
+    plain.expect("kpq> ")
+    plain.leave()
 
     shell.type("clock | whe\x03")
     shell.expect("^C")
