@@ -148,7 +148,7 @@ static size_t on_header(char *bytes, size_t size, size_t count, void *ctx)
         snprintf(transfer->answer.damage, sizeof(transfer->answer.damage), "%.*s", (int)value.len,
                  value.ptr);
     } else if (header_value(line, "X-Kprobe-Note:", &value) &&
-               !kp_format_has_notes(transfer->ask->format)) {
+               !kp_format_has_notes(transfer->ask->format) && !transfer->ask->quiet) {
         kpi_watch_end(transfer->ask->watch);
         fprintf(stderr, "kpq: note: %.*s\n", (int)value.len, value.ptr);
     }

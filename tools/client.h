@@ -14,6 +14,7 @@ struct kpi_ask {
     enum kp_format format;
     struct kp_term term;
     kp_dur timeout; /* 0 = none */
+    bool quiet;     /* no remarks */
     const _Atomic bool *cancel;
     struct kpi_watch *watch; /* ended before a remark is shown */
     kp_write_fn write;

@@ -16,6 +16,7 @@
 #include "base/version.h"
 #include "query/query.h"
 #include "shell.h"
+#include "shell_values.h"
 
 /* --- completion --- */
 
@@ -23,10 +24,10 @@ static void complete(void *ctx, struct kp_str text, uint32_t at,
                      void (*each)(void *each_ctx, struct kp_str name, const char *what),
                      void *each_ctx)
 {
-    (void)ctx;
+    struct kpi_shell *shell = ctx;
     if (text.len > 0 && text.ptr[0] == '\\')
         kpi_shell_complete_command(text, each, each_ctx);
-    else
+    else if (!kpi_shell_values(shell->session, text, each, each_ctx))
         kp_query_complete(text, at, each, each_ctx);
 }
 
@@ -201,7 +202,7 @@ int kpi_shell(struct kpi_session *session)
     char path[600];
     session->interactive = true;
     const char *history = history_path(path, sizeof(path)) ? path : NULL;
-    kp_status status = kpi_lineedit_open(history, &kpi_cancel, complete, NULL, &shell.edit);
+    kp_status status = kpi_lineedit_open(history, &kpi_cancel, complete, &shell, &shell.edit);
     if (status != KP_OK) {
         kp_error_set(&err, status, "cannot open the line editor");
         return kpi_tool_fail(&err, (struct kp_str){NULL, 0});

@@ -47,6 +47,7 @@ struct kpi_lineedit {
 
 struct candidates {
     struct kp_str word; /* what is typed of the name */
+    const char *end;    /* what follows a name that is whole */
     char names[CANDIDATES_MAX][NAME_MAX_BYTES];
     uint32_t count;
 };
@@ -190,14 +191,29 @@ static void list_candidates(const struct candidates *found)
     fflush(stdout);
 }
 
+/* What is typed of the name at the cursor: inside a string all of it, else letters and digits. */
+static void find_word(const LineInfo *line, struct candidates *found)
+{
+    const char *word = line->cursor, *quote = NULL;
+    for (const char *at = line->buffer; at < line->cursor; at++) {
+        if (quote != NULL && *at == *quote)
+            quote = NULL;
+        else if (quote == NULL && (*at == '\'' || *at == '"'))
+            quote = at;
+    }
+    while (word > line->buffer && word_char(word[-1]))
+        word--;
+    if (quote != NULL)
+        word = quote + 1;
+    found->word = (struct kp_str){word, (uint32_t)(line->cursor - word)};
+    found->end = quote == NULL ? " " : *quote == '"' ? "\"" : "'";
+}
+
 static void find_candidates(struct kpi_lineedit *edit, const LineInfo *line,
                             struct candidates *found)
 {
     struct kp_buf text = {0};
-    const char *word = line->cursor;
-    while (word > line->buffer && word_char(word[-1]))
-        word--;
-    found->word = (struct kp_str){word, (uint32_t)(line->cursor - word)};
+    find_word(line, found);
     kp_buf_str(&text, edit->before);
     kp_buf_add(&text, line->buffer, (size_t)(line->cursor - line->buffer));
     if (!text.failed)
@@ -222,7 +238,7 @@ static unsigned char on_tab(EditLine *el, int key)
     }
     char insert[NAME_MAX_BYTES + 2];
     snprintf(insert, sizeof(insert), "%.*s%s", (int)common, found.names[0],
-             found.count == 1 ? " " : "");
+             found.count == 1 ? found.end : "");
     el_deletestr(el, (int)typed);
     el_insertstr(el, insert);
     return CC_REFRESH;

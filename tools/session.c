@@ -153,7 +153,7 @@ static kp_status show_query(struct kpi_session *session, struct kp_query *query,
     else if (status != KP_END)
         end = kp_render_fail(render, err);
     kpi_watch_end(&session->watch);
-    if (!kp_format_has_notes(session->format))
+    if (!kp_format_has_notes(session->format) && !session->quiet)
         show_notes(notes, notes_count);
     if (end != KP_OK && status == KP_OK)
         status = kp_error_set(err, end, "no memory for the answer");
@@ -210,6 +210,7 @@ static kp_status run_remote(struct kpi_session *session, struct kp_str statement
                           .format = session->format,
                           .term = session->term,
                           .timeout = session->timeout,
+                          .quiet = session->quiet,
                           .cancel = &kpi_cancel,
                           .watch = &session->watch,
                           .write = kpi_sink_write,
@@ -320,6 +321,28 @@ int kpi_session_run(struct kpi_session *session, struct kp_str text)
         worst = KP_MAX(worst, code);
     }
     return worst;
+}
+
+bool kpi_session_ask(const struct kpi_session *session, struct kp_str statement, kp_dur timeout,
+                     FILE *out)
+{
+    struct kpi_session quiet = {.target = session->target,
+                                .remote = session->remote,
+                                .quiet = true,
+                                .format = KP_FORMAT_TSV,
+                                .timeout = timeout,
+                                .memory = session->memory,
+                                .progress = KPI_WATCH_NEVER};
+    struct kpi_sink sink;
+    struct kpi_outcome answer = {0};
+    struct kp_error err = {0};
+    kpi_watch_begin(&quiet.watch, quiet.progress);
+    kpi_sink_begin(&sink, out, false, NULL);
+    kp_status status = quiet.remote ? run_remote(&quiet, statement, &sink, &answer, &err)
+                                    : run_local(&quiet, statement, &sink, &answer, &err);
+    kpi_watch_end(&quiet.watch);
+    kp_status sunk = kpi_sink_end(&sink, &err);
+    return status == KP_OK && sunk == KP_OK;
 }
 
 static void print_schema(const struct kp_schema *schema)

@@ -18,6 +18,7 @@ struct kpi_session {
     bool remote;
     bool interactive; /* the shell: pager, timing line, notes stay on stdout */
     bool timing;
+    bool quiet; /* no remarks */
     enum kp_format format;
     kp_dur timeout;      /* 0 = none */
     uint64_t memory;     /* bytes of one query */
@@ -50,6 +51,10 @@ kp_status kpi_session_set(struct kpi_session *session, enum kpi_opt_id id,
 /* Runs the statements of a text in order up to the first failure; returns the exit code. Errors and
  * remarks go to stderr. */
 int kpi_session_run(struct kpi_session *session, struct kp_str text);
+/* Asks in the background of a dialogue: rows as tsv to out, errors and remarks to nobody. False: no
+ * answer, or not within the time. */
+bool kpi_session_ask(const struct kpi_session *session, struct kp_str statement, kp_dur timeout,
+                     FILE *out);
 /* The columns a table of the language has, on stdout; only of a directory. */
 kp_status kpi_session_describe(struct kpi_session *session, const char *table,
                                struct kp_error *err) KP_MUST;
