@@ -300,13 +300,32 @@ static const struct {
     {"\\i", "FILE", command_include, "run the statements of a file"},
     {"\\e", "", command_edit, "edit the last statement ($VISUAL, $EDITOR) and run it"},
     {"\\watch", "[D]", command_watch, "run the last statement again and again [2s]"},
+    {"\\help", "[WORD]", command_help, "this, or what a word of the language means"},
     {"\\?", "", command_help, "this"},
     {"\\q", "", command_quit, "leave (so does Ctrl-D)"},
 };
 
+static void help_word(const char *word)
+{
+    struct kp_buf text = {0};
+    struct kp_error err;
+    if (kp_query_help(kp_str_from(word), &text)) {
+        fputs(kp_buf_cstr(&text), stdout);
+    } else {
+        kp_error_set(&err, KP_NOT_FOUND, "there is no statement, operator or function '%s'", word);
+        kp_error_hint(&err, "Tab offers what can stand at a place; \\d lists tables");
+        fail(&err);
+    }
+    kp_buf_deinit(&text);
+}
+
 static void command_help(struct kpi_shell *shell, const char *word)
 {
-    (void)shell, (void)word;
+    (void)shell;
+    if (word[0] != '\0') {
+        help_word(word);
+        return;
+    }
     for (size_t i = 0; i < KP_ARRAY_LEN(commands); i++)
         printf("  %-8s %-8s %s\n", commands[i].name, commands[i].arg, commands[i].what);
     printf("\n  CAUSES OF txn 98721 WITHIN 2s        why a payment was slow\n"

@@ -83,6 +83,10 @@ enum kp_mark {
 void kp_query_highlight(struct kp_str text,
                         void (*each)(void *ctx, uint32_t from, uint32_t len, enum kp_mark mark),
                         void *ctx);
+/* What a word of the language means, as lines of text; false when it is none. */
+bool kp_query_help(struct kp_str word, struct kp_buf *out);
+/* A query that shows a statement or an operator at work; NULL = no such word. */
+const char *kp_query_example(struct kp_str word);
 /* True when the text can only be an unfinished statement (open bracket, string, trailing pipe). */
 bool kp_query_unfinished(struct kp_str text);
 

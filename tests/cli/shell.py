@@ -242,6 +242,16 @@ with tempfile.TemporaryDirectory() as state:
     shell.expect("kpq> ")
     check(True, "\\e edits the last statement and runs it")
 
+    shell.type("\\help summarize\n")
+    shell.expect("aggregate rows by groups")
+    shell.expect("| summarize n = count()")
+    shell.type("\\help bin\n")
+    shell.expect("bin(long, long)")
+    shell.type("\\help sumarize\n")
+    shell.expect("there is no statement, operator or function 'sumarize'")
+    shell.expect("kpq> ")
+    check(True, "\\help explains a word")
+
     shell.type("\\l\n")
     shell.expect("recordings")
     shell.expect("kpq> ")

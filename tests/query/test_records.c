@@ -252,6 +252,31 @@ static void write_functions(struct kp_buf *out)
             add_aggregate(aggregate, i, out);
 }
 
+/* Every word has an example, and it runs. */
+static void examples_of_words_run(void **state)
+{
+    (void)state;
+    struct kp_buf wrong = {0};
+    for (int place = KPI_WORD_START; place <= KPI_WORD_OPERATOR; place++) {
+        const char *doc, *name;
+        for (uint32_t i = 0; (name = kpi_word_name(place, i, &doc)) != NULL; i++) {
+            const char *example = kp_query_example(kp_str_from(name));
+            if (example == NULL || strstr(example, name) == NULL) {
+                kp_buf_printf(&wrong, "no example of %s\n", name);
+                continue;
+            }
+            struct kp_buf got = {0};
+            answer(kp_str_from(example), &got);
+            if (strncmp(kp_buf_cstr(&got), "error", 5) == 0 ||
+                strstr(kp_buf_cstr(&got), "\nerror") != NULL)
+                kp_buf_printf(&wrong, "%s\n%s", example, kp_buf_cstr(&got));
+            kp_buf_deinit(&got);
+        }
+    }
+    assert_string_equal(kp_buf_cstr(&wrong), "");
+    kp_buf_deinit(&wrong);
+}
+
 static void functions_page_is_current(void **state)
 {
     (void)state;
@@ -324,6 +349,7 @@ int main(int argc, char **argv)
         cmocka_unit_test(records_answer_as_written),
         cmocka_unit_test(examples_answer_as_documented),
         cmocka_unit_test(manual_is_complete),
+        cmocka_unit_test(examples_of_words_run),
         cmocka_unit_test(functions_page_is_current),
         cmocka_unit_test(refused_names_are_absent),
     };

@@ -1,0 +1,88 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * What one word of the language means, for \help: from the tables of the parser and the functions,
+ * with an example where the word is a statement or an operator.
+ */
+#include "query/aggregate.h"
+#include "query/func.h"
+#include "query/parse.h"
+#include "query/query.h"
+
+static const struct {
+    const char *name, *text;
+} examples[] = {
+#define KPI_EXAMPLE(name, text) {name, text},
+#include "query/examples.def"
+#undef KPI_EXAMPLE
+};
+
+const char *kp_query_example(struct kp_str word)
+{
+    for (size_t i = 0; i < sizeof(examples) / sizeof(examples[0]); i++)
+        if (kp_str_equal_nocase(word, kp_str_from(examples[i].name)))
+            return examples[i].text;
+    return NULL;
+}
+
+static bool help_word(enum kpi_word_place place, struct kp_str word, struct kp_buf *out)
+{
+    const char *doc, *name;
+    for (uint32_t i = 0; (name = kpi_word_name(place, i, &doc)) != NULL; i++) {
+        if (!kp_str_equal_nocase(word, kp_str_from(name)))
+            continue;
+        kp_buf_printf(out, "%s%s: %s\n", place == KPI_WORD_OPERATOR ? "| " : "", name, doc);
+        return true;
+    }
+    return false;
+}
+
+static void add_types(struct kp_buf *out, const char *letters)
+{
+    for (const char *at = letters; *at != '\0'; at++) {
+        if (*at == '*') {
+            kp_buf_text(out, " ...");
+            continue;
+        }
+        kp_buf_text(out, at > letters ? ", " : "");
+        kp_buf_text(out, *at == '.' || *at == 'T' ? "any"
+                         : *at == 'c'             ? "number"
+                                                  : kp_type_name(kpi_letter_type(*at)));
+    }
+}
+
+/* One line a form; the meaning stands behind the first. */
+static bool help_function(struct kp_str word, struct kp_buf *out)
+{
+    const struct kpi_func *func;
+    const struct kpi_aggregate_func *aggregate;
+    bool found = false;
+    for (uint32_t i = 0; (func = kpi_func_at(i)) != NULL; i++) {
+        if (func->doc == NULL || !kp_str_equal(word, kp_str_from(func->name)))
+            continue;
+        kp_buf_printf(out, "%s(", func->name);
+        add_types(out, func->args);
+        kp_buf_printf(out, ")%s%s\n", found ? "" : ": ", found ? "" : func->doc);
+        found = true;
+    }
+    for (uint32_t i = 0; (aggregate = kpi_aggregate_at(i)) != NULL; i++) {
+        if (aggregate->doc == NULL || !kp_str_equal(word, kp_str_from(aggregate->name)))
+            continue;
+        kp_buf_printf(out, "%s(", aggregate->name);
+        add_types(out, aggregate->args);
+        kp_buf_printf(out, ") of a group: %s\n", aggregate->doc);
+        found = true;
+    }
+    return found;
+}
+
+bool kp_query_help(struct kp_str word, struct kp_buf *out)
+{
+    bool found = help_word(KPI_WORD_START, word, out);
+    found |= help_word(KPI_WORD_OPERATOR, word, out);
+    found |= help_word(KPI_WORD_VERB, word, out);
+    found |= help_function(word, out);
+    const char *example = kp_query_example(word);
+    if (example != NULL)
+        kp_buf_printf(out, "\n  %s\n", example);
+    return found;
+}
