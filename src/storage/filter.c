@@ -138,6 +138,24 @@ struct kp_str kpi_actor_text(const struct kp_actor *actor, enum kp_attr attr)
     return attr == KP_ATTR_HOST ? actor->host : attr == KP_ATTR_COMM ? actor->comm : actor->cgroup;
 }
 
+bool kpi_filter_actor(const struct kpi_filter *filter, kp_actor_id id, const struct kp_actor *actor)
+{
+    bool passes = true;
+    for (uint32_t i = 0; i < filter->keys_count && passes; i++) {
+        const struct kpi_filter_key *key = &filter->keys[i];
+        enum kp_attr attr = key->column.attr;
+        if (key->column.stored != KP_COL_ACTOR || attr == KP_ATTR_KIND)
+            continue;
+        if (attr_is_text(attr))
+            passes = str_passes(key, kpi_actor_text(actor, attr));
+        else
+            passes = number_passes(key, attr == KP_ATTR_SELF  ? (int64_t)id
+                                        : attr == KP_ATTR_TID ? actor->tid
+                                                              : actor->pid);
+    }
+    return passes;
+}
+
 /* Which local numbers pass. */
 static kp_status actors_pass(const struct kpi_filter_key *key, struct kp_snapshot *snapshot,
                              struct kpi_page *page, bool *passes)

@@ -41,6 +41,9 @@ kp_status kpi_filter_init(struct kpi_filter *filter, const struct kp_scan_req *r
                           struct kp_arena *arena, struct kp_error *err) KP_MUST;
 /* False when the footer proves that no row of the block passes. */
 bool kpi_filter_may_pass(const struct kpi_filter *filter, const struct kpi_block_ref *ref);
+/* True when the keys on the actor of a row let this one pass; id: as it stands in rows. */
+bool kpi_filter_actor(const struct kpi_filter *filter, kp_actor_id id,
+                      const struct kp_actor *actor);
 /* True when every row of these times passes, whatever is in it. */
 bool kpi_filter_whole(const struct kpi_filter *filter, kp_time ts_min, kp_time ts_max);
 /* The rows that pass. Decodes only what the filter must look at. lying: keys are on columns as they

@@ -372,30 +372,37 @@ void kpi_footer_deinit(struct kpi_footer *footer)
 
 /* ---------- looking up ---------- */
 
-static bool set_has(const struct kpi_tid_set *set, int64_t tid)
+static bool tids_have(const int64_t *tids, uint32_t count, int64_t tid)
 {
-    uint32_t low = 0, high = set->count;
+    uint32_t low = 0, high = count;
     while (low < high) {
         uint32_t mid = low + (high - low) / 2;
-        if (set->tids[mid] < tid)
+        if (tids[mid] < tid)
             low = mid + 1;
         else
             high = mid;
     }
-    return low < set->count && set->tids[low] == tid;
+    return low < count && tids[low] == tid;
+}
+
+/* Of two ascending lists each of the shorter one is looked up in the longer. */
+static bool tids_meet(const int64_t *few, uint32_t few_count, const int64_t *many,
+                      uint32_t many_count)
+{
+    if (few_count > many_count)
+        return tids_meet(many, many_count, few, few_count);
+    for (uint32_t i = 0; i < few_count; i++)
+        if (tids_have(many, many_count, few[i]))
+            return true;
+    return false;
 }
 
 bool kpi_block_ref_has_tid(const struct kpi_block_ref *ref, uint32_t column, const int64_t *tids,
                            uint32_t count)
 {
-    for (uint32_t s = 0; s < ref->sets_count; s++) {
-        if (ref->sets[s].column != column)
-            continue;
-        for (uint32_t i = 0; i < count; i++)
-            if (set_has(&ref->sets[s], tids[i]))
-                return true;
-        return false;
-    }
+    for (uint32_t s = 0; s < ref->sets_count; s++)
+        if (ref->sets[s].column == column)
+            return tids_meet(tids, count, ref->sets[s].tids, ref->sets[s].count);
     return true; /* no set for this column: anything is possible */
 }
 

@@ -16,203 +16,9 @@
 #include <stdlib.h>
 
 #include "base/assert.h"
-#include "storage/filter.h"
 #include "storage/order.h"
-#include "storage/run_find.h"
+#include "storage/scan_int.h"
 #include "storage/spine.h"
-
-#define FROM_LOG UINT32_MAX
-
-/* One page's part in a scan. */
-struct unit {
-    uint32_t segment;                 /* or FROM_LOG */
-    uint32_t number;                  /* block of the segment, or log page */
-    kp_time first, last;              /* times; first is where the scan meets it */
-    struct kpi_page *page;            /* while active */
-    bool lying;                       /* its rows come as they lie */
-    const int64_t *ts;                /* NULL: no other page's rows can come between */
-    const int64_t *cpu, *seq, *actor; /* when pages overlap */
-    struct kpi_rows rows;             /* that pass, in the order of the scan */
-    uint32_t at;
-};
-
-struct kp_scan {
-    struct kp_snapshot *snapshot;
-    struct kp_io_queue *queue; /* opened when a file must be read */
-    struct kpi_filter filter;
-    struct kp_colref *cols;
-    uint32_t cols_count;
-    bool descending, no_prune, rolled, any_order;
-    kp_time rolled_from, rolled_to;
-    bool lying; /* any order will do, and rows of bound pages can be read as they lie */
-    struct unit *units;
-    uint32_t units_count, units_capacity;
-    uint32_t next; /* first waiting unit */
-    struct unit **active;
-    uint32_t active_count, active_capacity;
-    struct kp_batch batch;
-    struct kp_arena arena;
-    struct kp_scan_stat stat;
-};
-
-/* ---------- which pages ---------- */
-
-static kp_status scan_queue(struct kp_scan *scan)
-{
-    if (scan->queue != NULL)
-        return KP_OK;
-    return scan->snapshot->io->queue_open(scan->snapshot->io, 4, &scan->queue);
-}
-
-static kp_status unit_add(struct kp_scan *scan, uint32_t segment, uint32_t number, kp_time ts_min,
-                          kp_time ts_max)
-{
-    if (scan->units_count == scan->units_capacity) {
-        uint32_t capacity = scan->units_capacity == 0 ? 64 : scan->units_capacity * 2;
-        struct unit *more = realloc(scan->units, capacity * sizeof(*more));
-        if (more == NULL)
-            return KP_NO_MEMORY;
-        scan->units = more;
-        scan->units_capacity = capacity;
-    }
-    scan->units[scan->units_count++] = (struct unit){.segment = segment,
-                                                     .number = number,
-                                                     .first = scan->descending ? ts_max : ts_min,
-                                                     .last = scan->descending ? ts_min : ts_max};
-    return KP_OK;
-}
-
-/* Blocks that an EXACT key leaves; NULL when no key has an index here. */
-static bool *exact_blocks(const struct kp_scan *scan, const struct kpi_footer *footer)
-{
-    bool *wanted = NULL;
-    for (uint32_t k = 0; k < scan->filter.keys_count && wanted == NULL; k++) {
-        const struct kpi_filter_key *key = &scan->filter.keys[k];
-        if (key->strs == NULL || key->column.attr != KP_ATTR_SELF)
-            continue;
-        wanted = calloc(footer->blocks_count + 1, sizeof(*wanted));
-        for (uint32_t i = 0; i < key->count && wanted != NULL; i++) {
-            if (kpi_exact_find(footer, scan->filter.stream->number, key->column.stored,
-                               key->strs[i], wanted))
-                continue;
-            free(wanted);
-            wanted = NULL;
-        }
-    }
-    return wanted;
-}
-
-/* What the merged index says, asked before a segment is opened; *out NULL: it has nothing to say.
- */
-static kp_status run_places(struct kp_scan *scan, struct kpi_run_places **out)
-{
-    *out = NULL;
-    for (uint32_t k = 0; k < scan->filter.keys_count && !scan->no_prune; k++) {
-        const struct kpi_filter_key *key = &scan->filter.keys[k];
-        const struct kp_stream *stream = scan->filter.stream;
-        if (key->strs == NULL || key->column.attr != KP_ATTR_SELF ||
-            stream->stored[key->column.stored].index != KP_INDEX_EXACT)
-            continue;
-        kp_status status = scan_queue(scan);
-        if (status != KP_OK)
-            return status;
-        return kpi_runs_find(scan->snapshot, scan->queue, stream->number, key->column.stored,
-                             key->strs, key->count, &scan->arena, out);
-    }
-    return KP_OK;
-}
-
-static kp_status segment_units(struct kp_scan *scan, uint32_t number,
-                               const struct kpi_segment *segment)
-{
-    const struct kpi_footer *footer = &segment->footer;
-    bool *wanted = scan->no_prune ? NULL : exact_blocks(scan, footer);
-    kp_status status = KP_OK;
-    for (uint32_t b = 0; b < footer->blocks_count && status == KP_OK; b++) {
-        const struct kpi_block_ref *ref = &footer->blocks[b];
-        if (ref->stream != scan->filter.stream)
-            continue;
-        bool pass = scan->no_prune ||
-                    ((wanted == NULL || wanted[b]) && kpi_filter_may_pass(&scan->filter, ref));
-        if (!pass) {
-            scan->stat.pages_pruned++;
-            continue;
-        }
-        scan->stat.pages++;
-        status = unit_add(scan, number, b, ref->ts_min, ref->ts_max);
-    }
-    free(wanted);
-    return status;
-}
-
-static bool segment_pruned(const struct kp_scan *scan, const struct kpi_run_places *places,
-                           uint32_t number)
-{
-    const struct kpi_segment_meta *meta = &scan->snapshot->segments[number].meta;
-    if (places != NULL && places->segments[number] == KPI_RUN_ABSENT)
-        return true;
-    return !scan->no_prune && (meta->rows_by_stream[scan->filter.stream->number] == 0 ||
-                               meta->ts_max < scan->filter.from || meta->ts_min > scan->filter.to);
-}
-
-static kp_status segments_units(struct kp_scan *scan)
-{
-    struct kpi_run_places *places;
-    kp_status status = run_places(scan, &places);
-    if (status != KP_OK)
-        return status;
-    for (uint32_t i = 0; i < scan->snapshot->segments_count; i++) {
-        if (segment_pruned(scan, places, i)) {
-            scan->stat.segments_pruned++;
-            continue;
-        }
-        scan->stat.segments++;
-        status = scan_queue(scan);
-        if (status != KP_OK)
-            return status;
-        if (scan->rolled && kpi_snapshot_rolled(scan->snapshot, i, scan->queue, scan->filter.stream,
-                                                scan->rolled_from, scan->rolled_to))
-            continue;
-        const struct kpi_segment *segment = kpi_snapshot_segment(scan->snapshot, i, scan->queue);
-        if (segment != NULL)
-            status = segment_units(scan, i, segment);
-        else if (scan->snapshot->segments[i].state == KPI_SEGMENT_DROPPED)
-            status = KP_BUSY;
-        if (status != KP_OK)
-            return status;
-    }
-    return KP_OK;
-}
-
-static kp_status log_units(struct kp_scan *scan)
-{
-    const struct kpi_log *log = &scan->snapshot->logs[scan->filter.stream->number];
-    for (uint32_t i = 0; i < log->count; i++) {
-        const struct kpi_page *page = log->pages[i];
-        if (!scan->no_prune && (page->ts_max < scan->filter.from || page->ts_min > scan->filter.to))
-            continue;
-        scan->stat.wal_blocks += page->parts_count;
-        kp_status status = unit_add(scan, FROM_LOG, i, page->ts_min, page->ts_max);
-        if (status != KP_OK)
-            return status;
-    }
-    return KP_OK;
-}
-
-static int compare_units(const void *a, const void *b)
-{
-    const struct unit *x = a, *y = b;
-    if (x->first != y->first)
-        return x->first < y->first ? -1 : 1;
-    if (x->segment != y->segment)
-        return x->segment < y->segment ? -1 : 1;
-    return x->number < y->number ? -1 : x->number > y->number;
-}
-
-static int compare_units_down(const void *a, const void *b)
-{
-    return compare_units(b, a);
-}
 
 /* ---------- opening ---------- */
 
@@ -270,19 +76,6 @@ static bool req_lies(const struct kp_scan_req *req)
     return lies && key != 0;
 }
 
-static kp_status scan_plan(struct kp_scan *scan)
-{
-    if (scan->filter.nothing || scan->filter.from > scan->filter.to)
-        return KP_OK;
-    kp_status status = segments_units(scan);
-    if (status == KP_OK)
-        status = log_units(scan);
-    if (status == KP_OK && scan->units_count > 0)
-        qsort(scan->units, scan->units_count, sizeof(*scan->units),
-              scan->descending ? compare_units_down : compare_units);
-    return status;
-}
-
 kp_status kp_scan_open(struct kp_snapshot *snapshot, const struct kp_scan_req *req,
                        struct kp_scan **out, struct kp_error *err)
 {
@@ -305,7 +98,7 @@ kp_status kp_scan_open(struct kp_snapshot *snapshot, const struct kp_scan_req *r
     scan->lying = req_lies(req);
     status = batch_init(scan, req);
     if (status == KP_OK)
-        status = scan_plan(scan);
+        status = kpi_scan_plan(scan);
     if (status == KP_BUSY) {
         kp_scan_close(scan);
         kp_error_set(err, status, "retention dropped a part of %s while it was being read",
@@ -322,7 +115,7 @@ kp_status kp_scan_open(struct kp_snapshot *snapshot, const struct kp_scan_req *r
     return KP_OK;
 }
 
-static void unit_leave(struct kp_scan *scan, struct unit *unit)
+static void unit_leave(struct kp_scan *scan, struct kpi_unit *unit)
 {
     if (unit->page != NULL)
         kpi_page_release(scan->snapshot, unit->page);
@@ -351,9 +144,9 @@ void kp_scan_stat(const struct kp_scan *scan, struct kp_scan_stat *out)
 
 /* ---------- entering pages ---------- */
 
-static kp_status unit_page(struct kp_scan *scan, struct unit *unit)
+static kp_status unit_page(struct kp_scan *scan, struct kpi_unit *unit)
 {
-    if (unit->segment == FROM_LOG) {
+    if (unit->segment == KPI_FROM_LOG) {
         unit->page = scan->snapshot->logs[scan->filter.stream->number].pages[unit->number];
         kpi_page_hold(scan->snapshot, unit->page);
         return kpi_page_sort(scan->snapshot, unit->page);
@@ -361,7 +154,7 @@ static kp_status unit_page(struct kp_scan *scan, struct unit *unit)
     unit->page = kpi_page_cached(scan->snapshot, unit->segment, unit->number);
     if (unit->page != NULL)
         return KP_OK;
-    kp_status status = scan_queue(scan);
+    kp_status status = kpi_scan_queue(scan);
     if (status == KP_OK)
         status =
             kpi_page_read(scan->snapshot, scan->queue, unit->segment, unit->number, &unit->page);
@@ -385,7 +178,7 @@ static kp_status rows_reverse(struct kpi_rows *rows)
     return KP_OK;
 }
 
-static kp_status unit_filter(struct kp_scan *scan, struct unit *unit)
+static kp_status unit_filter(struct kp_scan *scan, struct kpi_unit *unit)
 {
     uint32_t rows = unit->page->rows;
     unit->lying = scan->lying && unit->page->bound != NULL &&
@@ -401,7 +194,7 @@ static kp_status unit_filter(struct kp_scan *scan, struct unit *unit)
 }
 
 /* All columns the answer takes from the page, so that nothing can fail while rows are given out. */
-static kp_status unit_columns(struct kp_scan *scan, struct unit *unit)
+static kp_status unit_columns(struct kp_scan *scan, struct kpi_unit *unit)
 {
     const struct kp_vec *vec;
     kp_status status = KP_OK;
@@ -426,13 +219,13 @@ static bool reached(const struct kp_scan *scan, kp_time ts, kp_time mark)
     return scan->descending ? ts <= mark : ts >= mark;
 }
 
-static bool unit_live(const struct unit *unit)
+static bool unit_live(const struct kpi_unit *unit)
 {
     return unit->at < unit->rows.count;
 }
 
 /* True when rows of other pages may come between those of the unit that is entered now. */
-static bool unit_overlaps(const struct kp_scan *scan, const struct unit *unit)
+static bool unit_overlaps(const struct kp_scan *scan, const struct kpi_unit *unit)
 {
     bool overlaps =
         scan->next < scan->units_count && reached(scan, unit->last, scan->units[scan->next].first);
@@ -441,7 +234,7 @@ static bool unit_overlaps(const struct kp_scan *scan, const struct unit *unit)
     return overlaps && scan->cols_count > 0 && !scan->any_order;
 }
 
-static kp_status unit_times(struct kp_scan *scan, struct unit *unit)
+static kp_status unit_times(struct kp_scan *scan, struct kpi_unit *unit)
 {
     const struct kp_vec *ts;
     if (!unit_overlaps(scan, unit))
@@ -453,7 +246,7 @@ static kp_status unit_times(struct kp_scan *scan, struct unit *unit)
 }
 
 /* Columns that decide between rows of equal time; only overlapping pages need them. */
-static kp_status unit_ties(struct kp_scan *scan, struct unit *unit)
+static kp_status unit_ties(struct kp_scan *scan, struct kpi_unit *unit)
 {
     const struct kp_vec *cpu, *seq, *actor;
     if (unit->cpu != NULL)
@@ -476,7 +269,7 @@ static kp_status active_reserve(struct kp_scan *scan)
     if (scan->active_count < scan->active_capacity)
         return KP_OK;
     uint32_t capacity = scan->active_capacity == 0 ? 8 : scan->active_capacity * 2;
-    struct unit **more = realloc(scan->active, capacity * sizeof(*more));
+    struct kpi_unit **more = realloc(scan->active, capacity * sizeof(*more));
     if (more == NULL)
         return KP_NO_MEMORY;
     scan->active = more;
@@ -484,26 +277,18 @@ static kp_status active_reserve(struct kp_scan *scan)
     return KP_OK;
 }
 
-static uint32_t unit_rows(const struct kp_scan *scan, const struct unit *unit)
-{
-    const struct kp_snapshot *snapshot = scan->snapshot;
-    if (unit->segment == FROM_LOG)
-        return snapshot->logs[scan->filter.stream->number].pages[unit->number]->rows;
-    return snapshot->segments[unit->segment].segment.footer.blocks[unit->number].rows;
-}
-
 /* Rows that are only counted need no page when all of them pass. */
-static bool unit_counted(struct kp_scan *scan, struct unit *unit)
+static bool unit_counted(struct kp_scan *scan, struct kpi_unit *unit)
 {
     kp_time low = KP_MIN(unit->first, unit->last), high = KP_MAX(unit->first, unit->last);
     if (scan->cols_count > 0 || !kpi_filter_whole(&scan->filter, low, high))
         return false;
-    unit->rows.count = unit_rows(scan, unit);
+    unit->rows.count = kpi_unit_rows(scan, unit);
     scan->stat.pages_counted++;
     return true;
 }
 
-static kp_status unit_prepare(struct kp_scan *scan, struct unit *unit)
+static kp_status unit_prepare(struct kp_scan *scan, struct kpi_unit *unit)
 {
     if (unit_counted(scan, unit))
         return KP_OK;
@@ -539,7 +324,7 @@ static kp_status active_ties(struct kp_scan *scan)
 /* Enters the next waiting unit. CORRUPT from pages means: reported as damage, passed over. */
 static kp_status unit_enter(struct kp_scan *scan)
 {
-    struct unit *unit = &scan->units[scan->next++];
+    struct kpi_unit *unit = &scan->units[scan->next++];
     kp_status status = active_reserve(scan);
     if (status == KP_OK)
         status = unit_prepare(scan, unit);
@@ -553,7 +338,7 @@ static kp_status unit_enter(struct kp_scan *scan)
 
 /* ---------- merging ---------- */
 
-static struct kpi_row_key unit_key(const struct unit *unit)
+static struct kpi_row_key unit_key(const struct kpi_unit *unit)
 {
     uint32_t row = kpi_row_at(&unit->rows, unit->at);
     struct kpi_row_key key = {.ts = unit->ts[row]};
@@ -566,20 +351,21 @@ static struct kpi_row_key unit_key(const struct unit *unit)
 }
 
 /* True when a's next row comes before b's in this scan. */
-static bool unit_before(const struct kp_scan *scan, const struct unit *a, const struct unit *b)
+static bool unit_before(const struct kp_scan *scan, const struct kpi_unit *a,
+                        const struct kpi_unit *b)
 {
     struct kpi_row_key x = unit_key(a), y = unit_key(b);
     int order = kpi_row_compare(scan->snapshot->actors, &x, &y);
     if (order == 0)
-        order = compare_units(a, b);
+        order = kpi_unit_compare(a, b);
     return scan->descending ? order > 0 : order < 0;
 }
 
-static struct unit *first_active(const struct kp_scan *scan, const struct unit *except)
+static struct kpi_unit *first_active(const struct kp_scan *scan, const struct kpi_unit *except)
 {
-    struct unit *best = NULL;
+    struct kpi_unit *best = NULL;
     for (uint32_t i = 0; i < scan->active_count; i++) {
-        struct unit *unit = scan->active[i];
+        struct kpi_unit *unit = scan->active[i];
         if (unit == except || !unit_live(unit))
             continue;
         if (best == NULL || unit_before(scan, unit, best))
@@ -589,7 +375,7 @@ static struct unit *first_active(const struct kp_scan *scan, const struct unit *
 }
 
 /* True when a waiting unit may have rows before the unit's next one. */
-static bool waiting_first(const struct kp_scan *scan, const struct unit *unit)
+static bool waiting_first(const struct kp_scan *scan, const struct kpi_unit *unit)
 {
     return scan->next < scan->units_count && unit->ts != NULL &&
            reached(scan, unit->ts[kpi_row_at(&unit->rows, unit->at)],
@@ -598,10 +384,10 @@ static bool waiting_first(const struct kp_scan *scan, const struct unit *unit)
 
 /* The active unit with the next row, once every unit that begins before it has been entered. NULL
  * at the end. */
-static kp_status next_unit(struct kp_scan *scan, struct unit **out)
+static kp_status next_unit(struct kp_scan *scan, struct kpi_unit **out)
 {
     for (;;) {
-        struct unit *unit = first_active(scan, NULL);
+        struct kpi_unit *unit = first_active(scan, NULL);
         bool waiting = scan->next < scan->units_count;
         if (!waiting || (unit != NULL && !waiting_first(scan, unit))) {
             *out = unit;
@@ -614,9 +400,9 @@ static kp_status next_unit(struct kp_scan *scan, struct unit **out)
 }
 
 /* How many rows the unit may give before another active or waiting unit has a say; at least one. */
-static uint32_t run_length(const struct kp_scan *scan, struct unit *unit, uint32_t room)
+static uint32_t run_length(const struct kp_scan *scan, struct kpi_unit *unit, uint32_t room)
 {
-    const struct unit *rival = first_active(scan, unit);
+    const struct kpi_unit *rival = first_active(scan, unit);
     uint32_t begin = unit->at, end = begin + KP_MIN(room, unit->rows.count - begin);
     uint32_t at = end;
     if (unit->ts != NULL && (rival != NULL || scan->next < scan->units_count)) {
@@ -634,7 +420,7 @@ static uint32_t run_length(const struct kp_scan *scan, struct unit *unit, uint32
 
 /* `count` rows of the unit go to row `at` of the batch; list NULL: they lie together from first. */
 struct gift {
-    const struct unit *unit;
+    const struct kpi_unit *unit;
     const uint32_t *list;
     uint32_t first, count, at;
 };
@@ -705,7 +491,7 @@ static void give_column(struct kp_scan *scan, const struct gift *gift, uint32_t 
     }
 }
 
-static void give_rows(struct kp_scan *scan, struct unit *unit, uint32_t count)
+static void give_rows(struct kp_scan *scan, struct kpi_unit *unit, uint32_t count)
 {
     const struct kpi_rows *rows = &unit->rows;
     struct gift gift = {.unit = unit,
@@ -739,7 +525,7 @@ kp_status kp_scan_next(struct kp_scan *scan, const struct kp_batch **out, struct
     leave_finished(scan);
     scan->batch.rows = 0;
     while (scan->batch.rows < KP_VECTOR_ROWS) {
-        struct unit *unit = NULL;
+        struct kpi_unit *unit = NULL;
         kp_status status = next_unit(scan, &unit);
         if (status != KP_OK)
             return kp_error_set(err, status, "cannot scan %s: %s", scan->filter.stream->name,
@@ -751,39 +537,5 @@ kp_status kp_scan_next(struct kp_scan *scan, const struct kp_batch **out, struct
     if (scan->batch.rows == 0)
         return KP_END;
     *out = &scan->batch;
-    return KP_OK;
-}
-
-/* ---------- parts ---------- */
-
-static uint32_t units_split(const struct kp_scan *scan, uint32_t parts, kp_time *out_from)
-{
-    uint64_t all = 0, rows = 0;
-    uint32_t count = 1;
-    for (uint32_t i = 0; i < scan->units_count; i++)
-        all += unit_rows(scan, &scan->units[i]);
-    for (uint32_t i = 0; i < scan->units_count && count < parts; i++) {
-        const struct unit *unit = &scan->units[i];
-        if (rows >= all / parts * count && unit->first > out_from[count - 1])
-            out_from[count++] = unit->first;
-        rows += unit_rows(scan, unit);
-    }
-    return count;
-}
-
-kp_status kp_scan_split(struct kp_snapshot *snapshot, const struct kp_scan_req *req, uint32_t parts,
-                        kp_time *out_from, uint32_t *out_count, struct kp_error *err)
-{
-    struct kp_scan_req plan = *req;
-    struct kp_scan *scan;
-    kp_assert(parts >= 1);
-    plan.cols_count = 0;
-    plan.descending = false;
-    kp_status status = kp_scan_open(snapshot, &plan, &scan, err);
-    if (status != KP_OK)
-        return status;
-    out_from[0] = req->from;
-    *out_count = units_split(scan, parts, out_from);
-    kp_scan_close(scan);
     return KP_OK;
 }

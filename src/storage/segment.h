@@ -79,7 +79,7 @@ kp_status kpi_footer_encode(struct kpi_footer_builder *builder, struct kp_buf *o
 kp_status kpi_footer_parse(const void *bytes, size_t size, uint64_t data_end,
                            struct kpi_footer *out) KP_MUST;
 void kpi_footer_deinit(struct kpi_footer *footer);
-/* False when no row of the block has one of these thread ids in this ACTOR column. */
+/* False when no row of the block has one of these thread ids (ascending) in this ACTOR column. */
 bool kpi_block_ref_has_tid(const struct kpi_block_ref *ref, uint32_t column, const int64_t *tids,
                            uint32_t count);
 uint64_t kpi_exact_hash(uint32_t stream, uint32_t column, struct kp_str value);

@@ -29,7 +29,7 @@ struct sums {
 
 static const char *const streams[] = {"syscall", "sched_switch", "spans"};
 
-static void store_fill(const struct kp_io *io, uint64_t seed, bool huge)
+static void store_fill(const struct kp_io *io, uint64_t seed, uint32_t threads, bool huge)
 {
     struct kp_store_opts opts = {.io = io,
                                  .manual = true,
@@ -42,7 +42,7 @@ static void store_fill(const struct kp_io *io, uint64_t seed, bool huge)
                            .actors = kp_store_actors(store),
                            .now = 1700000000ll * KP_SEC,
                            .cpus = 3,
-                           .threads = 30,
+                           .threads = threads,
                            .names = 10,
                            .late_every = 40};
     for (uint32_t i = 0; i <= 24; i++) {
@@ -150,12 +150,70 @@ static void rollups_and_the_rest_are_all(void **state)
         struct kp_sim *sim;
         struct kp_snapshot *snapshot;
         assert_int_equal(kp_sim_open(seed, &sim), KP_OK);
-        store_fill(kp_sim_io(sim), seed, seed == 4);
+        store_fill(kp_sim_io(sim), seed, 30, seed == 4);
         assert_int_equal(kp_snapshot_open(DIR, kp_sim_io(sim), &snapshot, NULL), KP_OK);
         assert_true(compare(snapshot, seed, 100) > 10000);
         kp_snapshot_close(snapshot);
         kp_sim_close(sim);
     }
+}
+
+/* Hash of the rows a key leaves, in their order; the pages read in *out_pages. */
+static uint64_t keyed_rows(struct kp_snapshot *snapshot, struct kp_scan_key key, bool no_prune,
+                           uint32_t *out_pages)
+{
+    const struct kp_colref cols[] = {{.stored = KP_COL_TS}, {.stored = KP_COL_ACTOR}};
+    struct kp_scan_req req = {.stream = kp_stream_by_name(KP_STR("sched_switch")),
+                              .from = KP_TIME_MIN,
+                              .to = KP_TIME_MAX,
+                              .cols = cols,
+                              .cols_count = 2,
+                              .keys = {key},
+                              .keys_count = 1,
+                              .no_prune = no_prune};
+    struct kp_scan *scan;
+    const struct kp_batch *batch;
+    struct kp_scan_stat stat;
+    uint64_t hash = 0;
+    assert_int_equal(kp_scan_open(snapshot, &req, &scan, NULL), KP_OK);
+    while (kp_scan_next(scan, &batch, NULL) == KP_OK)
+        for (uint32_t i = 0; i < batch->rows; i++)
+            hash = kp_hash_mix(hash + (uint64_t)batch->cols[0].i64[i] * 31 +
+                               (uint64_t)batch->cols[1].i64[i]);
+    kp_scan_stat(scan, &stat);
+    *out_pages = stat.pages;
+    kp_scan_close(scan);
+    return hash;
+}
+
+/* Keys on names and processes become threads by the rollups' actors. */
+static void keys_on_actors_read_only_their_pages(void **state)
+{
+    (void)state;
+    static const char *const comms[] = {"worker-0", "worker-3", "nobody of that name", ""};
+    struct kp_sim *sim;
+    struct kp_snapshot *snapshot;
+    uint32_t pages, all, fewer = 0, pages_absent = 0;
+    assert_int_equal(kp_sim_open(5, &sim), KP_OK);
+    store_fill(kp_sim_io(sim), 5, 600, false);
+    assert_int_equal(kp_snapshot_open(DIR, kp_sim_io(sim), &snapshot, NULL), KP_OK);
+    for (size_t i = 0; i < KP_ARRAY_LEN(comms); i++) {
+        struct kp_str comm = kp_str_from(comms[i]);
+        struct kp_scan_key key = {{KP_COL_ACTOR, KP_ATTR_COMM}, NULL, &comm, 1};
+        uint64_t hash = keyed_rows(snapshot, key, false, &pages);
+        assert_true(hash == keyed_rows(snapshot, key, true, &all));
+        pages_absent = i == 2 ? pages : pages_absent;
+    }
+    assert_int_equal(pages_absent, 0);
+    for (int64_t pid = 0; pid < 12; pid++) {
+        struct kp_scan_key key = {{KP_COL_ACTOR, KP_ATTR_PID}, &pid, NULL, 1};
+        uint64_t hash = keyed_rows(snapshot, key, false, &pages);
+        assert_true(hash == keyed_rows(snapshot, key, true, &all));
+        fewer += pages > 0 && pages < all;
+    }
+    assert_true(fewer > 0);
+    kp_snapshot_close(snapshot);
+    kp_sim_close(sim);
 }
 
 static void sums_that_do_not_fit_have_no_rollup(void **state)
@@ -167,7 +225,7 @@ static void sums_that_do_not_fit_have_no_rollup(void **state)
     const struct kp_rollup_row *rows;
     uint32_t count, segments[2] = {0};
     assert_int_equal(kp_sim_open(4, &sim), KP_OK);
-    store_fill(kp_sim_io(sim), 4, true);
+    store_fill(kp_sim_io(sim), 4, 30, true);
     assert_int_equal(kp_snapshot_open(DIR, kp_sim_io(sim), &snapshot, NULL), KP_OK);
     for (size_t s = 0; s < 2; s++) {
         const struct kp_stream *stream = kp_stream_by_name(kp_str_from(streams[s]));
@@ -193,7 +251,7 @@ static void a_damaged_rollup_is_not_believed(void **state)
     struct kp_verify_report report;
     assert_int_equal(kp_sim_open(9, &sim), KP_OK);
     const struct kp_io *io = kp_sim_io(sim);
-    store_fill(io, 9, false);
+    store_fill(io, 9, 30, false);
     assert_int_equal(kp_verify(DIR, io, NULL, NULL, NULL, &report, NULL), KP_OK);
     assert_int_equal(io->queue_open(io, 2, &queue), KP_OK);
     assert_int_equal(kp_snapshot_open(DIR, io, &snapshot, NULL), KP_OK);
@@ -245,6 +303,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(rollups_and_the_rest_are_all),
+        cmocka_unit_test(keys_on_actors_read_only_their_pages),
         cmocka_unit_test(sums_that_do_not_fit_have_no_rollup),
         cmocka_unit_test(a_damaged_rollup_is_not_believed),
         cmocka_unit_test(a_rollup_that_lies_is_named),

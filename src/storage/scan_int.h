@@ -1,0 +1,53 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * A scan in two halves: scan_plan.c finds the pages that may have wanted rows, scan.c reads them.
+ */
+#ifndef KP_STORAGE_SCAN_INT_H
+#define KP_STORAGE_SCAN_INT_H
+
+#include "storage/filter.h"
+
+#define KPI_FROM_LOG UINT32_MAX
+
+/* One page's part in a scan. */
+struct kpi_unit {
+    uint32_t segment;                 /* or KPI_FROM_LOG */
+    uint32_t number;                  /* block of the segment, or log page */
+    kp_time first, last;              /* times; first is where the scan meets it */
+    struct kpi_page *page;            /* while active */
+    bool lying;                       /* its rows come as they lie */
+    const int64_t *ts;                /* NULL: no other page's rows can come between */
+    const int64_t *cpu, *seq, *actor; /* when pages overlap */
+    struct kpi_rows rows;             /* that pass, in the order of the scan */
+    uint32_t at;
+};
+
+struct kp_scan {
+    struct kp_snapshot *snapshot;
+    struct kp_io_queue *queue; /* opened when a file must be read */
+    struct kpi_filter filter;
+    struct kp_colref *cols;
+    uint32_t cols_count;
+    bool descending, no_prune, rolled, any_order;
+    kp_time rolled_from, rolled_to;
+    bool lying; /* any order will do, and rows of bound pages can be read as they lie */
+    struct kpi_unit *units;
+    uint32_t units_count, units_capacity;
+    uint32_t next; /* first waiting unit */
+    struct kpi_unit **active;
+    uint32_t active_count, active_capacity;
+    struct kp_batch batch;
+    struct kp_arena arena;
+    struct kp_scan_stat stat;
+};
+
+/* Opens the scan's I/O queue unless it is open. */
+kp_status kpi_scan_queue(struct kp_scan *scan) KP_MUST;
+/* Fills scan->units in the order of the scan. BUSY: retention dropped a segment meanwhile. */
+kp_status kpi_scan_plan(struct kp_scan *scan) KP_MUST;
+/* Rows of the unit's page, by the footer. */
+uint32_t kpi_unit_rows(const struct kp_scan *scan, const struct kpi_unit *unit);
+/* By where they begin; a total order. */
+int kpi_unit_compare(const void *a, const void *b);
+
+#endif

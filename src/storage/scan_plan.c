@@ -1,0 +1,301 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * Which pages a scan reads. A segment is passed over by its times, by the index of transactions
+ * (before it is opened) and by the actors of its rollup; a page by its times, by the threads and
+ * values its footer lists.
+ *
+ * Rollups name every actor of a stream's rows in the segment, so a key on the name of a command
+ * becomes a list of threads first, and those the footer lists page by page.
+ */
+#include <stdlib.h>
+
+#include "base/assert.h"
+#include "storage/run_find.h"
+#include "storage/scan_int.h"
+
+/* ---------- which pages ---------- */
+
+kp_status kpi_scan_queue(struct kp_scan *scan)
+{
+    if (scan->queue != NULL)
+        return KP_OK;
+    return scan->snapshot->io->queue_open(scan->snapshot->io, 4, &scan->queue);
+}
+
+static kp_status unit_add(struct kp_scan *scan, uint32_t segment, uint32_t number, kp_time ts_min,
+                          kp_time ts_max)
+{
+    if (scan->units_count == scan->units_capacity) {
+        uint32_t capacity = scan->units_capacity == 0 ? 64 : scan->units_capacity * 2;
+        struct kpi_unit *more = realloc(scan->units, capacity * sizeof(*more));
+        if (more == NULL)
+            return KP_NO_MEMORY;
+        scan->units = more;
+        scan->units_capacity = capacity;
+    }
+    scan->units[scan->units_count++] =
+        (struct kpi_unit){.segment = segment,
+                          .number = number,
+                          .first = scan->descending ? ts_max : ts_min,
+                          .last = scan->descending ? ts_min : ts_max};
+    return KP_OK;
+}
+
+/* Blocks that an EXACT key leaves; NULL when no key has an index here. */
+static bool *exact_blocks(const struct kp_scan *scan, const struct kpi_footer *footer)
+{
+    bool *wanted = NULL;
+    for (uint32_t k = 0; k < scan->filter.keys_count && wanted == NULL; k++) {
+        const struct kpi_filter_key *key = &scan->filter.keys[k];
+        if (key->strs == NULL || key->column.attr != KP_ATTR_SELF)
+            continue;
+        wanted = calloc(footer->blocks_count + 1, sizeof(*wanted));
+        for (uint32_t i = 0; i < key->count && wanted != NULL; i++) {
+            if (kpi_exact_find(footer, scan->filter.stream->number, key->column.stored,
+                               key->strs[i], wanted))
+                continue;
+            free(wanted);
+            wanted = NULL;
+        }
+    }
+    return wanted;
+}
+
+/* What the merged index says, asked before a segment is opened; *out NULL: it has nothing to say.
+ */
+static kp_status run_places(struct kp_scan *scan, struct kpi_run_places **out)
+{
+    *out = NULL;
+    for (uint32_t k = 0; k < scan->filter.keys_count && !scan->no_prune; k++) {
+        const struct kpi_filter_key *key = &scan->filter.keys[k];
+        const struct kp_stream *stream = scan->filter.stream;
+        if (key->strs == NULL || key->column.attr != KP_ATTR_SELF ||
+            stream->stored[key->column.stored].index != KP_INDEX_EXACT)
+            continue;
+        kp_status status = kpi_scan_queue(scan);
+        if (status != KP_OK)
+            return status;
+        return kpi_runs_find(scan->snapshot, scan->queue, stream->number, key->column.stored,
+                             key->strs, key->count, &scan->arena, out);
+    }
+    return KP_OK;
+}
+
+/* ---------- actors ---------- */
+
+/* Threads of one segment that keys on actors leave; all: nothing is known. */
+struct actor_tids {
+    bool all;
+    int64_t *tids; /* ascending */
+    uint32_t count;
+};
+
+/* Threads alone are looked up in the footer as they are. */
+static bool wants_actors(const struct kpi_filter *filter)
+{
+    bool wants = false;
+    for (uint32_t k = 0; k < filter->keys_count; k++) {
+        struct kp_colref column = filter->keys[k].column;
+        wants |= column.stored == KP_COL_ACTOR && column.attr != KP_ATTR_TID &&
+                 column.attr != KP_ATTR_KIND;
+    }
+    return wants;
+}
+
+static int compare_tids(const void *a, const void *b)
+{
+    int64_t x = *(const int64_t *)a, y = *(const int64_t *)b;
+    return x < y ? -1 : x > y;
+}
+
+/* The actors of the segment's rows are asked one by one; rows of nobody are an actor too. */
+static kp_status actor_tids(struct kp_scan *scan, uint32_t number, struct actor_tids *out)
+{
+    struct kp_snapshot *snapshot = scan->snapshot;
+    const struct kpi_filter *filter = &scan->filter;
+    uint32_t stream = filter->stream->number;
+    const struct kpi_rollup *rollup = NULL;
+    *out = (struct actor_tids){.all = true};
+    if (!scan->no_prune && wants_actors(filter))
+        rollup = kpi_snapshot_rollup(snapshot, number, scan->queue);
+    if (rollup == NULL || rollup->rows[stream] == NULL)
+        return KP_OK;
+    out->tids = malloc(rollup->counts[stream] * sizeof(*out->tids));
+    if (out->tids == NULL)
+        return KP_NO_MEMORY;
+    for (uint32_t i = 0; i < rollup->counts[stream]; i++) {
+        kp_actor_id id = rollup->rows[stream][i].actor;
+        const struct kp_actor *actor = kp_actors_get(snapshot->actors, id);
+        if (kpi_filter_actor(filter, id, actor))
+            out->tids[out->count++] = actor->tid;
+    }
+    qsort(out->tids, out->count, sizeof(*out->tids), compare_tids);
+    out->all = false;
+    return KP_OK;
+}
+
+/* ---------- units ---------- */
+
+static bool block_passes(const struct kp_scan *scan, const struct kpi_block_ref *ref,
+                         const struct actor_tids *actors)
+{
+    if (scan->no_prune)
+        return true;
+    return kpi_filter_may_pass(&scan->filter, ref) &&
+           (actors->all || kpi_block_ref_has_tid(ref, KP_COL_ACTOR, actors->tids, actors->count));
+}
+
+static kp_status blocks_units(struct kp_scan *scan, uint32_t number,
+                              const struct kpi_footer *footer, const struct actor_tids *actors)
+{
+    bool *wanted = scan->no_prune ? NULL : exact_blocks(scan, footer);
+    kp_status status = KP_OK;
+    for (uint32_t b = 0; b < footer->blocks_count && status == KP_OK; b++) {
+        const struct kpi_block_ref *ref = &footer->blocks[b];
+        if (ref->stream != scan->filter.stream)
+            continue;
+        if ((wanted != NULL && !wanted[b]) || !block_passes(scan, ref, actors)) {
+            scan->stat.pages_pruned++;
+            continue;
+        }
+        scan->stat.pages++;
+        status = unit_add(scan, number, b, ref->ts_min, ref->ts_max);
+    }
+    free(wanted);
+    return status;
+}
+
+static kp_status segment_units(struct kp_scan *scan, uint32_t number,
+                               const struct kpi_segment *segment)
+{
+    struct actor_tids actors;
+    kp_status status = actor_tids(scan, number, &actors);
+    if (status == KP_OK)
+        status = blocks_units(scan, number, &segment->footer, &actors);
+    free(actors.tids);
+    return status;
+}
+
+static bool segment_pruned(const struct kp_scan *scan, const struct kpi_run_places *places,
+                           uint32_t number)
+{
+    const struct kpi_segment_meta *meta = &scan->snapshot->segments[number].meta;
+    if (places != NULL && places->segments[number] == KPI_RUN_ABSENT)
+        return true;
+    return !scan->no_prune && (meta->rows_by_stream[scan->filter.stream->number] == 0 ||
+                               meta->ts_max < scan->filter.from || meta->ts_min > scan->filter.to);
+}
+
+static kp_status segments_units(struct kp_scan *scan)
+{
+    struct kpi_run_places *places;
+    kp_status status = run_places(scan, &places);
+    if (status != KP_OK)
+        return status;
+    for (uint32_t i = 0; i < scan->snapshot->segments_count; i++) {
+        if (segment_pruned(scan, places, i)) {
+            scan->stat.segments_pruned++;
+            continue;
+        }
+        scan->stat.segments++;
+        status = kpi_scan_queue(scan);
+        if (status != KP_OK)
+            return status;
+        if (scan->rolled && kpi_snapshot_rolled(scan->snapshot, i, scan->queue, scan->filter.stream,
+                                                scan->rolled_from, scan->rolled_to))
+            continue;
+        const struct kpi_segment *segment = kpi_snapshot_segment(scan->snapshot, i, scan->queue);
+        if (segment != NULL)
+            status = segment_units(scan, i, segment);
+        else if (scan->snapshot->segments[i].state == KPI_SEGMENT_DROPPED)
+            status = KP_BUSY;
+        if (status != KP_OK)
+            return status;
+    }
+    return KP_OK;
+}
+
+static kp_status log_units(struct kp_scan *scan)
+{
+    const struct kpi_log *log = &scan->snapshot->logs[scan->filter.stream->number];
+    for (uint32_t i = 0; i < log->count; i++) {
+        const struct kpi_page *page = log->pages[i];
+        if (!scan->no_prune && (page->ts_max < scan->filter.from || page->ts_min > scan->filter.to))
+            continue;
+        scan->stat.wal_blocks += page->parts_count;
+        kp_status status = unit_add(scan, KPI_FROM_LOG, i, page->ts_min, page->ts_max);
+        if (status != KP_OK)
+            return status;
+    }
+    return KP_OK;
+}
+
+int kpi_unit_compare(const void *a, const void *b)
+{
+    const struct kpi_unit *x = a, *y = b;
+    if (x->first != y->first)
+        return x->first < y->first ? -1 : 1;
+    if (x->segment != y->segment)
+        return x->segment < y->segment ? -1 : 1;
+    return x->number < y->number ? -1 : x->number > y->number;
+}
+
+static int compare_units_down(const void *a, const void *b)
+{
+    return kpi_unit_compare(b, a);
+}
+
+kp_status kpi_scan_plan(struct kp_scan *scan)
+{
+    if (scan->filter.nothing || scan->filter.from > scan->filter.to)
+        return KP_OK;
+    kp_status status = segments_units(scan);
+    if (status == KP_OK)
+        status = log_units(scan);
+    if (status == KP_OK && scan->units_count > 0)
+        qsort(scan->units, scan->units_count, sizeof(*scan->units),
+              scan->descending ? compare_units_down : kpi_unit_compare);
+    return status;
+}
+
+/* ---------- parts ---------- */
+
+uint32_t kpi_unit_rows(const struct kp_scan *scan, const struct kpi_unit *unit)
+{
+    const struct kp_snapshot *snapshot = scan->snapshot;
+    if (unit->segment == KPI_FROM_LOG)
+        return snapshot->logs[scan->filter.stream->number].pages[unit->number]->rows;
+    return snapshot->segments[unit->segment].segment.footer.blocks[unit->number].rows;
+}
+
+static uint32_t units_split(const struct kp_scan *scan, uint32_t parts, kp_time *out_from)
+{
+    uint64_t all = 0, rows = 0;
+    uint32_t count = 1;
+    for (uint32_t i = 0; i < scan->units_count; i++)
+        all += kpi_unit_rows(scan, &scan->units[i]);
+    for (uint32_t i = 0; i < scan->units_count && count < parts; i++) {
+        const struct kpi_unit *unit = &scan->units[i];
+        if (rows >= all / parts * count && unit->first > out_from[count - 1])
+            out_from[count++] = unit->first;
+        rows += kpi_unit_rows(scan, unit);
+    }
+    return count;
+}
+
+kp_status kp_scan_split(struct kp_snapshot *snapshot, const struct kp_scan_req *req, uint32_t parts,
+                        kp_time *out_from, uint32_t *out_count, struct kp_error *err)
+{
+    struct kp_scan_req plan = *req;
+    struct kp_scan *scan;
+    kp_assert(parts >= 1);
+    plan.cols_count = 0;
+    plan.descending = false;
+    kp_status status = kp_scan_open(snapshot, &plan, &scan, err);
+    if (status != KP_OK)
+        return status;
+    out_from[0] = req->from;
+    *out_count = units_split(scan, parts, out_from);
+    kp_scan_close(scan);
+    return KP_OK;
+}
