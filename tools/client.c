@@ -178,8 +178,8 @@ static void add_param(CURL *curl, struct kp_buf *form, const char *name, struct 
 static void make_form(CURL *curl, const struct kpi_ask *ask, struct kp_buf *form)
 {
     add_param(curl, form, "q", ask->query);
-    kp_buf_printf(form, "&format=%s&width=%u&color=%d&utf8=%d", kp_format_name(ask->format),
-                  ask->term.width, ask->term.color, ask->term.utf8);
+    kp_buf_printf(form, "&format=%s&width=%u&color=%d&utf8=%d&raw=%d", kp_format_name(ask->format),
+                  ask->term.width, ask->term.color, ask->term.utf8, ask->term.raw);
     if (ask->timeout > 0)
         kp_buf_printf(form, "&timeout=%lldns", (long long)ask->timeout);
 }

@@ -184,10 +184,7 @@ static void loop(struct kpi_shell *shell)
                 run_statement(shell);
             break;
         } else {
-            if (shell->session->out == NULL)
-                shell->session->term = kp_term_detect(STDOUT_FILENO); /* it may have been resized */
-            else
-                shell->session->term = (struct kp_term){.utf8 = true};
+            kpi_session_detect(shell->session);
             take_line(shell, (struct kp_str){kp_buf_cstr(&line), (uint32_t)line.size});
         }
         fflush(stdout);

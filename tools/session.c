@@ -7,8 +7,10 @@
 
 #include <errno.h>
 #include <signal.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "base/assert.h"
@@ -71,6 +73,30 @@ static kp_status parse_format(const char *name, enum kp_format *out, struct kp_e
     return KP_USAGE;
 }
 
+/* libc takes any name for UTC, so what is no file of the zone database is refused here. */
+static kp_status set_zone(struct kpi_session *session, const char *name, struct kp_error *err)
+{
+    char path[256];
+    session->local = strcmp(name, "UTC") != 0;
+    if (!session->local || strcmp(name, "local") == 0)
+        return KP_OK;
+    int length = snprintf(path, sizeof(path), "/usr/share/zoneinfo/%s", name);
+    if (session->remote) {
+        kp_error_set(err, KP_USAGE, "a server answers in UTC");
+        kp_error_hint(err, "--tz is for a data directory");
+        return KP_USAGE;
+    }
+    if (length < 0 || (size_t)length >= sizeof(path) || strstr(name, "..") != NULL ||
+        access(path, R_OK) != 0) {
+        kp_error_set(err, KP_USAGE, "there is no time zone '%s' here", name);
+        kp_error_hint(err, "names are those of /usr/share/zoneinfo, as Europe/Berlin; or local");
+        return KP_USAGE;
+    }
+    setenv("TZ", name, 1);
+    tzset();
+    return KP_OK;
+}
+
 kp_status kpi_session_set(struct kpi_session *session, enum kpi_opt_id id,
                           const struct kpi_opts *opts, struct kp_error *err)
 {
@@ -84,23 +110,36 @@ kp_status kpi_session_set(struct kpi_session *session, enum kpi_opt_id id,
         return kpi_opts_bytes(opts, id, &session->memory, err);
     case KPI_OPT_PROGRESS:
         return kpi_watch_parse(value != NULL ? value : "auto", &session->progress, err);
+    case KPI_OPT_RAW:
+        session->raw = value != NULL;
+        return KP_OK;
+    case KPI_OPT_TZ:
+        return set_zone(session, value != NULL ? value : "UTC", err);
     default:
         kp_assert(false);
     }
 }
 
+void kpi_session_detect(struct kpi_session *session)
+{
+    session->term =
+        session->out == NULL ? kp_term_detect(STDOUT_FILENO) : (struct kp_term){.utf8 = true};
+    session->term.raw = session->raw;
+    session->term.local = session->local;
+}
+
 kp_status kpi_session_init(struct kpi_session *session, const struct kpi_opts *opts,
                            struct kp_error *err)
 {
-    static const enum kpi_opt_id flags[] = {KPI_OPT_FORMAT, KPI_OPT_TIMEOUT, KPI_OPT_MEMORY,
-                                            KPI_OPT_PROGRESS};
+    static const enum kpi_opt_id flags[] = {KPI_OPT_FORMAT,   KPI_OPT_TIMEOUT, KPI_OPT_MEMORY,
+                                            KPI_OPT_PROGRESS, KPI_OPT_RAW,     KPI_OPT_TZ};
     *session = (struct kpi_session){.target = opts->args[0], .timing = true};
     session->remote =
         strstr(session->target, "://") != NULL || strncmp(session->target, "unix:", 5) == 0;
-    session->term = kp_term_detect(STDOUT_FILENO);
     kp_status status = KP_OK;
     for (size_t i = 0; status == KP_OK && i < KP_ARRAY_LEN(flags); i++)
         status = kpi_session_set(session, flags[i], opts, err);
+    kpi_session_detect(session);
     if (status == KP_OK && !session->remote)
         status = check_directory(session->target, err);
     return status;

@@ -23,6 +23,7 @@ struct kpi_session {
     kp_dur timeout;      /* 0 = none */
     uint64_t memory;     /* bytes of one query */
     struct kp_term term; /* of stdout */
+    bool raw, local;     /* wishes for it */
     FILE *out;           /* answers go here; NULL = stdout */
     enum kpi_watch_when progress;
     struct kpi_watch watch; /* over the running statement */
@@ -48,6 +49,8 @@ kp_status kpi_session_init(struct kpi_session *session, const struct kpi_opts *o
 /* Takes one flag of a query from opts, or its default. */
 kp_status kpi_session_set(struct kpi_session *session, enum kpi_opt_id id,
                           const struct kpi_opts *opts, struct kp_error *err) KP_MUST;
+/* Looks at the terminal again: it may have been resized, or answers go to a file now. */
+void kpi_session_detect(struct kpi_session *session);
 /* Runs the statements of a text in order up to the first failure; returns the exit code. Errors and
  * remarks go to stderr. */
 int kpi_session_run(struct kpi_session *session, struct kp_str text);

@@ -127,17 +127,21 @@ static void command_output(struct kpi_shell *shell, const char *word)
 }
 
 /* The flags of a query that make sense while the shell runs. */
-static const enum kpi_opt_id settings[] = {KPI_OPT_FORMAT, KPI_OPT_TIMEOUT, KPI_OPT_MEMORY,
-                                           KPI_OPT_PROGRESS};
+static const enum kpi_opt_id settings[] = {KPI_OPT_FORMAT,   KPI_OPT_TIMEOUT, KPI_OPT_MEMORY,
+                                           KPI_OPT_PROGRESS, KPI_OPT_RAW,     KPI_OPT_TZ};
 
 static void list_settings(const struct kpi_session *session)
 {
     char timeout[KP_DUR_TEXT_MAX] = "none";
     if (session->timeout != 0)
         kp_dur_format_exact(session->timeout, timeout);
-    printf("  format    %s\n  timeout   %s\n  memory    %llu\n  progress  %s\n",
+    printf("  format    %s\n  timeout   %s\n  memory    %llu\n  progress  %s\n"
+           "  raw       %s\n  tz        %s\n",
            kp_format_name(session->format), timeout, (unsigned long long)session->memory,
-           kpi_watch_name(session->progress));
+           kpi_watch_name(session->progress), session->raw ? "true" : "false",
+           !session->local        ? "UTC"
+           : getenv("TZ") != NULL ? getenv("TZ")
+                                  : "local");
 }
 
 static void command_set(struct kpi_shell *shell, const char *words)
@@ -152,7 +156,8 @@ static void command_set(struct kpi_shell *shell, const char *words)
     for (size_t i = 0; i < KP_ARRAY_LEN(settings); i++) {
         if (strcmp(name, kpi_opt_table[settings[i]].name) != 0)
             continue;
-        opts.value[settings[i]] = value[0] != '\0' ? value : NULL;
+        bool off = kpi_opt_table[settings[i]].arg[0] == '\0' && strcmp(value, "true") != 0;
+        opts.value[settings[i]] = value[0] != '\0' && !off ? value : NULL;
         if (kpi_session_set(shell->session, settings[i], &opts, &err) != KP_OK)
             fail(&err);
         return;

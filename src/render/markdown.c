@@ -37,8 +37,8 @@ static void markdown_batch(struct kp_render *render, const struct kp_batch *batc
         kp_buf_char(&render->out, '|');
         for (uint32_t c = 0; c < batch->cols_count; c++) {
             kp_buf_clear(&cell);
-            kp_value_text(&render->schema->fields[c], &batch->cols[c], kp_batch_row(batch, i),
-                          false, &cell);
+            kpi_value_shown(render, &render->schema->fields[c], &batch->cols[c],
+                            kp_batch_row(batch, i), &cell);
             kp_buf_char(&render->out, ' ');
             add_cell(&render->out, (struct kp_str){cell.data, (uint32_t)cell.size});
             kp_buf_text(&render->out, " |");

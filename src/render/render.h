@@ -38,6 +38,8 @@ struct kp_term {
     uint32_t width; /* columns of the terminal; 0 = unlimited (not a terminal) */
     bool color;
     bool utf8;
+    bool raw;   /* tables hold durations and numbers in full: nanoseconds, no units */
+    bool local; /* tables hold times of the process's zone (TZ), with its offset */
 };
 
 struct kp_render; /* one rendering in progress */

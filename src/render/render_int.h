@@ -45,6 +45,10 @@ void kpi_render_flush(struct kp_render *render, bool force);
 /* "note: ..." lines, and the failure, for people. */
 void kpi_render_notes(struct kp_render *render);
 
+/* One value as tables show it, after the wishes of render->term. */
+void kpi_value_shown(const struct kp_render *render, const struct kp_field *field,
+                     const struct kp_vec *vec, uint32_t row, struct kp_buf *out);
+
 /* Decodes one UTF-8 character at text[at]; returns its length, 0 when the bytes are not UTF-8. */
 uint32_t kpi_utf8_next(struct kp_str text, uint32_t at, uint32_t *out_code);
 /* Terminal columns of a text; bytes that are not UTF-8 count one each. */

@@ -76,7 +76,7 @@ static void add_row(struct kp_render *render, const struct kp_batch *batch, uint
     struct table *table = render->state;
     for (uint32_t c = 0; c < batch->cols_count; c++) {
         struct cell cell = {.offset = table->text.size};
-        kp_value_text(&render->schema->fields[c], &batch->cols[c], row, false, &table->text);
+        kpi_value_shown(render, &render->schema->fields[c], &batch->cols[c], row, &table->text);
         if (table->text.failed)
             break;
         cell.len = (uint32_t)(table->text.size - cell.offset);

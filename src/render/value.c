@@ -7,6 +7,7 @@
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <time.h>
 
 #include "render/render_int.h"
 
@@ -115,4 +116,32 @@ void kp_value_text(const struct kp_field *field, const struct kp_vec *vec, uint3
         text_i64(out, vec->i64[row], field->unit, exact);
         break;
     }
+}
+
+/* "2026-11-23T09:17:00.123456789+05:30"; years that struct tm cannot hold stay in UTC. */
+static void text_local(struct kp_buf *out, kp_time value)
+{
+    struct tm local;
+    char text[KP_TIME_TEXT_MAX], offset[8];
+    int64_t ns = value % KP_SEC, seconds = value / KP_SEC - (ns < 0);
+    time_t when = seconds;
+    if (localtime_r(&when, &local) == NULL ||
+        strftime(text, sizeof(text), "%Y-%m-%dT%H:%M:%S", &local) == 0 ||
+        strftime(offset, sizeof(offset), "%z", &local) != 5) {
+        text_time(out, value);
+        return;
+    }
+    kp_buf_printf(out, "%s.%09" PRId64 "%.3s:%s", text, ns + (ns < 0) * KP_SEC, offset, offset + 3);
+}
+
+void kpi_value_shown(const struct kp_render *render, const struct kp_field *field,
+                     const struct kp_vec *vec, uint32_t row, struct kp_buf *out)
+{
+    bool null = vec->type == KP_TYPE_NULL || kp_vec_null(vec, row);
+    bool text =
+        kp_type_phys(field->type) == KP_PHYS_STR; /* never in full: it may drive a terminal */
+    if (field->type == KP_TYPE_TIME && render->term.local && !null)
+        text_local(out, vec->i64[row]);
+    else
+        kp_value_text(field, vec, row, render->term.raw && !text, out);
 }

@@ -32,7 +32,7 @@ static void vertical_batch(struct kp_render *render, const struct kp_batch *batc
             kp_buf_text(&render->out, "  ");
             kpi_text_pad(&render->out, field->name, width, false, render->term.utf8);
             kp_buf_text(&render->out, "  ");
-            kp_value_text(field, &batch->cols[c], kp_batch_row(batch, i), false, &render->out);
+            kpi_value_shown(render, field, &batch->cols[c], kp_batch_row(batch, i), &render->out);
             kp_buf_char(&render->out, '\n');
         }
         kpi_render_flush(render, false);

@@ -177,6 +177,8 @@ static kp_status read_ask(const struct kpi_request *request, struct ask *out, st
         out->term.width = (uint32_t)KP_MIN(strtoul(kp_buf_cstr(&word), NULL, 10), WIDTH_MAX);
     if (param(request, "color", &word))
         out->term.color = strcmp(kp_buf_cstr(&word), "1") == 0;
+    if (param(request, "raw", &word))
+        out->term.raw = strcmp(kp_buf_cstr(&word), "1") == 0;
     if (param(request, "utf8", &word))
         out->term.utf8 = strcmp(kp_buf_cstr(&word), "1") == 0;
     kp_buf_deinit(&word);

@@ -204,6 +204,23 @@ NAME a target from the environment
 RUN KPQ_URL=$DATA KPQ_FORMAT=csv kpq -c 'print x = 1'
 EXPECT x
 
+NAME raw durations
+RUN kpq $DATA -c 'print d = 5ms' --raw
+EXPECT 5000000
+
+NAME times of a zone
+RUN kpq $DATA -c 'print t = datetime(2026-11-23T03:47:00.000000001Z)' --tz Asia/Kolkata
+EXPECT 2026-11-23T09:17:00.000000001+05:30
+
+NAME machine formats stay in UTC
+RUN kpq $DATA -c 'print t = datetime(2026-11-23T03:47:00Z)' --tz Asia/Kolkata --format csv
+EXPECT 2026-11-23T03:47:00.000000000Z
+
+NAME a zone that is none
+RUN kpq $DATA -c 'print 1' --tz Mars/Olympus
+EXIT 2
+EXPECT there is no time zone 'Mars/Olympus' here
+
 NAME nothing at all shows the help and is a usage error
 RUN kpq
 EXIT 2
