@@ -2,14 +2,15 @@
  *
  * Who filled what a thread had to share: a device, by the requests that were on it meanwhile; the
  * memory of a control group, by the reclaim its threads had to do for the pages they asked for. A
- * process is named if most of it was its doing and it is not the waiter's own; a request that a
- * kernel worker handed in is whose work that was.
+ * process is named if most of it was its doing; for a device not the waiter's own, which waits for
+ * what it asked for. A request that a kernel worker handed in is whose work that was.
  */
 #include "base/assert.h"
 #include "causal/edge.h"
 
-#define PROCESSES_MAX 64 /* told apart; what more there are counts as others */
-#define MOST_PCT      50 /* of everything, the waiter's own included */
+#define FILLING       KP_SEC /* how long before it is needed memory can have been filled */
+#define PROCESSES_MAX 64        /* told apart; what more there are counts as others */
+#define MOST_PCT      50        /* of everything, the waiter's own included */
 
 /* What each process took of something. */
 struct share {
@@ -45,15 +46,13 @@ static void share_add(const struct kpi_world *world, struct shares *shares, uint
     shares->of[i].amount += amount;
 }
 
-static struct kpi_crowd most_of(const struct kpi_world *world, const struct shares *shares,
-                                uint32_t waiter)
+static struct kpi_crowd most_of(const struct kpi_world *world, const struct shares *shares)
 {
     const struct share *most = NULL;
     for (uint32_t i = 0; i < shares->count; i++)
         if (most == NULL || shares->of[i].amount > most->amount)
             most = &shares->of[i];
-    if (most == NULL || same_process(world, most->thread, waiter) ||
-        (__int128)most->amount * 100 <= (__int128)shares->sum * MOST_PCT)
+    if (most == NULL || (__int128)most->amount * 100 <= (__int128)shares->sum * MOST_PCT)
         return (struct kpi_crowd){.thread = KPI_NONE};
     uint32_t thread = most->thread;
     kp_actor_id actor =
@@ -86,7 +85,10 @@ struct kpi_crowd kpi_crowd_device(const struct kpi_world *world, uint32_t waiter
             !kpi_thread_of(world, owner)->idle)
             share_add(world, &shares, owner, row, done - issued);
     }
-    return most_of(world, &shares, waiter);
+    struct kpi_crowd most = most_of(world, &shares);
+    if (most.thread != KPI_NONE && same_process(world, most.thread, waiter))
+        most = (struct kpi_crowd){.thread = KPI_NONE};
+    return most;
 }
 
 struct kpi_crowd kpi_crowd_memory(const struct kpi_world *world, uint32_t waiter, kp_time from,
@@ -99,9 +101,10 @@ struct kpi_crowd kpi_crowd_memory(const struct kpi_world *world, uint32_t waiter
     for (uint32_t i = 0; i < set->count; i++) {
         const struct kpi_work *row = &set->rows[i];
         const struct kpi_thread *thread = kpi_thread_of(world, row->thread);
-        if (row->from < to && row->to > from && thread->host == self->host && !thread->kthread &&
+        if (row->from < to && row->to > from - FILLING && thread->host == self->host &&
+            !thread->kthread &&
             kp_str_equal(kp_actors_get(world->actors, row->actor)->cgroup, cgroup))
             share_add(world, &shares, row->thread, row, KP_MAX(row->b, 0));
     }
-    return most_of(world, &shares, waiter);
+    return most_of(world, &shares);
 }

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * Two processes write one file: a neighbour's large write holds the inode's lock, the service's
- * small one waits for it. Truth: how long that small write took.
+ * Two processes use one file. Two writers: a neighbour's large write holds the inode's lock, the
+ * service's small one waits for it. Two readers of one open file, inherited over a fork: a large
+ * read holds the lock of their common position. Truth: how long the small write or read took.
  */
 #include "incidents/incident.h"
 
@@ -20,7 +21,7 @@ static char path[64];
 static int fd;
 static int64_t took;
 
-static void write_large(const struct kpi_order *order, struct kpi_report *report)
+static void use_much(const struct kpi_order *order, struct kpi_report *report)
 {
     static char *data;
     if (data == NULL) {
@@ -33,6 +34,8 @@ static void write_large(const struct kpi_order *order, struct kpi_report *report
     report->from = kpi_now();
     if (order->ns > 0 && pwrite(fd, data, (size_t)order->ns, 0) != order->ns)
         kpi_die("large write: %s", strerror(errno));
+    if (order->arg > 0 && read(fd, data, (size_t)order->arg) < 0)
+        kpi_die("large read: %s", strerror(errno));
     report->to = kpi_now();
 }
 
@@ -45,7 +48,7 @@ static void setup(struct kpi_run *run)
     fd = open(path, O_CREAT | O_RDWR | O_CLOEXEC, 0600);
     if (fd < 0)
         kpi_die("cannot make %s: %s", path, strerror(errno));
-    neighbour = kpi_helper_start("exporter", write_large);
+    neighbour = kpi_helper_start("exporter", use_much);
     kpi_helper_order(neighbour, &order);
     kpi_helper_report(neighbour, &report);
 }
@@ -89,6 +92,56 @@ static void teardown(struct kpi_run *run)
     close(fd);
     unlink(path);
 }
+
+static void setup_position(struct kpi_run *run)
+{
+    struct kpi_order order = {.ns = LARGE};
+    struct kpi_report report;
+    setup(run);
+    kpi_helper_order(neighbour, &order);
+    kpi_helper_report(neighbour, &report);
+}
+
+static void arm_position(struct kpi_run *run)
+{
+    if (!run->fault)
+        return;
+    struct kpi_order order = {kpi_now() + 2 * KPI_MS, 0, 0, kpi_draw(run, LARGE / 2, LARGE)};
+    lseek(fd, 0, SEEK_SET);
+    kpi_helper_order(neighbour, &order);
+    kpi_sleep_until(order.at);
+}
+
+static void serve_position(struct kpi_run *run)
+{
+    char entry[512];
+    (void)run;
+    kpi_burn(2 * KPI_MS);
+    int64_t from = kpi_now();
+    if (read(fd, entry, sizeof(entry)) < 0)
+        kpi_die("small read: %s", strerror(errno));
+    took = kpi_now() - from;
+    kpi_burn(KPI_MS);
+}
+
+static void settle_position(struct kpi_run *run)
+{
+    struct kpi_report report;
+    if (!run->fault)
+        return;
+    kpi_helper_report(neighbour, &report);
+    run->truth = (struct kpi_truth){"lock", kpi_helper_pid(neighbour), "", took, false, NULL};
+}
+
+KPI_INCIDENT(position) = {
+    .name = "position",
+    .about = "two processes read one open file (f_pos lock)",
+    .setup = setup_position,
+    .arm = arm_position,
+    .serve = serve_position,
+    .settle = settle_position,
+    .teardown = teardown,
+};
 
 KPI_INCIDENT(file) = {
     .name = "file",

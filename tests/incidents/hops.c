@@ -50,7 +50,7 @@ static void pass_on(const struct kpi_order *order, struct kpi_report *report)
 static void hog(const struct kpi_order *order, struct kpi_report *report)
 {
     kpi_pin((int)order->cpu);
-    kpi_fifo();
+    kpi_fifo(1);
     kpi_sleep_until(order->at);
     int64_t cpu = kpi_now_cpu();
     kpi_burn(order->ns);

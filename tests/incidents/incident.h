@@ -16,6 +16,7 @@
 #include <stddef.h>
 #include <stdint.h>
 #include <sys/types.h>
+#include <time.h>
 
 #define KPI_US INT64_C(1000)
 #define KPI_MS INT64_C(1000000)
@@ -62,16 +63,23 @@ struct kpi_incident {
 /* Ends the program with a message; its helpers end with it. */
 void kpi_die(const char *format, ...) __attribute__((noreturn, format(printf, 1, 2)));
 
+/* Ends the program, because this machine cannot have this fault: "skip: why", exit code 77. */
+void kpi_skip(const char *format, ...) __attribute__((noreturn, format(printf, 1, 2)));
+
 /* --- time and work (work.c) --- */
-int64_t kpi_now(void);        /* CLOCK_MONOTONIC */
+int64_t kpi_now(void); /* CLOCK_MONOTONIC */
+struct timespec kpi_time(int64_t at);
 int64_t kpi_now_cpu(void);    /* CPU time of this thread */
 int64_t kpi_now_waited(void); /* time this thread spent on run queues, from schedstat */
 void kpi_sleep(int64_t ns);
 void kpi_sleep_until(int64_t at);
 void kpi_burn(int64_t cpu_ns);   /* computes for so much CPU time */
 void kpi_burn_until(int64_t at); /* computes until an instant */
-void kpi_pin(int cpu);           /* this thread; -1 = anywhere */
-void kpi_fifo(void);             /* this thread above all ordinary ones */
+/* Computes as much as takes so long when nothing interrupts: the same work every time, where the
+ * CPU clock counts what interrupts took as the thread's. */
+void kpi_labour(int64_t ns);
+void kpi_pin(int cpu);       /* this thread; -1 = anywhere */
+void kpi_fifo(int priority); /* this thread above all ordinary ones */
 int64_t kpi_draw(struct kpi_run *run, int64_t least, int64_t most);
 void kpi_write_file(const char *value, const char *format, ...)
     __attribute__((format(printf, 2, 3)));
@@ -94,6 +102,15 @@ pid_t kpi_helper_pid(const struct kpi_helper *helper);
 void kpi_helper_order(struct kpi_helper *helper, const struct kpi_order *order);
 void kpi_helper_report(struct kpi_helper *helper, struct kpi_report *out);
 void kpi_helper_stop(struct kpi_helper *helper);
+
+/* --- a second network namespace (network.c) --- */
+/* Moves the caller into an empty network. */
+void kpi_network_leave(void);
+/* Joins this network with that of another process by a veth pair: 198.18.0.1 here, 198.18.0.2
+ * there. out_device is the name of this end; the pair goes when that process does. */
+void kpi_network_join(pid_t other, char out_device[16]);
+/* Runs a command of the shell, dies if it fails; false when the program is not there. */
+bool kpi_shell(const char *format, ...) __attribute__((format(printf, 1, 2)));
 
 /* --- spans (spans.c) --- */
 enum kpi_span_kind { KPI_SPAN_SERVER = 2, KPI_SPAN_CLIENT = 3 };

@@ -18,7 +18,7 @@ static void *echo(void *arg)
     char byte;
     const struct kpi_order *order = arg;
     kpi_pin((int)order->cpu);
-    kpi_fifo();
+    kpi_fifo(1);
     while (read(there[0], &byte, 1) == 1 && byte != 'q' && write(back[1], &byte, 1) == 1)
         ;
     return NULL;
@@ -36,7 +36,7 @@ static void ping_pong(const struct kpi_order *order, struct kpi_report *report)
     pthread_t other;
     char byte = 'p';
     kpi_pin((int)order->cpu);
-    kpi_fifo();
+    kpi_fifo(1);
     if (pipe(there) != 0 || pipe(back) != 0 ||
         pthread_create(&other, NULL, echo, (void *)(uintptr_t)order) != 0)
         kpi_die("no threads to switch between");

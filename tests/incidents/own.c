@@ -1,16 +1,21 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
  * Faults of the application itself: it computes for long, it sleeps in the path, it waits for a
- * file descriptor until its time limit. And no fault at all. The kernel is innocent in all four.
+ * file descriptor, a semaphore or a condition until its time limit. And no fault at all. The kernel
+ * is innocent in all four.
  */
 #include "incidents/incident.h"
 
 #include <poll.h>
+#include <pthread.h>
+#include <semaphore.h>
 #include <stdio.h>
+#include <time.h>
 #include <unistd.h>
 
 static int64_t took;
 static int never[2]; /* a pipe that nobody writes to */
+static sem_t nobody_posts;
 
 static void setup_pipe(struct kpi_run *run)
 {
@@ -38,13 +43,36 @@ static void serve_sleep(struct kpi_run *run)
     kpi_burn(KPI_MS);
 }
 
-static void serve_timeout(struct kpi_run *run)
+static void wait_poll(int64_t ns)
 {
     struct pollfd wait = {.fd = never[0], .events = POLLIN};
+    poll(&wait, 1, (int)(ns / KPI_MS));
+}
+
+static void wait_semaphore(int64_t ns)
+{
+    struct timespec until = kpi_time(kpi_now() + ns);
+    sem_clockwait(&nobody_posts, CLOCK_MONOTONIC, &until);
+}
+
+static void wait_condition(int64_t ns)
+{
+    static pthread_mutex_t mutex = PTHREAD_MUTEX_INITIALIZER;
+    static pthread_cond_t condition = PTHREAD_COND_INITIALIZER;
+    struct timespec until = kpi_time(kpi_now() + ns);
+    pthread_mutex_lock(&mutex);
+    while (pthread_cond_clockwait(&condition, &mutex, CLOCK_MONOTONIC, &until) == 0)
+        ;
+    pthread_mutex_unlock(&mutex);
+}
+
+static void serve_timeout(struct kpi_run *run)
+{
+    static void (*const waits[])(int64_t) = {wait_poll, wait_semaphore, wait_condition};
     kpi_burn(2 * KPI_MS);
     int64_t from = kpi_now();
     if (run->fault)
-        poll(&wait, 1, (int)(run->size_ns / KPI_MS));
+        waits[kpi_draw(run, 0, 2)](run->size_ns);
     took = kpi_now() - from;
     kpi_burn(KPI_MS);
 }

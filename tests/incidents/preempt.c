@@ -10,7 +10,7 @@ static struct kpi_helper *job;
 static void hog(const struct kpi_order *order, struct kpi_report *report)
 {
     kpi_pin((int)order->cpu);
-    kpi_fifo();
+    kpi_fifo(1);
     kpi_sleep_until(order->at);
     int64_t cpu = kpi_now_cpu();
     kpi_burn(order->ns);

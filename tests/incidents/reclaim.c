@@ -1,14 +1,15 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * A neighbour in the service's memory control group keeps it full of pages that must be written
- * back: every page the service needs has to be reclaimed first. Nothing measures reclaim but the
- * recording; so the truth is the difference to the same work without the limit, made right before,
- * less what schedstat says was waited for a CPU.
+ * A neighbour in the service's memory control group, or a thread of the service itself, keeps it
+ * full of pages that must be written back: every page the service needs has to be reclaimed first.
+ * Nothing measures reclaim but the recording; so the truth is the difference to the same work
+ * without the limit, made right before, less what schedstat says was waited for a CPU.
  */
 #include "incidents/incident.h"
 
 #include <errno.h>
 #include <fcntl.h>
+#include <pthread.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/mman.h>
@@ -23,6 +24,8 @@
 
 static char group[96], home[192], file[192];
 static struct kpi_helper *neighbour;
+static pthread_t own;
+static struct kpi_order own_order;
 static int64_t took, usual, queued;
 
 static void enter(const char *where, pid_t pid)
@@ -67,14 +70,27 @@ static void fill_cache(const struct kpi_order *order, struct kpi_report *report)
     close(fd);
 }
 
-static void setup(struct kpi_run *run)
+static void *fill_own(void *arg)
 {
+    fill_cache(arg, NULL);
+    return NULL;
+}
+
+static void setup_group(struct kpi_run *run)
+{
+    if (access(ROOT "/cgroup.procs", W_OK) != 0)
+        kpi_skip("no memory controller (v1) here");
     find_home();
     snprintf(group, sizeof(group), ROOT "/kp-incident-%d", (int)getpid());
     snprintf(file, sizeof(file), "%s/cache", run->dir);
     if (mkdir(group, 0755) != 0)
         kpi_die("no control group %s: %s", group, strerror(errno));
     enter(group, getpid());
+}
+
+static void setup(struct kpi_run *run)
+{
+    setup_group(run);
     neighbour = kpi_helper_start("report-cache", fill_cache);
 }
 
@@ -94,6 +110,18 @@ static void arm(struct kpi_run *run)
     limit(LIMIT);
     kpi_helper_order(neighbour, &order);
     kpi_sleep(run->size_ns / 2); /* until the group is full */
+}
+
+static void arm_own(struct kpi_run *run)
+{
+    own_order = (struct kpi_order){kpi_now(), run->size_ns, 0, 0};
+    if (!run->fault)
+        return;
+    usual = took;
+    limit(LIMIT);
+    if (pthread_create(&own, NULL, fill_own, &own_order) != 0)
+        kpi_die("no thread");
+    kpi_sleep(run->size_ns / 2);
 }
 
 static void serve(struct kpi_run *run)
@@ -118,17 +146,45 @@ static void settle(struct kpi_run *run)
     kpi_helper_report(neighbour, &report);
     limit(-1);
     unlink(file);
-    run->truth = (struct kpi_truth){"reclaim", 0, "", took - queued - usual, false, NULL};
+    run->truth = (struct kpi_truth){
+        "reclaim", kpi_helper_pid(neighbour), "", took - queued - usual, false, NULL};
 }
 
-static void teardown(struct kpi_run *run)
+static void settle_own(struct kpi_run *run)
+{
+    if (!run->fault)
+        return;
+    pthread_join(own, NULL);
+    limit(-1);
+    unlink(file);
+    run->truth = (struct kpi_truth){"reclaim", getpid(), "", took - queued - usual, true, NULL};
+}
+
+static void teardown_group(struct kpi_run *run)
 {
     (void)run;
-    kpi_helper_stop(neighbour);
     enter(home, getpid());
     unlink(file);
     rmdir(group);
 }
+
+static void teardown(struct kpi_run *run)
+{
+    kpi_helper_stop(neighbour);
+    teardown_group(run);
+}
+
+KPI_INCIDENT(own_reclaim) = {
+    .name = "own-reclaim",
+    .about = "the service itself filled its memory control group",
+    .size_min_ms = 200,
+    .size_max_ms = 400,
+    .setup = setup_group,
+    .arm = arm_own,
+    .serve = serve,
+    .settle = settle_own,
+    .teardown = teardown_group,
+};
 
 KPI_INCIDENT(reclaim) = {
     .name = "reclaim",

@@ -34,15 +34,25 @@ def run(*command):
     return done.stdout
 
 
+class Skipped(Exception):
+    """This machine cannot have the fault."""
+
+
 class Store:
     """One recording with its spans."""
 
     def __init__(self, kpq, incident, name, seed, episodes, folder):
         self.kpq, self.data = kpq, os.path.join(folder, "data")
         self.seconds = []
-        run(kpq, "record", "--data", self.data, *RECORD_FLAGS.get(name, []), "--", incident, name, "--seed", str(seed),
-            "--episodes", str(episodes), "--dir", folder)
-        with open(os.path.join(folder, "truth.jsonl"), encoding="utf-8") as lines:
+        said = run(kpq, "record", "--data", self.data, *RECORD_FLAGS.get(name, []), "--", incident,
+                   name, "--seed", str(seed), "--episodes", str(episodes), "--dir", folder)
+        for line in said.splitlines():
+            if line.startswith("skip: "):
+                raise Skipped(line[len("skip: "):])
+        truth = os.path.join(folder, "truth.jsonl")
+        if not os.path.exists(truth):
+            sys.exit(f"{name} ended without a truth: {said}")
+        with open(truth, encoding="utf-8") as lines:
             self.truths = [json.loads(line) for line in lines]
         run(kpq, "import", os.path.join(folder, "spans.jsonl"), "--data", self.data)
 
@@ -196,7 +206,11 @@ def main():
     print(HEAD)
     everything, good = [], True
     for name in options.classes or known:
-        scores, voids, seconds = measure(options, name)
+        try:
+            scores, voids, seconds = measure(options, name)
+        except Skipped as why:
+            print(f"{name:12} skipped: {why}", flush=True)
+            continue
         tell(name, scores, voids, seconds)
         if options.check and not is_good(scores) and not any(s["false"] for s in scores):
             print(f"    {name} is made once more")
@@ -205,6 +219,9 @@ def main():
             tell(name, scores, voids, seconds)
         good = good and is_good(scores)
         everything += scores
+    if not everything:
+        print("nothing was validated")
+        return 1
     right = percent(s["kind"] and s["culprit"] for s in everything)
     print(f"{len(everything)} validated incidents: kind and culprit right in {right:.1f} %, wrong but "
           f"strong in {percent(s['false'] for s in everything):.1f} %")

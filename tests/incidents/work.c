@@ -44,9 +44,14 @@ int64_t kpi_now_waited(void)
     return waited;
 }
 
+struct timespec kpi_time(int64_t at)
+{
+    return (struct timespec){at / (1000 * KPI_MS), at % (1000 * KPI_MS)};
+}
+
 void kpi_sleep_until(int64_t at)
 {
-    struct timespec t = {at / (1000 * KPI_MS), at % (1000 * KPI_MS)};
+    struct timespec t = kpi_time(at);
     while (clock_nanosleep(CLOCK_MONOTONIC, TIMER_ABSTIME, &t, NULL) == EINTR)
         ;
 }
@@ -78,6 +83,28 @@ void kpi_burn_until(int64_t at)
         compute();
 }
 
+/* Rounds a millisecond has, of the best of ten. */
+static int64_t calibrate(void)
+{
+    int64_t best = 0;
+    for (int i = 0; i < 10; i++) {
+        int64_t until = kpi_now() + KPI_MS, count = 0;
+        for (; kpi_now() < until; count++)
+            compute();
+        best = count > best ? count : best;
+    }
+    return best;
+}
+
+void kpi_labour(int64_t ns)
+{
+    static int64_t rounds;
+    if (rounds == 0)
+        rounds = calibrate();
+    for (int64_t i = 0; i < rounds * ns / KPI_MS; i++)
+        compute();
+}
+
 void kpi_pin(int cpu)
 {
     cpu_set_t set;
@@ -89,9 +116,9 @@ void kpi_pin(int cpu)
         kpi_die("cannot run on CPU %d: %s", cpu, strerror(errno));
 }
 
-void kpi_fifo(void)
+void kpi_fifo(int priority)
 {
-    struct sched_param param = {.sched_priority = 1};
+    struct sched_param param = {.sched_priority = priority};
     if (sched_setscheduler(0, SCHED_FIFO, &param) != 0)
         kpi_die("no real-time priority: %s", strerror(errno));
 }
@@ -115,6 +142,17 @@ void kpi_die(const char *format, ...)
     fputc('\n', stderr);
     va_end(args);
     exit(2);
+}
+
+void kpi_skip(const char *format, ...)
+{
+    va_list args;
+    va_start(args, format);
+    fputs("skip: ", stdout);
+    vprintf(format, args);
+    putchar('\n');
+    va_end(args);
+    exit(77);
 }
 
 void kpi_write_file(const char *value, const char *format, ...)
