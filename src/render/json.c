@@ -122,8 +122,8 @@ static bool json_valid(struct kp_str text)
 
 /* --- values and documents --- */
 
-static void add_value(struct kp_buf *out, const struct kp_field *field, const struct kp_vec *vec,
-                      uint32_t row)
+void kpi_json_cell(struct kp_buf *out, const struct kp_field *field, const struct kp_vec *vec,
+                   uint32_t row)
 {
     if (vec->type == KP_TYPE_NULL || field->type == KP_TYPE_NULL || kp_vec_null(vec, row) ||
         (field->type == KP_TYPE_F64 && !isfinite(vec->f64[row]))) {
@@ -166,7 +166,7 @@ static void json_batch(struct kp_render *render, const struct kp_batch *batch)
         for (uint32_t c = 0; c < batch->cols_count; c++) {
             if (c > 0)
                 kp_buf_char(out, ',');
-            add_value(out, &render->schema->fields[c], &batch->cols[c], kp_batch_row(batch, i));
+            kpi_json_cell(out, &render->schema->fields[c], &batch->cols[c], kp_batch_row(batch, i));
         }
         kp_buf_char(out, ']');
         kpi_render_flush(render, false);
@@ -204,7 +204,7 @@ static void ndjson_batch(struct kp_render *render, const struct kp_batch *batch)
             kp_buf_char(out, c == 0 ? '{' : ',');
             kp_json_str(out, render->schema->fields[c].name);
             kp_buf_char(out, ':');
-            add_value(out, &render->schema->fields[c], &batch->cols[c], kp_batch_row(batch, i));
+            kpi_json_cell(out, &render->schema->fields[c], &batch->cols[c], kp_batch_row(batch, i));
         }
         kp_buf_text(out, batch->cols_count == 0 ? "{}\n" : "}\n");
         kpi_render_flush(render, false);

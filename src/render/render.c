@@ -20,13 +20,24 @@ static const struct kpi_format *const formats[KP_FORMAT_COUNT] = {
     [KP_FORMAT_MARKDOWN] = &kpi_format_markdown, [KP_FORMAT_LINE] = &kpi_format_line,
     [KP_FORMAT_TIMELINE] = &kpi_format_timeline, [KP_FORMAT_GRAPH] = &kpi_format_graph,
     [KP_FORMAT_DOT] = &kpi_format_dot,           [KP_FORMAT_SVG] = &kpi_format_svg,
+    [KP_FORMAT_CHART] = &kpi_format_chart,       [KP_FORMAT_CHROME] = &kpi_format_chrome,
 };
+
+/* Kusto's names for what is drawn as bars here. */
+static const char *const charts[] = {"timechart", "barchart",         "columnchart", "linechart",
+                                     "areachart", "stackedareachart", "piechart",    "histogram"};
 
 bool kp_format_parse(struct kp_str name, enum kp_format *out)
 {
     for (int i = 0; i < KP_FORMAT_COUNT; i++) {
         if (kp_str_equal(name, kp_str_from(formats[i]->name))) {
             *out = (enum kp_format)i;
+            return true;
+        }
+    }
+    for (size_t i = 0; i < KP_ARRAY_LEN(charts); i++) {
+        if (kp_str_equal(name, kp_str_from(charts[i]))) {
+            *out = KP_FORMAT_CHART;
             return true;
         }
     }
@@ -69,12 +80,15 @@ const char *kp_format_needs(enum kp_format format)
 {
     switch (format) {
     case KP_FORMAT_TIMELINE:
-        return "start and dur";
+    case KP_FORMAT_CHROME:
+        return "the columns start and dur";
+    case KP_FORMAT_CHART:
+        return "a column of numbers";
     case KP_FORMAT_GRAPH:
     case KP_FORMAT_DOT:
-        return "kind, culprit_comm and dur";
+        return "the columns kind, culprit_comm and dur";
     case KP_FORMAT_SVG:
-        return "dur, and kind or start";
+        return "the columns dur, and kind or start";
     default:
         return "";
     }

@@ -10,8 +10,8 @@
  * in JSON; line protocol carries times as integer nanoseconds.
  *
  * Files in reading order: render.h render_int.h render.c value.c utf8.c table.c vertical.c
- * markdown.c json.c csv.c tsv.c line.c timeline.c picture.h picture.c graph.c svg.c
- * error.c term.c. Fed by src/query, shown by tools and src/server.
+ * markdown.c json.c csv.c tsv.c line.c timeline.c chart.c chrome.c picture.h picture.c graph.c
+ * svg.c error.c term.c. Fed by src/query, shown by tools and src/server.
  */
 #ifndef KP_RENDER_RENDER_H
 #define KP_RENDER_RENDER_H
@@ -31,6 +31,8 @@ enum kp_format {
     KP_FORMAT_GRAPH,    /* causes as a tree in text: rows with dur and kind */
     KP_FORMAT_DOT,      /* the same for Graphviz */
     KP_FORMAT_SVG,      /* the same and the timeline as a picture */
+    KP_FORMAT_CHART,    /* bars of the first number of each row */
+    KP_FORMAT_CHROME,   /* trace events for chrome://tracing and Perfetto */
     KP_FORMAT_COUNT
 };
 

@@ -38,7 +38,8 @@ struct kp_render {
 
 extern const struct kpi_format kpi_format_table, kpi_format_vertical, kpi_format_json,
     kpi_format_ndjson, kpi_format_csv, kpi_format_tsv, kpi_format_markdown, kpi_format_line,
-    kpi_format_timeline, kpi_format_graph, kpi_format_dot, kpi_format_svg;
+    kpi_format_timeline, kpi_format_chart, kpi_format_chrome, kpi_format_graph, kpi_format_dot,
+    kpi_format_svg;
 
 /* Writes render->out when it is large, or always with force. */
 void kpi_render_flush(struct kp_render *render, bool force);
@@ -49,6 +50,9 @@ void kpi_render_notes(struct kp_render *render);
 void kpi_value_shown(const struct kp_render *render, const struct kp_field *field,
                      const struct kp_vec *vec, uint32_t row, struct kp_buf *out);
 
+/* One value as JSON has it. */
+void kpi_json_cell(struct kp_buf *out, const struct kp_field *field, const struct kp_vec *vec,
+                    uint32_t row);
 /* Decodes one UTF-8 character at text[at]; returns its length, 0 when the bytes are not UTF-8. */
 uint32_t kpi_utf8_next(struct kp_str text, uint32_t at, uint32_t *out_code);
 /* Terminal columns of a text; bytes that are not UTF-8 count one each. */

@@ -121,6 +121,39 @@ static void markdown_is_a_table_with_notes_below(void **state)
     free(text);
 }
 
+static void chart_draws_to_the_scale_of_the_largest(void **state)
+{
+    (void)state;
+    struct kp_term term = {.utf8 = true, .width = 60};
+    char *text = render_times(KP_FORMAT_CHART, term, 1), *at = text;
+    assert_string_equal(next_line(&at), "note: a note");
+    /* the label is the time, 30 columns; the number takes 10; 16 are left for the bar */
+    assert_string_equal(next_line(&at),
+                        "2023-11-14T22:13:20.000000000Z  "
+                        "\xE2\x96\x88\xE2\x96\x88\xE2\x96\x88\xE2\x96\x88\xE2\x96\x88\xE2\x96\x88"
+                        "\xE2\x96\x88\xE2\x96\x88\xE2\x96\x88\xE2\x96\x88\xE2\x96\x88\xE2\x96\x88"
+                        "\xE2\x96\x88\xE2\x96\x88\xE2\x96\x88\xE2\x96\x88 388.204 ms");
+    assert_string_equal(next_line(&at),
+                        "2023-11-14T22:13:20.000000001Z                        52 ns");
+    free(text);
+    enum kp_format format = KP_FORMAT_TABLE;
+    assert_true(kp_format_parse(KP_STR("timechart"), &format));
+    assert_int_equal(format, KP_FORMAT_CHART);
+}
+
+static void trace_events_are_microseconds_from_the_first(void **state)
+{
+    (void)state;
+    char *text = render_times(KP_FORMAT_CHROME, (struct kp_term){.utf8 = true}, 1), *at = text;
+    assert_string_equal(next_line(&at), "{\"displayTimeUnit\":\"ns\",\"traceEvents\":[");
+    assert_non_null(strstr(next_line(&at), "{\"ph\":\"X\",\"name\":\"a,\\\"b\\\" c\",\"ts\":0.000,"
+                                           "\"dur\":388204.117,\"pid\":4721,\"tid\":0,"));
+    /* it ends a nanosecond later, and began much later */
+    assert_non_null(strstr(next_line(&at), "\"ts\":388204.066,\"dur\":0.052,"));
+    assert_non_null(strstr(at, "\"zero\":\"2023-11-14T22:13:19.611795883Z\""));
+    free(text);
+}
+
 static void ndjson_escapes_and_keeps_integers(void **state)
 {
     (void)state;
@@ -330,6 +363,8 @@ int main(void)
         cmocka_unit_test(csv_quotes_as_rfc_4180),
         cmocka_unit_test(tsv_escapes_what_would_split_a_row),
         cmocka_unit_test(markdown_is_a_table_with_notes_below),
+        cmocka_unit_test(chart_draws_to_the_scale_of_the_largest),
+        cmocka_unit_test(trace_events_are_microseconds_from_the_first),
         cmocka_unit_test(ndjson_escapes_and_keeps_integers),
         cmocka_unit_test(line_protocol_escapes_tags_and_fields),
         cmocka_unit_test(table_aligns_and_disarms),
