@@ -60,7 +60,7 @@ static void setup(struct kpi_run *run)
                    "echo add rule ip kpi in udp dport %d drop) | nft -f -'",
                    (int)kpi_helper_pid(flooder), RULES, PORT))
         kpi_skip("nsenter or nft is not installed");
-    kpi_labour(KPI_MS); /* measures how much that is */
+    kpi_labour(KPI_MS);               /* measures how much that is */
     setpriority(PRIO_PROCESS, 0, 12); /* below ksoftirqd, as services are that are not tuned */
 }
 
