@@ -4,7 +4,9 @@
  * which interrupt they are. Long ones become records of their own, short ones are summed up per
  * vector or line and recorded when the sum is old enough, by the last of them, so that a sum ends
  * exactly at its stamp. What no later one records is left in the CPU's state for user space.
- * Time of a soft interrupt is without the hard ones that came in between.
+ * Time of a soft interrupt is without the hard ones that came in between. The kernel skips a program
+ * that one of its own interrupts, so a begin or an end can be missing: what is left of the time is
+ * never less than none.
  */
 #include "base.h"
 
@@ -79,7 +81,8 @@ int BPF_PROG(kp_softirq_exit, u32 vec)
     if (!cpu || !cpu->softirq_start)
         return 0;
     start = cpu->softirq_start;
-    dur = now - start - cpu->softirq_inner;
+    dur = now - start;
+    dur -= dur < cpu->softirq_inner ? dur : cpu->softirq_inner;
     cpu->softirq_start = 0;
     if (!kp_wanted(KP_STREAM_SOFTIRQ) || vec >= KP_SOFTIRQS_MAX)
         return 0;
@@ -131,7 +134,8 @@ static __always_inline int hardirq_exit(s32 irq, const char *name)
         return 0;
     start = cpu->irq_start;
     cpu->irq_start = 0;
-    cpu->softirq_inner += now - start;
+    if (start >= cpu->softirq_start) /* else its beginning was not seen */
+        cpu->softirq_inner += now - start;
     if (!kp_wanted(KP_STREAM_IRQ))
         return 0;
     actor = bpf_get_current_pid_tgid();
