@@ -455,6 +455,30 @@ static void who_filled_the_group_is_named(void **state)
     assert_int_equal(cell_i64(&s->answer, row, "culprit_pid"), 600);
 }
 
+/* The group was filled before the reclaim: what is reclaimed just then says little. */
+static void who_had_filled_the_group_is_named(void **state)
+{
+    struct stage *s = *state;
+    kp_actor_id neighbour = world_thread(&s->w, 600, 600, "report");
+    on(s, -1 * MS, 0, s->pay);
+    on(s, -1 * MS, 1, neighbour);
+    world_reclaim_op(&s->w, 1 * MS, 5 * MS, 1, neighbour, 4000, 1);
+    world_reclaim_op(&s->w, 20 * MS, 70 * MS, 0, s->pay, 32, 1);
+    ask(s);
+    uint32_t row = expect(s, "reclaim", 200, 50 * MS, "strong");
+    assert_int_equal(cell_i64(&s->answer, row, "culprit_pid"), 600);
+}
+
+static void who_filled_its_own_group_is_named(void **state)
+{
+    struct stage *s = *state;
+    on(s, -1 * MS, 0, s->pay);
+    world_reclaim_op(&s->w, 20 * MS, 70 * MS, 0, s->pay, 4000, 1);
+    ask(s);
+    uint32_t row = expect(s, "reclaim", 200, 50 * MS, "strong");
+    assert_int_equal(cell_i64(&s->answer, row, "culprit_pid"), 200);
+}
+
 /* ---------- processes ---------- */
 
 static void before_its_fork_a_child_is_its_parents(void **state)
@@ -683,6 +707,8 @@ int main(void)
         T_(a_major_fault_names_the_file),
         T_(being_held_back_is_an_edge_to_kswapd),
         T_(who_filled_the_group_is_named),
+        T_(who_had_filled_the_group_is_named),
+        T_(who_filled_its_own_group_is_named),
         T_(before_its_fork_a_child_is_its_parents),
         T_(a_signal_is_its_senders),
         T_(a_kernel_lock_is_split_by_who_got_it),
