@@ -68,6 +68,7 @@ void kpi_skip(const char *format, ...) __attribute__((noreturn, format(printf, 1
 
 /* --- time and work (work.c) --- */
 int64_t kpi_now(void); /* CLOCK_MONOTONIC */
+int64_t kpi_utc(void); /* CLOCK_REALTIME */
 struct timespec kpi_time(int64_t at);
 int64_t kpi_now_cpu(void);    /* CPU time of this thread */
 int64_t kpi_now_waited(void); /* time this thread spent on run queues, from schedstat */

@@ -30,6 +30,9 @@ static struct {
     int count; /* all there ever were */
 } history;
 
+static int64_t utc_offset; /* of the monotonic clock when it all began, as the recording has it */
+static int64_t served_from, served_to;
+
 struct options {
     const struct kpi_incident *incident;
     int64_t seed, episodes;
@@ -67,7 +70,9 @@ static int64_t serve(const struct kpi_incident *incident, struct kpi_run *run, b
     struct kpi_span *span =
         kpi_span_begin(run->txn, run->span_trace, "", "payments", "POST /pay", KPI_SPAN_SERVER);
     snprintf(run->root_span, sizeof(run->root_span), "%s", span->id);
+    served_from = kpi_now();
     incident->serve(run);
+    served_to = kpi_now();
     kpi_span_end(span);
     call(incident->settle, run);
     history.walls[history.count++ % HISTORY] = span->end - span->start;
@@ -126,11 +131,14 @@ static void episode(const struct options *options, struct kpi_run *run, FILE *tr
     snprintf(run->txn, sizeof(run->txn), "f%lld", (long long)i);
     int64_t wall = serve(incident, run, true);
     struct kpi_truth truth = run->truth;
+    int64_t from = served_from + utc_offset, to = served_to + utc_offset;
     for (int n = 0; n < AFTER; n++)
         after[n] = serve(incident, run, false);
     int64_t normal = median(walls, normals - AFTER), back = median(after, AFTER);
     fprintf(truths, "{\"class\":\"%s\",\"txn\":\"f%lld\",\"wall\":%lld,\"normal\":%lld,",
             incident->name, (long long)i, (long long)wall, (long long)normal);
+    fprintf(truths, "\"tid\":%d,\"from\":%lld,\"to\":%lld,", (int)gettid(), (long long)from,
+            (long long)to);
     fprintf(truths, "\"after\":%lld,\"valid\":%s,\"causes\":[", (long long)back,
             is_valid(&truth, wall, normal, back) ? "true" : "false");
     for (const struct kpi_truth *cause = &truth; cause != NULL; cause = cause->also)
@@ -159,6 +167,7 @@ static void play(const struct options *options)
     if (truths == NULL)
         kpi_die("cannot write %s: %s", path, strerror(errno));
     kpi_spans_init();
+    utc_offset = kpi_utc() - kpi_now();
     call(options->incident->setup, &run);
     for (int64_t i = 0; i < options->episodes; i++)
         episode(options, &run, truths, options->seed + i);

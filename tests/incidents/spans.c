@@ -10,7 +10,6 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/mman.h>
-#include <time.h>
 #include <unistd.h>
 
 #define SPANS_MAX 8192
@@ -19,13 +18,6 @@ static struct {
     atomic_uint count;
     struct kpi_span spans[SPANS_MAX];
 } * shared;
-
-static int64_t now_utc(void)
-{
-    struct timespec t;
-    clock_gettime(CLOCK_REALTIME, &t);
-    return (int64_t)t.tv_sec * 1000 * KPI_MS + t.tv_nsec;
-}
 
 void kpi_spans_init(void)
 {
@@ -51,13 +43,13 @@ struct kpi_span *kpi_span_begin(const char *txn, int64_t trace, const char *pare
     span->kind = kind;
     span->pid = getpid();
     span->tid = gettid();
-    span->start = now_utc();
+    span->start = kpi_utc();
     return span;
 }
 
 void kpi_span_end(struct kpi_span *span)
 {
-    span->end = now_utc();
+    span->end = kpi_utc();
 }
 
 static void text_attr(FILE *out, const char *before, const char *key, const char *value)

@@ -6,7 +6,9 @@
 
 One recording per class with N episodes; an episode whose fault had no effect of its own (see
 tests/incidents/main.c) is void and made again under another seed. Beside the answer the same
-store is asked three simple-minded questions: the longest span, the longest wait, the last waker.
+store is asked simple-minded questions: the longest span, who ended the longest wait, the last
+waker, and whom offwaketime blames: for each wait whoever ran where the wakeup came from. Before
+the spans are added, the largest row of the thread's time has to say the same ("bare").
 --check: exit 1 unless every class is right in at least 85 % of its episodes and nothing is wrong
 but strong. A class that misses the first without the second gets one more recording: with few
 episodes on a busy machine one may fail for a reason of its own. The simple-minded questions name a process, so they cannot be right where a control group
@@ -25,6 +27,11 @@ import time
 ROUNDS = 3  # recordings at most, to replace void episodes
 RECORD_FLAGS = {"loss": ["--ring", "64K", "--no-realtime"]}
 MAY_BE_SILENT = {"loss"}  # no root is a right answer too
+
+
+def utc(ns):
+    seconds = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(ns // 10**9))
+    return f"{seconds}.{ns % 10**9:09}Z"
 
 
 def run(*command):
@@ -54,6 +61,8 @@ class Store:
             sys.exit(f"{name} ended without a truth: {said}")
         with open(truth, encoding="utf-8") as lines:
             self.truths = [json.loads(line) for line in lines]
+        self.bare = {t["txn"]: self.bare_causes(t) for t in self.truths if t["valid"]}
+        self.seconds = []
         run(kpq, "import", os.path.join(folder, "spans.jsonl"), "--data", self.data)
 
     def ask(self, query):
@@ -62,11 +71,21 @@ class Store:
         self.seconds.append(time.monotonic() - begin)
         return [json.loads(line) for line in out.splitlines()]
 
+    def bare_causes(self, truth):
+        """Where the thread's time went, asked before the store has a single span."""
+        begin, end = (utc(truth[side]) for side in ("from", "to"))
+        return self.ask(f'CAUSES OF thread {truth["tid"]} BETWEEN {begin} AND {end}')
+
     def causes(self, txn):
         return self.ask(f"CAUSES OF txn {txn}")
 
+    def wakers(self, tid):
+        """Instant of each wakeup of a thread: who ran there, interrupts included."""
+        rows = self.ask(f"sched_waking | where wakee_tid == {tid} | project at = tolong(ts), pid")
+        return {row["at"]: row["pid"] for row in rows}
+
     def simple(self, txn):
-        """What the three simple-minded questions name: a process each, or None."""
+        """What the simple-minded questions name: a process each, or None."""
         seconds, self.seconds = self.seconds, []
         spans = self.ask(f'spans | where txn == "{txn}" | project start_ns = tolong(start), '
                          "end_ns = tolong(ts), dur, pid, tid, parent_id")
@@ -79,10 +98,16 @@ class Store:
         woken = [w for w in inside if w["waker_pid"] is not None]
         longest = max(inside, key=lambda w: w["end_ns"] - w["start_ns"], default=None)
         last = max(woken, key=lambda w: w["end_ns"], default=None)
+        wakers, blamed_pids = self.wakers(root["tid"]), {}
+        for wait in inside:
+            pid = wakers.get(wait["end_ns"])
+            blamed_pids[pid] = blamed_pids.get(pid, 0) + wait["end_ns"] - wait["start_ns"]
+        blamed_pids.pop(None, None)
         self.seconds = seconds
         return {"longest span": leaf["pid"],
                 "longest wait": longest and longest["waker_pid"],
-                "last waker": last and last["waker_pid"]}
+                "last waker": last and last["waker_pid"],
+                "offwaketime": max(blamed_pids, key=blamed_pids.get, default=None)}
 
 
 def matches(row, cause):
@@ -108,18 +133,25 @@ def judge_root(truth, rows, root):
     return max((matches(root, cause) for cause in causes), key=sum)
 
 
-def score(truth, rows, simple):
+def judge_bare(truth, rows):
+    """Without spans and so without a baseline the largest row has to be it."""
+    if truth["causes"][0]["kinds"] == "" or truth["class"] in MAY_BE_SILENT:
+        return True
+    return any(all(matches(rows[0], cause)) for cause in truth["causes"])
+
+
+def score(truth, rows, simple, bare):
     root = next((row for row in rows if row["root"]), None)
     wall = sum(row["dur"] for row in rows)
     unknown = sum(row["dur"] for row in rows if row["kind"].startswith("unknown"))
     kind, culprit = judge_root(truth, rows, root)
     strong = root is not None and root["strength"].startswith("strong")
     pids = {cause["pid"] if cause["kinds"] else None for cause in truth["causes"]}
-    return {"valid": truth["valid"], "impact": truth["wall"] / truth["normal"], "kind": kind,
+    return {"impact": truth["wall"] / truth["normal"], "kind": kind,
             "culprit": culprit,
             "error": sum(abs(blamed(rows, c) - c["ns"]) for c in truth["causes"]) / wall,
             "unknown": unknown / wall, "false": strong and not (kind and culprit),
-            "strong": strong, "sums": wall == truth["wall"], "root": root, "truth": truth,
+            "strong": strong, "bare": judge_bare(truth, bare), "sums": wall == truth["wall"], "root": root, "truth": truth,
             "simple": {name: pid in pids for name, pid in simple.items()}}
 
 
@@ -134,15 +166,15 @@ def measure(options, incident):
         try:
             store = Store(options.kpq, options.incident, incident,
                           options.seed + attempt * 1000, missing, folder)
-            found = [score(t, store.causes(t["txn"]), store.simple(t["txn"]))
-                     for t in store.truths]
+            found = [score(t, store.causes(t["txn"]), store.simple(t["txn"]),
+                           store.bare[t["txn"]]) for t in store.truths if t["valid"]]
             seconds += store.seconds
             if options.keep:
                 shutil.copytree(folder, os.path.join(options.keep, f"{incident}-{attempt}"))
         finally:
             shutil.rmtree(folder)
-        scores += [s for s in found if s["valid"]]
-        voids += sum(not s["valid"] for s in found)
+        scores += found
+        voids += len(store.truths) - len(found)
     return scores, voids, seconds
 
 
@@ -165,8 +197,8 @@ def tell_wrong(scores):
 
 
 HEAD = (f"{'class':12} {'n':>3} {'void':>4} {'impact':>7} {'kind':>6} {'culprit':>7} {'error':>6} "
-        f"{'unknown':>7} {'strong':>6} {'false':>5} {'query':>8} | {'span':>4} {'wait':>4} "
-        f"{'waker':>5}")
+        f"{'unknown':>7} {'strong':>6} {'false':>5} {'bare':>5} {'query':>8} | {'span':>4} "
+        f"{'wait':>4} {'waker':>5} {'offwake':>7}")
 
 
 def tell(name, scores, voids, seconds):
@@ -179,9 +211,10 @@ def tell(name, scores, voids, seconds):
           f"{100 * median(s['error'] for s in scores):5.1f}% "
           f"{100 * statistics.mean(s['unknown'] for s in scores):6.1f}% "
           f"{percent(s['strong'] for s in scores):5.0f}% {percent(s['false'] for s in scores):4.0f}% "
+          f"{percent(s['bare'] for s in scores):4.0f}% "
           f"{1000 * median(seconds):5.0f} ms | "
           + " ".join(f"{percent(s['simple'][n] for s in scores):{w}.0f}" for n, w in (
-              ("longest span", 4), ("longest wait", 4), ("last waker", 5))), flush=True)
+              ("longest span", 4), ("longest wait", 4), ("last waker", 5), ("offwaketime", 7))), flush=True)
     tell_wrong(scores)
 
 

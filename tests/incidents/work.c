@@ -29,6 +29,11 @@ int64_t kpi_now(void)
     return clock_ns(CLOCK_MONOTONIC);
 }
 
+int64_t kpi_utc(void)
+{
+    return clock_ns(CLOCK_REALTIME);
+}
+
 int64_t kpi_now_cpu(void)
 {
     return clock_ns(CLOCK_THREAD_CPUTIME_ID);
