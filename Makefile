@@ -13,6 +13,8 @@ N         ?= 20#        repetitions of demo-accuracy, faults of each class in tr
 TRUTH     ?=#           more arguments of truth: names of classes, --keep DIR
 FUZZ_SECONDS ?= 60#     per target of `make fuzz`
 VECTORS   ?= 1000000000# columns that soak-codec decodes
+BENCH_EVENTS ?= 20000000# that bench-store and bench-query record, once
+BENCH_FIND ?= 10000000# stored events among which bench-store looks for transactions, one or more
 # Nothing below needs a change.
 
 ifeq ($(origin CC),default)
@@ -49,7 +51,10 @@ TEST_SRC := $(sort $(wildcard tests/unit/*.c tests/fault/*.c tests/live/*.c test
 TEST_BIN := $(TEST_SRC:%.c=$(OUT)/%)
 FUZZ_SRC := $(sort $(wildcard tests/fuzz/fuzz_*.c))
 REPLAY   := $(FUZZ_SRC:tests/fuzz/%.c=$(OUT)/tests/replay_%)
-BENCH    := $(patsubst %.c,$(OUT)/%,$(wildcard bench/*.c))
+BENCH    := $(patsubst %.c,$(OUT)/%,$(wildcard bench/bench_*.c))
+BENCH_DIR := build/bench
+PEER_OBJ := $(patsubst %.c,$(OUT)/%.o,$(filter-out bench/bench_%,$(wildcard bench/*.c)))
+PEER_LIB := $(OUT)/libpeers.a
 INCIDENT := $(OUT)/tests/incident
 BPF_SRC  := $(wildcard bpf/*.bpf.c)
 BPF_OBJ  := $(BPF_SRC:bpf/%.bpf.c=build/bpf/%.bpf.o)
@@ -57,7 +62,7 @@ BPF_SKEL := $(if $(filter 0,$(BPF)),,$(if $(BPF_SRC),$(GEN)/capture.skel.h))
 
 .DELETE_ON_ERROR:
 .SECONDARY:
-.PHONY: deps all demo demo-accuracy truth test check bench fuzz soak-codec asan ubsan tsan tidy format man install \
+.PHONY: deps all demo demo-accuracy truth test check bench bench-store bench-query fuzz soak-codec asan ubsan tsan tidy format man install \
 	uninstall clean help FORCE
 
 COMPLETIONS := bash-completion/completions/kpq zsh/vendor-completions/_kpq fish/vendor_completions.d/kpq.fish
@@ -86,6 +91,16 @@ check: $(TEST_BIN) $(REPLAY) $(PROGRAMS) $(INCIDENT) # the tests, packages prese
 
 bench: all $(BENCH) ## run the benches
 	$(Q)for b in $(BENCH); do $$b || exit 1; done
+
+bench-store: all $(BENCH) ## size, ingest and finding, beside DuckDB and ClickHouse, on BENCH_EVENTS recorded ones
+	$(Q)bench/deps.sh && bench/peers.sh && bench/record.sh $(BIN) $(BENCH_DIR) $(BENCH_EVENTS)
+	$(Q)$(OUT)/bench/bench_store $(BENCH_DIR)/data
+	$(Q)$(OUT)/bench/bench_peers store $(BENCH_DIR)/data $(BENCH_DIR)/peers
+	$(Q)for n in $(BENCH_FIND); do $(OUT)/bench/bench_find $$n || exit 1; done
+
+bench-query: all $(BENCH) ## ten questions, beside DuckDB and ClickHouse, answers compared
+	$(Q)bench/deps.sh && bench/peers.sh && bench/record.sh $(BIN) $(BENCH_DIR) $(BENCH_EVENTS)
+	$(Q)$(OUT)/bench/bench_peers query $(BENCH_DIR)/data $(BENCH_DIR)/peers
 
 fuzz: $(FUZZ_SRC:tests/fuzz/%.c=build/fuzz/%) ## run every fuzzer for FUZZ_SECONDS
 	$(Q)tests/fuzz/run.sh $(FUZZ_SECONDS) $^
@@ -170,7 +185,8 @@ $(LIB): $(LIB_OBJ)
 
 $(HELP_LIB): $(HELP_OBJ)
 $(TOOL_LIB): $(TOOL_OBJ)
-$(HELP_LIB) $(TOOL_LIB):
+$(PEER_LIB): $(PEER_OBJ)
+$(HELP_LIB) $(TOOL_LIB) $(PEER_LIB):
 	$(call say,AR,$@)rm -f $@ && ar rcs $@ $^
 
 $(BIN)/kpd $(BIN)/kpq: $(BIN)/%: $(OUT)/tools/%.o $(TOOL_LIB) $(LIB)
@@ -192,7 +208,7 @@ build/fuzz/%: tests/fuzz/%.c $(LIB_SRC) $(GEN)/query.c $(GEN)/lex.c $(GEN)/sysca
 	$(call say,FUZZ,$@)mkdir -p $(@D) && $(CLANG) $(CPPFLAGS) -Ibpf -Isrc/query -DKP_BUILD_VERSION='"fuzz"' -g -O1 -std=c11 -w \
 	  -fsanitize=fuzzer,address,undefined -fno-sanitize-recover=undefined -o $@ $< $(LIB_SRC) $(GEN)/lex.c $(GEN)/query.c $(LDLIBS)
 
-$(BENCH): %: %.o $(TOOL_LIB) $(LIB)
+$(BENCH): %: %.o $(PEER_LIB) $(HELP_LIB) $(TOOL_LIB) $(LIB)
 	$(call say,LD,$@)$(CC) $(CFLAGS) -o $@ $^ $(LDLIBS)
 
 -include $(shell find build -name '*.d' 2>/dev/null)

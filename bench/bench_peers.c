@@ -1,0 +1,479 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * One recording here, in DuckDB and in ClickHouse (default and tuned): what it takes to store, and
+ * what answers cost, warm and cold, with one thread and with two. Answers are compared; only a way
+ * of asking whose answer is ours counts. Every system runs in processes of its own.
+ *
+ * Warm: the median of some runs after one. Cold: a new process opens the data and asks for a few
+ * rows elsewhere, so that code and catalogue are in memory; then the files of the data leave the
+ * page cache, then the question is asked once; the median of three processes.
+ *
+ *   bench_peers store|query DATA WORK [ROUNDS]
+ *
+ * DATA from `kpq record`; WORK is made and holds the peers' copies, for the next run too. Must be
+ * started where bench/queries and build/peers are.
+ */
+#include <inttypes.h>
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/resource.h>
+#include <unistd.h>
+
+#include "base/assert.h"
+#include "base/hash.h"
+#include "bench/flat.h"
+#include "bench/load.h"
+
+#define THREADS    2u
+#define ROUNDS     5u
+#define ROUNDS_MAX 99u
+#define COLD       3u
+#define LOOKUPS    200u
+#define TEN        10u
+#define HOP        8u
+#define LOOKUP     4u
+
+struct figure {
+    double warm[THREADS], cold[THREADS]; /* ms; 0 = not measured */
+    struct kpi_answer answer;
+    uint32_t way;
+    bool asked, equal;
+};
+
+struct bench {
+    char data[400], work[400], program[400];
+    uint32_t rounds;
+    struct kpi_loads loads;
+    struct kpi_values values;
+    char txns[LOOKUPS][64]; /* of transactions, anywhere */
+    uint32_t txns_count;
+    struct kpi_question questions[KPI_QUESTIONS];
+    struct figure figures[KPI_SYSTEMS][KPI_QUESTIONS];
+    struct {
+        double p50, p99;
+        uint64_t rows;
+    } lookups[KPI_SYSTEMS][2]; /* ms; [1]: with a side table */
+    /* of the child that runs */
+    enum kpi_system_kind kind;
+    uint32_t threads, question;
+    int64_t took;
+};
+
+static const char *const titles[KPI_QUESTIONS] = {
+    "count by kind",        "one thread, 2 s",     "2 s by command",     "one transaction",
+    "top processes",        "100 ms bins by kind", "time off CPU",       "20 wakeups back",
+    "wait for CPU by comm", "a rare command",      "switches by process", "switches by command",
+    "calls by cgroup"};
+
+static bool say(const char *what, const char *why)
+{
+    fprintf(stderr, "bench_peers: %s: %s\n", what, why);
+    return false;
+}
+
+static int compare_times(const void *a, const void *b)
+{
+    int64_t x = *(const int64_t *)a, y = *(const int64_t *)b;
+    return (x > y) - (x < y);
+}
+
+static double rank_ms(int64_t *times, uint32_t count, uint32_t rank)
+{
+    qsort(times, count, sizeof(*times), compare_times);
+    return (double)times[rank] / 1e6;
+}
+
+/* ---------- what is asked for ---------- */
+
+static bool pick(struct kp_snapshot *snapshot, const struct kpi_values *values, const char *pattern,
+                 struct kp_buf *out)
+{
+    struct kp_buf text = {0};
+    const char *why = "";
+    kpi_question_text(pattern, values, NULL, 0, &text);
+    kp_buf_clear(out);
+    bool done = kpi_system_ours(snapshot, kp_buf_cstr(&text), THREADS, out, &why);
+    kp_buf_deinit(&text);
+    return done ? out->size > 0 || say(pattern, "no rows") : say(pattern, why);
+}
+
+/* Keeps transactions evenly from the list. */
+static void keep_txns(struct bench *bench, struct kp_buf *rows)
+{
+    uint32_t lines = 0, line = 0;
+    const char *text = kp_buf_cstr(rows);
+    for (const char *at = text; (at = strchr(at, '\n')) != NULL; at++)
+        lines++;
+    uint32_t step = KP_MAX(lines / LOOKUPS, 1u);
+    for (; *text != '\0' && bench->txns_count < LOOKUPS; line++) {
+        size_t length = strcspn(text, "\n");
+        if (line % step == 0)
+            snprintf(bench->txns[bench->txns_count++], 64, "%.*s", (int)length, text);
+        text += length + (text[length] != '\0');
+    }
+}
+
+/* The middle of the recording, a busy thread in it, a rare command, transactions. */
+static bool step_pick(void *shared)
+{
+    struct bench *bench = shared;
+    struct kpi_values *values = &bench->values;
+    struct kp_snapshot *snapshot;
+    struct kp_buf rows = {0};
+    struct kp_error err;
+    kp_time oldest, newest;
+    if (kp_snapshot_open(bench->data, NULL, &snapshot, &err) != KP_OK)
+        return say(bench->data, err.text);
+    kp_snapshot_range(snapshot, &oldest, &newest);
+    if (oldest > newest)
+        return say(bench->data, "no rows");
+    values->from = oldest + (newest - oldest) / 2;
+    values->at = values->from + KP_SEC;
+    if (!pick(snapshot, values,
+              "sched_waking | where ts between (datetime($from) .. 1s) and wakee_tid != 0 "
+              "| summarize n = count() by wakee_tid | top 1 by n | project wakee_tid",
+              &rows))
+        return false;
+    values->tid = strtoll(kp_buf_cstr(&rows), NULL, 10);
+    if (!pick(snapshot, values,
+              "events | summarize n = count() by comm | where n > 20 and comm != '' "
+              "| top 1 by n asc | project comm",
+              &rows))
+        return false;
+    snprintf(values->comm, sizeof(values->comm), "%.*s", (int)strcspn(kp_buf_cstr(&rows), "\n"),
+             kp_buf_cstr(&rows));
+    if (!pick(snapshot, values, "spans | where txn != '' | distinct txn", &rows))
+        return false;
+    keep_txns(bench, &rows);
+    snprintf(values->txn, sizeof(values->txn), "%s", bench->txns[bench->txns_count / 2]);
+    kp_buf_deinit(&rows);
+    kp_snapshot_close(snapshot);
+    return true;
+}
+
+/* ---------- warm ---------- */
+
+/* Asks one way `rounds` times; the median, or less than 0. */
+static double median_ms(struct bench *bench, struct kpi_system *system, uint32_t question,
+                        uint32_t way)
+{
+    int64_t times[ROUNDS_MAX];
+    const char *why = "";
+    for (uint32_t i = 0; i < bench->rounds; i++)
+        if (!kpi_system_ask(system, &bench->questions[question], way, &bench->values, false,
+                            &times[i], NULL, &why))
+            return say(titles[question], why), -1;
+    return rank_ms(times, bench->rounds, bench->rounds / 2);
+}
+
+static bool same_answer(const struct kpi_answer *a, const struct kpi_answer *b)
+{
+    return a->rows == b->rows && a->sum == b->sum;
+}
+
+/* One way: its answer first, then how long it takes if the answer is right. */
+static bool try_way(struct bench *bench, struct kpi_system *system, uint32_t question,
+                    uint32_t way)
+{
+    struct figure *figure = &bench->figures[bench->kind][question];
+    struct kpi_answer answer;
+    const char *why = "";
+    int64_t took;
+    if (!kpi_system_ask(system, &bench->questions[question], way, &bench->values, false, &took,
+                        &answer, &why))
+        return say(titles[question], why);
+    bool equal = bench->kind == KPI_OURS ||
+                 same_answer(&answer, &bench->figures[KPI_OURS][question].answer);
+    if (figure->asked && !equal)
+        return true; /* another way was right, or this one is as wrong as the first */
+    double ms = median_ms(bench, system, question, way);
+    double *best = &figure->warm[bench->threads - 1];
+    if (ms >= 0 && (*best == 0 || ms < *best || (equal && !figure->equal))) {
+        *best = ms;
+        figure->way = way;
+        figure->answer = answer;
+        figure->equal = equal;
+    }
+    figure->asked = true;
+    return ms >= 0;
+}
+
+static bool step_warm(void *shared)
+{
+    struct bench *bench = shared;
+    struct kpi_system system;
+    const char *why = "";
+    if (!kpi_system_open(&system, bench->kind, bench->data, bench->work, bench->threads, &why))
+        return say(bench->data, why);
+    bool done = true;
+    for (uint32_t q = 0; q < KPI_QUESTIONS; q++) {
+        uint32_t ways = bench->kind == KPI_OURS ? 1 : bench->questions[q].ways_count;
+        for (uint32_t way = 0; way < ways; way++)
+            done = try_way(bench, &system, q, way) && done;
+    }
+    return done;
+}
+
+/* ---------- cold ---------- */
+
+static bool step_cold(void *shared)
+{
+    struct bench *bench = shared;
+    const struct kpi_question *question = &bench->questions[bench->question];
+    uint32_t way = bench->figures[bench->kind][bench->question].way;
+    struct kpi_system system;
+    const char *why = "";
+    char dir[400];
+    if (!kpi_system_open(&system, bench->kind, bench->data, bench->work, bench->threads, &why) ||
+        !kpi_system_ask(&system, question, way, &bench->values, true, &bench->took, NULL, &why))
+        return say(titles[bench->question], why);
+    kpi_system_dir(bench->kind, bench->data, bench->work, dir);
+    kpi_files(dir, true);
+    return kpi_system_ask(&system, question, way, &bench->values, false, &bench->took, NULL,
+                          &why) ||
+           say(titles[bench->question], why);
+}
+
+static bool cold(struct bench *bench, uint32_t first, uint32_t end)
+{
+    for (bench->question = first; bench->question < end; bench->question++) {
+        struct figure *figure = &bench->figures[bench->kind][bench->question];
+        int64_t times[COLD];
+        for (uint32_t i = 0; i < COLD; i++) {
+            if (!kpi_child(step_cold, bench))
+                return false;
+            times[i] = bench->took;
+        }
+        figure->cold[bench->threads - 1] = rank_ms(times, COLD, COLD / 2);
+    }
+    return true;
+}
+
+static bool measure(struct bench *bench, uint32_t first, uint32_t end)
+{
+    for (bench->kind = KPI_OURS; bench->kind < KPI_SYSTEMS; bench->kind++)
+        for (bench->threads = 1; bench->threads <= THREADS; bench->threads++)
+            if (!kpi_child(step_warm, bench) || !cold(bench, first, end))
+                return false;
+    return true;
+}
+
+/* ---------- many transactions ---------- */
+
+static bool lookups(struct bench *bench, struct kpi_system *system, uint32_t way)
+{
+    int64_t times[LOOKUPS];
+    struct kpi_values values = bench->values;
+    const char *why = "";
+    uint64_t rows = 0;
+    for (uint32_t round = 0; round < 2; round++)
+        for (uint32_t i = 0; i < bench->txns_count; i++) {
+            struct kpi_answer answer;
+            snprintf(values.txn, sizeof(values.txn), "%s", bench->txns[i]);
+            if (!kpi_system_ask(system, &bench->questions[LOOKUP - 1], way, &values, false,
+                                &times[i], round == 0 ? &answer : NULL, &why))
+                return say("lookups", why);
+            rows += round == 0 ? answer.rows : 0;
+        }
+    bench->lookups[bench->kind][way].rows = rows;
+    bench->lookups[bench->kind][way].p50 = rank_ms(times, bench->txns_count, bench->txns_count / 2);
+    bench->lookups[bench->kind][way].p99 =
+        rank_ms(times, bench->txns_count, bench->txns_count - 1 - bench->txns_count / 100);
+    return true;
+}
+
+static bool step_lookups(void *shared)
+{
+    struct bench *bench = shared;
+    struct kpi_system system;
+    const char *why = "";
+    if (!kpi_system_open(&system, bench->kind, bench->data, bench->work, 1, &why))
+        return say(bench->data, why);
+    return lookups(bench, &system, 0) &&
+           (bench->kind == KPI_OURS || lookups(bench, &system, 1));
+}
+
+/* ---------- tables ---------- */
+
+/* The faster peer at one place of the figures. */
+static double best_peer(const struct bench *bench, uint32_t question, uint32_t threads, bool cold)
+{
+    double best = 0;
+    for (int kind = KPI_DUCK; kind < KPI_SYSTEMS; kind++) {
+        const struct figure *figure = &bench->figures[kind][question];
+        double ms = cold ? figure->cold[threads] : figure->warm[threads];
+        if (figure->equal && ms > 0 && (best == 0 || ms < best))
+            best = ms;
+    }
+    return best;
+}
+
+static double figure_ms(const struct figure *figure, uint32_t threads, bool cold)
+{
+    return cold ? figure->cold[threads] : figure->warm[threads];
+}
+
+static void print_question(const struct bench *bench, uint32_t q, uint32_t threads, bool cold,
+                           double *log_sum, uint32_t *below)
+{
+    double ours = figure_ms(&bench->figures[KPI_OURS][q], threads, cold);
+    double best = best_peer(bench, q, threads, cold);
+    printf("| Q%u %s | %.3f |", q + 1, titles[q], ours);
+    for (int kind = KPI_DUCK; kind < KPI_SYSTEMS; kind++) {
+        const struct figure *figure = &bench->figures[kind][q];
+        printf(" %.2f %s%s |", figure_ms(figure, threads, cold),
+               bench->questions[q].ways[figure->way].name, figure->equal ? "" : " DIFFERENT");
+    }
+    printf(" %.2f | %" PRIu64 " |\n", best / ours, bench->figures[KPI_OURS][q].answer.rows);
+    if (best > 0) {
+        *log_sum += log(best / ours);
+        *below += best < ours;
+    }
+}
+
+static void print_table(const struct bench *bench, uint32_t first, uint32_t end, uint32_t threads,
+                        bool cold)
+{
+    double log_sum = 0;
+    uint32_t below = 0;
+    printf("\n%s, %u thread%s, ms:\n\n| Question | kprobe |", cold ? "Cold" : "Warm", threads + 1,
+           threads == 0 ? "" : "s");
+    for (int kind = KPI_DUCK; kind < KPI_SYSTEMS; kind++)
+        printf(" %s |", bench->loads.peers[kind].name);
+    printf(" best peer / kprobe | rows |\n| --- | --- | --- | --- | --- | --- | --- |\n");
+    for (uint32_t q = first; q < end; q++)
+        print_question(bench, q, threads, cold, &log_sum, &below);
+    printf("\ngeometric mean of the ratios %.2f; slower than the faster peer in %u of %u\n",
+           exp(log_sum / (end - first)), below, end - first);
+}
+
+static uint32_t different(const struct bench *bench, uint32_t first, uint32_t end)
+{
+    uint32_t count = 0;
+    for (int kind = KPI_DUCK; kind < KPI_SYSTEMS; kind++)
+        for (uint32_t q = first; q < end; q++)
+            count += !bench->figures[kind][q].equal;
+    return count;
+}
+
+static void print_tables(const struct bench *bench, uint32_t first, uint32_t end)
+{
+    for (int cold = 0; cold < 2; cold++)
+        for (uint32_t threads = 0; threads < THREADS; threads++)
+            print_table(bench, first, end, threads, cold);
+    uint32_t wrong = different(bench, first, end);
+    printf("\nanswers that differ from ours: %u of %u\n", wrong,
+           (uint32_t)(KPI_SYSTEMS - KPI_DUCK) * (end - first));
+}
+
+/* What bench_store says of the same recording: CPU ns an event until durable, and to seal. */
+static bool ours_ingest(const struct bench *bench, double *out_append, double *out_seal,
+                        double *out_log)
+{
+    char command[1000], line[400];
+    double sealed;
+    *out_append = *out_seal = *out_log = 0;
+    snprintf(command, sizeof(command), "%.*s/bench_store '%s'",
+             (int)(strrchr(bench->program, '/') - bench->program), bench->program, bench->data);
+    FILE *pipe = popen(command, "r");
+    while (pipe != NULL && fgets(line, sizeof(line), pipe) != NULL) {
+        sscanf(line, "log %lf B/event append until durable %lf", out_log, out_append);
+        sscanf(line, "sealed %lf B/event seal %lf", &sealed, out_seal);
+    }
+    return pipe != NULL && pclose(pipe) == 0 && *out_append > 0 && *out_seal > 0;
+}
+
+static void print_store(const struct bench *bench)
+{
+    const struct kpi_loads *loads = &bench->loads;
+    double rows = (double)loads->rows, append, seal, log_bytes;
+    double sealed = (double)loads->ours_bytes / rows;
+    printf("\n| System | bytes/event | / kprobe sealed | load, CPU s per M | / kprobe | rows/s |\n"
+           "| --- | --- | --- | --- | --- | --- |\n");
+    if (!ours_ingest(bench, &append, &seal, &log_bytes))
+        append = seal = log_bytes = 0;
+    double cpu = (append + seal) / 1e3; /* ns an event = s per 10^9 */
+    printf("| kprobe, sealed with indexes | %.3f | 1.00 | %.3f | 1.00 | %.2f M a core |\n", sealed,
+           cpu, cpu > 0 ? 1 / cpu : 0);
+    printf("| kprobe, log (hot) | %.3f | %.2f | %.3f | %.2f | |\n", log_bytes, log_bytes / sealed,
+           append / 1e3, cpu > 0 ? append / 1e3 / cpu : 0);
+    for (int kind = KPI_DUCK; kind < KPI_SYSTEMS; kind++) {
+        const struct kpi_load *load = &loads->peers[kind];
+        double per_event = (double)load->bytes / rows, per_million = load->cpu / rows * 1e6;
+        printf("| %s | %.3f | %.2f | %.3f | %.2f | %.2f M, 2 threads |\n", load->name, per_event,
+               per_event / sealed, per_million, cpu > 0 ? per_million / cpu : 0,
+               rows / load->wall / 1e6);
+    }
+    printf("| Parquet v2, zstd | %.3f | %.2f | | | |\n", (double)loads->parquet_bytes / rows,
+           (double)loads->parquet_bytes / rows / sealed);
+    printf("| packed rows | %.3f | %.2f | | | |\n", (double)loads->flat_bytes / rows,
+           (double)loads->flat_bytes / rows / sealed);
+}
+
+static void print_lookups(const struct bench *bench)
+{
+    printf("\n%u transactions one after the other, warm, 1 thread, ms:\n\n"
+           "| System | p50 | p99 | p50 / kprobe | same rows |\n| --- | --- | --- | --- | --- |\n",
+           bench->txns_count);
+    for (int kind = KPI_OURS; kind < KPI_SYSTEMS; kind++)
+        for (int side = 0; side < (kind == KPI_OURS ? 1 : 2); side++)
+            printf("| %s%s | %.3f | %.3f | %.1f | %s |\n",
+                   kind == KPI_OURS ? "kprobe" : bench->loads.peers[kind].name,
+                   side ? ", side table" : "", bench->lookups[kind][side].p50,
+                   bench->lookups[kind][side].p99,
+                   bench->lookups[kind][side].p50 / bench->lookups[KPI_OURS][0].p50,
+                   bench->lookups[kind][side].rows == bench->lookups[KPI_OURS][0].rows ? "yes"
+                                                                                       : "NO");
+}
+
+static bool run(struct bench *bench, bool store)
+{
+    uint32_t first = store ? TEN : 0, end = store ? KPI_QUESTIONS : TEN;
+    for (uint32_t q = 0; q < KPI_QUESTIONS; q++)
+        if (!kpi_question_read(q + 1, &bench->questions[q]))
+            return say("bench/queries", "a file is missing; start it at the top of the sources");
+    if (!kpi_child(step_pick, bench) || !kpi_load(bench->data, bench->work, &bench->loads))
+        return false;
+    printf("%" PRIu64 " events and %" PRIu64 " spans of %s; thread %" PRId64 ", command %s\n",
+           bench->loads.rows - bench->loads.spans, bench->loads.spans, bench->data,
+           bench->values.tid, bench->values.comm);
+    for (bench->kind = KPI_OURS; store && bench->kind < KPI_SYSTEMS; bench->kind++)
+        if (!kpi_child(step_lookups, bench))
+            return false;
+    if (store) {
+        print_store(bench);
+        print_lookups(bench);
+    }
+    if (!measure(bench, first, end))
+        return false;
+    print_tables(bench, first, end);
+    return different(bench, first, end) == 0;
+}
+
+/* The peers want a whole path, also of a folder that is not there yet. */
+static void work_path(const char *given, char out[400])
+{
+    char here[200] = "";
+    if (given[0] == '/')
+        snprintf(out, 400, "%s", given);
+    else if (getcwd(here, sizeof(here)) != NULL)
+        snprintf(out, 400, "%s/%.190s", here, given);
+}
+
+int main(int argc, char **argv)
+{
+    struct bench *bench = kpi_shared(sizeof(*bench));
+    if (argc < 4 || (strcmp(argv[1], "store") != 0 && strcmp(argv[1], "query") != 0)) {
+        fprintf(stderr, "usage: bench_peers store|query DATA WORK [ROUNDS]\n");
+        return 2;
+    }
+    snprintf(bench->program, sizeof(bench->program), "%s", argv[0]);
+    snprintf(bench->data, sizeof(bench->data), "%s", argv[2]);
+    work_path(argv[3], bench->work);
+    bench->rounds = argc > 4 ? (uint32_t)strtoul(argv[4], NULL, 10) : ROUNDS;
+    bench->rounds = KP_MIN(KP_MAX(bench->rounds, 1u), ROUNDS_MAX);
+    setpriority(PRIO_PROCESS, 0, -20); /* as far as it may */
+    return run(bench, strcmp(argv[1], "store") == 0) ? 0 : 1;
+}

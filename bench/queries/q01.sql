@@ -1,0 +1,3 @@
+-- cells k.
+-- scan
+SELECT CAST(kind AS BIGINT), count(*) FROM $events GROUP BY kind

@@ -1,0 +1,3 @@
+-- cells .k...
+-- scan
+SELECT ts, CAST(kind AS BIGINT), CAST(cpu AS BIGINT), CAST(pid AS BIGINT), comm FROM $events WHERE ts BETWEEN $start AND $end AND tid = $tid

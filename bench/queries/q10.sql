@@ -1,0 +1,3 @@
+-- cells .k...
+-- scan
+SELECT ts, CAST(kind AS BIGINT), CAST(cpu AS BIGINT), CAST(pid AS BIGINT), CAST(tid AS BIGINT) FROM $events WHERE comm = '$comm'

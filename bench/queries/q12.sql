@@ -1,0 +1,3 @@
+-- cells ..
+-- scan
+SELECT comm, count(*) FROM $events WHERE kind = 1 GROUP BY comm
