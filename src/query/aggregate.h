@@ -98,9 +98,10 @@ struct kpi_aggregate_op {
     struct kpi_expr **keys;
     uint32_t keys_count;
     struct kpi_aggregates aggregates;
-    bool one_row; /* even of nothing */
-    bool free;    /* the order of rows does not matter */
-    bool rolled;  /* whole segments come from rollups, the input leaves them out */
+    bool one_row;     /* even of nothing */
+    bool free;        /* the order of rows does not matter */
+    kp_dur bin_width; /* rows are only counted, by bins of this width of ts; 0 = they are read */
+    bool rolled;      /* whole segments come from rollups, the input leaves them out */
     enum kp_type *types;
     struct kpi_groups groups;
     uint32_t *group_of; /* of the rows of this batch */
@@ -129,6 +130,11 @@ kp_status kpi_aggregate_rows(struct kpi_aggregate_op *op);
 /* The same by other means (aggregate_parallel.c); true when it was done, with its status. */
 bool kpi_aggregate_tally(struct kpi_aggregate_op *op, kp_status *out);
 bool kpi_aggregate_windows(struct kpi_aggregate_op *op, kp_status *out);
+/* aggregate_bins.c. True when rows are only counted and all of the source are wanted. Of the plan:
+ * sets op->bin_width where that will do; counts those within [from, to], END when done. */
+bool kpi_aggregate_counts(const struct kpi_aggregate_op *op);
+void kpi_aggregate_bin(struct kpi_aggregate_op *op);
+kp_status kpi_aggregate_bins(struct kpi_aggregate_op *op, kp_time from, kp_time to);
 /* aggregate_rollup.c. Of the plan: sets op->rolled where rollups answer; adds them at the end. */
 void kpi_aggregate_roll(struct kpi_aggregate_op *op);
 kp_status kpi_aggregate_rollup(struct kpi_aggregate_op *op);

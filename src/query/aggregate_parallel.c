@@ -77,6 +77,7 @@ void kpi_aggregate_free_order(struct kpi_op *op)
         if (source->class->source->unorder != NULL)
             source->class->source->unorder(source);
         kpi_aggregate_roll(aggregate);
+        kpi_aggregate_bin(aggregate);
     }
     if (op->input != NULL)
         kpi_aggregate_free_order(op->input);
@@ -87,13 +88,9 @@ void kpi_aggregate_free_order(struct kpi_op *op)
 /* Only rows are counted, by nothing or by the kind of event, and no condition is left. */
 static bool can_tally(const struct kpi_aggregate_op *op, const struct kpi_op *source)
 {
-    bool can = op->free && (op->base.run->opts.off & KP_OFF_METADATA) == 0 && op->keys_count <= 1 &&
-               source->class->source->whole(source);
-    for (uint32_t i = 0; i < op->aggregates.count; i++)
-        can = can && strcmp(op->aggregates.items[i]->func->name, "count") == 0 &&
-              op->aggregates.items[i]->filter == NULL;
-    for (struct kpi_op *at = op->base.input; at != source; at = at->input)
-        can = can && (kpi_filter_of(at) == NULL || kpi_filter_of(at)->condition == NULL);
+    struct kpi_op *of = (struct kpi_op *)(uintptr_t)source;
+    bool can = op->keys_count <= 1 && kpi_aggregate_counts(op) &&
+               kpi_bounds_whole(op->base.run, source->class->source->bounds(of));
     if (!can || op->keys_count == 0)
         return can;
     if (op->keys[0]->kind != KPI_EXPR_COLUMN || source->class->source->unorder == NULL)
@@ -179,8 +176,12 @@ static kp_status member_window(struct member *member, uint32_t window)
 {
     const struct team *team = member->team;
     struct kpi_op *source = kpi_plan_source(member->op->base.input);
+    kp_status status = KP_OK;
     kp_time to = window + 1 < team->windows_count ? team->from[window + 1] - 1 : team->end;
-    kp_status status = source->class->source->window(source, team->from[window], to);
+    if (member->op->bin_width != 0)
+        status = kpi_aggregate_bins(member->op, team->from[window], to);
+    else
+        status = source->class->source->window(source, team->from[window], to);
     if (status == KP_OK)
         status = kpi_aggregate_rows(member->op);
     return status == KP_END ? KP_OK : status;

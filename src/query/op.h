@@ -66,8 +66,8 @@ struct kpi_source_class {
     kp_status (*split)(struct kpi_op *op, uint32_t parts, kp_time *out_from, uint32_t *out_count);
     /* Reads [from, to] of it next, each lane; the source is open. */
     kp_status (*window)(struct kpi_op *op, kp_time from, kp_time to);
-    /* True when it reads every row of its lanes. */
-    bool (*whole)(const struct kpi_op *op);
+    /* True when no condition but those on time was pushed. */
+    bool (*all)(const struct kpi_op *op);
     /* The one stream it reads; NULL when it can be several. */
     const struct kp_stream *(*stream)(const struct kpi_op *op);
     /* Leaves out from now on what rollups answer for its bounds; false when conditions forbid it.

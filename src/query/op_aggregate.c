@@ -94,7 +94,8 @@ static kp_status consume(struct kpi_aggregate_op *op)
     kp_status status = KP_END;
     bool tallied = kpi_aggregate_tally(op, &status);
     if (!tallied && !kpi_aggregate_windows(op, &status))
-        status = kpi_aggregate_rows(op);
+        status = op->bin_width != 0 ? kpi_aggregate_bins(op, KP_TIME_MIN, KP_TIME_MAX)
+                                    : kpi_aggregate_rows(op);
     if (status == KP_END && op->rolled && !tallied)
         status = kpi_aggregate_rollup(op);
     if (status != KP_END)
@@ -281,6 +282,8 @@ static void aggregate_describe(const struct kpi_op *base, struct kp_buf *out)
         kp_buf_text(out, k > 0 ? ", " : out->size > 0 ? " by " : "by ");
         kpi_expr_text(op->keys[k], out);
     }
+    if (op->bin_width != 0)
+        kp_buf_text(out, ", bins found by search");
     if (op->rolled)
         kp_buf_text(out, ", whole segments from rollups");
 }

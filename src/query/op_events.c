@@ -540,13 +540,13 @@ static void events_unorder(struct kpi_op *base)
     op->unordered = !base->need[EV_DETAIL] && (base->run->opts.off & KP_OFF_UNORDERED) == 0;
 }
 
-static bool events_whole(const struct kpi_op *base)
+static bool events_all(const struct kpi_op *base)
 {
     const struct events_op *op = (const struct events_op *)base;
-    bool whole = op->unordered && kpi_bounds_whole(base->run, &op->bounds);
+    bool all = op->unordered;
     for (uint32_t i = 0; i < op->lanes_count; i++)
-        whole &= op->lanes[i].keys.count == 0 && !op->lanes[i].keys.empty;
-    return whole;
+        all &= op->lanes[i].keys.count == 0 && !op->lanes[i].keys.empty;
+    return all;
 }
 
 static uint64_t events_lane(const struct kpi_op *base, uint32_t number, struct kp_str *out_kind)
@@ -587,7 +587,7 @@ static kp_status events_window(struct kpi_op *base, kp_time from, kp_time to)
 static const struct kpi_source_class events_source = {
     events_push,    events_descend, events_bounds, events_value,
     events_unorder, events_lane,    events_split,  events_window,
-    events_whole,   NULL,           NULL};
+    events_all,     NULL,           NULL};
 static const struct kpi_op_class events_class = {
     "merge", events_open, events_next, events_close, NULL, events_describe, &events_source};
 

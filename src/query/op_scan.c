@@ -92,11 +92,10 @@ static struct kp_str scan_value(const struct kpi_op *base, uint32_t column, uint
                                                 : KP_STR("");
 }
 
-/* No condition was pushed: the answer is all rows. */
-static bool scan_whole(const struct kpi_op *base)
+static bool scan_all(const struct kpi_op *base)
 {
     const struct scan_op *op = (const struct scan_op *)base;
-    return op->keys.count == 0 && !op->keys.empty && kpi_bounds_whole(base->run, &op->keys.bounds);
+    return op->keys.count == 0 && !op->keys.empty;
 }
 
 static uint64_t scan_lane(const struct kpi_op *base, uint32_t lane, struct kp_str *out_kind)
@@ -140,7 +139,7 @@ static bool scan_roll(struct kpi_op *base)
 
 static const struct kpi_source_class scan_source = {
     scan_push,  scan_descend, scan_bounds, scan_value,  scan_unorder, scan_lane,
-    scan_split, scan_window,  scan_whole,  scan_stream, scan_roll};
+    scan_split, scan_window,  scan_all,    scan_stream, scan_roll};
 static const struct kpi_op_class scan_class = {"scan", scan_open,     scan_next,   scan_close,
                                                NULL,   scan_describe, &scan_source};
 

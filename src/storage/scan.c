@@ -115,7 +115,7 @@ kp_status kp_scan_open(struct kp_snapshot *snapshot, const struct kp_scan_req *r
     return KP_OK;
 }
 
-static void unit_leave(struct kp_scan *scan, struct kpi_unit *unit)
+void kpi_unit_leave(struct kp_scan *scan, struct kpi_unit *unit)
 {
     if (unit->page != NULL)
         kpi_page_release(scan->snapshot, unit->page);
@@ -128,7 +128,7 @@ void kp_scan_close(struct kp_scan *scan)
     if (scan == NULL)
         return;
     for (uint32_t i = 0; i < scan->active_count; i++)
-        unit_leave(scan, scan->active[i]);
+        kpi_unit_leave(scan, scan->active[i]);
     if (scan->queue != NULL)
         scan->snapshot->io->queue_close(scan->queue);
     free(scan->active);
@@ -144,7 +144,7 @@ void kp_scan_stat(const struct kp_scan *scan, struct kp_scan_stat *out)
 
 /* ---------- entering pages ---------- */
 
-static kp_status unit_page(struct kp_scan *scan, struct kpi_unit *unit)
+kp_status kpi_unit_page(struct kp_scan *scan, struct kpi_unit *unit)
 {
     if (unit->segment == KPI_FROM_LOG) {
         unit->page = scan->snapshot->logs[scan->filter.stream->number].pages[unit->number];
@@ -163,6 +163,12 @@ static kp_status unit_page(struct kp_scan *scan, struct kpi_unit *unit)
     scan->stat.bytes_read += unit->page->size;
     atomic_fetch_add_explicit(&scan->snapshot->bytes_read, unit->page->size, memory_order_relaxed);
     return KP_OK;
+}
+
+void kpi_scan_read(struct kp_scan *scan, uint32_t rows)
+{
+    scan->stat.rows_read += rows;
+    atomic_fetch_add_explicit(&scan->snapshot->rows_read, rows, memory_order_relaxed);
 }
 
 static kp_status rows_reverse(struct kpi_rows *rows)
@@ -188,8 +194,7 @@ static kp_status unit_filter(struct kp_scan *scan, struct kpi_unit *unit)
         kpi_filter_page(&scan->filter, scan->snapshot, unit->page, unit->lying, &unit->rows);
     if (status != KP_OK)
         return status;
-    scan->stat.rows_read += rows;
-    atomic_fetch_add_explicit(&scan->snapshot->rows_read, rows, memory_order_relaxed);
+    kpi_scan_read(scan, rows);
     return scan->descending ? rows_reverse(&unit->rows) : KP_OK;
 }
 
@@ -292,7 +297,7 @@ static kp_status unit_prepare(struct kp_scan *scan, struct kpi_unit *unit)
 {
     if (unit_counted(scan, unit))
         return KP_OK;
-    kp_status status = unit_page(scan, unit);
+    kp_status status = kpi_unit_page(scan, unit);
     if (status == KP_OK)
         status = unit_filter(scan, unit);
     if (status == KP_OK && unit->rows.count > 0)
@@ -332,7 +337,7 @@ static kp_status unit_enter(struct kp_scan *scan)
         scan->active[scan->active_count++] = unit;
         return active_ties(scan);
     }
-    unit_leave(scan, unit);
+    kpi_unit_leave(scan, unit);
     return status == KP_CORRUPT ? KP_OK : status;
 }
 
@@ -508,7 +513,7 @@ static void give_rows(struct kp_scan *scan, struct kpi_unit *unit, uint32_t coun
 
 static void active_remove(struct kp_scan *scan, uint32_t number)
 {
-    unit_leave(scan, scan->active[number]);
+    kpi_unit_leave(scan, scan->active[number]);
     scan->active[number] = scan->active[--scan->active_count];
 }
 

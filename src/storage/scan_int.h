@@ -47,6 +47,12 @@ kp_status kpi_scan_queue(struct kp_scan *scan) KP_MUST;
 kp_status kpi_scan_plan(struct kp_scan *scan) KP_MUST;
 /* Rows of the unit's page, by the footer. */
 uint32_t kpi_unit_rows(const struct kp_scan *scan, const struct kpi_unit *unit);
+/* Gets the unit's page and holds it. CORRUPT was reported. */
+kp_status kpi_unit_page(struct kp_scan *scan, struct kpi_unit *unit) KP_MUST;
+/* Lets go of page and rows. */
+void kpi_unit_leave(struct kp_scan *scan, struct kpi_unit *unit);
+/* Adds to what was read. */
+void kpi_scan_read(struct kp_scan *scan, uint32_t rows);
 /* By where they begin; a total order. */
 int kpi_unit_compare(const void *a, const void *b);
 

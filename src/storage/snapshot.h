@@ -156,6 +156,9 @@ kp_status kpi_page_column(struct kp_snapshot *snapshot, struct kpi_page *page, u
 /* The same for a column that kpi_block_lies, of a bound page, as it lies. */
 kp_status kpi_page_lying(struct kp_snapshot *snapshot, struct kpi_page *page, uint32_t column,
                          const struct kp_vec **out) KP_MUST;
+/* Counts the rows of a bound page in [from, to] by its spine; no column is decoded. */
+kp_status kpi_page_count(struct kp_snapshot *snapshot, struct kpi_page *page, kp_time from,
+                         kp_time to, uint32_t *out) KP_MUST;
 /* An attribute of the page's actors by local number, int64_t (tid, pid) or struct kp_str; after a
  * column of actors was decoded. NULL: out of memory. It lives as long as the page. */
 const void *kpi_page_attr(struct kp_snapshot *snapshot, struct kpi_page *page, enum kp_attr attr);

@@ -432,6 +432,43 @@ static kp_status order_read(struct kpi_spine *spine, uint32_t stream)
     return status;
 }
 
+/* Places of a run whose times are before t; they ascend. */
+static uint32_t places_before(const struct kpi_spine *spine, const uint32_t *run, uint32_t count,
+                              kp_time t)
+{
+    uint32_t low = 0, high = count;
+    while (low < high) {
+        uint32_t mid = low + (high - low) / 2;
+        if (spine->ts[run[mid]] < t)
+            low = mid + 1;
+        else
+            high = mid;
+    }
+    return low;
+}
+
+kp_status kpi_spine_count(struct kpi_spine *spine, const struct kp_stream *stream, kp_time from,
+                          kp_time to, uint32_t *out)
+{
+    kp_status status = times_read(spine);
+    if (status != KP_OK)
+        return status;
+    const uint32_t *places = spine->places + spine->first[stream->number];
+    uint32_t ends[KPI_SPINE_LANES_MAX], begin = 0, rows = 0;
+    uint32_t runs = 1;
+    ends[0] = spine->counts[stream->number];
+    if (!spine->ordered[stream->number])
+        runs = runs_find(spine, places, spine->counts[stream->number], ends);
+    for (uint32_t i = 0; i < runs; begin = ends[i++]) {
+        uint32_t count = ends[i] - begin;
+        uint32_t end =
+            to == KP_TIME_MAX ? count : places_before(spine, places + begin, count, to + 1);
+        rows += end - KP_MIN(end, places_before(spine, places + begin, count, from));
+    }
+    *out = rows;
+    return KP_OK;
+}
+
 /* ---------- threads ---------- */
 
 /* What walking the model needs. Codes: 0 = as expected, else local number + 1. */

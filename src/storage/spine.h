@@ -76,6 +76,9 @@ kp_status kpi_spine_bind(struct kpi_spine *spine, struct kp_arena *arena,
  * its numbers lie. */
 kp_status kpi_spine_need(struct kpi_spine *spine, const struct kp_stream *stream,
                          uint32_t column) KP_MUST;
+/* Counts the stream's rows in [from, to] by searching times; nothing is put in order for it. */
+kp_status kpi_spine_count(struct kpi_spine *spine, const struct kp_stream *stream, kp_time from,
+                          kp_time to, uint32_t *out) KP_MUST;
 /* A column that a bound block leaves to the spine; memory from arena. */
 kp_status kpi_spine_column(const struct kpi_block *block, uint32_t column, struct kp_arena *arena,
                            struct kp_vec *out) KP_MUST;

@@ -52,6 +52,12 @@ static const char *const questions[] = {
     "events | where kind == 'sched_waking' | summarize count() by kind",
     "events | summarize count(), min(ts), max(seq) by comm",
     "events | where comm != 'worker3' | summarize count() by bin(ts, 1ms), kind",
+    "events | summarize count() by bin(ts, 1ms), kind",
+    "events | summarize count() by kind, bin(ts, 700ns)",
+    "events | where kind == 'sched_switch' | summarize n = count(), count() by bin(ts, 10ms)",
+    "sched_waking | project at = ts, comm | summarize count() by bin(at, 333us)",
+    "sched_switch | summarize count() by bin(ts, 365d)",
+    "sched_switch | summarize countif(cpu == 1) by bin(ts, 1ms)",
     "events | where comm == 'worker3' | summarize n = count() by tid, cpu",
     "sched_switch | summarize n = count(), last = max(ts) by pid | top 3 by n",
     "sched_switch | where preempt or prev_state == 'S' "
