@@ -470,7 +470,8 @@ static void refuse_sign(struct driver *driver, struct kpi_token *token)
     else if (start && (token->code == STRING || token->code == VALUE ||
                        (token->code == LBRACKET && peek(&driver->lexer).code != STRING)))
         refuse_as(driver, token, "a value by itself is no query", "print value");
-    else if ((token->code == DOTDOT && (driver->previous == PIPE || driver->previous == IDENT)) ||
+    else if ((token->code == DOTDOT &&
+              (driver->previous == PIPE || (driver->previous == IDENT && driver->depth == 0))) ||
              (token->code == LT && (driver->previous == DOT || driver->previous == ASSIGN)))
         refuse_as(driver, token, "a placeholder stands for something to fill in", "write it out");
     else if (token->code == LBRACE && driver->bracket)

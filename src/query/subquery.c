@@ -73,10 +73,13 @@ struct kpi_expr *kpi_subquery_value(struct kpi_bind *bind, const struct kpi_pipe
     return expr;
 }
 
+/* A null equals nothing, so the list goes without. */
 static bool add_element(void *ctx, const struct kp_batch *batch, uint32_t row)
 {
     struct kp_buf *out = ctx;
     struct kpi_value value = kpi_vec_value(&batch->cols[0], row);
+    if (value.null)
+        return true;
     if (out->size > 1)
         kp_buf_char(out, ',');
     kpi_json_value(&value, out);
