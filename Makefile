@@ -56,13 +56,15 @@ BENCH_DIR := build/bench
 PEER_OBJ := $(patsubst %.c,$(OUT)/%.o,$(filter-out bench/bench_%,$(wildcard bench/*.c)))
 PEER_LIB := $(OUT)/libpeers.a
 INCIDENT := $(OUT)/tests/incident
+ORACLE   := $(OUT)/tests/oracle/queries
 BPF_SRC  := $(wildcard bpf/*.bpf.c)
 BPF_OBJ  := $(BPF_SRC:bpf/%.bpf.c=build/bpf/%.bpf.o)
 BPF_SKEL := $(if $(filter 0,$(BPF)),,$(if $(BPF_SRC),$(GEN)/capture.skel.h))
 
 .DELETE_ON_ERROR:
 .SECONDARY:
-.PHONY: deps all demo demo-accuracy truth test check bench bench-store bench-query fuzz soak-codec asan ubsan tsan tidy format man install \
+.PHONY: deps all demo demo-accuracy truth test check bench bench-store bench-query fuzz soak-codec soak-oracle asan ubsan tsan tidy format man \
+  install \
 	uninstall clean help FORCE
 
 COMPLETIONS := bash-completion/completions/kpq zsh/vendor-completions/_kpq fish/vendor_completions.d/kpq.fish
@@ -86,7 +88,7 @@ test: deps ## build and run every test
 truth: all $(INCIDENT) ## make N faults of every class for real and score the answers
 	$(Q)tests/incidents/truth.py $(OUT) --runs $(N) $(TRUTH)
 
-check: $(TEST_BIN) $(REPLAY) $(PROGRAMS) $(INCIDENT) # the tests, packages present
+check: $(TEST_BIN) $(REPLAY) $(PROGRAMS) $(INCIDENT) $(ORACLE) # the tests, packages present
 	$(Q)tests/run.sh $(OUT)
 
 bench: all $(BENCH) ## run the benches
@@ -107,6 +109,10 @@ fuzz: $(FUZZ_SRC:tests/fuzz/%.c=build/fuzz/%) ## run every fuzzer for FUZZ_SECON
 
 soak-codec: $(OUT)/tests/unit/test_decoders ## decoders over VECTORS columns of every kind
 	$(Q)KP_CODEC_VECTORS=$(VECTORS) $<
+
+soak-oracle: N = 1000000
+soak-oracle: $(ORACLE) ## ask N random queries of this engine and of DuckDB
+	$(Q)$< $(N) $$(date +%s)
 
 asan ubsan tsan: ## run the tests under a sanitizer
 	$(Q)$(MAKE) --no-print-directory SAN=$(if $(filter asan,$@),address,$(if $(filter ubsan,$@),undefined,thread)) all check
@@ -200,6 +206,9 @@ $(TEST_BIN): %: %.o $(HELP_LIB) $(TOOL_LIB) $(LIB)
 
 $(INCIDENT): $(patsubst %.c,$(OUT)/%.o,$(wildcard tests/incidents/*.c))
 	$(call say,LD,$@)$(CC) $(CFLAGS) -o $@ $^ -lpthread
+
+$(ORACLE): $(patsubst %.c,$(OUT)/%.o,$(wildcard tests/oracle/*.c)) $(HELP_LIB) $(TOOL_LIB) $(LIB)
+	$(call say,LD,$@)$(CC) $(CFLAGS) -o $@ $^ -lcmocka $(LDLIBS)
 
 $(REPLAY): $(OUT)/tests/replay_%: $(OUT)/tests/fuzz/%.o $(OUT)/tests/fuzz/replay.o $(LIB)
 	$(call say,LD,$@)$(CC) $(CFLAGS) -o $@ $^ $(LDLIBS)

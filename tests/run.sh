@@ -39,7 +39,7 @@ run_one() { # name command...
 
 cd "$KP_ROOT" || exit 2
 only=${KP_ONLY:-}
-for dir in unit query fault cli live; do
+for dir in unit query oracle fault cli live; do
     for t in "$out"/tests/$dir/*; do
         [ -f "$t" ] && [ -x "$t" ] && [[ $t != *.o ]] && [[ $t != *.d ]] || continue
         name=$dir/$(basename "$t")
