@@ -64,8 +64,7 @@ BPF_SKEL := $(if $(filter 0,$(BPF)),,$(if $(BPF_SRC),$(GEN)/capture.skel.h))
 .DELETE_ON_ERROR:
 .SECONDARY:
 .PHONY: deps all demo demo-accuracy truth test check bench bench-store bench-query fuzz soak-codec soak-oracle asan ubsan tsan tidy format man \
-  install \
-	uninstall clean help FORCE
+	install uninstall clean help FORCE
 
 COMPLETIONS := bash-completion/completions/kpq zsh/vendor-completions/_kpq fish/vendor_completions.d/kpq.fish
 PROGRAMS := $(patsubst tools/%.c,$(BIN)/%,$(wildcard tools/kpd.c tools/kpq.c)) $(DEMO_BIN)

@@ -62,8 +62,8 @@ struct bench {
 };
 
 static const char *const titles[KPI_QUESTIONS] = {
-    "count by kind",        "one thread, 2 s",     "2 s by command",     "one transaction",
-    "top processes",        "100 ms bins by kind", "time off CPU",       "20 wakeups back",
+    "count by kind",        "one thread, 2 s",     "2 s by command",      "one transaction",
+    "top processes",        "100 ms bins by kind", "time off CPU",        "20 wakeups back",
     "wait for CPU by comm", "a rare command",      "switches by process", "switches by command",
     "calls by cgroup"};
 
@@ -174,8 +174,7 @@ static bool same_answer(const struct kpi_answer *a, const struct kpi_answer *b)
 }
 
 /* One way: its answer first, then how long it takes if the answer is right. */
-static bool try_way(struct bench *bench, struct kpi_system *system, uint32_t question,
-                    uint32_t way)
+static bool try_way(struct bench *bench, struct kpi_system *system, uint32_t question, uint32_t way)
 {
     struct figure *figure = &bench->figures[bench->kind][question];
     struct kpi_answer answer;
@@ -184,8 +183,8 @@ static bool try_way(struct bench *bench, struct kpi_system *system, uint32_t que
     if (!kpi_system_ask(system, &bench->questions[question], way, &bench->values, false, &took,
                         &answer, &why))
         return say(titles[question], why);
-    bool equal = bench->kind == KPI_OURS ||
-                 same_answer(&answer, &bench->figures[KPI_OURS][question].answer);
+    bool equal =
+        bench->kind == KPI_OURS || same_answer(&answer, &bench->figures[KPI_OURS][question].answer);
     if (figure->asked && !equal)
         return true; /* another way was right, or this one is as wrong as the first */
     double ms = median_ms(bench, system, question, way);
@@ -291,8 +290,7 @@ static bool step_lookups(void *shared)
     const char *why = "";
     if (!kpi_system_open(&system, bench->kind, bench->data, bench->work, 1, &why))
         return say(bench->data, why);
-    return lookups(bench, &system, 0) &&
-           (bench->kind == KPI_OURS || lookups(bench, &system, 1));
+    return lookups(bench, &system, 0) && (bench->kind == KPI_OURS || lookups(bench, &system, 1));
 }
 
 /* ---------- tables ---------- */

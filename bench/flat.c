@@ -34,7 +34,7 @@ struct tap {
     const struct kp_batch *batch; /* NULL at the end */
     uint32_t at;
     struct kp_colref cols[C_MAX];
-    uint32_t args; /* of them */
+    uint32_t args;      /* of them */
     int next_comm, txn; /* columns, or -1 */
     uint32_t cols_count;
 };
@@ -184,9 +184,8 @@ static struct tap *oldest(struct tap *taps, uint32_t count)
 {
     struct tap *best = NULL;
     for (uint32_t t = 0; t < count; t++)
-        if (taps[t].batch != NULL &&
-            (best == NULL || taps[t].batch->cols[C_TS].i64[taps[t].at] <
-                                 best->batch->cols[C_TS].i64[best->at]))
+        if (taps[t].batch != NULL && (best == NULL || taps[t].batch->cols[C_TS].i64[taps[t].at] <
+                                                          best->batch->cols[C_TS].i64[best->at]))
             best = &taps[t];
     return best;
 }

@@ -21,8 +21,8 @@ struct kpi_flat {
 };
 
 /* The structure in ClickHouse's words. */
-#define KPI_FLAT_TYPES                                                                            \
-    "ts Int64, kind UInt8, cpu UInt16, pid UInt32, tid UInt32, cgroup UInt64, comm String, "      \
+#define KPI_FLAT_TYPES                                                                       \
+    "ts Int64, kind UInt8, cpu UInt16, pid UInt32, tid UInt32, cgroup UInt64, comm String, " \
     "arg0 Int64, arg1 Int64, arg2 Int64, arg3 Int64, txn UInt64"
 
 /* What a transaction's id is in the column txn. */

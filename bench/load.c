@@ -31,8 +31,7 @@ struct work {
 
 void *kpi_shared(size_t size)
 {
-    void *memory =
-        mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+    void *memory = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
     kp_assert(memory != MAP_FAILED);
     return memory;
 }
@@ -155,18 +154,18 @@ static bool run_load(struct kpi_peer *peer, struct work *work, const char *const
     return true;
 }
 
-#define KINDS_PLAIN                                                                               \
-    "(ts Int64, kind UInt8, cpu UInt16, pid UInt32, tid UInt32, cgroup UInt64, "                  \
-    "comm LowCardinality(String), arg0 Int64, arg1 Int64, arg2 Int64, arg3 Int64, txn UInt64) "   \
+#define KINDS_PLAIN                                                                             \
+    "(ts Int64, kind UInt8, cpu UInt16, pid UInt32, tid UInt32, cgroup UInt64, "                \
+    "comm LowCardinality(String), arg0 Int64, arg1 Int64, arg2 Int64, arg3 Int64, txn UInt64) " \
     "ENGINE = MergeTree ORDER BY ts"
 #define Z "CODEC(ZSTD(1))"
-#define KINDS_TUNED                                                                               \
-    "(ts Int64 CODEC(DoubleDelta, ZSTD(1)), kind UInt8 " Z ", cpu UInt16 " Z ", pid UInt32 " Z    \
-    ", tid UInt32 " Z ", cgroup UInt64 " Z ", comm LowCardinality(String) " Z ", arg0 Int64 " Z   \
-    ", arg1 Int64 " Z ", arg2 Int64 " Z ", arg3 Int64 " Z ", txn UInt64 " Z                       \
-    ", INDEX i1 txn TYPE bloom_filter(0.01) GRANULARITY 1"                                        \
-    ", INDEX i2 tid TYPE bloom_filter(0.01) GRANULARITY 1"                                        \
-    ", INDEX i3 comm TYPE bloom_filter(0.01) GRANULARITY 1"                                       \
+#define KINDS_TUNED                                                                             \
+    "(ts Int64 CODEC(DoubleDelta, ZSTD(1)), kind UInt8 " Z ", cpu UInt16 " Z ", pid UInt32 " Z  \
+    ", tid UInt32 " Z ", cgroup UInt64 " Z ", comm LowCardinality(String) " Z ", arg0 Int64 " Z \
+    ", arg1 Int64 " Z ", arg2 Int64 " Z ", arg3 Int64 " Z ", txn UInt64 " Z                     \
+    ", INDEX i1 txn TYPE bloom_filter(0.01) GRANULARITY 1"                                      \
+    ", INDEX i2 tid TYPE bloom_filter(0.01) GRANULARITY 1"                                      \
+    ", INDEX i3 comm TYPE bloom_filter(0.01) GRANULARITY 1"                                     \
     ", INDEX i4 arg0 TYPE bloom_filter(0.01) GRANULARITY 1) ENGINE = MergeTree ORDER BY ts"
 
 static const char *const click_make[] = {"CREATE DATABASE kp",
@@ -182,7 +181,8 @@ static const char *const click_more[] = {
     "WHERE txn <> 0",
     "CREATE TABLE kp.wakes ENGINE = MergeTree ORDER BY (arg0, ts) AS SELECT arg0, ts, tid FROM "
     "kp.events WHERE kind = 2",
-    "OPTIMIZE TABLE kp.txns FINAL", "OPTIMIZE TABLE kp.wakes FINAL",
+    "OPTIMIZE TABLE kp.txns FINAL",
+    "OPTIMIZE TABLE kp.wakes FINAL",
     "CREATE TABLE kp.few ENGINE = MergeTree ORDER BY ts AS SELECT * FROM kp.events LIMIT 2000",
     NULL};
 static const char *const click_parquet[] = {
@@ -223,7 +223,8 @@ static const char *const duck_load[] = {
 static const char *const duck_more[] = {
     "CREATE TABLE txns AS SELECT * FROM events WHERE txn <> 0 ORDER BY txn, ts",
     "CREATE TABLE wakes AS SELECT arg0, ts, tid FROM events WHERE kind = 2 ORDER BY arg0, ts",
-    "CREATE TABLE few AS SELECT * FROM events LIMIT 2000", "CHECKPOINT",
+    "CREATE TABLE few AS SELECT * FROM events LIMIT 2000",
+    "CHECKPOINT",
     "COPY events TO '$dir/v2.parquet' (FORMAT parquet, COMPRESSION zstd, PARQUET_VERSION v2)",
     NULL};
 

@@ -28,13 +28,13 @@ struct kpi_peer {
     char *error;
 };
 
-#define FUNCTIONS(F)                                            \
-    F(void **, connect, (int, char **))                         \
-    F(void, close_conn, (void **))                              \
-    F(void *, query, (void *, const char *, const char *))      \
-    F(void, destroy_query_result, (void *))                     \
-    F(char *, result_buffer, (void *))                          \
-    F(size_t, result_length, (void *))                          \
+#define FUNCTIONS(F)                                       \
+    F(void **, connect, (int, char **))                    \
+    F(void, close_conn, (void **))                         \
+    F(void *, query, (void *, const char *, const char *)) \
+    F(void, destroy_query_result, (void *))                \
+    F(char *, result_buffer, (void *))                     \
+    F(size_t, result_length, (void *))                     \
     F(const char *, result_error, (void *))
 
 #define MEMBER(type, name, args) type(*name) args;
@@ -93,8 +93,8 @@ struct kpi_peer *kpi_peer_open(enum kpi_peer_kind kind, const char *dir, unsigne
     struct kpi_peer *peer = calloc(1, sizeof(*peer));
     kp_assert(peer != NULL);
     peer->kind = kind;
-    const char *why = kind == KPI_DUCKDB ? duckdb_open(peer, dir, threads)
-                                         : clickhouse_open(peer, dir, threads);
+    const char *why =
+        kind == KPI_DUCKDB ? duckdb_open(peer, dir, threads) : clickhouse_open(peer, dir, threads);
     if (why == NULL)
         return peer;
     *out_why = why;
@@ -160,8 +160,8 @@ bool kpi_peer_run(struct kpi_peer *peer, const char *sql, struct kp_buf *out, co
 {
     free(peer->error);
     peer->error = NULL;
-    bool done = peer->kind == KPI_DUCKDB ? duckdb_run(peer, sql, out)
-                                         : clickhouse_run(peer, sql, out);
+    bool done =
+        peer->kind == KPI_DUCKDB ? duckdb_run(peer, sql, out) : clickhouse_run(peer, sql, out);
     if (!done)
         *why = peer->error;
     return done;

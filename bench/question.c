@@ -115,8 +115,7 @@ void kpi_question_text(const char *text, const struct kpi_values *values,
             kp_buf_char(out, *text++);
             continue;
         }
-        struct kp_str name = {text + 1,
-                              (uint32_t)strspn(text + 1, "abcdefghijklmnopqrstuvwxyz")};
+        struct kp_str name = {text + 1, (uint32_t)strspn(text + 1, "abcdefghijklmnopqrstuvwxyz")};
         if (!put_value(name, values, out) && dialect != NULL)
             put_sql_value(name, values, dialect, since, out);
         text += 1 + name.len;

@@ -184,8 +184,8 @@ static bool ask_text(struct kpi_system *system, const char *text, bool small, st
 }
 
 static bool ask_once(struct kpi_system *system, const char *pattern,
-                     const struct kpi_values *values, bool small, kp_time since,
-                     struct kp_buf *out, const char **out_why)
+                     const struct kpi_values *values, bool small, kp_time since, struct kp_buf *out,
+                     const char **out_why)
 {
     const struct kpi_dialect *dialects[KPI_SYSTEMS][2] = {
         {NULL, NULL}, {&duck, &duck_small}, {&click, &click_small}, {&click, &click_small}};
@@ -197,9 +197,8 @@ static bool ask_once(struct kpi_system *system, const char *pattern,
 }
 
 /* The last row before values->at, looked for further and further back when the text has a bound. */
-static bool ask_hop(struct kpi_system *system, const char *pattern,
-                    const struct kpi_values *values, bool small, struct kp_buf *out,
-                    const char **out_why)
+static bool ask_hop(struct kpi_system *system, const char *pattern, const struct kpi_values *values,
+                    bool small, struct kp_buf *out, const char **out_why)
 {
     bool bounded = strstr(pattern, "$since") != NULL;
     for (size_t i = bounded ? 0 : KP_ARRAY_LEN(backs) - 1; i < KP_ARRAY_LEN(backs); i++) {
@@ -238,10 +237,9 @@ bool kpi_system_ask(struct kpi_system *system, const struct kpi_question *questi
     const char *pattern = system->kind == KPI_OURS ? question->kql : question->ways[way].sql;
     struct kp_buf rows = {0};
     int64_t start = kp_time_monotonic();
-    bool done = question->loop
-                    ? ask_hops(system, pattern, values, small, &rows, out_why)
-                    : ask_once(system, pattern, values, small, 0, answer == NULL ? NULL : &rows,
-                               out_why);
+    bool done = question->loop ? ask_hops(system, pattern, values, small, &rows, out_why)
+                               : ask_once(system, pattern, values, small, 0,
+                                          answer == NULL ? NULL : &rows, out_why);
     *out_ns = kp_time_monotonic() - start;
     if (done && answer != NULL) {
         memset(answer, 0, sizeof(*answer));

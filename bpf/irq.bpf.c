@@ -4,9 +4,9 @@
  * which interrupt they are. Long ones become records of their own, short ones are summed up per
  * vector or line and recorded when the sum is old enough, by the last of them, so that a sum ends
  * exactly at its stamp. What no later one records is left in the CPU's state for user space.
- * Time of a soft interrupt is without the hard ones that came in between. The kernel skips a program
- * that one of its own interrupts, so a begin or an end can be missing: what is left of the time is
- * never less than none.
+ * Time of a soft interrupt is without the hard ones that came in between. The kernel skips a
+ * program that one of its own interrupts, so a begin or an end can be missing: what is left of the
+ * time is never less than none.
  */
 #include "base.h"
 

@@ -179,8 +179,8 @@ static kp_status show_query(struct kpi_session *session, struct kp_query *query,
     kp_status status = kp_render_open(session->format, kp_query_schema(query), name, &session->term,
                                       kpi_sink_write, sink, &render);
     if (status == KP_INVALID)
-        return kp_error_set(err, KP_INVALID, "format %s needs %s",
-                            kp_format_name(session->format), kp_format_needs(session->format));
+        return kp_error_set(err, KP_INVALID, "format %s needs %s", kp_format_name(session->format),
+                            kp_format_needs(session->format));
     if (status != KP_OK)
         return kp_error_set(err, status, "no memory for the answer");
     status = pull_rows(query, render, first, batch, err);

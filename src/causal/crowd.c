@@ -9,8 +9,8 @@
 #include "causal/edge.h"
 
 #define FILLING       KP_SEC /* how long before it is needed memory can have been filled */
-#define PROCESSES_MAX 64        /* told apart; what more there are counts as others */
-#define MOST_PCT      50        /* of everything, the waiter's own included */
+#define PROCESSES_MAX 64     /* told apart; what more there are counts as others */
+#define MOST_PCT      50     /* of everything, the waiter's own included */
 
 /* What each process took of something. */
 struct share {

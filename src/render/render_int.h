@@ -52,7 +52,7 @@ void kpi_value_shown(const struct kp_render *render, const struct kp_field *fiel
 
 /* One value as JSON has it. */
 void kpi_json_cell(struct kp_buf *out, const struct kp_field *field, const struct kp_vec *vec,
-                    uint32_t row);
+                   uint32_t row);
 /* Decodes one UTF-8 character at text[at]; returns its length, 0 when the bytes are not UTF-8. */
 uint32_t kpi_utf8_next(struct kp_str text, uint32_t at, uint32_t *out_code);
 /* Terminal columns of a text; bytes that are not UTF-8 count one each. */

@@ -218,10 +218,15 @@ static void every_flag_is_in_its_manual(void **state)
     (void)state;
     char *kpq = manual("man/kpq.1"), *kpd = manual("man/kpd.8");
     for (int i = 0; i < KPI_OPT_COUNT; i++) {
-        char wanted[64] = "\\-\\-";
         const struct kpi_opt *opt = &kpi_opt_table[i];
-        for (const char *c = opt->name; *c != '\0'; c++)
-            strncat(wanted, *c == '-' ? "\\-" : (char[]){*c, '\0'}, 2);
+        char wanted[64] = "\\-\\-";
+        size_t used = strlen(wanted);
+        for (const char *c = opt->name; *c != '\0' && used + 3 < sizeof(wanted); c++) {
+            if (*c == '-')
+                wanted[used++] = '\\';
+            wanted[used++] = *c;
+            wanted[used] = '\0';
+        }
         if (opt->commands == KPI_ALL)
             continue;
         if ((opt->commands & KPI_KPD) != 0 && strstr(kpd, wanted) == NULL)
