@@ -218,7 +218,8 @@ static bool step_click(void *shared)
 
 static const char *const duck_load[] = {
     "CREATE TABLE events (ts BIGINT, kind UTINYINT, cpu USMALLINT, pid UINTEGER, tid UINTEGER, "
-    "cgroup UBIGINT, comm VARCHAR, arg0 BIGINT, arg1 BIGINT, arg2 BIGINT, arg3 BIGINT, txn UBIGINT)",
+    "cgroup UBIGINT, comm VARCHAR, arg0 BIGINT, arg1 BIGINT, arg2 BIGINT, arg3 BIGINT, "
+    "txn UBIGINT)",
     "COPY events FROM '$dir/rows.parquet' (FORMAT parquet)", "CHECKPOINT", NULL};
 static const char *const duck_more[] = {
     "CREATE TABLE txns AS SELECT * FROM events WHERE txn <> 0 ORDER BY txn, ts",
