@@ -4,7 +4,7 @@
 # kernel events are stored, then adds a stream of spans over the same time. Kept and used again.
 #   bench/record.sh BIN DIR [EVENTS [TRANSACTIONS]]     BIN with kpq; DIR/data is made
 set -eu
-bin=$1 dir=$2 events=${3:-20000000} txns=${4:-150000}
+bin=$1 dir=$2 events=${3:-20000000} txns=${4:-105000}
 data=$dir/data
 [ ! -e "$dir/complete" ] || exit 0
 if [ "$(id -u)" != 0 ] || [ ! -r /sys/kernel/btf/vmlinux ]; then
