@@ -6,7 +6,10 @@
  * wakeup of a thread before t, and for counts and sums over everything with rollups and without.
  * No limits are asserted: times of one machine say little.
  *
- *   bench_find [EVENTS]     10,000,000 by default; below $TMPDIR or /tmp
+ *   bench_find [EVENTS...]     10,000,000 by default; below $TMPDIR or /tmp
+ *
+ * Of several numbers, ascending, the store grows to each and is asked again: finding should cost
+ * the same.
  */
 #include <dirent.h>
 #include <fcntl.h>
@@ -103,9 +106,19 @@ static void threads_make(struct maker *maker)
     }
 }
 
-static void store_make(uint64_t events)
+static void store_merge(void)
 {
-    struct maker maker = {0};
+    struct kp_store *store;
+    struct kp_error err;
+    must(kp_store_open(dir, NULL, &store, &err), "open", &err);
+    sleep(2);
+    must(kp_store_close(store, &err), "close", &err);
+}
+
+/* Rows [from, until); spans = of them before from. The number of all spans. */
+static uint64_t store_grow(uint64_t from, uint64_t until, uint64_t spans)
+{
+    struct maker maker = {.events = from, .spans = spans};
     struct kp_error err;
     must(kp_store_open(dir, NULL, &maker.store, &err), "open", &err);
     threads_make(&maker);
@@ -113,7 +126,7 @@ static void store_make(uint64_t events)
         must(kp_builder_init(&maker.builders[s], kp_stream_by_name(kp_str_from(names[s])),
                              kp_store_actors(maker.store), BATCH),
              "builder", NULL);
-    for (; maker.events < events; maker.events++) {
+    for (; maker.events < until; maker.events++) {
         uint64_t dice = kp_hash_mix(maker.events);
         size_t stream = 0;
         for (uint32_t at = (uint32_t)(dice % 100); at >= shares[stream]; stream++)
@@ -130,9 +143,8 @@ static void store_make(uint64_t events)
     for (size_t s = 0; s < KP_ARRAY_LEN(names); s++)
         kp_builder_deinit(&maker.builders[s]);
     must(kp_store_close(maker.store, &err), "close", &err);
-    must(kp_store_open(dir, NULL, &maker.store, &err), "open", &err); /* merges what is left */
-    sleep(2);
-    must(kp_store_close(maker.store, &err), "close", &err);
+    store_merge();
+    return maker.spans;
 }
 
 /* ---------- its files ---------- */
@@ -314,31 +326,39 @@ static void aggregates(void)
     kp_snapshot_close(snapshot);
 }
 
-int main(int argc, char **argv)
+static void ask(uint64_t events, uint64_t spans, int64_t took)
 {
     static const char *const seg[] = {"seg", NULL}, *const txn[] = {"txn", NULL};
-    static const char *const all[] = {"seg", "txn", "wal", ".", NULL};
-    uint64_t events = argc > 1 ? strtoull(argv[1], NULL, 10) : 10000000;
-    const char *tmp = getenv("TMPDIR");
-    if (events < 100000)
-        events = 100000;
-    snprintf(dir, sizeof(dir), "%s/kprobe-find-XXXXXX", tmp == NULL ? "/tmp" : tmp);
-    if (mkdtemp(dir) == NULL) {
-        perror(dir);
-        return 1;
-    }
-    int64_t start = kp_time_monotonic();
-    store_make(events);
-    struct kp_snapshot *snapshot = snapshot_open();
-    uint64_t spans = kp_snapshot_rows(snapshot, kp_stream_by_number(KP_S_SPANS));
-    kp_snapshot_close(snapshot);
-    printf("%llu events made in %.1f s; segments %.3f, runs %.4f bytes an event\n",
-           (unsigned long long)events, (double)(kp_time_monotonic() - start) / 1e9,
+    printf("%llu events, %llu spans; the last of them made in %.1f s; segments %.3f, runs %.4f "
+           "bytes an event\n",
+           (unsigned long long)events, (unsigned long long)spans, (double)took / 1e9,
            (double)files_walk(seg, false, false) / (double)events,
            (double)files_walk(txn, false, false) / (double)events);
     lookups(spans);
     hops(events);
     aggregates();
+    fflush(stdout);
+}
+
+int main(int argc, char **argv)
+{
+    static const char *const all[] = {"seg", "txn", "wal", ".", NULL};
+    static char usual_size[] = "10000000";
+    static char *const usual[] = {NULL, usual_size, NULL};
+    const char *tmp = getenv("TMPDIR");
+    uint64_t made = 0, spans = 0;
+    snprintf(dir, sizeof(dir), "%s/kprobe-find-XXXXXX", tmp == NULL ? "/tmp" : tmp);
+    if (mkdtemp(dir) == NULL) {
+        perror(dir);
+        return 1;
+    }
+    for (char *const *arg = (argc > 1 ? argv : usual) + 1; *arg != NULL; arg++) {
+        uint64_t events = KP_MAX(strtoull(*arg, NULL, 10), made + 100000);
+        int64_t start = kp_time_monotonic();
+        spans = store_grow(made, events, spans);
+        made = events;
+        ask(events, spans, kp_time_monotonic() - start);
+    }
     files_walk(all, false, true);
     rmdir(dir);
     return 0;
