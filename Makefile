@@ -91,7 +91,7 @@ check: $(TEST_BIN) $(REPLAY) $(PROGRAMS) $(INCIDENT) $(ORACLE) # the tests, pack
 	$(Q)tests/run.sh $(OUT)
 
 bench: all $(BENCH) ## run the benches
-	$(Q)for b in $(BENCH); do $$b || exit 1; done
+	$(Q)for b in $(filter-out %/bench_peers,$(BENCH)); do $$b || exit 1; done
 
 bench-store: all $(BENCH) ## size, ingest and finding, beside DuckDB and ClickHouse, on BENCH_EVENTS recorded ones
 	$(Q)bench/deps.sh && bench/peers.sh && bench/record.sh $(BIN) $(BENCH_DIR) $(BENCH_EVENTS)
