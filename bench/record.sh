@@ -21,6 +21,7 @@ chmod 755 "$work"
 mkdir "$work/fio" "$work/objects"
 record=""
 loads=""
+groups=$(findmnt -n -t cgroup2 -o TARGET | head -n 1)
 # Every load works in rounds of a few seconds and looks for this file between them.
 stop=$work/stop
 finish() {
@@ -28,18 +29,25 @@ finish() {
     [ -z "$record" ] || kill -INT "$record" 2>/dev/null || true
     for pid in $loads $record; do wait "$pid" || true; done
     record="" loads=""
+    [ -z "$groups" ] || rmdir "$groups"/kprobe-load-* 2>/dev/null || true
     rm -rf "$work"
 }
 trap finish EXIT
 trap 'exit 130' INT TERM
 
+# A control group of its own for a load, where that can be had.
+own_group() {
+    [ -z "$groups" ] || { mkdir "$groups/kprobe-load-$1" && echo "$BASHPID" >"$groups/kprobe-load-$1/cgroup.procs"; } 2>/dev/null || true
+}
 until_stop() {
+    own_group "$1"
     while [ ! -e "$stop" ]; do
         "$@" >>"$work/log" 2>&1 || sleep 1
     done
 }
 # A cluster of its own, gone with the command.
 database() {
+    own_group database
     # shellcheck disable=SC2016
     pg_virtualenv sh -c 'pgbench -q -i -s 10 && while [ ! -e "$0" ]; do pgbench -n -c 6 -j 2 -T 3; done' "$stop"
 }
