@@ -187,6 +187,13 @@ static void encoder_deinit(struct encoder *encoder)
     kp_buf_deinit(&encoder->columns);
 }
 
+uint8_t kpi_block_version(enum kpi_level level)
+{
+    if (level == KPI_LEVEL_COLD)
+        return KPI_BLOCK_VERSION_4;
+    return level == KPI_LEVEL_HOT ? KPI_BLOCK_VERSION : KPI_BLOCK_VERSION_2;
+}
+
 static kp_status batch_encode(struct encoder *encoder, struct kp_buf *out)
 {
     const struct kp_batch *batch = encoder->batch;
@@ -194,9 +201,11 @@ static kp_status batch_encode(struct encoder *encoder, struct kp_buf *out)
     kp_assert(batch->sel == NULL && batch->rows > 0 && batch->rows <= KPI_BLOCK_ROWS_MAX);
     kp_assert(batch->cols_count == batch->stream->stored_count);
     *parts = KPI_BLOCK_PARTS_EMPTY;
-    parts->version = encoder->level == KPI_LEVEL_HOT ? KPI_BLOCK_VERSION : KPI_BLOCK_VERSION_2;
+    parts->version = kpi_block_version(encoder->level);
     parts->stream = batch->stream->number;
-    parts->level = encoder->paged ? KPI_BLOCK_LEVEL_PAGED : (uint8_t)encoder->level;
+    parts->level = encoder->paged                    ? KPI_BLOCK_LEVEL_PAGED
+                   : encoder->level == KPI_LEVEL_HOT ? KPI_BLOCK_LEVEL_HOT
+                                                     : KPI_BLOCK_LEVEL_SEALED;
     parts->columns_count = batch->cols_count;
     parts->rows = batch->rows;
     kpi_range_add(batch->cols[KP_COL_TS].i64, batch->rows, false, &parts->ts_min, &parts->ts_max);
@@ -225,11 +234,10 @@ kp_status kpi_block_encode(const struct kp_batch *batch, enum kpi_level level, s
     return status;
 }
 
-kp_status kpi_block_encode_paged(const struct kp_batch *batch, struct kpi_actor_set *actors,
-                                 struct kp_buf *out)
+kp_status kpi_block_encode_paged(const struct kp_batch *batch, enum kpi_level level,
+                                 struct kpi_actor_set *actors, struct kp_buf *out)
 {
-    struct encoder encoder = {
-        .batch = batch, .level = KPI_LEVEL_SEALED, .paged = true, .actors = actors};
+    struct encoder encoder = {.batch = batch, .level = level, .paged = true, .actors = actors};
     return batch_encode(&encoder, out);
 }
 
@@ -278,7 +286,7 @@ static kp_status header_read(const uint8_t *at, size_t size, struct kpi_block *o
     out->actors = kp_load_u32(at + KPI_BLOCK_AT_ACTORS);
     /* the sum holds: what is strange now was written by a newer program */
     if (at[KPI_BLOCK_AT_VERSION] < KPI_BLOCK_VERSION ||
-        at[KPI_BLOCK_AT_VERSION] > KPI_BLOCK_VERSION_3 || out->info.stream == NULL)
+        at[KPI_BLOCK_AT_VERSION] > KPI_BLOCK_VERSION_4 || out->info.stream == NULL)
         return KP_VERSION;
     if (out->info.rows == 0 || out->info.rows > KPI_BLOCK_ROWS_MAX ||
         out->info.ts_min > out->info.ts_max || out->info.seq_min > out->info.seq_max ||

@@ -13,6 +13,7 @@
  * codes PLANES        values - base in whole bytes, all lowest bytes first: what zstd likes
  *   DELTA_PLANES  the same over differences
  *   CLASS         codec_class.c
+ *   RANGE         codec_range.c
  *
  * Arithmetic is modulo 2^64, so the full range of int64 works everywhere.
  */
@@ -21,6 +22,7 @@
 #include "base/assert.h"
 #include "base/hash.h"
 #include "storage/codec_wide.h"
+#include "storage/range.h"
 
 #define VECTORS_MAX     (KPI_BLOCK_ROWS_MAX / KPI_VECTOR_ROWS)
 #define PATCHED         0x80u /* flag in a width byte */
@@ -28,6 +30,8 @@
 #define ALL_ROWS_MAX    512u /* so few values that every codec is tried */
 #define SAMPLE_HOT      2u   /* vectors tried per column */
 #define SAMPLE_SEALED   8u
+#define COLD_GOOD       12u /* bytes: RANGE is not tried against so few */
+#define RANGE_PRICE     48u /* a byte for so many values */
 
 static void add_varint(struct kp_buf *out, uint64_t value)
 {
@@ -590,6 +594,7 @@ static const struct kpi_codec codecs[] = {
     {"planes", KPI_CHUNK_PLANES, true, planes_encode, planes_decode},
     {"delta-planes", KPI_CHUNK_DELTA_PLANES, true, delta_planes_encode, delta_planes_decode},
     {"class", KPI_CHUNK_CLASS, true, kpi_class_encode, kpi_class_decode},
+    {"range", KPI_CHUNK_RANGE, true, kpi_range_body_encode, kpi_range_body_decode},
     {"raw", KPI_CHUNK_RAW, false, raw_encode, raw_decode},
 };
 
@@ -617,6 +622,8 @@ const char *kpi_chunk_name(uint8_t code)
         return "lanes";
     case KPI_CHUNK_GROUPS:
         return "by-stream";
+    case KPI_CHUNK_STEPS:
+        return "steps";
     default:
         break;
     }
@@ -686,7 +693,8 @@ static kp_status chunk_add(const struct kpi_codec *codec, const int64_t *values,
     size_t at = out->size;
     kp_buf_char(out, (char)codec->code);
     kp_status status = codec->encode(values, count, level, out);
-    if (status == KP_OK && codec->code != KPI_CHUNK_CLASS)
+    bool done = codec->code == KPI_CHUNK_CLASS || codec->code == KPI_CHUNK_RANGE;
+    if (status == KP_OK && !done)
         status = kpi_zstd_shrink(out, at, level); /* CLASS has done so where it pays */
     if (status != KP_OK && !out->failed)
         out->size = at;
@@ -703,6 +711,28 @@ static kp_status light_encode(const int64_t *values, uint32_t count, enum kpi_le
     return status;
 }
 
+/* What a sealed chunk would be, compressed harder, or RANGE, which must pay for what its reader
+ * takes. */
+static kp_status cold_encode(const int64_t *values, uint32_t count, struct kp_buf *out)
+{
+    const struct kpi_codec *plain = codec_choose(values, count, KPI_LEVEL_SEALED);
+    size_t at = out->size;
+    kp_status status = chunk_add(plain, values, count, KPI_LEVEL_COLD, out);
+    if (status == KP_LIMIT)
+        status = chunk_add(codec_find(KPI_CHUNK_PACK), values, count, KPI_LEVEL_COLD, out);
+    size_t price = count / RANGE_PRICE, size = out->size - at;
+    if (status != KP_OK || size <= price + COLD_GOOD)
+        return status;
+    struct kp_buf range = {0};
+    status = chunk_add(codec_find(KPI_CHUNK_RANGE), values, count, KPI_LEVEL_COLD, &range);
+    if (status == KP_OK && range.size + price < size) {
+        out->size = at;
+        kp_buf_add(out, range.data, range.size);
+    }
+    kp_buf_deinit(&range);
+    return out->failed ? KP_NO_MEMORY : status;
+}
+
 kp_status kpi_ints_encode(const int64_t *values, uint32_t count, enum kpi_level level,
                           struct kp_buf *out)
 {
@@ -712,6 +742,8 @@ kp_status kpi_ints_encode(const int64_t *values, uint32_t count, enum kpi_level 
     kp_status status = chunk_add(&codecs[0], values, count, level, out);
     if (status != KP_LIMIT)
         return status;
+    if (level == KPI_LEVEL_COLD)
+        return cold_encode(values, count, out);
     status = chunk_add(codec_choose(values, count, level), values, count, level, out);
     if (status == KP_LIMIT) /* the whole does not suit what the sample suited */
         status = chunk_add(codec_find(KPI_CHUNK_PACK), values, count, level, out);

@@ -13,6 +13,7 @@
 
 #define ZSTD_LEVEL      3
 #define ZSTD_LEVEL_FAST 1
+#define ZSTD_LEVEL_COLD 19
 #define SHRINK_SIZE_MIN 32u /* smaller bodies never win */
 
 struct contexts {
@@ -78,6 +79,9 @@ kp_status kpi_zstd_shrink(struct kp_buf *out, size_t chunk_at, enum kpi_level le
     size_t size = out->size - body_at;
     if (size < SHRINK_SIZE_MIN || level == KPI_LEVEL_HOT || level == KPI_LEVEL_BARE)
         return KP_OK;
+    int zstd_level = level == KPI_LEVEL_FAST   ? ZSTD_LEVEL_FAST
+                     : level == KPI_LEVEL_COLD ? ZSTD_LEVEL_COLD
+                                               : ZSTD_LEVEL;
     struct contexts *contexts = contexts_get();
     size_t bound = ZSTD_compressBound(size);
     uint8_t *packed = contexts == NULL ? NULL : malloc(bound + 10);
@@ -85,7 +89,7 @@ kp_status kpi_zstd_shrink(struct kp_buf *out, size_t chunk_at, enum kpi_level le
         return KP_NO_MEMORY;
     size_t prefix = kp_store_varint(packed, size);
     size_t got = ZSTD_compressCCtx(contexts->compress, packed + prefix, bound, out->data + body_at,
-                                   size, level == KPI_LEVEL_FAST ? ZSTD_LEVEL_FAST : ZSTD_LEVEL);
+                                   size, zstd_level);
     if (!ZSTD_isError(got) && prefix + got < size) {
         memcpy(out->data + body_at, packed, prefix + got);
         out->size = body_at + prefix + got;

@@ -16,7 +16,10 @@
 #define KPI_BLOCK_VERSION      1           /* what the log holds */
 #define KPI_BLOCK_VERSION_2    2 /* sealed blocks: CLASS chunks, columns kept in a spine */
 #define KPI_BLOCK_VERSION_3    3 /* joined blocks */
+#define KPI_BLOCK_VERSION_4    4 /* cold blocks: RANGE chunks */
 #define KPI_BLOCK_HEADER       64u
+#define KPI_BLOCK_LEVEL_HOT    0
+#define KPI_BLOCK_LEVEL_SEALED 1
 #define KPI_BLOCK_LEVEL_PAGED  2 /* sealed; chunks without bytes lie in the spine of the page */
 #define KPI_BLOCK_LEVEL_JOINED 3 /* of the log: a spine and the blocks that need it in one */
 #define KPI_SPINE_STREAM       0 /* stream number of a spine */
@@ -54,6 +57,7 @@ enum kpi_chunk {
     KPI_CHUNK_PLANES = 6,
     KPI_CHUNK_DELTA_PLANES = 7,
     KPI_CHUNK_CLASS = 8,
+    KPI_CHUNK_RANGE = 9,
     KPI_CHUNK_STR_CONST = 16,
     KPI_CHUNK_STR_DICT = 17,
     KPI_CHUNK_STR_RAW = 18,
@@ -62,6 +66,7 @@ enum kpi_chunk {
     KPI_CHUNK_GROUPS = 34,
     KPI_CHUNK_ACTORS_BOOT = 35, /* actors and their boots */
     KPI_CHUNK_JOINED = 36,      /* body of a joined block */
+    KPI_CHUNK_STEPS = 37,       /* RANGE under pairs of streams */
     KPI_CHUNK_ZSTD = 128,       /* flag: the rest is varint raw size and a zstd frame */
 };
 

@@ -15,7 +15,7 @@
 #include "storage/order.h"
 
 struct source {
-    const uint8_t *bytes;
+    const uint8_t *bytes; /* NULL: pager->from loads it */
     struct kpi_block_info info;
     uint32_t number; /* in WAL order: breaks ties */
     struct kp_arena arena;
@@ -36,6 +36,7 @@ struct pool {
 };
 
 struct pager {
+    const struct kpi_page_source *from;
     struct source *sources; /* of all streams, by ts_min */
     uint32_t count;
     struct kp_actors *actors;
@@ -131,7 +132,10 @@ static kp_status source_load(struct pager *pager, uint32_t number)
     source->batches = kp_arena_zalloc(&source->arena, KP_STREAM_MAX, sizeof(*source->batches));
     uint32_t count = 0, size;
     kp_status status = batches == NULL || source->batches == NULL ? KP_NO_MEMORY : KP_OK;
-    if (status == KP_OK)
+    if (status == KP_OK && source->bytes == NULL)
+        status = pager->from->load(pager->from->ctx, source->number, pager->actors, &source->arena,
+                                   batches, &count);
+    else if (status == KP_OK)
         status = kpi_block_batches(source->bytes, source->info.size, pager->actors, &source->arena,
                                    batches, &count, &size);
     for (uint32_t i = 0; i < count && status == KP_OK; i++) {
@@ -359,18 +363,11 @@ static kp_status groups_run(struct pager *pager)
     return status;
 }
 
-kp_status kpi_pages_make(const struct kpi_block_run *runs, uint32_t runs_count, kpi_page_fn each,
-                         void *ctx)
+/* Makes pages of the sources there are; frees everything. */
+static kp_status pager_run(struct pager *pager, kp_status status)
 {
-    struct pager *pager = calloc(1, sizeof(*pager));
-    if (pager == NULL)
-        return KP_NO_MEMORY;
-    pager->each = each;
-    pager->ctx = ctx;
-    uint32_t capacity = 0;
-    kp_status status = kp_actors_init(&pager->actors);
-    for (uint32_t i = 0; status == KP_OK && i < runs_count; i++)
-        status = sources_add_run(pager, &runs[i], &capacity);
+    if (status == KP_OK)
+        status = kp_actors_init(&pager->actors);
     if (status == KP_OK && pager->count > 0) {
         qsort(pager->sources, pager->count, sizeof(*pager->sources), compare_sources);
         status = groups_run(pager);
@@ -380,7 +377,38 @@ kp_status kpi_pages_make(const struct kpi_block_run *runs, uint32_t runs_count, 
     for (uint32_t s = 0; s < KP_STREAM_MAX; s++)
         free(pager->pools[s].refs);
     free(pager->sources);
-    kp_actors_deinit(pager->actors);
+    if (pager->actors != NULL)
+        kp_actors_deinit(pager->actors);
     free(pager);
     return status;
+}
+
+kp_status kpi_pages_make(const struct kpi_block_run *runs, uint32_t runs_count, kpi_page_fn each,
+                         void *ctx)
+{
+    struct pager *pager = calloc(1, sizeof(*pager));
+    if (pager == NULL)
+        return KP_NO_MEMORY;
+    pager->each = each;
+    pager->ctx = ctx;
+    uint32_t capacity = 0;
+    kp_status status = KP_OK;
+    for (uint32_t i = 0; status == KP_OK && i < runs_count; i++)
+        status = sources_add_run(pager, &runs[i], &capacity);
+    return pager_run(pager, status);
+}
+
+kp_status kpi_pages_merge(const struct kpi_page_source *from, kpi_page_fn each, void *ctx)
+{
+    struct pager *pager = calloc(1, sizeof(*pager));
+    if (pager == NULL)
+        return KP_NO_MEMORY;
+    pager->each = each;
+    pager->ctx = ctx;
+    pager->from = from;
+    pager->sources = calloc((size_t)from->count + 1, sizeof(*pager->sources));
+    pager->count = pager->sources == NULL ? 0 : from->count;
+    for (uint32_t i = 0; i < pager->count; i++)
+        pager->sources[i] = (struct source){.info = from->infos[i], .number = i};
+    return pager_run(pager, pager->sources == NULL ? KP_NO_MEMORY : KP_OK);
 }

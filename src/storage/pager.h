@@ -17,4 +17,15 @@ typedef kp_status (*kpi_page_fn)(void *ctx, uint32_t page, const struct kp_batch
 kp_status kpi_pages_make(const struct kpi_block_run *runs, uint32_t runs_count, kpi_page_fn each,
                          void *ctx) KP_MUST;
 
+/* The same of pieces that are not in memory. load: what piece `number` holds, memory from arena; a
+ * piece has at most one batch of a stream, and info[number] tells of all of it. */
+struct kpi_page_source {
+    const struct kpi_block_info *infos;
+    uint32_t count;
+    kp_status (*load)(void *ctx, uint32_t number, struct kp_actors *actors, struct kp_arena *arena,
+                      struct kp_batch *out, uint32_t *out_count);
+    void *ctx;
+};
+kp_status kpi_pages_merge(const struct kpi_page_source *from, kpi_page_fn each, void *ctx) KP_MUST;
+
 #endif

@@ -160,6 +160,7 @@ static void output_close(struct output *output)
 struct writer {
     struct output output;
     uint64_t id;
+    enum kpi_level level;
     struct kpi_footer_builder footer;
     struct kp_buf block;
     struct kpi_segment_meta meta;
@@ -237,7 +238,7 @@ static kp_status batch_add(struct writer *writer, uint32_t page, const struct kp
 {
     size_t at = 0;
     kp_buf_clear(&writer->block);
-    kp_status status = kpi_block_encode(batch, KPI_LEVEL_SEALED, &writer->block);
+    kp_status status = kpi_block_encode(batch, writer->level, &writer->block);
     if (status == KP_OK)
         return block_add(writer, page, batch, &at);
     if (status != KP_LIMIT || batch->rows == 1)
@@ -252,9 +253,9 @@ static kp_status spined_encode(struct writer *writer, const struct kp_batch *bat
                                uint32_t count, struct kpi_actor_set *actors)
 {
     kp_buf_clear(&writer->block);
-    kp_status status = kpi_spine_encode(batches, count, actors, &writer->block);
+    kp_status status = kpi_spine_encode(batches, count, writer->level, actors, &writer->block);
     for (uint32_t b = 0; b < count && status == KP_OK; b++)
-        status = kpi_block_encode_paged(&batches[b], actors, &writer->block);
+        status = kpi_block_encode_paged(&batches[b], writer->level, actors, &writer->block);
     return status;
 }
 
@@ -343,12 +344,20 @@ static kp_status footer_write(struct writer *writer)
     return status;
 }
 
-static kp_status file_write(struct writer *writer, const struct kpi_block_run *runs,
-                            uint32_t runs_count)
+/* Where the rows of a new segment come from: one of both. */
+struct feed {
+    const struct kpi_block_run *runs;
+    uint32_t runs_count;
+    const struct kpi_page_source *pages;
+};
+
+static kp_status file_write(struct writer *writer, const struct feed *feed)
 {
     kp_status status = header_write(writer);
     if (status == KP_OK)
-        status = kpi_pages_make(runs, runs_count, page_add, writer);
+        status = feed->pages != NULL
+                     ? kpi_pages_merge(feed->pages, page_add, writer)
+                     : kpi_pages_make(feed->runs, feed->runs_count, page_add, writer);
     if (status == KP_OK)
         status = rollup_write(writer);
     if (status == KP_OK)
@@ -384,13 +393,13 @@ static kp_status write_error(kp_status status, int os_errno, const char *path, s
     return kp_error_set(err, status, "cannot write segment %s: %s", path, kp_status_text(status));
 }
 
-kp_status kpi_segment_write(const struct kp_io *io, const char *dir, uint64_t id,
-                            const struct kpi_block_run *runs, uint32_t runs_count,
-                            struct kpi_segment_meta *out, struct kp_error *err)
+static kp_status segment_write(const struct kp_io *io, const char *dir, uint64_t id,
+                               enum kpi_level level, const struct feed *feed,
+                               struct kpi_segment_meta *out, struct kp_error *err)
 {
     struct kp_buf path = {0}, temporary = {0};
-    struct writer writer = {.id = id,
-                            .meta = {.id = id, .ts_min = KP_TIME_MAX, .ts_max = KP_TIME_MIN}};
+    struct writer writer = {
+        .id = id, .level = level, .meta = {.id = id, .ts_min = KP_TIME_MAX, .ts_max = KP_TIME_MIN}};
     kpi_segment_path(dir, id, &path);
     kp_buf_printf(&temporary, "%s.tmp", kp_buf_cstr(&path));
     kp_buf_cstr(&temporary);
@@ -398,7 +407,7 @@ kp_status kpi_segment_write(const struct kp_io *io, const char *dir, uint64_t id
     if (status == KP_OK)
         status = output_open(&writer.output, io, temporary.data);
     if (status == KP_OK)
-        status = file_write(&writer, runs, runs_count);
+        status = file_write(&writer, feed);
     int os_errno = writer.output.os_errno;
     output_close(&writer.output);
     if (status == KP_OK)
@@ -413,6 +422,25 @@ kp_status kpi_segment_write(const struct kp_io *io, const char *dir, uint64_t id
     kp_buf_deinit(&writer.block);
     kp_buf_deinit(&path);
     kp_buf_deinit(&temporary);
+    return status;
+}
+
+kp_status kpi_segment_write(const struct kp_io *io, const char *dir, uint64_t id,
+                            const struct kpi_block_run *runs, uint32_t runs_count,
+                            struct kpi_segment_meta *out, struct kp_error *err)
+{
+    const struct feed feed = {.runs = runs, .runs_count = runs_count};
+    return segment_write(io, dir, id, KPI_LEVEL_SEALED, &feed, out, err);
+}
+
+kp_status kpi_segment_rewrite(const struct kp_io *io, const char *dir, uint64_t id,
+                              const struct kpi_page_source *pages, struct kpi_segment_meta *out,
+                              struct kp_error *err)
+{
+    const struct feed feed = {.pages = pages};
+    kp_status status = segment_write(io, dir, id, KPI_LEVEL_COLD, &feed, out, err);
+    if (status == KP_OK)
+        out->cold = true;
     return status;
 }
 

@@ -13,6 +13,7 @@
  * Invariant: every number is checked before it is used as an index, so forged bytes give wrong rows
  * or CORRUPT, nothing worse.
  */
+#include "storage/range.h"
 #include "storage/spine.h"
 
 #include <stdlib.h>
@@ -244,12 +245,36 @@ kp_status kpi_spine_open(const struct kpi_block *block, struct kp_arena *arena,
 
 /* ---------- times ---------- */
 
+/* Steps of a cold spine lie as the rows do; steps_sum takes them stream by stream. */
+static kp_status pairs_read(const struct kpi_spine *spine, struct kp_reader *in, int64_t *steps)
+{
+    uint32_t at[KP_STREAM_MAX];
+    uint16_t *pairs = malloc(spine->rows * sizeof(*pairs));
+    int64_t *lying = malloc(spine->rows * sizeof(*lying));
+    for (uint32_t lane = 0; lane < spine->lanes_count && pairs != NULL; lane++)
+        for (uint32_t p = spine->lanes[lane].first; p < spine->lanes[lane].end; p++)
+            pairs[p] = kpi_spine_pair(p == spine->lanes[lane].first ? 0 : spine->kind[p - 1],
+                                      spine->kind[p]);
+    kp_status status = pairs == NULL || lying == NULL
+                           ? KP_NO_MEMORY
+                           : kpi_range_decode(in, pairs, spine->rows, lying);
+    memcpy(at, spine->first, sizeof(at));
+    for (uint32_t p = 0; p < spine->rows && status == KP_OK; p++)
+        steps[at[spine->kind[p]]++] = lying[p];
+    free(pairs);
+    free(lying);
+    return status == KP_OK && (in->bad || kp_reader_left(in) != 0) ? KP_CORRUPT : status;
+}
+
 /* The steps of all rows, stream by stream. */
 static kp_status groups_read(const struct kpi_spine *spine, int64_t *steps)
 {
     const struct kpi_chunk_span *span = &spine->block.chunks[KPI_SPINE_TS];
     struct kp_reader in = kp_reader_init(span->bytes, span->size);
-    kp_status status = kp_read_u8(&in) == KPI_CHUNK_GROUPS ? KP_OK : KP_CORRUPT;
+    uint8_t code = kp_read_u8(&in);
+    if (code == KPI_CHUNK_STEPS)
+        return pairs_read(spine, &in, steps);
+    kp_status status = code == KPI_CHUNK_GROUPS ? KP_OK : KP_CORRUPT;
     for (uint32_t stream = 0; stream < KP_STREAM_MAX && status == KP_OK; stream++) {
         if (spine->counts[stream] == 0)
             continue;

@@ -48,7 +48,7 @@ kp_status kpi_spine_order(const int64_t *locals, uint32_t rows, uint32_t actors,
 
 /* Appends the spine of batches (of different kernel streams, in the order of order.h, actors of one
  * registry). Adds all their actors to the set. LIMIT: these rows do not fit the scheme. */
-kp_status kpi_spine_encode(const struct kp_batch *batches, uint32_t count,
+kp_status kpi_spine_encode(const struct kp_batch *batches, uint32_t count, enum kpi_level level,
                            struct kpi_actor_set *actors, struct kp_buf *out) KP_MUST;
 
 /* The chunks of a spine alone, one behind the other; ranges, rows, actors and sizes in out_parts.
@@ -86,6 +86,12 @@ kp_status kpi_spine_column(const struct kpi_block *block, uint32_t column, struc
  * in arena for the block's other columns. */
 kp_status kpi_spine_restore(const struct kpi_block *block, uint32_t column, struct kp_arena *arena,
                             const int64_t *lying, int64_t *out) KP_MUST;
+
+/* Times of cold spines: what a step depends on is what happened before it and at its end. */
+static inline uint16_t kpi_spine_pair(uint32_t before, uint32_t stream)
+{
+    return (uint16_t)(before << 8 | stream);
+}
 
 /* ---------- the model ---------- */
 

@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "base/assert.h"
+#include "storage/range.h"
 #include "storage/spine.h"
 
 struct lane {
@@ -295,6 +296,24 @@ static kp_status groups_add(struct spine_writer *w, const int64_t *values, int64
     return status;
 }
 
+/* All steps as they lie, each under the stream of its row and of the row before in its lane. */
+static kp_status steps_add(struct spine_writer *w)
+{
+    const int64_t *kinds = w->values[KPI_SPINE_KIND];
+    uint16_t *pairs = malloc(w->parts->rows * sizeof(*pairs));
+    if (pairs == NULL)
+        return KP_NO_MEMORY;
+    for (uint32_t lane = 0; lane < w->lanes_count; lane++) {
+        uint32_t first = w->lanes[lane].first, end = first + w->lanes[lane].rows;
+        for (uint32_t p = first; p < end; p++)
+            pairs[p] = kpi_spine_pair(p == first ? 0 : (uint32_t)kinds[p - 1], (uint32_t)kinds[p]);
+    }
+    kp_buf_char(w->columns, KPI_CHUNK_STEPS);
+    kp_status status = kpi_range_encode(w->values[KPI_SPINE_TS], pairs, w->parts->rows, w->columns);
+    free(pairs);
+    return status;
+}
+
 /* Only rows that have a peer. */
 static kp_status peers_add(struct spine_writer *w, int64_t *scratch)
 {
@@ -312,7 +331,8 @@ static kp_status column_add(struct spine_writer *w, uint32_t column)
     case KPI_SPINE_LANES:
         return lanes_add(w);
     case KPI_SPINE_TS:
-        return groups_add(w, w->values[column], scratch);
+        return w->level == KPI_LEVEL_COLD ? steps_add(w)
+                                          : groups_add(w, w->values[column], scratch);
     case KPI_SPINE_PEER:
         return peers_add(w, scratch);
     default:
@@ -407,19 +427,18 @@ kp_status kpi_spine_columns(const struct kp_batch *batches, uint32_t count,
     return status;
 }
 
-kp_status kpi_spine_encode(const struct kp_batch *batches, uint32_t count,
+kp_status kpi_spine_encode(const struct kp_batch *batches, uint32_t count, enum kpi_level level,
                            struct kpi_actor_set *actors, struct kp_buf *out)
 {
     struct kpi_block_parts parts;
     struct kp_buf columns = {0}, table = {0};
-    kp_status status =
-        kpi_spine_columns(batches, count, actors, KPI_LEVEL_SEALED, &parts, &columns);
-    parts.version = KPI_BLOCK_VERSION_2;
+    kp_status status = kpi_spine_columns(batches, count, actors, level, &parts, &columns);
+    parts.version = kpi_block_version(level);
     parts.stream = KPI_SPINE_STREAM;
     parts.level = KPI_BLOCK_LEVEL_PAGED;
     parts.columns_count = KPI_SPINE_COLUMNS;
     if (status == KP_OK)
-        status = kpi_actor_set_encode(actors, batches[0].actors, KPI_LEVEL_SEALED, &table);
+        status = kpi_actor_set_encode(actors, batches[0].actors, level, &table);
     if (status == KP_OK)
         status = kpi_block_assemble(&parts, &table, &columns, out);
     kp_buf_deinit(&columns);

@@ -23,8 +23,8 @@
 
 /* How much a chunk may cost. HOT: light codecs, chosen on a sample. SEALED: the best of all codecs
  * and zstd. FAST: chosen by simple statistics, then zstd's fastest level. BARE: as FAST without
- * zstd, which comes around the whole. */
-enum kpi_level { KPI_LEVEL_HOT, KPI_LEVEL_SEALED, KPI_LEVEL_FAST, KPI_LEVEL_BARE };
+ * zstd, which comes around the whole. COLD: zstd's strongest, and adaptive models. */
+enum kpi_level { KPI_LEVEL_HOT, KPI_LEVEL_SEALED, KPI_LEVEL_FAST, KPI_LEVEL_BARE, KPI_LEVEL_COLD };
 
 /* What can be known of a block without decoding columns. */
 struct kpi_block_info {
@@ -83,6 +83,7 @@ struct kpi_segment_meta {
     uint64_t rows, bytes;
     uint64_t rows_by_stream[KP_STREAM_MAX];
     struct kp_hash128 footer_hash; /* binds the file's content to the manifest */
+    bool cold;                     /* made of the segments of its log records, see cold.c */
 };
 
 /* A run of the transaction index (run_file.h): which segments it may speak for. */
@@ -130,6 +131,12 @@ struct kpi_block_run {
 kp_status kpi_segment_write(const struct kp_io *io, const char *dir, uint64_t id,
                             const struct kpi_block_run *runs, uint32_t runs_count,
                             struct kpi_segment_meta *out, struct kp_error *err) KP_MUST;
+
+/* The same of pages of other segments, in the coding of cold ones. */
+struct kpi_page_source; /* pager.h */
+kp_status kpi_segment_rewrite(const struct kp_io *io, const char *dir, uint64_t id,
+                              const struct kpi_page_source *pages, struct kpi_segment_meta *out,
+                              struct kp_error *err) KP_MUST;
 
 /* ---------- the open store, for kp_store_snapshot (store.c) ---------- */
 

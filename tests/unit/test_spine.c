@@ -107,9 +107,9 @@ static kp_status page_encode(const struct kp_batch *batches, uint32_t count, str
 {
     struct kpi_actor_set actors;
     assert_int_equal(kpi_actor_set_init(&actors, KPI_BLOCK_ROWS_MAX * 2), KP_OK);
-    kp_status status = kpi_spine_encode(batches, count, &actors, out);
+    kp_status status = kpi_spine_encode(batches, count, KPI_LEVEL_SEALED, &actors, out);
     for (uint32_t b = 0; b < count && status == KP_OK; b++)
-        status = kpi_block_encode_paged(&batches[b], &actors, out);
+        status = kpi_block_encode_paged(&batches[b], KPI_LEVEL_SEALED, &actors, out);
     kpi_actor_set_deinit(&actors);
     return status;
 }
