@@ -14,6 +14,7 @@ int kp_cmd_import(int argc, char **argv);
 int kp_cmd_verify(int argc, char **argv);
 int kp_cmd_inspect(int argc, char **argv);
 int kp_cmd_checkpoint(int argc, char **argv);
+int kp_cmd_compact(int argc, char **argv);
 int kp_cmd_hold(int argc, char **argv);
 int kp_cmd_bench_disk(int argc, char **argv);
 int kp_cmd_demo(int argc, char **argv);

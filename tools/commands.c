@@ -19,6 +19,8 @@ const struct kpi_command kpi_commands[] = {
      "describe one file of a data directory, damaged ones too"},
     {"hold", kp_cmd_hold, KPI_HOLD,
      "keep a time or a transaction from retention: add, list, release"},
+    {"compact", kp_cmd_compact, KPI_COMPACT,
+     "rewrite sealed data in the strongest coding, to archive it"},
     {"bench-disk", kp_cmd_bench_disk, KPI_BENCH_DISK,
      "measure how fast a disk makes writes durable"},
     {"demo", kp_cmd_demo, 0, "record a small payments stack and explain its slow payment"},

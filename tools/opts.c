@@ -224,6 +224,19 @@ static kp_status read_seals(const struct kpi_opts *opts, struct kp_store_opts *o
     return status;
 }
 
+/* Not given: 24 h. */
+static kp_status read_cold(const struct kpi_opts *opts, struct kp_store_opts *out,
+                           struct kp_error *err)
+{
+    const char *after = opts->value[KPI_OPT_COLD_AFTER];
+    if (after != NULL && strcmp(after, "off") == 0)
+        return KP_OK;
+    kp_status status = kpi_opts_dur(opts, KPI_OPT_COLD_AFTER, KP_DAY, &out->cold_after, err);
+    if (status == KP_OK && out->cold_after < KP_SEC)
+        return kp_error_set(err, KP_USAGE, "--cold-after is 1s or more, or off");
+    return status == KP_OK ? kpi_opts_bytes(opts, KPI_OPT_COLD_RATE, &out->cold_rate, err) : status;
+}
+
 /* Group commit, within bounds that make sense. */
 static kp_status read_commit(const struct kpi_opts *opts, struct kp_store_opts *out,
                              struct kp_error *err)
@@ -256,6 +269,8 @@ kp_status kpi_opts_store(const struct kpi_opts *opts, struct kp_store_opts *out,
         return status;
     out->retention_age = age;
     out->retention_bytes = bytes;
-    status = read_seals(opts, out, err);
+    status = read_cold(opts, out, err);
+    if (status == KP_OK)
+        status = read_seals(opts, out, err);
     return status == KP_OK ? read_commit(opts, out, err) : status;
 }

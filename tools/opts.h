@@ -22,7 +22,8 @@ enum kpi_command_bits {
     KPI_BENCH_DISK = 128,
     KPI_COMPLETIONS = 256,
     KPI_CHECKPOINT = 512,
-    KPI_ALL = 1023
+    KPI_COMPACT = 1024,
+    KPI_ALL = 2047
 };
 
 enum kpi_opt_id {

@@ -32,6 +32,7 @@ enum kpi_chain_type {
     KPI_CHAIN_SEGMENT = 3,
     KPI_CHAIN_DROP = 4,
     KPI_CHAIN_ALTERED = 5, /* the log did not match its seal when it was read for a segment */
+    KPI_CHAIN_COLD = 6,    /* a segment in place of others, with their rows */
 };
 
 struct kpi_chain_genesis {
@@ -79,6 +80,16 @@ struct kpi_chain_drop {
     uint32_t reserved;
 };
 
+/* Takes the place of all segments whose log records lie in its own. */
+struct kpi_chain_cold {
+    uint64_t id, wal_first, wal_last, rows, bytes;
+    struct kpi_sha root;
+    struct kp_hash128 content; /* sum of theirs */
+    struct kpi_sha clock;
+    uint64_t segments;      /* how many */
+    struct kpi_sha lineage; /* SHA-256 over their ids and roots, ascending by log records */
+};
+
 struct kpi_chain_altered {
     uint64_t seal, wal_seq; /* the seal that did not match, and where it stands */
 };
@@ -97,6 +108,7 @@ struct kpi_chain_record {
         struct kpi_chain_segment segment;
         struct kpi_chain_drop drop;
         struct kpi_chain_altered altered;
+        struct kpi_chain_cold cold;
         uint8_t body[KPI_CHAIN_BODY];
     };
     struct kpi_sha tag;    /* seals: HMAC over the bytes before */

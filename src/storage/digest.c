@@ -34,3 +34,16 @@ kp_status kpi_log_digest_add(struct kpi_log_digest *digest, const struct kpi_wal
     digest->sequence = record->sequence;
     return KP_OK;
 }
+
+kp_status kpi_lineage_add(struct kpi_lineage *lineage, uint64_t id, const struct kpi_sha *root)
+{
+    struct kpi_sha digest;
+    const struct kpi_piece parts[] = {
+        {lineage->digest.bytes, KPI_SHA_SIZE}, {&id, sizeof(id)}, {root->bytes, KPI_SHA_SIZE}};
+    kp_status status = kpi_sha256(parts, 3, &digest);
+    if (status != KP_OK)
+        return status;
+    lineage->digest = digest;
+    lineage->segments++;
+    return KP_OK;
+}

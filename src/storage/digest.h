@@ -23,6 +23,14 @@ struct kpi_log_digest {
 kp_status kpi_log_digest_add(struct kpi_log_digest *digest,
                              const struct kpi_wal_record *record) KP_MUST;
 
+/* What a cold segment was made of. Zero-initialised is valid. */
+struct kpi_lineage {
+    uint64_t segments;
+    struct kpi_sha digest; /* SHA-256(digest before | id | root) */
+};
+kp_status kpi_lineage_add(struct kpi_lineage *lineage, uint64_t id,
+                          const struct kpi_sha *root) KP_MUST;
+
 /* ---------- root.c: a segment file ---------- */
 
 /* Leaves: the header, each page, then footer and trailer. */

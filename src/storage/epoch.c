@@ -55,8 +55,14 @@ bool kpi_evidence_register(struct kpi_evidence *evidence, const struct kpi_chain
     evidence->segments = items;
     if (!room)
         return false;
-    evidence->segments[evidence->segments_count++] = (struct kpi_registered){
-        .id = segment->id, .rows = segment->rows, .bytes = segment->bytes, .root = segment->root};
+    evidence->segments[evidence->segments_count++] =
+        (struct kpi_registered){.id = segment->id,
+                                .rows = segment->rows,
+                                .bytes = segment->bytes,
+                                .wal_first = segment->wal_first,
+                                .wal_last = segment->wal_last,
+                                .root = segment->root,
+                                .content = segment->content};
     evidence->segment_last = KP_MAX(evidence->segment_last, segment->id);
     evidence->sealed = (struct kpi_log_digest){.sequence = segment->wal_last,
                                                .rows = segment->log_rows,

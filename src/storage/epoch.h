@@ -24,8 +24,9 @@ struct kpi_marks {
 };
 
 struct kpi_registered { /* a segment in the chain that was not dropped */
-    uint64_t id, rows, bytes;
+    uint64_t id, rows, bytes, wal_first, wal_last;
     struct kpi_sha root;
+    struct kp_hash128 content;
 };
 
 struct kpi_evidence {
@@ -41,7 +42,9 @@ struct kpi_evidence {
     struct kpi_log_digest sealed; /* up to the last segment */
     struct kpi_log_digest taking; /* up to the last record taken for the next one */
     struct kpi_marks marks;
-    uint64_t segment_last; /* highest id in the chain */
+    uint64_t segment_last;    /* highest id in the chain, cold segments aside */
+    uint64_t segment_genesis; /* highest id before the first genesis */
+    uint64_t wal_genesis;     /* last log record before it */
     struct kpi_registered *segments;
     uint32_t segments_count, segments_capacity;
     struct kpi_chain_record *pending; /* made, not yet durable */
@@ -58,7 +61,7 @@ struct kpi_evidence {
 kp_status kpi_evidence_open(struct kp_store *store, struct kp_io_queue *queue,
                             const struct kpi_manifest *manifest, struct kp_error *err) KP_MUST;
 
-/* ---------- epoch.c ---------- */
+/* ---------- epoch.c, epoch_cold.c ---------- */
 
 /* A record that has just become durable. */
 void kpi_evidence_logged(struct kp_store *store, const struct kpi_wal_entry *entry);
@@ -67,6 +70,13 @@ void kpi_evidence_begin(struct kp_store *store);
 void kpi_evidence_take(struct kp_store *store, const struct kpi_wal_record *record);
 void kpi_evidence_segment(struct kp_store *store, const struct kpi_segment_meta *meta,
                           const struct kpi_block_run *run);
+/* Content of the segments that a cold one is made of, as the chain has them. False: it
+ * does not know them all. */
+bool kpi_evidence_content(const struct kp_store *store, const struct kpi_segment_meta *cold,
+                          struct kp_hash128 *out_content);
+/* A cold segment of this content has just taken its place in the manifest. */
+void kpi_evidence_cold(struct kp_store *store, const struct kpi_segment_meta *cold,
+                       struct kp_hash128 content);
 /* A segment has just left the manifest. */
 void kpi_evidence_drop(struct kp_store *store, const struct kpi_segment_meta *gone,
                        enum kpi_drop_reason reason);
@@ -83,6 +93,11 @@ struct kpi_chain_record *kpi_evidence_add(struct kpi_evidence *evidence, enum kp
 kp_status kpi_evidence_flush(struct kpi_evidence *evidence, struct kp_io_queue *queue) KP_MUST;
 bool kpi_evidence_register(struct kpi_evidence *evidence, const struct kpi_chain_segment *segment);
 void kpi_evidence_unregister(struct kpi_evidence *evidence, uint64_t id);
+bool kpi_evidence_register_cold(struct kpi_evidence *evidence, const struct kpi_chain_cold *cold);
+/* Adds the record of a cold segment, whose file is read. */
+kp_status kpi_evidence_add_cold(struct kp_store *store, struct kp_io_queue *queue,
+                                const struct kpi_segment_meta *meta,
+                                struct kp_hash128 content) KP_MUST;
 bool kpi_marks_add(struct kpi_marks *marks, const struct kpi_mark *mark);
 /* Compares a digest with the seal made at its place; a mismatch becomes a record. */
 void kpi_marks_check(struct kpi_evidence *evidence, const struct kpi_log_digest *digest);

@@ -26,7 +26,8 @@
 /* Of superblocks and manifest records: 1 at first, 2 once there are DROP or HOLD records, 3 once
  * there are RUN records. */
 #define KPI_MANIFEST_VERSION_LIFE 2u
-#define KPI_MANIFEST_VERSION      3u
+#define KPI_MANIFEST_VERSION_RUNS 3u
+#define KPI_MANIFEST_VERSION      4u
 #define KPI_BLOCK                 4096u /* unit of the log; what O_DIRECT asks for */
 #define KPI_SECTOR                512u  /* unit of the manifest; what a disk writes whole */
 #define KPI_ID_SIZE               16u
@@ -99,6 +100,7 @@ enum kpi_manifest_type {
     KPI_MANIFEST_DROP = 3, /* version 2 */
     KPI_MANIFEST_HOLD = 4, /* version 2 */
     KPI_MANIFEST_RUN = 5,  /* version 3 */
+    KPI_MANIFEST_COLD = 6, /* version 4; payload of a segment */
 };
 
 /* Start of a manifest record, on a sector border; the payload follows, zeros up to the next border.

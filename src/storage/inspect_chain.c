@@ -48,6 +48,14 @@ static void body_show(const struct kpi_chain_record *record, struct kp_buf *out)
                       record->segment.rows);
         hex_add(out, &record->segment.root);
         break;
+    case KPI_CHAIN_COLD:
+        kp_buf_printf(out,
+                      "segment %" PRIu64 " in place of %" PRIu64 " others, log records %" PRIu64
+                      "..%" PRIu64 ", %" PRIu64 " rows, root ",
+                      record->cold.id, record->cold.segments, record->cold.wal_first,
+                      record->cold.wal_last, record->cold.rows);
+        hex_add(out, &record->cold.root);
+        break;
     case KPI_CHAIN_DROP:
         kp_buf_printf(out, "segment %" PRIu64 " dropped (%s), %" PRIu64 " rows, root ",
                       record->drop.id, record->drop.reason == KPI_DROP_AGE ? "age" : "size",

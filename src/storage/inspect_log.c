@@ -248,7 +248,7 @@ static size_t manifest_record(const struct kpi_inspect_file *file, size_t at, ui
     kp_buf_printf(out, "record %" PRIu64 " at %zu: ", header.manifest_version, at);
     if (header.type == KPI_MANIFEST_BASE)
         manifest_base(payload, header.payload_size, out);
-    else if (header.type == KPI_MANIFEST_SEGMENT)
+    else if (header.type == KPI_MANIFEST_SEGMENT || header.type == KPI_MANIFEST_COLD)
         manifest_segment(payload, header.payload_size, out);
     else if (header.type == KPI_MANIFEST_DROP)
         manifest_drop(payload, header.payload_size, out);

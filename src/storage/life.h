@@ -6,6 +6,9 @@
  * A drop is durable as a tombstone (which segment, its times, rows, size and footer hash, when and
  * why) before the file is removed. Rows still in the log are never dropped.
  *
+ * Between both, segments of some age are rewritten once as cold ones: smaller, and joined with
+ * their neighbours. What is held stays as it is.
+ *
  * Age is the machine's wall clock minus the time of a segment's newest row.
  */
 #ifndef KP_STORAGE_LIFE_H
@@ -42,6 +45,10 @@ kp_status kp_store_hold_release(struct kp_store *store, uint64_t id, struct kp_e
 kp_status kp_holds_read(const char *dir, const struct kp_io *io,
                         void (*each)(void *ctx, const struct kp_hold *hold), void *ctx,
                         struct kp_error *err) KP_MUST;
+
+/* Rewrites all sealed segments that are not held as cold ones now, whatever their age. Any thread.
+ * CORRUPT: some do not read, and stay as they are. */
+kp_status kp_store_compact(struct kp_store *store, struct kp_error *err) KP_MUST;
 
 /* What retention took from a store since it was made. */
 struct kp_dropped {

@@ -92,7 +92,7 @@ static void segment_put(struct kpi_manifest_log *log, struct kp_buf *buf, uint64
         s.streams++;
     }
     memcpy(payload, &s, sizeof(s));
-    record_put(log, buf, origin, KPI_MANIFEST_SEGMENT, payload,
+    record_put(log, buf, origin, meta->cold ? KPI_MANIFEST_COLD : KPI_MANIFEST_SEGMENT, payload,
                (uint32_t)(sizeof(s) + s.streams * 8));
 }
 
@@ -210,8 +210,11 @@ static int64_t file_create(struct kpi_manifest_log *log, struct kp_io_queue *que
 /* Version that a file with this state needs: an old program must not take a drop for damage. */
 static uint16_t version_needed(const struct kpi_manifest *state)
 {
+    for (uint32_t i = 0; i < state->count; i++)
+        if (state->segments[i].cold)
+            return KPI_MANIFEST_VERSION;
     if (state->runs_count > 0)
-        return KPI_MANIFEST_VERSION;
+        return KPI_MANIFEST_VERSION_RUNS;
     bool life = state->drops_count + state->holds_count > 0;
     return life ? KPI_MANIFEST_VERSION_LIFE : KPI_FORMAT_VERSION;
 }
@@ -360,27 +363,50 @@ kp_status kpi_manifest_drop(struct kpi_manifest_log *log, struct kp_io_queue *qu
     return manifest_error(err, result, "write", log->dir);
 }
 
+/* After a change that failed: the state is what it was, but the version goes on, since what was
+ * tried may be on the disk. Frees `before`. */
+static kp_status change_end(struct kpi_manifest_log *log, struct kpi_manifest *before,
+                            int64_t result, struct kp_error *err)
+{
+    if (result != 0) {
+        before->version = log->state.version;
+        struct kpi_manifest tried = log->state;
+        log->state = *before;
+        *before = tried;
+        log->capacity = log->state.count;
+    }
+    kpi_manifest_deinit(before);
+    return result == 0 ? KP_OK : manifest_error(err, result, "write", log->dir);
+}
+
 kp_status kpi_manifest_hold(struct kpi_manifest_log *log, struct kp_io_queue *queue,
                             const struct kp_hold *hold, struct kp_error *err)
 {
-    struct kpi_manifest before, *state = &log->state;
-    if (!kpi_manifest_copy(state, &before))
+    struct kpi_manifest before;
+    if (!kpi_manifest_copy(&log->state, &before))
         return kp_error_set(err, KP_NO_MEMORY, "no memory for the manifest");
     int64_t result = -ENOMEM;
-    if (kpi_manifest_take_hold(state, hold)) {
+    if (kpi_manifest_take_hold(&log->state, hold)) {
         struct kp_buf record = {0};
         hold_put(log, &record, log->length, hold);
         result = change_write(log, queue, &record);
     }
-    if (result != 0) { /* the version goes on: what was tried may be on the disk */
-        before.version = state->version;
-        struct kpi_manifest tried = *state;
-        *state = before;
-        before = tried;
-        log->capacity = state->count;
+    return change_end(log, &before, result, err);
+}
+
+kp_status kpi_manifest_cold(struct kpi_manifest_log *log, struct kp_io_queue *queue,
+                            const struct kpi_segment_meta *segment, struct kp_error *err)
+{
+    struct kpi_manifest before;
+    if (!kpi_manifest_copy(&log->state, &before))
+        return kp_error_set(err, KP_NO_MEMORY, "no memory for the manifest");
+    int64_t result = -ENOMEM;
+    if (kpi_manifest_take_cold(&log->state, segment, &log->capacity)) {
+        struct kp_buf record = {0};
+        segment_put(log, &record, log->length, segment);
+        result = change_write(log, queue, &record);
     }
-    kpi_manifest_deinit(&before);
-    return result == 0 ? KP_OK : manifest_error(err, result, "write", log->dir);
+    return change_end(log, &before, result, err);
 }
 
 /* What is not known to be in the manifest is not in the state: a run costs nothing to lose. */

@@ -27,6 +27,10 @@ kp_status kpi_manifest_open(const struct kp_io *io, struct kp_io_queue *queue, c
 kp_status kpi_manifest_add(struct kpi_manifest_log *log, struct kp_io_queue *queue,
                            const struct kpi_segment_meta *segment, uint64_t seq_next,
                            struct kp_hash128 wal_hash, struct kp_error *err) KP_MUST;
+/* Puts a cold segment in place of those whose log records it holds, in one step. On an error they
+ * stay. */
+kp_status kpi_manifest_cold(struct kpi_manifest_log *log, struct kp_io_queue *queue,
+                            const struct kpi_segment_meta *segment, struct kp_error *err) KP_MUST;
 /* Takes a segment out of the store and leaves a tombstone, which is durable on return; the file is
  * the caller's to remove. On an error the segment stays. */
 kp_status kpi_manifest_drop(struct kpi_manifest_log *log, struct kp_io_queue *queue, uint64_t id,
@@ -56,8 +60,9 @@ static inline uint64_t kpi_manifest_record_size(const struct kpi_manifest_header
 
 /* Room for one more segment behind the others; NULL: no memory. */
 struct kpi_segment_meta *kpi_manifest_slot(struct kpi_manifest *state, uint32_t *capacity);
-/* True when the manifest says now that retention took this segment. */
-bool kpi_manifest_dropped(const struct kp_io *io, const char *dir, uint64_t id);
+/* True when the manifest says now that retention took this segment, or a cold one its place. */
+bool kpi_manifest_dropped(const struct kp_io *io, const char *dir,
+                          const struct kpi_segment_meta *meta);
 /* True when the manifest names this run now. */
 bool kpi_manifest_names_run(const struct kp_io *io, const char *dir, uint64_t id);
 void kpi_manifest_path(char *out, const char *dir, uint64_t file_no);

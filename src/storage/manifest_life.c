@@ -8,7 +8,7 @@
 #include <string.h>
 
 #include "base/assert.h"
-#include "storage/manifest_life.h"
+#include "storage/manifest.h"
 
 static bool room_for_one(void **items, uint32_t count, uint32_t *capacity, size_t item)
 {
@@ -148,6 +148,33 @@ void kpi_manifest_fold(struct kpi_manifest *state, uint32_t most)
         drop_fold(&state->drops[0], &state->drops[i]);
     memmove(&state->drops[1], &state->drops[1 + extra], (most - 1) * sizeof(*state->drops));
     state->drops_count = most;
+}
+
+/* ---------- cold segments ---------- */
+
+bool kpi_manifest_made_of(const struct kpi_segment_meta *cold,
+                          const struct kpi_segment_meta *segment)
+{
+    return segment->id < cold->id && segment->wal_first >= cold->wal_first &&
+           segment->wal_last <= cold->wal_last;
+}
+
+bool kpi_manifest_take_cold(struct kpi_manifest *state, const struct kpi_segment_meta *segment,
+                            uint32_t *capacity)
+{
+    if (kpi_manifest_slot(state, capacity) == NULL)
+        return false;
+    uint32_t kept = 0;
+    for (uint32_t i = 0; i < state->count; i++)
+        if (!kpi_manifest_made_of(segment, &state->segments[i]))
+            state->segments[kept++] = state->segments[i];
+    uint32_t at = kept; /* segments were sealed since its number was given out */
+    for (; at > 0 && state->segments[at - 1].id > segment->id; at--)
+        state->segments[at] = state->segments[at - 1];
+    state->segments[at] = *segment;
+    state->count = kept + 1;
+    runs_prune(state);
+    return true;
 }
 
 /* ---------- holds ---------- */

@@ -11,6 +11,12 @@
 
 /* Adds a tombstone and takes its segment out. False: no memory. */
 bool kpi_manifest_take_drop(struct kpi_manifest *state, const struct kpi_manifest_drop *drop);
+/* Puts a cold segment in place of those whose log records it holds. False: no memory. */
+bool kpi_manifest_take_cold(struct kpi_manifest *state, const struct kpi_segment_meta *segment,
+                            uint32_t *capacity);
+/* True when the cold segment was made of that one. */
+bool kpi_manifest_made_of(const struct kpi_segment_meta *cold,
+                          const struct kpi_segment_meta *segment);
 /* Adds a hold or puts it in place of the one with its id. False: no memory. */
 bool kpi_manifest_take_hold(struct kpi_manifest *state, const struct kp_hold *hold);
 /* Payloads of the records. False when one makes no sense; size of the text written. */

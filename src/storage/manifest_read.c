@@ -158,8 +158,20 @@ struct kpi_segment_meta *kpi_manifest_slot(struct kpi_manifest *state, uint32_t 
     return &state->segments[state->count];
 }
 
-/* Payload of a SEGMENT record into the state; false when it makes no sense. */
-static bool segment_take(struct reading *r, const uint8_t *payload, uint32_t size)
+static bool segment_put(struct reading *r, const struct kpi_segment_meta *meta)
+{
+    struct kpi_manifest *out = r->out;
+    bool room = kpi_manifest_slot(out, &r->capacity) != NULL;
+    if (room && meta->cold)
+        room = kpi_manifest_take_cold(out, meta, &r->capacity);
+    else if (room)
+        out->segments[out->count++] = *meta;
+    r->failed |= !room;
+    return room;
+}
+
+/* Payload of a SEGMENT or COLD record into the state; false when it makes no sense. */
+static bool segment_take(struct reading *r, bool cold, const uint8_t *payload, uint32_t size)
 {
     struct kpi_manifest_segment s;
     if (size < sizeof(s))
@@ -167,24 +179,24 @@ static bool segment_take(struct reading *r, const uint8_t *payload, uint32_t siz
     memcpy(&s, payload, sizeof(s));
     struct kpi_manifest *out = r->out;
     if (s.streams > KP_STREAM_MAX || size != sizeof(s) + s.streams * 8 ||
-        (out->count > 0 && s.id <= out->segments[out->count - 1].id))
+        (!cold && out->count > 0 && s.id <= out->segments[out->count - 1].id))
         return false;
-    struct kpi_segment_meta *meta = kpi_manifest_slot(out, &r->capacity);
-    if (meta == NULL) {
-        r->failed = true;
-        return false;
-    }
-    memset(meta, 0, sizeof(*meta));
-    meta->id = s.id, meta->wal_first = s.wal_first, meta->wal_last = s.wal_last;
-    meta->ts_min = s.ts_min, meta->ts_max = s.ts_max;
-    meta->rows = s.rows, meta->bytes = s.bytes;
-    meta->footer_hash = s.footer_hash;
+    struct kpi_segment_meta meta = {.id = s.id,
+                                    .wal_first = s.wal_first,
+                                    .wal_last = s.wal_last,
+                                    .ts_min = s.ts_min,
+                                    .ts_max = s.ts_max,
+                                    .rows = s.rows,
+                                    .bytes = s.bytes,
+                                    .footer_hash = s.footer_hash,
+                                    .cold = cold};
     for (uint64_t i = 0; i < s.streams; i++) {
         uint64_t pair = kp_load_u64(payload + sizeof(s) + i * 8);
         if ((pair & 0xff) < KP_STREAM_MAX)
-            meta->rows_by_stream[pair & 0xff] = pair >> 8;
+            meta.rows_by_stream[pair & 0xff] = pair >> 8;
     }
-    out->count++;
+    if (!segment_put(r, &meta))
+        return false;
     if (s.wal_last >= out->sealed_through) {
         out->sealed_through = s.wal_last;
         out->wal_hash = s.wal_hash;
@@ -238,7 +250,8 @@ static bool record_take(struct reading *r, const struct kpi_manifest_header *hea
     r->records++;
     switch (header->type) {
     case KPI_MANIFEST_SEGMENT:
-        return segment_take(r, payload, header->payload_size);
+    case KPI_MANIFEST_COLD:
+        return segment_take(r, header->type == KPI_MANIFEST_COLD, payload, header->payload_size);
     case KPI_MANIFEST_DROP:
     case KPI_MANIFEST_HOLD:
     case KPI_MANIFEST_RUN:
@@ -430,16 +443,22 @@ void kpi_manifest_numbers(const struct kp_io *io, struct kp_io_queue *queue, con
     *out_generation = super.generation;
 }
 
-bool kpi_manifest_dropped(const struct kp_io *io, const char *dir, uint64_t id)
+bool kpi_manifest_dropped(const struct kp_io *io, const char *dir,
+                          const struct kpi_segment_meta *meta)
 {
     struct kpi_manifest now;
     if (kpi_manifest_read(io, dir, &now, NULL, NULL, NULL) != KP_OK)
         return false;
     bool named = false, gone = false;
-    for (uint32_t i = 0; i < now.count; i++)
-        named |= now.segments[i].id == id;
-    for (uint32_t i = 0; i < now.drops_count; i++)
-        gone |= id >= now.drops[i].id_first && id <= now.drops[i].id_last;
+    for (uint32_t i = 0; i < now.count; i++) {
+        named |= now.segments[i].id == meta->id;
+        gone |= now.segments[i].cold && kpi_manifest_made_of(&now.segments[i], meta);
+    }
+    for (uint32_t i = 0; i < now.drops_count; i++) {
+        const struct kpi_manifest_drop *drop = &now.drops[i];
+        gone |= meta->id >= drop->id_first && meta->id <= drop->id_last;
+        gone |= meta->wal_first >= drop->wal_first && meta->wal_last <= drop->wal_last;
+    }
     kpi_manifest_deinit(&now);
     return gone && !named;
 }

@@ -69,9 +69,9 @@ static const struct kpi_chain_segment *other_content(const struct kpi_prover *p,
 {
     for (uint32_t i = 0; i < p->segments_count; i++) {
         const struct kpi_chain_segment *other = &p->segments[i].segment;
-        if (other->id != own->id &&
-            ((content != NULL && kpi_hash_equal(other->content, *content)) ||
-             (root != NULL && kpi_sha_equal(&other->root, root))))
+        bool known = content != NULL && !p->segments[i].replaced; /* a copy has its rows */
+        if (other->id != own->id && ((known && kpi_hash_equal(other->content, *content)) ||
+                                     (root != NULL && kpi_sha_equal(&other->root, root))))
             return other;
     }
     return NULL;
@@ -192,13 +192,14 @@ static void named_check(struct kpi_prover *p, const struct kpi_segment_meta *met
     const struct kpi_chain_segment *segment = &proved->segment;
     uint64_t before = p->proof.findings;
     proved->seen = true;
-    if (!proved->dropped)
+    if (!proved->dropped && !proved->replaced)
         file_check(p, proved);
     if (p->proof.findings != before)
         return;
-    if (proved->dropped)
+    if (proved->dropped || proved->replaced)
         kpi_found(p, KP_FINDING_MANIFEST, proved->from, proved->to,
-                  "the manifest names segment %" PRIu64 ", which retention dropped", meta->id);
+                  "the manifest names segment %" PRIu64 ", which %s", meta->id,
+                  proved->dropped ? "retention dropped" : "another took the place of");
     else if (meta->wal_first != segment->wal_first || meta->wal_last != segment->wal_last ||
              meta->rows != segment->rows || meta->bytes != segment->bytes)
         kpi_found(p, KP_FINDING_MANIFEST, proved->from, proved->to,
@@ -256,6 +257,8 @@ static void unnamed_check(struct kpi_prover *p, const struct kpi_segment_meta *m
     bool newer = p->segments_count == 0 || meta->id > p->segments[p->segments_count - 1].segment.id;
     if (meta->id <= p->genesis.genesis.segment_last)
         p->proof.segments_before++;
+    else if (meta->cold && kpi_prove_parts_cover(p, meta))
+        p->proof.segments++;
     else if (newer && meta->wal_first > after && log_covers(p, meta))
         p->proof.segments_after++;
     else
@@ -277,7 +280,7 @@ static void unseen_check(struct kpi_prover *p, const struct kpi_proved_segment *
 {
     struct kp_buf path = {0};
     uint64_t id = proved->segment.id;
-    if (proved->seen || proved->dropped)
+    if (proved->seen || proved->dropped || proved->replaced)
         return;
     kpi_segment_path(p->dir, id, &path);
     bool there = file_exists(p, kp_buf_cstr(&path));
@@ -307,7 +310,7 @@ static void manifest_check(struct kpi_prover *p)
     }
     for (uint32_t i = 0; i < p->segments_count && p->status == KP_OK; i++) {
         unseen_check(p, &p->segments[i]);
-        p->proof.segments += !p->segments[i].dropped;
+        p->proof.segments += !p->segments[i].dropped && !p->segments[i].replaced;
         p->proof.dropped += p->segments[i].dropped;
     }
 }

@@ -13,6 +13,7 @@
 struct kpi_proved_segment {
     struct kpi_chain_segment segment;
     bool dropped, seen;
+    bool replaced;    /* by a cold segment */
     kp_time from, to; /* of the seals around it: when it was written */
 };
 
@@ -76,5 +77,17 @@ bool kpi_secret_parse(struct kp_str text, const uint8_t store_id[KPI_ID_SIZE],
                       struct kpi_secret *out);
 /* Grows an array for one more item. */
 bool kpi_room_for_one(void **items, uint64_t count, uint64_t *capacity, size_t item);
+
+/* Adds a segment of the chain; NULL: no memory, which the status says. written: time of its record.
+ */
+struct kpi_proved_segment *kpi_proved_add(struct kpi_prover *p,
+                                          const struct kpi_chain_segment *segment, kp_time written);
+
+/* prove_cold.c */
+/* A cold segment's record: what it says that it was made of is what was sealed before. */
+void kpi_prove_cold(struct kpi_prover *p, const struct kpi_chain_record *record);
+/* A cold segment behind the chain is honest while it has the rows of the sealed segments it was
+ * made of. They are accounted for then. */
+bool kpi_prove_parts_cover(struct kpi_prover *p, const struct kpi_segment_meta *meta);
 
 #endif

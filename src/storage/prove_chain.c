@@ -301,20 +301,28 @@ static void seals_pass(struct kpi_prover *p, const struct kpi_chain_segment *seg
     p->seals_count = kept;
 }
 
-static void segment_check(struct kpi_prover *p, const struct kpi_chain_record *record)
+struct kpi_proved_segment *kpi_proved_add(struct kpi_prover *p,
+                                          const struct kpi_chain_segment *segment, kp_time written)
 {
-    static const struct kpi_sha none;
-    const struct kpi_chain_segment *segment = &record->segment;
     void *items = p->segments;
     uint64_t capacity = p->segments_capacity;
     if (!kpi_room_for_one(&items, p->segments_count, &capacity, sizeof(*p->segments))) {
         p->status = KP_NO_MEMORY;
-        return;
+        return NULL;
     }
     p->segments = items;
     p->segments_capacity = (uint32_t)capacity;
     p->segments[p->segments_count++] =
-        (struct kpi_proved_segment){.segment = *segment, .from = p->last.wall, .to = record->wall};
+        (struct kpi_proved_segment){.segment = *segment, .from = p->last.wall, .to = written};
+    return &p->segments[p->segments_count - 1];
+}
+
+static void segment_check(struct kpi_prover *p, const struct kpi_chain_record *record)
+{
+    static const struct kpi_sha none;
+    const struct kpi_chain_segment *segment = &record->segment;
+    if (kpi_proved_add(p, segment, record->wall) == NULL)
+        return;
     if (kpi_sha_equal(&segment->wal_head, &none) && segment->wal_last > p->genesis.genesis.wal_seq)
         kpi_found(p, KP_FINDING_INSERTED, p->last.wall, record->wall,
                   "segment %" PRIu64 " was found at a start without the log records it was made of",
@@ -351,6 +359,9 @@ static void record_check(struct kpi_prover *p, const struct kpi_chain_record *re
         break;
     case KPI_CHAIN_SEGMENT:
         segment_check(p, record);
+        break;
+    case KPI_CHAIN_COLD:
+        kpi_prove_cold(p, record);
         break;
     case KPI_CHAIN_DROP:
         drop_check(p, record);

@@ -70,7 +70,8 @@ static void genesis_resume(struct resuming *r, const struct kpi_chain_record *re
     evidence->marks.count = 0;
     if (evidence->chain.count == 0) { /* not one that begins anew */
         evidence->sealed = (struct kpi_log_digest){.sequence = record->genesis.wal_seq};
-        evidence->segment_last = record->genesis.segment_last;
+        evidence->segment_last = evidence->segment_genesis = record->genesis.segment_last;
+        evidence->wal_genesis = record->genesis.wal_seq;
     }
 }
 
@@ -94,6 +95,8 @@ static kp_status record_resume(struct resuming *r, const struct kpi_chain_record
         status = seal_resume(evidence, &record->seal);
     else if (record->type == KPI_CHAIN_SEGMENT)
         status = kpi_evidence_register(evidence, &record->segment) ? KP_OK : KP_NO_MEMORY;
+    else if (record->type == KPI_CHAIN_COLD)
+        status = kpi_evidence_register_cold(evidence, &record->cold) ? KP_OK : KP_NO_MEMORY;
     else if (record->type == KPI_CHAIN_DROP)
         kpi_evidence_unregister(evidence, record->drop.id);
     if (record->type == KPI_CHAIN_GENESIS || record->type == KPI_CHAIN_SEAL) {
@@ -159,8 +162,42 @@ static kp_status segments_resume(struct resuming *r, const struct kpi_log_digest
     const struct kpi_manifest *manifest = r->manifest;
     kp_status status = KP_OK;
     while (r->segment < manifest->count && status == KP_OK &&
-           manifest->segments[r->segment].wal_last <= digest->sequence)
-        status = segment_resume(r, &manifest->segments[r->segment++], digest);
+           (manifest->segments[r->segment].cold ||
+            manifest->segments[r->segment].wal_last <= digest->sequence)) {
+        const struct kpi_segment_meta *meta = &manifest->segments[r->segment++];
+        if (!meta->cold) /* cold_resume's */
+            status = segment_resume(r, meta, digest);
+    }
+    return status;
+}
+
+static bool registered(const struct kpi_evidence *evidence, uint64_t id)
+{
+    for (uint32_t i = 0; i < evidence->segments_count; i++)
+        if (evidence->segments[i].id == id)
+            return true;
+    return false;
+}
+
+/* Cold segments that the chain does not have: it has those they were made of. */
+static kp_status cold_resume(struct resuming *r)
+{
+    kp_status status = KP_OK;
+    for (uint32_t i = 0; i < r->manifest->count && status == KP_OK; i++) {
+        const struct kpi_segment_meta *meta = &r->manifest->segments[i];
+        struct kpi_content content = {0};
+        struct kp_buf path = {0};
+        if (!meta->cold || meta->id <= r->evidence->segment_genesis ||
+            registered(r->evidence, meta->id))
+            continue;
+        kpi_segment_path(r->store->dir, meta->id, &path);
+        status = kpi_content_segment(&content, r->store->io, r->queue, kp_buf_cstr(&path));
+        if (status == KP_OK)
+            status = kpi_evidence_add_cold(r->store, r->queue, meta, content.sum);
+        kp_buf_deinit(&path);
+        kpi_content_deinit(&content);
+        status = status == KP_NO_MEMORY ? status : KP_OK; /* else verify says what is wrong */
+    }
     return status;
 }
 
@@ -225,16 +262,23 @@ static kp_status log_resume(struct resuming *r, struct kp_error *err)
     return r->status;
 }
 
-static bool dropped(const struct kpi_manifest *manifest, uint64_t id, uint32_t *out_reason)
+/* True when it is gone; or the cold segment that was made of it is, which the chain never had. */
+static bool dropped(const struct kpi_manifest *manifest, const struct kpi_registered *segment,
+                    uint32_t *out_reason)
 {
     for (uint32_t i = 0; i < manifest->count; i++)
-        if (manifest->segments[i].id == id)
+        if (manifest->segments[i].id == segment->id)
             return false;
-    for (uint32_t i = 0; i < manifest->drops_count; i++)
-        if (id >= manifest->drops[i].id_first && id <= manifest->drops[i].id_last) {
-            *out_reason = manifest->drops[i].reason;
+    for (uint32_t i = 0; i < manifest->drops_count; i++) {
+        const struct kpi_manifest_drop *drop = &manifest->drops[i];
+        bool own = segment->id >= drop->id_first && segment->id <= drop->id_last;
+        bool part = segment->id < drop->id_last && segment->wal_first >= drop->wal_first &&
+                    segment->wal_last <= drop->wal_last;
+        if (own || part) {
+            *out_reason = drop->reason;
             return true;
         }
+    }
     return false;
 }
 
@@ -244,7 +288,7 @@ static kp_status drops_resume(struct resuming *r)
     uint32_t reason;
     for (uint32_t i = 0; i < evidence->segments_count;) {
         struct kpi_registered gone = evidence->segments[i];
-        if (!dropped(r->manifest, gone.id, &reason)) {
+        if (!dropped(r->manifest, &gone, &reason)) {
             i++;
             continue;
         }
@@ -368,6 +412,8 @@ static kp_status resume(struct resuming *r, struct kp_error *err)
     kp_status status = key_resume(r, err);
     if (status == KP_OK)
         status = log_resume(r, err);
+    if (status == KP_OK)
+        status = cold_resume(r);
     if (status == KP_OK)
         status = drops_resume(r);
     if (status == KP_OK)

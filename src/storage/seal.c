@@ -7,6 +7,7 @@
  * A step that fails leaves the log as it is and is tried again a second later under a new segment
  * id: after a failed manifest write nobody knows whether the old id is taken.
  */
+#include "storage/cold.h"
 #include "storage/epoch.h"
 #include "storage/store_int.h"
 
@@ -168,6 +169,7 @@ void kpi_seal_run(struct kp_store *store, int64_t now)
 static int64_t next_work(const struct kp_store *store)
 {
     int64_t other = KP_MIN(kpi_retain_next(store), kpi_evidence_next(store));
+    other = KP_MIN(other, store->gone_next);
     if (store->txn_work)
         other = KP_MIN(other, store->txn_retry);
     if (store->unsealed == 0)
@@ -195,10 +197,14 @@ static void seal_loop(struct kp_store *store)
             kpi_evidence_run(store, now);
         else if (kpi_seal_due(store, now))
             kpi_seal_run(store, now);
+        else if (store->cold != NULL)
+            kpi_cold_take(store, now);
         else if (kpi_retain_due(store, now))
             kpi_retain_run(store, now);
         else if (kpi_merge_due(store, now))
             kpi_merge_run(store, now);
+        else if (now >= store->gone_next)
+            kpi_cold_tidy(store, now, false);
         else if (kpi_wal_low(store->wal) && now >= store->spare_retry)
             spare_make(store, now);
         else

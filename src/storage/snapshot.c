@@ -380,9 +380,9 @@ void kp_snapshot_dropped(const struct kp_snapshot *snapshot, struct kp_dropped *
     *out = snapshot->dropped;
 }
 
-static bool segment_dropped(const struct kp_snapshot *snapshot, uint64_t id)
+static bool segment_dropped(const struct kp_snapshot *snapshot, const struct kpi_segment_meta *meta)
 {
-    return snapshot->dir != NULL && kpi_manifest_dropped(snapshot->io, snapshot->dir, id);
+    return snapshot->dir != NULL && kpi_manifest_dropped(snapshot->io, snapshot->dir, meta);
 }
 
 static kp_status segment_open(struct kp_snapshot *snapshot, struct kpi_snapshot_segment *from,
@@ -406,9 +406,9 @@ const struct kpi_segment *kpi_snapshot_segment(struct kp_snapshot *snapshot, uin
     pthread_mutex_lock(&snapshot->lock);
     if (from->state == KPI_SEGMENT_UNOPENED) {
         kp_status status = segment_open(snapshot, from, queue);
-        from->state = status == KP_OK                            ? KPI_SEGMENT_OPEN
-                      : segment_dropped(snapshot, from->meta.id) ? KPI_SEGMENT_DROPPED
-                                                                 : KPI_SEGMENT_FAILED;
+        from->state = status == KP_OK                          ? KPI_SEGMENT_OPEN
+                      : segment_dropped(snapshot, &from->meta) ? KPI_SEGMENT_DROPPED
+                                                               : KPI_SEGMENT_FAILED;
         struct kp_damage damage = {.file = from->path,
                                    .size = from->meta.bytes,
                                    .from = from->meta.ts_min,

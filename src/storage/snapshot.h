@@ -71,7 +71,7 @@ enum kpi_segment_state {
     KPI_SEGMENT_UNOPENED,
     KPI_SEGMENT_OPEN,
     KPI_SEGMENT_FAILED,
-    KPI_SEGMENT_DROPPED, /* by retention, after the snapshot was made and before it was opened */
+    KPI_SEGMENT_DROPPED, /* or replaced, after the snapshot was made and before it was opened */
 };
 
 struct kpi_snapshot_segment {

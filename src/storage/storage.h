@@ -12,7 +12,7 @@
  *
  * Fed by src/ingest, read by src/causal and src/query. Files in reading order: storage.h io.h
  * scan.h format.h format_page.h store.c commit.c wal.c wal_read.c block.c codec_*.c pager.c
- * segment.c index.c seal.c manifest.c manifest_read.c manifest_life.c run_file.c run_merge.c
+ * segment.c index.c seal.c cold.c manifest.c manifest_read.c manifest_life.c run_file.c run_merge.c
  * retain.c disk.c recover.c snapshot.c cache.c filter.c run_find.c hop.c rollup.c rollup_read.c
  * scan.c verify.c
  * run_verify.c inspect*.c; backends io_uring.c io_threads.c io_sim.c.
@@ -48,6 +48,8 @@ struct kp_store_opts {
     uint64_t id_seed;           /* 0 = random store id; else made from this (simulator) */
     kp_dur retention_age;       /* drop segments whose newest row is older; 0 = never (life.h) */
     uint64_t retention_bytes;   /* drop the oldest while those not held take more; 0 = never */
+    kp_dur cold_after;          /* rewrite segments whose newest row is older; 0 = never */
+    uint64_t cold_rate;         /* bytes a second read and written for that; 0 = no limit */
     kp_dur seal_every;          /* begin to seal, an epoch being this long; 0 = go on if begun */
 };
 
@@ -62,6 +64,7 @@ struct kp_store_stat {
     uint64_t dropped_segments, dropped_rows, dropped_bytes; /* by retention, since open */
     uint64_t holds;                                         /* legal holds in force */
     bool retention_blocked;                                 /* holds keep what is too old */
+    uint64_t cold_segments, cold_bytes;                     /* written, since open */
     uint64_t seals;                                         /* in the chain of evidence */
 };
 

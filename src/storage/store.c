@@ -7,6 +7,7 @@
  * are full append says LIMIT and takes nothing; the caller decides whether to wait or to count a
  * loss.
  */
+#include "storage/cold.h"
 #include "storage/epoch.h"
 #include "storage/store_int.h"
 
@@ -321,8 +322,12 @@ static void tick_manual(struct kp_store *store, int64_t now, bool flush)
         if (store->stat.dropped_segments == before)
             break;
     }
+    while (kpi_cold_due(store, now) && kpi_cold_make(store, now))
+        if (store->cold != NULL)
+            kpi_cold_take(store, now);
     while (kpi_merge_due(store, now))
         kpi_merge_run(store, now);
+    kpi_cold_tidy(store, now, false);
 }
 
 /* What was appended before the call is in segments afterwards; what comes meanwhile may not be. */
@@ -448,8 +453,10 @@ static struct kp_store *store_new(const char *dir, const struct kp_store_opts *o
     pthread_mutex_init(&store->actors_lock, NULL);
     cond_init(&store->commit_work);
     cond_init(&store->seal_work);
+    cond_init(&store->cold_work);
     cond_init(&store->changed);
     store->ticket_next = 1;
+    store->gone_next = INT64_MAX;
     if (opts != NULL)
         store->opts = *opts;
     opts_fill(&store->opts);
@@ -460,6 +467,7 @@ static struct kp_store *store_new(const char *dir, const struct kp_store_opts *o
 
 static void store_free(struct kp_store *store)
 {
+    kpi_cold_tidy(store, 0, true);
     kpi_evidence_close(store, false);
     if (store->seal_queue != NULL)
         store->io->queue_close(store->seal_queue);
@@ -479,6 +487,7 @@ static void store_free(struct kp_store *store)
     free(store->dir);
     pthread_cond_destroy(&store->changed);
     pthread_cond_destroy(&store->seal_work);
+    pthread_cond_destroy(&store->cold_work);
     pthread_cond_destroy(&store->commit_work);
     pthread_mutex_destroy(&store->actors_lock);
     pthread_mutex_destroy(&store->encode_lock);
@@ -492,7 +501,11 @@ static void threads_stop(struct kp_store *store, bool commit_made, bool seal_mad
     store->stop = true;
     pthread_cond_broadcast(&store->commit_work);
     pthread_cond_broadcast(&store->seal_work);
+    pthread_cond_broadcast(&store->cold_work);
+    pthread_cond_broadcast(&store->changed);
     pthread_mutex_unlock(&store->lock);
+    if (store->cold_started)
+        pthread_join(store->cold_thread, NULL);
     if (seal_made)
         pthread_join(store->seal_thread, NULL);
     if (commit_made)
@@ -525,7 +538,8 @@ static kp_status threads_start(struct kp_store *store, struct kp_error *err)
         pthread_cond_wait(&store->changed, &store->lock);
     bool works = seal && !store->stop;
     pthread_mutex_unlock(&store->lock);
-    if (works)
+    store->cold_started = works && thread_make(&store->cold_thread, kpi_cold_main, store);
+    if (store->cold_started)
         return KP_OK;
     threads_stop(store, commit, seal);
     return kp_error_set(err, KP_NO_MEMORY, "the store's threads could not be started");

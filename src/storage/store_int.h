@@ -3,8 +3,8 @@
  * The open store, shared by store.c (the door), commit.c (RAM to log), seal.c (log to segments),
  * run_merge.c (segments to runs) and recover.c (what a restart finds).
  *
- * Two threads: the committer owns the log's queue, the sealer the manifest's. In manual mode both
- * queues belong to the caller's thread and kp_store_tick does their work.
+ * Three threads: the committer owns the log's queue, the sealer the manifest's; a third writes cold
+ * files. In manual mode both queues belong to the caller's thread and kp_store_tick does all work.
  *
  * `lock` guards everything below it; encoding and I/O happen outside of it. `encode_lock` guards
  * what is encoded, and is taken before `lock`.
@@ -52,6 +52,8 @@ struct kpi_notes {
 };
 
 struct kpi_evidence; /* epoch.h */
+struct kpi_cold;     /* cold.c, like gone */
+struct kpi_gone;
 
 struct kp_store {
     char *dir;
@@ -62,8 +64,8 @@ struct kp_store {
     struct kpi_wal *wal;
     struct kpi_manifest_log *manifest; /* the sealer's */
     struct kp_io_queue *commit_queue, *seal_queue;
-    pthread_t commit_thread, seal_thread;
-    bool commit_started, seal_started;
+    pthread_t commit_thread, seal_thread, cold_thread;
+    bool commit_started, seal_started, cold_started;
     uint8_t *memory;      /* the two fills */
     uint32_t fill_size;   /* of one, with header */
     uint32_t stage_size;  /* of rows that wait for a commit as they came */
@@ -71,7 +73,7 @@ struct kp_store {
     uint64_t seal_size;
     struct kpi_evidence *evidence; /* NULL: a store without seals */
     struct kpi_notes notes;        /* damage already written down; recovery's, then the sealer's */
-    uint64_t segment_next;         /* id; the sealer's */
+    _Atomic uint64_t segment_next; /* id */
 
     _Atomic uint64_t seq_next;
     pthread_mutex_t actors_lock;
@@ -82,7 +84,7 @@ struct kp_store {
     struct kp_buf joined; /* not empty: `join` takes no rows until these have found room */
 
     pthread_mutex_t lock;
-    pthread_cond_t commit_work, seal_work, changed;
+    pthread_cond_t commit_work, seal_work, cold_work, changed;
     struct kpi_fill fills[2];
     struct kpi_stage staged; /* go into the fill that fills before anything later does */
     unsigned filling;        /* index */
@@ -113,6 +115,14 @@ struct kp_store {
     uint64_t runs_check;   /* ... those below this are to be */
     struct kpi_hold_request *hold_request; /* one at a time; the sealer's to answer */
     int64_t retain_next;                   /* mono time before which nothing is dropped */
+    struct kpi_cold *cold;                 /* a cold file that waits for the sealer */
+    int64_t cold_next;                     /* mono time before which no segment is old enough */
+    bool cold_forced;                      /* all of them, now */
+    kp_status cold_status;                 /* of the last try */
+    uint64_t cold_refused;                 /* log records up to here lie in damaged segments */
+    struct kpi_gone *gone;                 /* files whose place a cold one took */
+    uint32_t gone_count;
+    int64_t gone_next; /* mono time to remove the first */
     struct kp_store_stat stat;
 };
 

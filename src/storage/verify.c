@@ -25,9 +25,8 @@ struct verifier {
     void (*found)(void *ctx, const struct kp_damage *damage);
     void (*progress)(void *ctx, uint64_t done, uint64_t total);
     void *ctx;
-    uint64_t total;        /* bytes of the segments */
-    uint64_t checked_id;   /* segments up to here are done */
-    uint64_t checked_last; /* log sequence they reach to */
+    uint64_t total;      /* bytes of the segments */
+    uint64_t checked_id; /* segments up to here are done */
     struct kp_verify_report report;
     kp_status status; /* of callbacks: out of memory */
 };
@@ -323,8 +322,7 @@ static kp_status segment_check(struct verifier *verifier, const struct kpi_segme
                                   &checking->segment, NULL);
         if (status == KP_OK)
             segment_content(checking);
-        else if (status != KP_NO_MEMORY &&
-                 !kpi_manifest_dropped(verifier->io, verifier->dir, meta->id))
+        else if (status != KP_NO_MEMORY && !kpi_manifest_dropped(verifier->io, verifier->dir, meta))
             segment_damage(checking, "segment does not open: missing or cut off");
         status = status == KP_NO_MEMORY ? status : verifier->status;
         kpi_segment_close(&checking->segment);
@@ -376,16 +374,30 @@ static kp_status segments_check(struct verifier *verifier, const struct kpi_mani
         const struct kpi_segment_meta *meta = &manifest->segments[i];
         if (meta->id <= verifier->checked_id)
             continue;
-        if (verifier->checked_id != 0 &&
-            !drops_cover(manifest, verifier->checked_last + 1, meta->wal_first - 1))
-            link_damage(verifier, meta);
         kp_status status = segment_check(verifier, meta);
         if (status != KP_OK)
             return status;
         verifier->checked_id = meta->id;
-        verifier->checked_last = meta->wal_last;
     }
     return KP_OK;
+}
+
+static int compare_logs(const void *a, const void *b)
+{
+    const struct kpi_segment_meta *x = a, *y = b;
+    return x->wal_first < y->wal_first ? -1 : x->wal_first > y->wal_first;
+}
+
+/* Cold segments have later numbers than what follows them: in the order of their log records. */
+static void links_check(struct verifier *verifier, struct kpi_manifest *manifest)
+{
+    qsort(manifest->segments, manifest->count, sizeof(*manifest->segments), compare_logs);
+    for (uint32_t i = 1; i < manifest->count; i++) {
+        const struct kpi_segment_meta *before = &manifest->segments[i - 1];
+        const struct kpi_segment_meta *meta = &manifest->segments[i];
+        if (!drops_cover(manifest, before->wal_last + 1, meta->wal_first - 1))
+            link_damage(verifier, meta);
+    }
 }
 
 static void record_damage(struct verifier *verifier, const struct kpi_wal_record *record,
@@ -466,6 +478,8 @@ static kp_status store_check(struct verifier *verifier, struct kp_error *err)
         verifier->report = before;
     if (status == KP_OK)
         status = verifier->status;
+    if (status == KP_OK)
+        links_check(verifier, &manifest);
     kpi_manifest_deinit(&manifest);
     return status;
 }
