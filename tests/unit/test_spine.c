@@ -105,11 +105,13 @@ static struct rows_gen generator(uint64_t seed)
 /* A page as it lies in a segment: the spine, then a block per batch. */
 static kp_status page_encode(const struct kp_batch *batches, uint32_t count, struct kp_buf *out)
 {
+    static uint32_t pages;
+    enum kpi_level level = pages++ % 2 == 0 ? KPI_LEVEL_SEALED : KPI_LEVEL_COLD;
     struct kpi_actor_set actors;
     assert_int_equal(kpi_actor_set_init(&actors, KPI_BLOCK_ROWS_MAX * 2), KP_OK);
-    kp_status status = kpi_spine_encode(batches, count, KPI_LEVEL_SEALED, &actors, out);
+    kp_status status = kpi_spine_encode(batches, count, level, &actors, out);
     for (uint32_t b = 0; b < count && status == KP_OK; b++)
-        status = kpi_block_encode_paged(&batches[b], KPI_LEVEL_SEALED, &actors, out);
+        status = kpi_block_encode_paged(&batches[b], level, &actors, out);
     kpi_actor_set_deinit(&actors);
     return status;
 }
