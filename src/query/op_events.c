@@ -9,6 +9,7 @@
 #include <stdio.h>
 
 #include "query/reader.h"
+#include "query/worker.h"
 
 #define WINDOW_ROWS 500000u /* that a window aims at, over all streams */
 #define WINDOWS_MAX 1024u
@@ -60,6 +61,7 @@ struct events_op {
     struct kpi_op base;
     struct lane *lanes;
     uint32_t lanes_count;
+    struct lane *largest; /* NULL: none has rows */
     struct kpi_bounds bounds;
     bool descending, unordered;
     uint32_t current;               /* lane that is read, unordered */
@@ -118,6 +120,7 @@ static struct kp_scan_req lane_request(struct events_op *op, struct lane *lane,
     return req;
 }
 
+/* What streams share is decoded by the one that comes first: one that reads ahead is enough. */
 static kp_status open_lane(struct events_op *op, struct lane *lane, kp_time from, kp_time to)
 {
     struct kpi_run *run = op->base.run;
@@ -125,6 +128,7 @@ static kp_status open_lane(struct events_op *op, struct lane *lane, kp_time from
     if (!lane->wanted || lane->keys.empty || from > to)
         return KP_OK;
     struct kp_scan_req req = lane_request(op, lane, cols, from, to);
+    req.ahead = lane == op->largest && kpi_run_threads(run) > 1;
     return run->ctx.status = kp_scan_open(run->snapshot, &req, &lane->scan, run->ctx.err);
 }
 
@@ -155,7 +159,7 @@ static kp_status cut_windows(struct events_op *op)
     struct kpi_run *run = op->base.run;
     struct kp_colref cols[KP_STORED_MAX * 6];
     uint64_t rows;
-    struct lane *most = largest_lane(op, &rows);
+    struct lane *most = op->largest = largest_lane(op, &rows);
     uint64_t wanted = (uint64_t)((double)rows * kpi_bounds_part(run, &op->bounds));
     uint64_t parts = KP_MIN(wanted / WINDOW_ROWS + 1, (uint64_t)WINDOWS_MAX);
     op->windows_count = 1;

@@ -5,6 +5,8 @@
  */
 #include "query/reader.h"
 
+#include "query/worker.h"
+
 /* The scan's column for a reference, asked for once. */
 static uint32_t scan_column(struct kpi_reader *reader, struct kp_colref ref)
 {
@@ -72,6 +74,7 @@ static struct kp_scan_req request(const struct kpi_reader *reader, const struct 
                               .cols_count = reader->cols_count,
                               .keys_count = keys->count,
                               .any_order = reader->any_order,
+                              .ahead = !reader->any_order && kpi_run_threads(reader->run) > 1,
                               .rolled = reader->rolled,
                               .rolled_from = reader->rolled_from,
                               .rolled_to = reader->rolled_to,

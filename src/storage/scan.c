@@ -20,6 +20,8 @@
 #include "storage/scan_int.h"
 #include "storage/spine.h"
 
+#define AHEAD_FROM 2u /* units entered before reading ahead: what ends early has ended by then */
+
 /* ---------- opening ---------- */
 
 static enum kp_type colref_type(const struct kp_stream *stream, struct kp_colref ref)
@@ -88,6 +90,7 @@ kp_status kp_scan_open(struct kp_snapshot *snapshot, const struct kp_scan_req *r
     scan->rolled = req->rolled;
     scan->rolled_from = req->rolled_from;
     scan->rolled_to = req->rolled_to;
+    scan->reads_ahead = req->ahead;
     scan->any_order = req->any_order && !req->no_prune;
     kp_arena_init(&scan->arena, 0);
     kp_status status = kpi_filter_init(&scan->filter, req, &scan->arena, err);
@@ -127,6 +130,7 @@ void kp_scan_close(struct kp_scan *scan)
 {
     if (scan == NULL)
         return;
+    kpi_ahead_stop(scan);
     for (uint32_t i = 0; i < scan->active_count; i++)
         kpi_unit_leave(scan, scan->active[i]);
     if (scan->queue != NULL)
@@ -140,6 +144,7 @@ void kp_scan_close(struct kp_scan *scan)
 void kp_scan_stat(const struct kp_scan *scan, struct kp_scan_stat *out)
 {
     *out = scan->stat;
+    kpi_ahead_stat(scan, out);
 }
 
 /* ---------- entering pages ---------- */
@@ -293,7 +298,7 @@ static bool unit_counted(struct kp_scan *scan, struct kpi_unit *unit)
     return true;
 }
 
-static kp_status unit_prepare(struct kp_scan *scan, struct kpi_unit *unit)
+kp_status kpi_unit_prepare(struct kp_scan *scan, struct kpi_unit *unit)
 {
     if (unit_counted(scan, unit))
         return KP_OK;
@@ -302,8 +307,6 @@ static kp_status unit_prepare(struct kp_scan *scan, struct kpi_unit *unit)
         status = unit_filter(scan, unit);
     if (status == KP_OK && unit->rows.count > 0)
         status = unit_columns(scan, unit);
-    if (status == KP_OK && unit->rows.count > 0)
-        status = unit_times(scan, unit);
     return status;
 }
 
@@ -329,10 +332,16 @@ static kp_status active_ties(struct kp_scan *scan)
 /* Enters the next waiting unit. CORRUPT from pages means: reported as damage, passed over. */
 static kp_status unit_enter(struct kp_scan *scan)
 {
+    if (scan->reads_ahead && scan->next == AHEAD_FROM)
+        kpi_ahead_start(scan);
     struct kpi_unit *unit = &scan->units[scan->next++];
-    kp_status status = active_reserve(scan);
+    kp_status status;
+    if (!kpi_ahead_take(scan, unit, &status))
+        status = kpi_unit_prepare(scan, unit);
     if (status == KP_OK)
-        status = unit_prepare(scan, unit);
+        status = active_reserve(scan);
+    if (status == KP_OK && unit->rows.count > 0)
+        status = unit_times(scan, unit);
     if (status == KP_OK && unit->rows.count > 0) {
         scan->active[scan->active_count++] = unit;
         return active_ties(scan);

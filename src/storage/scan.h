@@ -31,6 +31,7 @@ struct kp_scan_req {
     uint32_t keys_count;
     bool descending; /* newest first: batches and rows within them */
     bool any_order;  /* rows may come in any order: what counts and sums need not pay for it */
+    bool ahead;      /* a second thread may prepare pages while rows of others are given out */
     bool no_prune;   /* oracle runs: read everything, filter afterwards */
     bool rolled;     /* leave out segments that kp_rollup answers for this stream and ... */
     kp_time rolled_from, rolled_to; /* ... this range */

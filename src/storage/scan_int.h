@@ -20,7 +20,11 @@ struct kpi_unit {
     const int64_t *cpu, *seq, *actor; /* when pages overlap */
     struct kpi_rows rows;             /* that pass, in the order of the scan */
     uint32_t at;
+    bool ready; /* prepared ahead, with this outcome */
+    kp_status status;
 };
+
+struct kpi_ahead; /* scan_ahead.c */
 
 struct kp_scan {
     struct kp_snapshot *snapshot;
@@ -39,6 +43,8 @@ struct kp_scan {
     struct kp_batch batch;
     struct kp_arena arena;
     struct kp_scan_stat stat;
+    bool reads_ahead;        /* allowed to */
+    struct kpi_ahead *ahead; /* NULL: it does not */
 };
 
 /* Opens the scan's I/O queue unless it is open. */
@@ -49,11 +55,23 @@ kp_status kpi_scan_plan(struct kp_scan *scan) KP_MUST;
 uint32_t kpi_unit_rows(const struct kp_scan *scan, const struct kpi_unit *unit);
 /* Gets the unit's page and holds it. CORRUPT was reported. */
 kp_status kpi_unit_page(struct kp_scan *scan, struct kpi_unit *unit) KP_MUST;
+/* Everything that can be done before the scan gets to the unit: page, rows, columns. */
+kp_status kpi_unit_prepare(struct kp_scan *scan, struct kpi_unit *unit) KP_MUST;
 /* Lets go of page and rows. */
 void kpi_unit_leave(struct kp_scan *scan, struct kpi_unit *unit);
 /* Adds to what was read. */
 void kpi_scan_read(struct kp_scan *scan, uint32_t rows);
 /* By where they begin; a total order. */
 int kpi_unit_compare(const void *a, const void *b);
+
+/* ---------- reading ahead; all but start do nothing when it was not started ---------- */
+
+/* Starts the thread when enough is left to read; else the scan goes on alone. */
+void kpi_ahead_start(struct kp_scan *scan);
+/* The scan enters this unit. True: it was prepared ahead, with *out. False: the caller does it. */
+bool kpi_ahead_take(struct kp_scan *scan, struct kpi_unit *unit, kp_status *out);
+/* Adds what was read ahead. */
+void kpi_ahead_stat(const struct kp_scan *scan, struct kp_scan_stat *stat);
+void kpi_ahead_stop(struct kp_scan *scan);
 
 #endif

@@ -350,6 +350,7 @@ static void random_requests_match(struct fixture *fix, uint32_t rounds)
         struct request request;
         struct kp_scan_stat pruning, reading;
         random_request(fix, oracle, &request);
+        request.req.ahead = round % 2 == 0;
         uint32_t matched = check_request(fix, oracle, &request.req, &pruning);
         request.req.no_prune = true;
         assert_int_equal(check_request(fix, oracle, &request.req, &reading), matched);
@@ -402,6 +403,28 @@ static void keep_lying(struct fixture *fix, struct request *request)
         if (kpi_block_lies(stream, c) && rows_below(&fix->gen, 2) == 0 &&
             request->req.cols_count < KP_ARRAY_LEN(request->cols))
             request->cols[request->req.cols_count++] = (struct kp_colref){.stored = (uint8_t)c};
+}
+
+/* The thread that reads ahead is stopped wherever it is. */
+static void scans_that_read_ahead_end_early(void **state)
+{
+    struct fixture *fix = *state;
+    for (uint32_t round = 0; round < 60; round++) {
+        struct request request;
+        struct kp_scan *scan;
+        struct kp_scan_stat stat;
+        const struct kp_batch *batch;
+        random_request(fix, &fix->oracles[round % STREAMS], &request);
+        request.req.from = KP_TIME_MIN;
+        request.req.to = KP_TIME_MAX;
+        request.req.ahead = true;
+        assert_int_equal(kp_scan_open(fix->snapshot, &request.req, &scan, NULL), KP_OK);
+        for (uint64_t i = rows_below(&fix->gen, 6); i > 0; i--)
+            if (kp_scan_next(scan, &batch, NULL) != KP_OK)
+                break;
+        kp_scan_stat(scan, &stat);
+        kp_scan_close(scan);
+    }
 }
 
 static void any_order_has_the_same_rows(void **state)
@@ -734,6 +757,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(equal_times_keep_their_order),
         cmocka_unit_test(random_requests_match_the_oracle),
+        cmocka_unit_test(scans_that_read_ahead_end_early),
         cmocka_unit_test(a_full_cache_changes_nothing),
         cmocka_unit_test(an_exact_key_reads_only_its_pages),
         cmocka_unit_test(an_absent_thread_reads_nothing),

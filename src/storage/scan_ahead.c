@@ -1,0 +1,131 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * Reading ahead: while the scan gives out the rows of a page, a thread of its own prepares the next
+ * ones. It does what the scan would do, in the order of the scan, so nothing of it shows in the
+ * answer; what is joined or grouped in order of time has its second processor this way.
+ *
+ *   units:   [ entered ][ prepared or being so, at most DEPTH ][ nobody's yet ]
+ *                                                             ^ at
+ *
+ * Invariant: a unit before `at` that was not entered belongs to the thread until it is ready.
+ */
+#include <pthread.h>
+#include <stdlib.h>
+
+#include "base/assert.h"
+#include "storage/scan_int.h"
+
+#define DEPTH     3u /* units that wait with all their columns */
+#define UNITS_MIN 4u /* left to read; for fewer no thread is started */
+
+struct kpi_ahead {
+    struct kp_scan twin; /* the scan as the thread sees it: its own queue and counts */
+    pthread_t thread;
+    pthread_mutex_t lock; /* of all below, and of `ready` and `status` of units */
+    pthread_cond_t moved;
+    struct kp_scan_stat stat; /* what was read for units that are ready */
+    uint32_t at, entered;
+    bool stop;
+};
+
+static void stat_add(struct kp_scan_stat *to, const struct kp_scan_stat *from)
+{
+    to->rows_read += from->rows_read;
+    to->bytes_read += from->bytes_read;
+    to->pages_counted += from->pages_counted;
+}
+
+/* The lock is held, but for the work itself. */
+static void unit_ahead(struct kpi_ahead *ahead, struct kpi_unit *unit)
+{
+    pthread_mutex_unlock(&ahead->lock);
+    ahead->twin.stat = (struct kp_scan_stat){0};
+    kp_status status = kpi_unit_prepare(&ahead->twin, unit);
+    pthread_mutex_lock(&ahead->lock);
+    stat_add(&ahead->stat, &ahead->twin.stat);
+    unit->status = status;
+    unit->ready = true;
+    pthread_cond_broadcast(&ahead->moved);
+}
+
+static void *ahead_main(void *ctx)
+{
+    struct kpi_ahead *ahead = ctx;
+    pthread_mutex_lock(&ahead->lock);
+    while (!ahead->stop && ahead->at < ahead->twin.units_count) {
+        if (ahead->at < ahead->entered + DEPTH)
+            unit_ahead(ahead, &ahead->twin.units[ahead->at++]);
+        else
+            pthread_cond_wait(&ahead->moved, &ahead->lock);
+    }
+    pthread_mutex_unlock(&ahead->lock);
+    return NULL;
+}
+
+void kpi_ahead_start(struct kp_scan *scan)
+{
+    struct kpi_ahead *ahead = NULL;
+    if (scan->units_count - scan->next >= UNITS_MIN)
+        ahead = calloc(1, sizeof(*ahead));
+    if (ahead == NULL)
+        return;
+    ahead->twin = *scan;
+    ahead->twin.queue = NULL;
+    ahead->at = ahead->entered = scan->next;
+    pthread_mutex_init(&ahead->lock, NULL);
+    pthread_cond_init(&ahead->moved, NULL);
+    if (pthread_create(&ahead->thread, NULL, ahead_main, ahead) == 0) {
+        scan->ahead = ahead;
+        return;
+    }
+    pthread_cond_destroy(&ahead->moved);
+    pthread_mutex_destroy(&ahead->lock);
+    free(ahead);
+}
+
+bool kpi_ahead_take(struct kp_scan *scan, struct kpi_unit *unit, kp_status *out)
+{
+    struct kpi_ahead *ahead = scan->ahead;
+    uint32_t number = (uint32_t)(unit - scan->units);
+    if (ahead == NULL)
+        return false;
+    pthread_mutex_lock(&ahead->lock);
+    ahead->entered = number + 1;
+    bool taken = number < ahead->at;
+    ahead->at = KP_MAX(ahead->at, number + 1);
+    pthread_cond_broadcast(&ahead->moved);
+    while (taken && !unit->ready)
+        pthread_cond_wait(&ahead->moved, &ahead->lock);
+    *out = taken ? unit->status : KP_OK;
+    pthread_mutex_unlock(&ahead->lock);
+    return taken;
+}
+
+void kpi_ahead_stat(const struct kp_scan *scan, struct kp_scan_stat *stat)
+{
+    if (scan->ahead == NULL)
+        return;
+    pthread_mutex_lock(&scan->ahead->lock);
+    stat_add(stat, &scan->ahead->stat);
+    pthread_mutex_unlock(&scan->ahead->lock);
+}
+
+void kpi_ahead_stop(struct kp_scan *scan)
+{
+    struct kpi_ahead *ahead = scan->ahead;
+    if (ahead == NULL)
+        return;
+    pthread_mutex_lock(&ahead->lock);
+    ahead->stop = true;
+    pthread_cond_broadcast(&ahead->moved);
+    pthread_mutex_unlock(&ahead->lock);
+    pthread_join(ahead->thread, NULL);
+    for (uint32_t i = scan->next; i < ahead->at; i++)
+        kpi_unit_leave(scan, &scan->units[i]);
+    if (ahead->twin.queue != NULL)
+        scan->snapshot->io->queue_close(ahead->twin.queue);
+    pthread_cond_destroy(&ahead->moved);
+    pthread_mutex_destroy(&ahead->lock);
+    free(ahead);
+    scan->ahead = NULL;
+}
