@@ -68,8 +68,16 @@ static bool meets(const struct interval_op *op, const struct kpi_span *span)
     return span->from < op->row.to || (op->row.from == op->row.to && span->from <= op->row.from);
 }
 
+/* An interval of no length has no parts to share or to take away. */
+static void skip_empty(struct interval_op *op)
+{
+    while (op->next < op->count && op->spans[op->next].from == op->spans[op->next].to)
+        op->next++;
+}
+
 static bool next_inside(struct interval_op *op, struct kpi_span *out)
 {
+    skip_empty(op);
     if (op->next == op->count || !meets(op, &op->spans[op->next]))
         return false;
     const struct kpi_span *span = &op->spans[op->next++];
@@ -81,6 +89,7 @@ static bool next_inside(struct interval_op *op, struct kpi_span *out)
 static bool next_outside(struct interval_op *op, struct kpi_span *out)
 {
     bool instant = op->row.from == op->row.to;
+    skip_empty(op);
     if (instant) {
         bool inside = op->next < op->count && meets(op, &op->spans[op->next]);
         bool done = op->reached == KP_TIME_MAX;
@@ -89,6 +98,7 @@ static bool next_outside(struct interval_op *op, struct kpi_span *out)
         return !inside && !done;
     }
     while (op->reached < op->row.to) {
+        skip_empty(op);
         bool more = op->next < op->count && meets(op, &op->spans[op->next]);
         const struct kpi_span *span = more ? &op->spans[op->next++] : NULL;
         *out = (struct kpi_span){op->reached, more ? span->from : op->row.to};
