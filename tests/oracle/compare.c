@@ -210,6 +210,7 @@ void ask(const struct universe *universe, const struct pipe *pipe, uint32_t way,
         if (out->verdict == AGREED && !same_rows(&ours, &theirs, columns.ordered, &out->detail))
             out->verdict = DIFFERS;
     }
+    out->bytes = ours.size;
     free(message);
     kp_buf_deinit(&text);
     kp_buf_deinit(&sql);

@@ -290,6 +290,37 @@ static bool make_union(struct maker *m, const struct columns *in, struct stage *
     return names->items_count > 0;
 }
 
+/* Rows that are intervals: a stream, a condition, the columns of time and a key. */
+static struct pipe *make_timed(struct maker *m)
+{
+    struct pipe *pipe = make(m, sizeof(*pipe));
+    struct stage *where = make(m, sizeof(*where));
+    pipe->table = &m->universe->tables[below(m, TABLES - 1)];
+    pipe->sub = true;
+    where->kind = STAGE_WHERE;
+    where->items_count = 1;
+    where->items[0].node = make_node(m, &pipe->table->columns, 'B', 2);
+    pipe->stages[pipe->count++] = where;
+    take_few(m, pipe);
+    return pipe;
+}
+
+static bool make_interval(struct maker *m, const struct columns *in, struct stage *stage)
+{
+    stage->n = below(m, INTERVAL_KINDS);
+    if (stage->n < FLATTEN)
+        stage->other = make_timed(m);
+    for (int tries = 0; tries < 8; tries++) {
+        const struct column *key = pick_column(m, in, 0);
+        if (key == NULL || key->type == 'R')
+            continue;
+        memcpy(stage->left, key->name, NAME_MAX);
+        if (stage->other == NULL || column_named(&stage->other->table->columns, key->name) != NULL)
+            return true;
+    }
+    return false;
+}
+
 static bool needs_order(enum stage_kind kind)
 {
     return kind == STAGE_TOP || kind == STAGE_TAKE || kind == STAGE_SERIALIZE;
@@ -297,8 +328,8 @@ static bool needs_order(enum stage_kind kind)
 
 static struct stage *make_stage(struct maker *m, const struct columns *in, bool sub)
 {
-    static const uint8_t often[STAGE_KINDS] = {24, 4, 16, 8, 16, 4, 8, 0, 7, 4, 1, 6, 8, 4};
-    uint32_t draw = below(m, sub ? 84 : 110), kind = 0;
+    static const uint8_t often[STAGE_KINDS] = {24, 4, 16, 8, 16, 4, 8, 0, 7, 4, 1, 6, 8, 4, 8};
+    uint32_t draw = below(m, sub ? 84 : 118), kind = 0;
     while (draw >= often[kind])
         draw -= often[kind++];
     struct stage *stage = make(m, sizeof(*stage));
@@ -328,6 +359,8 @@ static struct stage *make_stage(struct maker *m, const struct columns *in, bool 
         return make_join(m, in, stage) ? stage : NULL;
     case STAGE_UNION:
         return make_union(m, in, stage) ? stage : NULL;
+    case STAGE_INTERVAL:
+        return make_interval(m, in, stage) ? stage : NULL;
     default:
         make_sort(m, in, stage);
     }

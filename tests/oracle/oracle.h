@@ -73,6 +73,7 @@ enum stage_kind {
     STAGE_SERIALIZE,
     STAGE_JOIN,
     STAGE_UNION,
+    STAGE_INTERVAL, /* n: a name of interval_kinds; left: the key */
     STAGE_KINDS,
 };
 
@@ -144,12 +145,22 @@ extern const uint32_t oracle_macros_count;
 extern const char *const join_kinds[];
 #define JOIN_KINDS 9
 
+/* --- interval.c: operators on intervals of time --- */
+
+extern const char *const interval_kinds[];
+enum { INTERSECT, SUBTRACT, WITHIN, FLATTEN, COVERAGE, INTERVAL_KINDS };
+const struct column *column_named(const struct columns *in, const char *name);
+bool interval_columns(const struct stage *stage, const struct columns *in, struct columns *out);
+void interval_sql(const struct stage *stage, const struct columns *in, uint32_t from,
+                  uint32_t other, struct kp_buf *out);
+
 /* --- compare.c --- */
 
 enum verdict { AGREED, DIFFERS, OURS_FAILED, SQL_FAILED, WAYS_DIFFER };
 
 struct outcome {
     enum verdict verdict;
+    size_t bytes;         /* of the answer */
     struct kp_buf detail; /* what for people; for failures the message alone */
 };
 

@@ -23,7 +23,7 @@ enum { INNER, LEFTOUTER, RIGHTOUTER, FULLOUTER, LEFTSEMI, LEFTANTI, RIGHTSEMI, R
 
 /* --- columns --- */
 
-static const struct column *find(const struct columns *in, const char *name)
+const struct column *column_named(const struct columns *in, const char *name)
 {
     for (uint32_t i = 0; i < in->count; i++)
         if (strcmp(in->at[i].name, name) == 0)
@@ -36,7 +36,7 @@ static bool node_fits(const struct node *node, const struct columns *in)
     if (node->constant != NULL)
         return true;
     if (node->form == NULL) {
-        const struct column *column = find(in, node->column);
+        const struct column *column = column_named(in, node->column);
         return column != NULL && column->type == node->type;
     }
     for (uint32_t i = 0; node->form->args[i] != '\0'; i++)
@@ -47,7 +47,7 @@ static bool node_fits(const struct node *node, const struct columns *in)
 
 static bool add_column(struct columns *out, const char *name, char type)
 {
-    if (out->count == COLUMNS_MAX || find(out, name) != NULL)
+    if (out->count == COLUMNS_MAX || column_named(out, name) != NULL)
         return false;
     snprintf(out->at[out->count].name, NAME_MAX, "%s", name);
     out->at[out->count++].type = type;
@@ -86,7 +86,7 @@ static bool after_extend(const struct stage *stage, const struct columns *in, st
     *out = *in;
     for (uint32_t i = 0; i < stage->items_count; i++) {
         const struct item *item = &stage->items[i];
-        struct column *old = (struct column *)(uintptr_t)find(out, item->name);
+        struct column *old = (struct column *)(uintptr_t)column_named(out, item->name);
         if (!node_fits(item->node, in))
             return false;
         if (old != NULL)
@@ -100,10 +100,10 @@ static bool after_extend(const struct stage *stage, const struct columns *in, st
 static bool after_join(const struct stage *stage, const struct columns *in, struct columns *out)
 {
     struct columns right;
-    const struct column *a = find(in, stage->left), *b;
+    const struct column *a = column_named(in, stage->left), *b;
     if (!pipe_columns(stage->other, stage->other->count, &right))
         return false;
-    b = find(&right, stage->right);
+    b = column_named(&right, stage->right);
     if (a == NULL || b == NULL || a->type != b->type)
         return false;
     bool left_rows = stage->n != RIGHTSEMI && stage->n != RIGHTANTI;
@@ -126,7 +126,7 @@ static bool after_union(const struct stage *stage, const struct columns *in, str
     if (!pipe_columns(stage->other, stage->other->count, &right))
         return false;
     for (uint32_t i = 0; i < right.count; i++) {
-        const struct column *column = find(in, right.at[i].name);
+        const struct column *column = column_named(in, right.at[i].name);
         if (column == NULL || column->type != right.at[i].type)
             return false;
     }
@@ -161,6 +161,8 @@ static bool after(const struct stage *stage, const struct columns *in, struct co
         return after_join(stage, in, out);
     case STAGE_UNION:
         return after_union(stage, in, out);
+    case STAGE_INTERVAL:
+        return interval_columns(stage, in, out);
     default:
         *out = *in;
         out->ordered = stage->kind == STAGE_SORT_ALL || (in->ordered && !reverses_ties(stage));
@@ -243,6 +245,16 @@ static void print_other(const struct stage *stage, struct kp_buf *out)
         print_pipe(stage->other, out);
         kp_buf_printf(out, ") on $left.%s == $right.%s", stage->left, stage->right);
         break;
+    case STAGE_INTERVAL:
+        kp_buf_printf(out, "%s ", interval_kinds[stage->n]);
+        if (stage->other == NULL) {
+            kp_buf_printf(out, "by %s", stage->left);
+            break;
+        }
+        kp_buf_char(out, '(');
+        print_pipe(stage->other, out);
+        kp_buf_printf(out, ") on %s", stage->left);
+        break;
     default:
         kp_buf_text(out, "union (");
         print_pipe(stage->other, out);
@@ -285,6 +297,7 @@ static void print_stage(const struct stage *stage, const struct columns *in, str
     case STAGE_WHERE_IN:
     case STAGE_JOIN:
     case STAGE_UNION:
+    case STAGE_INTERVAL:
         print_other(stage, out);
         break;
     default:
@@ -300,7 +313,7 @@ static bool shows_columns(const struct pipe *pipe)
 {
     bool shows = pipe->sub;
     for (uint32_t i = 0; i < pipe->count; i++)
-        shows |= pipe->stages[i]->kind == STAGE_JOIN || pipe->stages[i]->kind == STAGE_UNION;
+        shows |= pipe->stages[i]->kind >= STAGE_JOIN;
     return shows;
 }
 
@@ -403,7 +416,7 @@ static void sql_groups(const struct stage *stage, const struct item *keys, uint3
     sql_items(keys, count, out);
     if (stage->kind == STAGE_SUMMARIZE)
         sql_items(stage->items, stage->items_count, out);
-    kp_buf_printf(out, "min(_o) AS _o FROM s%u", from);
+    kp_buf_printf(out, "coalesce(min(_o), 1) AS _o FROM s%u", from);
     for (uint32_t i = 0; i < count; i++)
         kp_buf_printf(out, "%s%u", i == 0 ? " GROUP BY " : ", ", i + 1);
 }
@@ -471,7 +484,7 @@ static void sql_union(const struct stage *stage, const struct columns *in, uint3
     kp_assert(pipe_columns(stage->other, stage->other->count, &right));
     kp_buf_printf(out, "SELECT * FROM s%u UNION ALL SELECT ", from);
     for (uint32_t i = 0; i < in->count; i++) {
-        if (find(&right, in->at[i].name) != NULL)
+        if (column_named(&right, in->at[i].name) != NULL)
             kp_buf_printf(out, "\"%s\", ", in->at[i].name);
         else
             kp_buf_printf(out, "%s, ", in->at[i].type == 'S' ? "''" : "NULL");
@@ -520,6 +533,9 @@ static void sql_stage(const struct stage *stage, const struct columns *in, uint3
         break;
     case STAGE_UNION:
         sql_union(stage, in, from, other, out);
+        break;
+    case STAGE_INTERVAL:
+        interval_sql(stage, in, from, other, out);
         break;
     default:
         sql_sort(stage, in, from, out);
