@@ -147,8 +147,7 @@ static void say_line(struct kp_buf *out, const char *who, const char *line)
     kp_buf_text(out, line == NULL ? "(no row)\n" : "\n");
 }
 
-/* Says the first difference in out; true when there is none. */
-static bool same_rows(struct kp_buf *ours, struct kp_buf *theirs, bool ordered, struct kp_buf *out)
+bool same_rows(struct kp_buf *ours, struct kp_buf *theirs, bool ordered, struct kp_buf *out)
 {
     struct lines a = lines_of(ours), b = lines_of(theirs);
     size_t i = 0;

@@ -330,7 +330,7 @@ void universe_make(struct universe *out, uint64_t seed)
     struct making making = {.out = out, .random = &random};
     world_open(out->world);
     make_threads(&making);
-    make_streams(&making, 6000);
+    make_streams(&making, 3000);
     out->snapshot = out->world->snapshot;
 }
 

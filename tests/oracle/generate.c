@@ -396,3 +396,10 @@ struct pipe *generate(const struct universe *universe, struct random *random,
     struct maker m = {.universe = universe, .random = random, .arena = arena};
     return make_pipe(&m, 1 + below(&m, 4), false);
 }
+
+struct node *generate_condition(const struct columns *columns, struct random *random,
+                                struct kp_arena *arena)
+{
+    struct maker m = {.random = random, .arena = arena};
+    return make_node(&m, columns, 'B', 3);
+}

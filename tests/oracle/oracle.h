@@ -129,6 +129,8 @@ uint64_t random_next(struct random *random);
 uint32_t random_below(struct random *random, uint32_t n);
 
 /* A query over the universe, in the arena. */
+struct node *generate_condition(const struct columns *columns, struct random *random,
+                                struct kp_arena *arena);
 struct pipe *generate(const struct universe *universe, struct random *random,
                       struct kp_arena *arena);
 
@@ -137,7 +139,7 @@ struct pipe *generate(const struct universe *universe, struct random *random,
 /* Columns after the first `count` stages; false when the pipe refers to what is not there. */
 bool pipe_columns(const struct pipe *pipe, uint32_t count, struct columns *out);
 void print_ours(const struct universe *universe, const struct pipe *pipe, struct kp_buf *out);
-/* The condition, when there is one, is put behind the first stages. */
+void print_condition(const struct node *condition, struct kp_buf *out);
 void print_sql(const struct pipe *pipe, struct kp_buf *out);
 /* Statements that SQL needs once: functions with our meaning. */
 extern const char *const oracle_macros[];
@@ -156,7 +158,7 @@ void interval_sql(const struct stage *stage, const struct columns *in, uint32_t 
 
 /* --- compare.c --- */
 
-enum verdict { AGREED, DIFFERS, OURS_FAILED, SQL_FAILED, WAYS_DIFFER };
+enum verdict { AGREED, DIFFERS, OURS_FAILED, SQL_FAILED, WAYS_DIFFER, PROPERTY_BROKEN };
 
 struct outcome {
     enum verdict verdict;
@@ -170,6 +172,15 @@ kp_status ask_ours(const struct universe *universe, const char *text, uint32_t o
 /* Asks both engines and one way less of ours (number `way`). */
 void ask(const struct universe *universe, const struct pipe *pipe, uint32_t way,
          struct outcome *out);
+
+/* Says the first difference of two answers in out; true when there is none. Takes both apart. */
+bool same_rows(struct kp_buf *ours, struct kp_buf *theirs, bool ordered, struct kp_buf *out);
+
+/* --- properties.c --- */
+
+/* What must hold of any query: n rows are taken, the condition parts it. */
+void ask_properties(const struct universe *universe, const struct pipe *pipe,
+                    const struct node *condition, uint32_t n, struct outcome *out);
 
 /* --- shrink.c --- */
 

@@ -204,6 +204,11 @@ static void print_node(const struct node *node, bool sql, struct kp_buf *out)
     }
 }
 
+void print_condition(const struct node *condition, struct kp_buf *out)
+{
+    print_node(condition, false, out);
+}
+
 static void print_items(const struct item *items, uint32_t count, struct kp_buf *out)
 {
     for (uint32_t i = 0; i < count; i++) {
