@@ -118,7 +118,7 @@ static void note_coverage(const struct kpi_answer *answer, struct kp_rows *rows)
     bool kernel = false;
     for (uint32_t host = 0; host < world->hosts.count; host++) {
         kernel |= kpi_host_of(world, host)->first <= kpi_host_of(world, host)->last;
-        gap = KP_MAX(gap, kpi_gap_in(world, host, KPI_NONE, answer->from, answer->to));
+        gap = KP_MAX(gap, kpi_gap_in(world, host, KPI_NONE, false, answer->from, answer->to));
     }
     kp_dur wall = KP_MAX(answer->causes.wall, 1);
     int permille = (int)((__int128)(wall - KP_MIN(gap, wall)) * 1000 / wall);

@@ -83,7 +83,8 @@ void kpi_slice_emit(struct kpi_walk *walk, struct kpi_slice *slice)
     walk->cursor = slice->to;
     if (slice->thread != KPI_NONE) {
         uint32_t host = kpi_thread_of(walk->world, slice->thread)->host;
-        slice->gap = kpi_gap_in(walk->world, host, slice->cpu, slice->from, slice->to);
+        bool asleep = slice->cpu == KPI_NONE && slice->kind != KPI_UNKNOWN;
+        slice->gap = kpi_gap_in(walk->world, host, slice->cpu, asleep, slice->from, slice->to);
     }
     if (slice->thread != KPI_NONE)
         slice->skew =

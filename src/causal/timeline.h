@@ -43,8 +43,10 @@ const struct kpi_work *kpi_work_next(const struct kpi_work_set *set, const struc
 const struct kpi_work *kpi_work_covering(const struct kpi_work_set *set, uint32_t group, kp_time t);
 /* The work of a kernel worker at t: who queued it. NULL when not recorded. */
 const struct kpi_work *kpi_job_at(const struct kpi_world *world, uint32_t worker, kp_time t);
-/* ns of [from, to) for which events of this CPU (KPI_NONE: any of the host) may be missing. */
-kp_dur kpi_gap_in(const struct kpi_world *world, uint32_t host, uint32_t cpu, kp_time from,
-                  kp_time to);
+/* ns of [from, to) for which events of this CPU (KPI_NONE: any of the host) may be missing. What a
+ * hidden thread did does not matter to one that was `asleep`: had that one run in between, its own
+ * switches would be there. */
+kp_dur kpi_gap_in(const struct kpi_world *world, uint32_t host, uint32_t cpu, bool asleep,
+                  kp_time from, kp_time to);
 
 #endif

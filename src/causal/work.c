@@ -112,7 +112,7 @@ static bool fill_signal(struct work_row *row)
     return row->work->group != KPI_NONE;
 }
 
-enum { GAP_JOIN_LOST = 7 }; /* catalogue: GAP_REASON */
+enum { GAP_JOIN_LOST = 7, GAP_HIDDEN = 9 }; /* catalogue: GAP_REASON */
 
 static bool fill_gap(struct work_row *row)
 {
@@ -120,7 +120,8 @@ static bool fill_gap(struct work_row *row)
     struct kp_str stream = kpi_cursor_str(row->cursor, 5);
     row->work->group = row->host;
     row->work->code = (int32_t)kpi_cursor_i64(row->cursor, KP_COL_CPU);
-    if (kpi_cursor_i64(row->cursor, 6) == GAP_JOIN_LOST) {
+    row->work->a = kpi_cursor_i64(row->cursor, 6);
+    if (row->work->a == GAP_JOIN_LOST) {
         row->world->joins_lost += KP_MAX(kpi_cursor_i64(row->cursor, 7), 0);
         return false;
     }
@@ -505,8 +506,8 @@ const struct kpi_work *kpi_job_at(const struct kpi_world *world, uint32_t worker
     return kpi_work_covering(&world->works[KPI_WORK_QUEUED], worker, t);
 }
 
-kp_dur kpi_gap_in(const struct kpi_world *world, uint32_t host, uint32_t cpu, kp_time from,
-                  kp_time to)
+kp_dur kpi_gap_in(const struct kpi_world *world, uint32_t host, uint32_t cpu, bool asleep,
+                  kp_time from, kp_time to)
 {
     const struct kpi_work_set *set = &world->works[KPI_WORK_GAP];
     int32_t number = cpu == KPI_NONE ? -1 : (int32_t)kpi_cpu_of(world, cpu)->number;
@@ -514,7 +515,8 @@ kp_dur kpi_gap_in(const struct kpi_world *world, uint32_t host, uint32_t cpu, kp
     kp_time done = from;
     const struct kpi_work *row = kpi_work_first(set, host, from, to);
     for (; row != NULL; row = kpi_work_next(set, row, from, to)) {
-        if (number >= 0 && row->code >= 0 && row->code != number)
+        if ((number >= 0 && row->code >= 0 && row->code != number) ||
+            (asleep && row->a == GAP_HIDDEN))
             continue;
         kp_time a = KP_MAX(row->from, done), b = KP_MIN(row->to, to);
         if (b > a) {

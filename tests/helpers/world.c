@@ -384,11 +384,22 @@ void world_closed(struct world *w, kp_time t, const struct world_sock *end)
     put_ends(put, end);
 }
 
-void world_gap(struct world *w, kp_time from, kp_time to, uint32_t cpu)
+static struct put gap(struct world *w, kp_time from, kp_time to, uint32_t cpu)
 {
     struct put put = row(w, KP_S_GAPS, to, cpu, world_idle(w));
     num(put, "dur", to - from);
     num(put, "count", -1);
+    return put;
+}
+
+void world_gap(struct world *w, kp_time from, kp_time to, uint32_t cpu)
+{
+    gap(w, from, to, cpu);
+}
+
+void world_gap_hidden(struct world *w, kp_time from, kp_time to, uint32_t cpu)
+{
+    num(gap(w, from, to, cpu), "reason", 9);
 }
 
 void world_quota(struct world *w, kp_time t, const char *path, kp_dur quota, kp_dur throttled)

@@ -97,6 +97,8 @@ void world_sock(struct world *w, const struct world_sock *sock);
 void world_resent(struct world *w, kp_time t, const struct world_sock *end, int64_t seq);
 void world_closed(struct world *w, kp_time t, const struct world_sock *end);
 void world_gap(struct world *w, kp_time from, kp_time to, uint32_t cpu);
+/* The CPU ran a thread that was not seen coming. */
+void world_gap_hidden(struct world *w, kp_time from, kp_time to, uint32_t cpu);
 void world_quota(struct world *w, kp_time t, const char *path, kp_dur quota, kp_dur throttled);
 /* An anchor: at kernel stamp t the wall clock showed t + offset. */
 void world_clock(struct world *w, kp_time t, kp_dur offset, kp_dur bound, kp_dur step);

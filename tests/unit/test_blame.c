@@ -355,6 +355,20 @@ static void gap_in_a_consistent_stretch_weakens_it(void **state)
     assert_string_equal(cell_str(&stage->answer, row, "strength"), "strong");
 }
 
+static void a_hidden_thread_elsewhere_does_not_weaken_a_wait(void **state)
+{
+    struct stage *stage = *state;
+    world_switch(&stage->w, 20 * MS, 0, stage->pay, T, stage->idle);
+    world_wake(&stage->w, 60 * MS, 1, stage->other, stage->pay, 0);
+    world_switch(&stage->w, 60 * MS, 0, stage->idle, R, stage->pay);
+    world_gap_hidden(&stage->w, 30 * MS, 40 * MS, 1);
+    ask(stage);
+    int row = expect(stage, "stopped", 40 * MS);
+    assert_string_equal(cell_str(&stage->answer, row, "strength"), "strong");
+    assert_int_equal(cell_i64(&stage->answer, row, "gap_ns"), 0);
+    assert_true(answer_noted(&stage->answer, "coverage 90.0 %"));
+}
+
 static void migrated_while_queued_is_weak(void **state)
 {
     struct stage *stage = *state;
@@ -392,6 +406,7 @@ int main(void)
         T_(stopped_by_a_signal),
         T_(lost_events_are_unknown_and_weaken),
         T_(gap_in_a_consistent_stretch_weakens_it),
+        T_(a_hidden_thread_elsewhere_does_not_weaken_a_wait),
         T_(migrated_while_queued_is_weak),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
