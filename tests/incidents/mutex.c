@@ -11,6 +11,7 @@
 #include "incidents/incident.h"
 
 #include <pthread.h>
+#include <semaphore.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -148,6 +149,7 @@ static void setup_inherit(struct kpi_run *run)
 #define GROUPS "/sys/fs/cgroup/cpu"
 
 static char group[96];
+static sem_t holding;
 static int64_t throttled;
 
 static void *hold_throttled(void *arg)
@@ -157,8 +159,8 @@ static void *hold_throttled(void *arg)
     snprintf(tid, sizeof(tid), "%d", (int)gettid());
     kpi_write_file(tid, "%s/tasks", group);
     kpi_pin(holder->cpu);
-    kpi_sleep_until(holder->at);
     pthread_mutex_lock(&mutex);
+    sem_post(&holding);
     kpi_burn(holder->ns);
     pthread_mutex_unlock(&mutex);
     return NULL;
@@ -170,10 +172,10 @@ static void setup_throttled(struct kpi_run *run)
     if (access(GROUPS "/cgroup.procs", W_OK) != 0)
         kpi_skip("no cpu controller (v1) here");
     snprintf(group, sizeof(group), GROUPS "/kp-incident-%d", (int)getpid());
-    if (mkdir(group, 0755) != 0)
+    if (mkdir(group, 0755) != 0 || sem_init(&holding, 0, 0) != 0)
         kpi_die("no control group %s", group);
     kpi_write_file("50000", "%s/cpu.cfs_period_us", group);
-    kpi_write_file("5000", "%s/cpu.cfs_quota_us", group);
+    kpi_write_file("3000", "%s/cpu.cfs_quota_us", group);
     kpi_sleep(300 * KPI_MS); /* the group is known long before it matters */
 }
 
@@ -183,12 +185,11 @@ static void arm_throttled(struct kpi_run *run)
     if (!run->fault)
         return;
     throttled = kpi_read_counter("throttled_time ", "%s/cpu.stat", group);
-    /* to enter a group can take the kernel tens of milliseconds */
-    holders[0] = (struct holder){.at = kpi_now() + 50 * KPI_MS, .ns = run->size_ns, .cpu = -1};
+    holders[0] = (struct holder){.ns = run->size_ns, .cpu = -1};
     if (pthread_create(&holders[0].thread, NULL, hold_throttled, &holders[0]) != 0)
         kpi_die("no thread");
     started = 1;
-    kpi_sleep_until(holders[0].at + 300 * KPI_US);
+    sem_wait(&holding);
 }
 
 static void settle_throttled(struct kpi_run *run)

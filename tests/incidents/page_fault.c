@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
  * The pages of a file that the service has mapped were dropped from memory: it reads each of them
- * from the disk again when it touches them. Truth: how much longer the same touches took than just
- * before, when the pages were there, less what schedstat says was waited for a CPU.
+ * from the disk again when it touches them. Truth: how long that took, less what it computed and
+ * what schedstat says it waited for a CPU: it sleeps for nothing else.
  */
 #include "incidents/incident.h"
 
@@ -22,7 +22,7 @@
 static char path[192], object[48];
 static char *map;
 static int fd = -1;
-static int64_t took, usual, majors, queued;
+static int64_t took, majors, awake;
 
 static void setup(struct kpi_run *run)
 {
@@ -52,7 +52,6 @@ static void arm(struct kpi_run *run)
 {
     if (!run->fault)
         return;
-    usual = took;
     if (madvise(map, (size_t)PAGES * PAGE, MADV_DONTNEED) != 0 ||
         posix_fadvise(fd, 0, 0, POSIX_FADV_DONTNEED) != 0)
         kpi_die("cannot drop the pages of %s", path);
@@ -63,12 +62,12 @@ static void serve(struct kpi_run *run)
     static volatile char sum;
     kpi_burn(KPI_MS);
     majors = major_faults();
-    queued = kpi_now_waited();
+    awake = kpi_now_waited() + kpi_now_cpu();
     int64_t from = kpi_now(), touched = run->size_ns / KPI_MS;
     for (int64_t i = 0; i < touched; i++)
         sum = (char)(sum + map[i * EACH * PAGE]);
     took = kpi_now() - from;
-    queued = kpi_now_waited() - queued;
+    awake = kpi_now_waited() + kpi_now_cpu() - awake;
     majors = major_faults() - majors;
 }
 
@@ -76,7 +75,7 @@ static void settle(struct kpi_run *run)
 {
     if (!run->fault)
         return;
-    int64_t lost = majors > 0 ? took - queued - usual : 0;
+    int64_t lost = majors > 0 ? took - awake : 0;
     run->truth = (struct kpi_truth){"page_fault", 0, object, lost, false, NULL};
 }
 
