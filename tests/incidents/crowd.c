@@ -4,6 +4,8 @@
  * threads during the transaction, all of it on the only CPU the service may use. Whether one
  * stretch of it is called queued or preempted depends on whether the service was waiting or running
  * before it.
+ * Pinned: the service binds itself to a CPU where one thread of equal priority is at work, while
+ * others are idle. It is not misplaced: it may not go there.
  */
 #include "incidents/incident.h"
 
@@ -52,21 +54,38 @@ static void setup(struct kpi_run *run)
     crowd = kpi_helper_start("report-pool", spin_all);
 }
 
-static void arm(struct kpi_run *run)
+static void arm_with(struct kpi_run *run, int64_t threads)
 {
-    kpi_pin(run->cpu);
     if (run->fault) {
-        struct kpi_order order = {kpi_now() + 3 * KPI_MS, run->size_ns, run->cpu,
-                                  kpi_draw(run, 4, THREADS_MAX)};
+        struct kpi_order order = {kpi_now() + 3 * KPI_MS, run->size_ns, run->cpu, threads};
         kpi_helper_order(crowd, &order);
         kpi_sleep_until(order.at + 2 * KPI_MS);
     }
     used = crowd_cpu();
 }
 
+static void arm(struct kpi_run *run)
+{
+    kpi_pin(run->cpu);
+    arm_with(run, kpi_draw(run, 4, THREADS_MAX));
+}
+
+static void arm_pinned(struct kpi_run *run)
+{
+    kpi_pin(-1);
+    arm_with(run, 1);
+}
+
 static void serve(struct kpi_run *run)
 {
     (void)run;
+    kpi_burn(8 * KPI_MS);
+}
+
+static void serve_pinned(struct kpi_run *run)
+{
+    if (run->fault)
+        kpi_pin(run->cpu);
     kpi_burn(8 * KPI_MS);
 }
 
@@ -86,6 +105,25 @@ static void teardown(struct kpi_run *run)
     (void)run;
     kpi_helper_stop(crowd);
 }
+
+static void setup_pinned(struct kpi_run *run)
+{
+    if (sysconf(_SC_NPROCESSORS_ONLN) < 2)
+        kpi_skip("no CPU is left to be idle");
+    setup(run);
+}
+
+KPI_INCIDENT(pinned) = {
+    .name = "pinned",
+    .about = "bound to a busy CPU, another one is idle",
+    .size_min_ms = 100,
+    .size_max_ms = 200,
+    .setup = setup_pinned,
+    .arm = arm_pinned,
+    .serve = serve_pinned,
+    .settle = settle,
+    .teardown = teardown,
+};
 
 KPI_INCIDENT(crowding) = {
     .name = "crowd",

@@ -8,11 +8,12 @@ if [ "$(id -u)" != 0 ] || [ ! -r /sys/kernel/btf/vmlinux ]; then
     exit 77
 fi
 out=${KP_BIN%/bin}
-classes="preempt convoy inversion stop pipe downstream own-cpu own-sleep own-timeout loss control"
+classes="preempt convoy inversion inherit stop pipe downstream own-cpu own-sleep own-timeout loss
+    control position connections page-fault softirq retransmit pg-row"
 if [ -d /sys/fs/cgroup/cpu ] && [ -w /sys/fs/cgroup/cpu/cgroup.procs ]; then
-    classes="$classes quota"
+    classes="$classes quota held-quota"
 else
     echo "no cpu controller (v1) here: without the quota"
 fi
 # shellcheck disable=SC2086
-exec "$KP_ROOT/tests/incidents/truth.py" "$out" --runs 3 --check $classes
+exec "$KP_ROOT/tests/incidents/truth.py" "$out" --runs 2 --check $classes
