@@ -4,7 +4,7 @@
  * threads during the transaction, all of it on the only CPU the service may use. Whether one
  * stretch of it is called queued or preempted depends on whether the service was waiting or running
  * before it.
- * Pinned: the service binds itself to a CPU where one thread of equal priority is at work, while
+ * Pinned: the service binds itself to a CPU where two threads of equal priority are at work, while
  * others are idle. It is not misplaced: it may not go there.
  */
 #include "incidents/incident.h"
@@ -73,7 +73,7 @@ static void arm(struct kpi_run *run)
 static void arm_pinned(struct kpi_run *run)
 {
     kpi_pin(-1);
-    arm_with(run, 1);
+    arm_with(run, 2);
 }
 
 static void serve(struct kpi_run *run)
