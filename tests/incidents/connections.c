@@ -14,7 +14,6 @@
 
 static sem_t *pool;
 static struct kpi_helper *users[POOL];
-static int first; /* gives its connection back first */
 static int64_t waited_from, waited_to;
 
 static void use_connection(const struct kpi_order *order, struct kpi_report *report)
@@ -47,9 +46,9 @@ static void arm(struct kpi_run *run)
     if (!run->fault)
         return;
     int64_t at = kpi_now() + 2 * KPI_MS;
-    first = (int)kpi_draw(run, 0, 1);
+    int sooner = (int)kpi_draw(run, 0, 1);
     for (int i = 0; i < POOL; i++) {
-        int64_t ns = i == first ? run->size_ns : run->size_ns + 40 * KPI_MS;
+        int64_t ns = i == sooner ? run->size_ns : run->size_ns + 40 * KPI_MS;
         struct kpi_order order = {at, ns, (run->cpu + i) % 2, 0};
         kpi_helper_order(users[i], &order);
     }
@@ -74,6 +73,7 @@ static void settle(struct kpi_run *run)
         return;
     for (int i = 0; i < POOL; i++)
         kpi_helper_report(users[i], &reports[i]);
+    int first = reports[0].to <= reports[1].to ? 0 : 1;
     const struct kpi_report *report = &reports[first];
     int64_t from = waited_from > report->from ? waited_from : report->from;
     int64_t to = waited_to < report->to ? waited_to : report->to;
