@@ -32,8 +32,9 @@ enum kp_call {
     KP_CALL_RECEIVE,
     KP_CALL_CONNECT,
     KP_CALL_ACCEPT,
-    KP_CALL_FD,  /* the first argument is one */
-    KP_CALL_POLL /* the first argument points to some, the second says how many */
+    KP_CALL_FD,      /* the first argument is one */
+    KP_CALL_POLL,    /* the first argument points to some, the second says how many */
+    KP_CALL_AFFINITY /* has none; says which CPUs a thread may run on */
 };
 
 /* Short interrupts of one vector or line, not yet recorded. */

@@ -7,6 +7,7 @@
  */
 #include "object.h"
 #include "sock.h"
+#include "task.h"
 
 #define TS_COMPAT 2          /* thread_info.status on x86: 32-bit call, other table of numbers */
 #define NR_COMPAT 0x80000000 /* marks its number */
@@ -18,6 +19,9 @@ struct {
     __type(key, u32);
     __type(value, u8);
 } bound SEC(".maps");
+
+extern struct task_struct *bpf_task_from_pid(s32 pid) __ksym __weak; /* since 6.2 */
+extern void bpf_task_release(struct task_struct *task) __ksym __weak;
 
 u32 bound_count; /* saves the look-up when it is 0; written by user space */
 
@@ -63,7 +67,7 @@ static __always_inline void call_object(struct pt_regs *regs, enum kp_call call,
     struct pollfd pollfd = {.fd = -1};
     struct file *file;
 
-    if (call == KP_CALL_NO_FD)
+    if (call == KP_CALL_NO_FD || call == KP_CALL_AFFINITY)
         return;
     if (call == KP_CALL_POLL) {
         if (PT_REGS_PARM2_SYSCALL(regs) != 1 ||
@@ -151,6 +155,31 @@ static __always_inline void keep_call(struct pt_regs *regs, u64 actor, u64 start
         record_sock(BPF_CORE_READ(file, private_data), actor, start, ret, call);
 }
 
+/* The thread's CPUs after the call. Of a thread other than the caller only where the kernel lets it
+ * be found. */
+static __always_inline void record_affinity(struct pt_regs *regs)
+{
+    s32 tid = (s32)PT_REGS_PARM1_SYSCALL(regs);
+    struct task_struct *other;
+    struct kp_record_TASK *rec;
+
+    if (!tid || tid == (s32)bpf_get_current_pid_tgid()) {
+        rec = task_open(bpf_get_current_task_btf(), TASK_AFFINITY);
+        if (rec)
+            kp_submit(rec);
+        return;
+    }
+    if (!bpf_task_from_pid)
+        return;
+    other = bpf_task_from_pid(tid);
+    if (!other)
+        return;
+    rec = task_open(other, TASK_AFFINITY);
+    if (rec)
+        kp_submit(rec);
+    bpf_task_release(other);
+}
+
 SEC("tp_btf/sys_exit")
 int BPF_PROG(kp_sys_exit, struct pt_regs *regs, long ret)
 {
@@ -165,6 +194,9 @@ int BPF_PROG(kp_sys_exit, struct pt_regs *regs, long ret)
         return 0;
     start = task->sys_start;
     task->sys_start = 0;
+    if (kp_wanted(KP_STREAM_TASK) && !ret && (u32)task->sys_nr < KP_CALLS_MAX &&
+        config.calls[(u32)task->sys_nr] == KP_CALL_AFFINITY && !is_compat())
+        record_affinity(regs);
     if (bpf_ktime_get_ns() - start >= config.syscall_min || is_bound(actor)) {
         keep_call(regs, actor, start, (u32)task->sys_nr, ret);
         return 0;

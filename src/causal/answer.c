@@ -196,7 +196,7 @@ static struct kp_str note_text(const struct kpi_answer *answer, const struct kpi
     if (answer->txn.id.len > 0 && txn.len > 0 && !kp_str_equal(txn, answer->txn.id))
         NOTE_ADD("via=txn %.*s", (int)txn.len, txn.ptr);
     if (cause->idle_elsewhere > cause->dur / 10)
-        NOTE_ADD("misplaced? another CPU was idle %s of it (affinity unknown)", idle);
+        NOTE_ADD("misplaced? another CPU was idle %s of it", idle);
     if (slice->note.len > 0)
         NOTE_ADD("%.*s", (int)slice->note.len, slice->note.ptr);
     if (cause->because.len > 0)

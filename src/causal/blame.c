@@ -352,8 +352,8 @@ static uint32_t queue_cpu(const struct kpi_world *world, const struct kpi_interv
     return ran;
 }
 
-/* The CPUs the thread may run on, as far as the rows of its life say; 0 = not known. A change by
- * sched_setaffinity has no row, so this can rule a CPU out for a hint and no more. */
+/* The CPUs the thread may run on, as far as the rows of its life say; 0 = not known. A change of
+ * its cpuset has no row, so this can rule a CPU out for a hint and no more. */
 static uint64_t allowed_cpus(const struct kpi_world *world, uint32_t thread, kp_time t)
 {
     const struct kpi_work_set *set = &world->works[KPI_WORK_TASK];

@@ -24,6 +24,7 @@ static const struct {
     {"recvfrom", KP_CALL_RECEIVE},
     {"recvmsg", KP_CALL_RECEIVE},
     {"connect", KP_CALL_CONNECT},
+    {"sched_setaffinity", KP_CALL_AFFINITY},
     {"accept", KP_CALL_ACCEPT},
     {"accept4", KP_CALL_ACCEPT},
     {"poll", KP_CALL_POLL},

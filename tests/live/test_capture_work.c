@@ -23,7 +23,7 @@
 #define WRITES    20
 #define MOVES     10
 #define FIFO_PRIO 10
-enum { TASK_EXEC = 2 };
+enum { TASK_EXEC = 2, TASK_AFFINITY = 5 };
 
 static void run_work(struct tape *tape, struct work *work, int (*body)(void *), void *arg,
                      uint64_t kinds)
@@ -209,18 +209,21 @@ static void threads_tell_their_cpus(void **state)
     (void)state;
     struct work work;
     struct tape tape;
-    uint32_t execs = 0;
+    uint32_t execs = 0, changes = 0;
 
-    run_work(&tape, &work, pinned_exec, NULL, KIND(TASK));
+    run_work(&tape, &work, pinned_exec, NULL, KIND(TASK) | KIND(SYSCALL));
     TAPE_EACH(rec, &tape, TASK)
     {
-        if (rec->head.tid != (uint32_t)work.pid || rec->op != TASK_EXEC)
+        if (rec->head.tid != (uint32_t)work.pid ||
+            (rec->op != TASK_EXEC && rec->op != TASK_AFFINITY))
             continue;
         assert_int_equal(rec->cpus, 1);
         assert_int_equal(rec->cpu_mask, 1);
-        execs++;
+        execs += rec->op == TASK_EXEC;
+        changes += rec->op == TASK_AFFINITY;
     }
     assert_int_equal(execs, 1);
+    assert_int_equal(changes, 1);
     tape_free(&tape);
 }
 
