@@ -11,6 +11,7 @@
 #include "column/syscalls.h"
 
 #define PLACED_SOON    (100 * KP_US) /* a woken thread that ran within this was placed there */
+#define PLACED_AT_ONCE (2 * KP_US)   /* ... to the CPU of the waker */
 #define IDLE_EXIT_MAX  (5 * KP_MS)   /* no idle CPU leaves a thread waiting for longer */
 #define SYSCALL_MIN    (10 * KP_US)  /* shorter calls are part of the running around them */
 #define CONVOY_MIN     3             /* holders in turn that make a queue a convoy */
@@ -308,19 +309,30 @@ static uint32_t cpu_numbered(const struct kpi_world *world, uint32_t host_index,
     return number >= 0 && number < host->cpu_index_count ? host->cpu_index[number] : KPI_NONE;
 }
 
-/* By its recorded moves: the CPU it was queued on at t, and until when. A woken thread is placed
- * just after the wakeup. KPI_NONE when the moves do not lead to where it ran. */
+/* A woken thread is placed by its waker: just after the wakeup, and where that ran. A CPU that goes
+ * idle can take it away almost as soon, the waker's own as well once the waker sleeps. */
+static bool is_placement(const struct kpi_world *world, const struct kpi_interval *iv,
+                         const struct kpi_work *move)
+{
+    if ((iv->flags & KPI_FLAG_PREEMPT) != 0 || iv->begin == KPI_NONE)
+        return move->from <= iv->from;
+    const struct kpi_cpu *waker = kpi_cpu_of(world, kpi_event_of(world, iv->begin)->cpu);
+    kp_dur soon = move->b == waker->number ? PLACED_AT_ONCE : PLACED_SOON;
+    return kpi_cpu_of(world, move->cpu)->number == waker->number && move->from < iv->from + soon;
+}
+
+/* By its recorded moves: the CPU it was queued on at t, and until when. KPI_NONE when the moves do
+ * not lead to where it ran. */
 static uint32_t moved_cpu(const struct kpi_world *world, const struct kpi_interval *iv, kp_time t,
                           uint32_t ran, kp_time *out_until)
 {
     const struct kpi_work_set *set = &world->works[KPI_WORK_MOVE];
     uint32_t host = kpi_thread_of(world, iv->thread)->host, at = iv->cpu, last = iv->cpu;
-    kp_time placed = (iv->flags & KPI_FLAG_PREEMPT) != 0 ? iv->from : iv->from + PLACED_SOON;
     kp_time limit = *out_until;
     const struct kpi_work *row = kpi_work_first(set, iv->thread, iv->from - 1, iv->to + 1);
     for (; row != NULL; row = kpi_work_next(set, row, iv->from - 1, iv->to + 1)) {
         last = cpu_numbered(world, host, row->b);
-        if (row->from <= t || row->from <= placed)
+        if (row->from <= t || is_placement(world, iv, row))
             at = last;
         else
             *out_until = KP_MIN(*out_until, row->from);

@@ -222,7 +222,8 @@ static bool sent_within(const struct kpi_world *world, const struct kpi_work *re
 bool kpi_net_asked(const struct kpi_world *world, const struct kpi_message *message, kp_time from,
                    kp_time to)
 {
-    return sent_within(world, message->receive, from, to);
+    return message->receive->side != KPI_SIDE_SERVER &&
+           sent_within(world, message->receive, from, to);
 }
 
 bool kpi_net_owes(const struct kpi_world *world, const struct kpi_message *message, kp_time at)
@@ -231,7 +232,8 @@ bool kpi_net_owes(const struct kpi_world *world, const struct kpi_message *messa
     const struct kpi_work *last = NULL;
     const struct kpi_work *row = kpi_work_first(set, message->receive->thread, KP_TIME_MIN, at + 1);
     for (; row != NULL; row = kpi_work_next(set, row, KP_TIME_MIN, at + 1))
-        if (row->to <= at && row->code == SOCK_RECEIVE && row->d > 0)
+        if (row->to <= at && row->code == SOCK_RECEIVE && row->d > 0 &&
+            row->side != KPI_SIDE_CLIENT)
             last = row;
     return last != NULL && last->a != message->receive->a &&
            !sent_within(world, last, last->to, at);

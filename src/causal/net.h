@@ -36,11 +36,11 @@ struct kpi_message {
 /* The message whose arrival ended the wait. */
 struct kpi_message kpi_net_match(const struct kpi_world *world, const struct kpi_interval *iv);
 /* True when a thread of the waiting process sent on the connection of the message within
- * [from, to]: what it waits for is the answer. */
+ * [from, to]: what it waits for is the answer. Never of the end that is asked. */
 bool kpi_net_asked(const struct kpi_world *world, const struct kpi_message *message, kp_time from,
                    kp_time to);
-/* True when the receiving thread had last received on another connection, and its process has not
- * sent on that since: it waits on somebody's behalf. */
+/* True when the receiving thread had last been asked something (answers to itself do not count) on
+ * another connection, and its process has not sent on that since: it waits on somebody's behalf. */
 bool kpi_net_owes(const struct kpi_world *world, const struct kpi_message *message, kp_time at);
 
 #endif

@@ -144,7 +144,15 @@ static bool fill_quota(struct work_row *row)
  */
 
 enum { SOCK_SEND, SOCK_RECEIVE, SOCK_CONNECT, SOCK_ACCEPT }; /* catalogue: SOCK_OP */
+enum { EPHEMERAL_MIN = 32768 }; /* where the kernel's own choice of ports begins by default */
 enum { TCP_FIN_WAIT1 = 4, TCP_CLOSE = 7, TCP_LAST_ACK = 9 }; /* catalogue: TCP_STATE */
+
+/* The end that asks gets its port from the kernel, the one that is asked has a port of its own. */
+static enum kpi_side side_of(const struct kpi_ends *ends)
+{
+    bool own = ends->sport >= EPHEMERAL_MIN, peer = ends->dport >= EPHEMERAL_MIN;
+    return own == peer ? KPI_SIDE_UNKNOWN : own ? KPI_SIDE_CLIENT : KPI_SIDE_SERVER;
+}
 
 /* Columns 4..9 of all rows about a connection. */
 static void fill_ends(struct work_row *row)
@@ -159,6 +167,7 @@ static void fill_ends(struct work_row *row)
         .family = kpi_cursor_i64(row->cursor, 9),
     };
     kpi_ends_keys(&ends, &row->work->a, &row->work->b);
+    row->work->side = side_of(&ends);
     row->work->name = kpi_ends_text(&ends, row->world->arena);
     row->work->group = (uint32_t)row->work->a;
 }
@@ -175,6 +184,7 @@ static bool fill_sock(struct work_row *row)
         row->work->a = kpi_cursor_i64(row->cursor, 15);
         row->work->b = kpi_cursor_i64(row->cursor, 16);
         row->work->group = (uint32_t)row->work->a;
+        row->work->side = KPI_SIDE_UNKNOWN;
         row->work->name = KP_STR("unix");
     }
     return row->work->thread != KPI_NONE;

@@ -116,6 +116,9 @@ enum kpi_works {
     KPI_WORKS
 };
 
+/* Which end asks and which is asked, as their ports say. */
+enum kpi_side { KPI_SIDE_UNKNOWN, KPI_SIDE_CLIENT, KPI_SIDE_SERVER };
+
 /* A joined row: something that took from `from` to `to`. */
 struct kpi_work {
     kp_time from, to;
@@ -127,7 +130,8 @@ struct kpi_work {
     uint32_t cpu; /* index */
     int32_t code;
     uint8_t stream;
-    bool flow; /* network: a stream of bytes that are numbered */
+    bool flow;    /* network: a stream of bytes that are numbered */
+    uint8_t side; /* network: enum kpi_side */
     int64_t a, b, c, d;
     kp_dur queue_dur;
     struct kp_str name;

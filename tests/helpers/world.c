@@ -25,7 +25,8 @@ void world_open(struct world *w)
     static const struct kp_store_opts opts = {.manual = true};
     struct kp_error err = {0};
     memset(w, 0, sizeof(*w));
-    snprintf(w->dir, sizeof(w->dir), "/tmp/kprobe-world-XXXXXX");
+    const char *tmp = getenv("TMPDIR");
+    snprintf(w->dir, sizeof(w->dir), "%.32s/kprobe-world-XXXXXX", tmp == NULL ? "/tmp" : tmp);
     assert_non_null(mkdtemp(w->dir));
     if (kp_store_open(w->dir, &opts, &w->store, &err) != KP_OK)
         fail_msg("%s", err.text);
@@ -316,12 +317,18 @@ void world_boost(struct world *w, kp_time t, uint32_t cpu, kp_actor_id holder, k
     num(put, "new_prio", new_prio);
 }
 
-void world_move(struct world *w, kp_time t, kp_actor_id thread, uint32_t from_cpu, uint32_t to_cpu)
+void world_move_by(struct world *w, kp_time t, uint32_t cpu, kp_actor_id thread, uint32_t from_cpu,
+                   uint32_t to_cpu)
 {
-    struct put put = row(w, KP_S_MIGRATE, t, to_cpu, world_idle(w));
+    struct put put = row(w, KP_S_MIGRATE, t, cpu, world_idle(w));
     num(put, "thread", thread);
     num(put, "from_cpu", from_cpu);
     num(put, "to_cpu", to_cpu);
+}
+
+void world_move(struct world *w, kp_time t, kp_actor_id thread, uint32_t from_cpu, uint32_t to_cpu)
+{
+    world_move_by(w, t, to_cpu, thread, from_cpu, to_cpu);
 }
 
 void world_fork(struct world *w, kp_time t, uint32_t cpu, kp_actor_id thread, kp_actor_id parent)

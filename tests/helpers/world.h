@@ -77,6 +77,9 @@ void world_work(struct world *w, kp_time queued, kp_time from, kp_time to, uint3
 void world_boost(struct world *w, kp_time t, uint32_t cpu, kp_actor_id holder, kp_actor_id donor,
                  int old_prio, int new_prio);
 void world_move(struct world *w, kp_time t, kp_actor_id thread, uint32_t from_cpu, uint32_t to_cpu);
+/* The same, decided on a given CPU (of the waker; world_move: by the CPU it comes to). */
+void world_move_by(struct world *w, kp_time t, uint32_t cpu, kp_actor_id thread, uint32_t from_cpu,
+                   uint32_t to_cpu);
 void world_fork(struct world *w, kp_time t, uint32_t cpu, kp_actor_id thread, kp_actor_id parent);
 /* The thread executes a program; it may run on the CPUs of mask. */
 void world_exec(struct world *w, kp_time t, uint32_t cpu, kp_actor_id thread, int64_t mask);

@@ -352,6 +352,39 @@ static void an_idle_server_explains_nobody(void **state)
     expect(s, "running", 301, 20 * MS - 1, "strong");
 }
 
+/* The ledger has answered another and waits for whatever comes next, which is that one's again;
+ * pay's request is on its way. What the other does until it asks does not explain pay. */
+static void a_server_that_was_asked_by_others_waits_for_nobody(void **state)
+{
+    struct stage *s = *state;
+    pay_waits(s, 60 * MS, S);
+    woken_by_net(s, 60 * MS, s->peer);
+    on(s, 5 * MS, 1, s->peer);
+    off(s, 20 * MS, 1, s->peer);
+    on(s, 6 * MS, 2, s->batch);
+    world_wake_irq(&s->w, 30 * MS, 2, s->batch, s->peer, IN_SOFTIRQ, VEC_NET_RX, -1, 1);
+    on(s, 30 * MS + 1, 1, s->peer);
+    struct world_sock asks = pay_end(s, SEND, 29 * MS, 30 * MS, 10, 20);
+    struct world_sock asked = peer_end(s, RECEIVE, 19 * MS, 31 * MS, 10, 20);
+    struct world_sock answered = peer_end(s, SEND, 18 * MS, 19 * MS, 10, 20);
+    asks.thread = s->batch;
+    asks.local = asked.peer = answered.peer = 3;
+    struct world_sock rows[] = {
+        asks,
+        asked,
+        answered,
+        pay_end(s, SEND, 9 * MS, 9 * MS + 500, 10, 510),
+        peer_end(s, SEND, 59 * MS, 60 * MS, 100, 1150),
+        pay_end(s, RECEIVE, 9 * MS + 600, 61 * MS, 100, 1150),
+    };
+    for (size_t i = 0; i < KP_ARRAY_LEN(rows); i++)
+        world_sock(&s->w, &rows[i]);
+    ask(s);
+    expect(s, "net.local", 200, 10 * MS, "weak");
+    for (uint32_t i = 0; i < s->answer.count; i++)
+        assert_int_not_equal(cell_i64(&s->answer, i, "tid"), 500);
+}
+
 /* ---------- kernel threads ---------- */
 
 static void a_worker_leads_to_who_queued_its_work(void **state)
@@ -575,6 +608,22 @@ static void moves_decide_the_queue(void **state)
     expect(s, "idle_exit", 200, 10, "strong");
 }
 
+/* Woken by the peer, queued behind batch, and soon after fetched by the CPU that the peer left: the
+ * move is not the waker's choice, though it comes so soon. */
+static void a_soon_pull_is_no_placement(void **state)
+{
+    struct stage *s = *state;
+    on(s, -1 * MS, 2, s->peer);
+    on(s, -1 * MS, 0, s->pay);
+    world_switch(&s->w, 10 * MS, 0, s->pay, S, s->batch);
+    world_wake(&s->w, 60 * MS - 90 * US, 2, s->peer, s->pay, 0);
+    world_move(&s->w, 60 * MS - 10 * US, s->pay, 0, 2);
+    world_switch(&s->w, 60 * MS - 10 * US, 2, s->peer, S, s->pay);
+    ask(s);
+    uint32_t row = expect(s, "runnable.queued", 200, 80 * US, "strong");
+    assert_int_equal(cell_i64(&s->answer, row, "culprit_pid"), 500);
+}
+
 /* The same without the record of the move: nothing says when, so nothing is claimed. */
 static void without_moves_the_queue_is_weak(void **state)
 {
@@ -700,6 +749,7 @@ int main(void)
         T_(messages_cross_hosts),
         T_(skew_makes_the_order_weak),
         T_(an_idle_server_explains_nobody),
+        T_(a_server_that_was_asked_by_others_waits_for_nobody),
         T_(a_worker_leads_to_who_queued_its_work),
         T_(a_worker_without_a_row_is_weak),
         T_(a_journal_commit_is_told_by_its_row),
@@ -714,6 +764,7 @@ int main(void)
         T_(a_kernel_lock_is_split_by_who_got_it),
         T_(an_inversion_names_three),
         T_(moves_decide_the_queue),
+        T_(a_soon_pull_is_no_placement),
         T_(without_moves_the_queue_is_weak),
         T_(an_idle_cpu_elsewhere_is_a_hint),
         T_(a_cpu_that_is_not_allowed_is_none),
