@@ -9,7 +9,7 @@ BPF       ?= 1#         0: build without capture
 V         ?= 0#         1: show commands
 PREFIX    ?= /usr/local
 DESTDIR   ?=
-N         ?= 20#        repetitions of demo-accuracy, faults of each class in truth
+N         ?= 20#        repetitions of demo-accuracy, faults of each class in truth, worlds of truth-sim
 TRUTH     ?=#           more arguments of truth: names of classes, --keep DIR
 FUZZ_SECONDS ?= 60#     per target of `make fuzz`
 VECTORS   ?= 1000000000# columns that soak-codec decodes
@@ -45,7 +45,7 @@ TOOL_OBJ := $(TOOL_SRC:%.c=$(OUT)/%.o)
 TOOL_LIB := $(OUT)/libtools.a
 DEMO_BIN := $(patsubst demo/%.c,$(BIN)/kp-demo-%,$(filter-out demo/common%,$(wildcard demo/*.c)))
 DEMO_OBJ := $(patsubst %.c,$(OUT)/%.o,$(wildcard demo/common*.c))
-HELP_OBJ := $(patsubst %.c,$(OUT)/%.o,$(wildcard tests/helpers/*.c))
+HELP_OBJ := $(patsubst %.c,$(OUT)/%.o,$(wildcard tests/helpers/*.c tests/sim/*.c))
 HELP_LIB := $(OUT)/libhelpers.a
 TEST_SRC := $(sort $(wildcard tests/unit/*.c tests/fault/*.c tests/live/*.c tests/query/*.c tests/cli/*.c))
 TEST_BIN := $(TEST_SRC:%.c=$(OUT)/%)
@@ -63,8 +63,8 @@ BPF_SKEL := $(if $(filter 0,$(BPF)),,$(if $(BPF_SRC),$(GEN)/capture.skel.h))
 
 .DELETE_ON_ERROR:
 .SECONDARY:
-.PHONY: deps all demo demo-accuracy truth test check bench bench-store bench-query fuzz soak-codec soak-oracle asan ubsan tsan tidy format man \
-	install uninstall clean help FORCE
+.PHONY: deps all demo demo-accuracy truth truth-sim test check bench bench-store bench-query fuzz soak-codec soak-oracle asan ubsan tsan \
+	tidy format man install uninstall clean help FORCE
 
 COMPLETIONS := bash-completion/completions/kpq zsh/vendor-completions/_kpq fish/vendor_completions.d/kpq.fish
 PROGRAMS := $(patsubst tools/%.c,$(BIN)/%,$(wildcard tools/kpd.c tools/kpq.c)) $(DEMO_BIN)
@@ -86,6 +86,9 @@ test: deps ## build and run every test
 
 truth: all $(INCIDENT) ## make N faults of every class for real and score the answers
 	$(Q)tests/incidents/truth.py $(OUT) --runs $(N) $(TRUTH)
+
+truth-sim: $(OUT)/tests/unit/test_sim ## N simulated worlds: accuracy, and how it falls with evidence
+	$(Q)KP_SIM_SEEDS=$(N) $<
 
 check: $(TEST_BIN) $(REPLAY) $(PROGRAMS) $(INCIDENT) $(ORACLE) # the tests, packages present
 	$(Q)tests/run.sh $(OUT)

@@ -1,0 +1,159 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * Answers over simulated worlds whose true causes are known for every nanosecond. With everything
+ * recorded they must be right, and next to never certain and wrong; with rows lost and clocks wrong
+ * they may know less, and must say so. What has nothing to do with a transaction must not change
+ * its answer.
+ *
+ * KP_SIM_SEEDS=n (make truth-sim N=n) is the number of worlds of each curve; KP_SIM_SEED=n prints
+ * where the answer to world n differs from the truth.
+ */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <cmocka.h>
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "base/assert.h"
+#include "sim/sim.h"
+
+#define SEEDS      30
+#define MAYBE      0.02 /* a curve may go up by so much: few worlds */
+#define FALSE_MOST 0.01 /* certain and wrong, of all time */
+
+static struct sim sim;
+
+static uint64_t number(const char *name, uint64_t otherwise)
+{
+    const char *text = getenv(name);
+    return text == NULL ? otherwise : strtoull(text, NULL, 10);
+}
+
+static void score_seed(uint64_t seed, const struct sim_view *view, struct sim_score *sum, bool told)
+{
+    struct world w;
+    sim_run(&sim, seed);
+    world_open(&w);
+    sim_emit(&sim, view, &w);
+    sim_score(&sim, &w, sum, told);
+    world_close(&w);
+    sim_free(&sim);
+}
+
+static double share(kp_dur part, const struct sim_score *sum)
+{
+    return (double)part / (double)sum->wall;
+}
+
+static void print_score(const char *name, const struct sim_score *sum)
+{
+    print_message("%-14s %7.2f%% %7.2f%% %7.2f%% %7.2f%% %7.3f%%\n", name,
+                  100 * share(sum->right, sum), 100 * share(sum->wrong, sum),
+                  100 * share(sum->unknown, sum), 100 * share(sum->strong, sum),
+                  100 * share(sum->strong_wrong, sum));
+}
+
+static struct sim_score score(const char *name, const struct sim_view *view)
+{
+    struct sim_score sum = {0};
+    uint64_t seeds = number("KP_SIM_SEEDS", SEEDS);
+    for (uint64_t seed = 0; seed < seeds; seed++)
+        score_seed(seed, view, &sum, false);
+    print_score(name, &sum);
+    return sum;
+}
+
+static void print_head(const char *of)
+{
+    print_message("%-14s %8s %8s %8s %8s %8s\n", of, "right", "wrong", "unknown", "strong",
+                  "false");
+}
+
+/* ---------- accuracy ---------- */
+
+static void told_of_one(void **state)
+{
+    struct sim_score sum = {0};
+    struct sim_view view = {0};
+    uint64_t seed = number("KP_SIM_SEED", UINT64_MAX);
+    (void)state;
+    if (seed == UINT64_MAX)
+        return;
+    score_seed(seed, &view, &sum, true);
+    print_score("this world", &sum);
+}
+
+static void everything_recorded_is_right(void **state)
+{
+    struct sim_view view = {0};
+    (void)state;
+    print_head("all recorded");
+    struct sim_score sum = score("", &view);
+    assert_true(share(sum.right, &sum) > 0.99);
+    assert_true(share(sum.strong, &sum) > 0.98);
+    assert_true(share(sum.strong_wrong, &sum) < FALSE_MOST / 2);
+    assert_int_equal(sum.unknown, 0); /* nothing was withheld */
+}
+
+/* ---------- less evidence ---------- */
+
+static void losses_are_told(void **state)
+{
+    static const double losses[] = {0, 0.001, 0.01, 0.05, 0.2};
+    static const char *const names[] = {"0 %", "0.1 %", "1 %", "5 %", "20 %"};
+    double strong = 1;
+    (void)state;
+    print_head("rows lost");
+    for (size_t i = 0; i < KP_ARRAY_LEN(losses); i++) {
+        struct sim_view view = {.loss = losses[i]};
+        struct sim_score sum = score(names[i], &view);
+        assert_true(share(sum.strong, &sum) <= strong + MAYBE);
+        assert_true(share(sum.strong_wrong, &sum) < FALSE_MOST);
+        strong = share(sum.strong, &sum);
+    }
+    assert_true(strong < 0.5);
+}
+
+static void wrong_clocks_are_told(void **state)
+{
+    static const kp_dur skews[] = {0, 10 * KP_US, KP_MS};
+    static const char *const names[] = {"0", "10 us", "1 ms"};
+    double strong = 1;
+    (void)state;
+    print_head("clock wrong by");
+    for (size_t i = 0; i < KP_ARRAY_LEN(skews); i++) {
+        struct sim_view view = {.skew = skews[i]};
+        struct sim_score sum = score(names[i], &view);
+        assert_true(share(sum.strong, &sum) <= strong + MAYBE);
+        assert_true(share(sum.strong_wrong, &sum) < FALSE_MOST);
+        strong = share(sum.strong, &sum);
+    }
+}
+
+static void tids_used_again_are_told_apart(void **state)
+{
+    struct sim_view view = {.reuse = true};
+    (void)state;
+    print_head("tids reused");
+    struct sim_score sum = score("", &view);
+    assert_true(share(sum.right, &sum) > 0.99);
+    assert_true(share(sum.strong_wrong, &sum) < FALSE_MOST / 2);
+}
+
+int main(void)
+{
+    if (access("/dev/shm", W_OK) == 0) /* many small stores, none of which is kept */
+        setenv("TMPDIR", "/dev/shm", 0);
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(told_of_one),
+        cmocka_unit_test(everything_recorded_is_right),
+        cmocka_unit_test(losses_are_told),
+        cmocka_unit_test(wrong_clocks_are_told),
+        cmocka_unit_test(tids_used_again_are_told_apart),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
