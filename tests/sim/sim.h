@@ -280,8 +280,7 @@ struct sim_score {
 };
 /* Asks for the transaction's parts and adds up. told: print what is wrong. */
 void sim_score(const struct sim *sim, struct world *w, struct sim_score *sum, bool told);
-/* The parts as text, one line each, names and times as the world without a view has them. */
-char *sim_answer_text(const struct sim *sim, const struct sim_view *view, struct world *w,
-                      bool strength);
+/* The parts as text, one line each, times and pids as without a view. Freed by the caller. */
+char *sim_answer_text(struct world *w);
 
 #endif

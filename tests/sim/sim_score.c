@@ -122,22 +122,19 @@ void sim_score(const struct sim *sim, struct world *w, struct sim_score *sum, bo
     answer_deinit(&answer);
 }
 
-char *sim_answer_text(const struct sim *sim, const struct sim_view *view, struct world *w,
-                      bool strength)
+char *sim_answer_text(struct world *w)
 {
     struct answer answer;
     char *text = NULL;
     size_t size = 0;
     FILE *out = open_memstream(&text, &size);
-    (void)sim;
-    (void)view;
     assert_non_null(out);
     parts_ask(w, &answer);
     for (uint32_t row = 0; row < answer.count; row++) {
         struct part part = part_at(w, &answer, row);
         fprintf(out, "%lld %lld %s %s %lld %s\n", (long long)part.from, (long long)part.to,
                 part.kind, part.culprit_comm, (long long)part.culprit,
-                strength ? (part.strong ? "strong" : "weak") : "");
+                part.strong ? "strong" : "weak");
     }
     fclose(out);
     answer_deinit(&answer);

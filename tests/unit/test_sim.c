@@ -21,7 +21,7 @@
 #include "base/assert.h"
 #include "sim/sim.h"
 
-#define SEEDS      30
+#define SEEDS      25
 #define MAYBE      0.02 /* a curve may go up by so much: few worlds */
 #define FALSE_MOST 0.01 /* certain and wrong, of all time */
 
@@ -144,6 +144,84 @@ static void tids_used_again_are_told_apart(void **state)
     assert_true(share(sum.strong_wrong, &sum) < FALSE_MOST / 2);
 }
 
+/* ---------- what must not matter ---------- */
+
+#define TOLD_SEEDS 12
+
+static char *told(uint64_t seed, const struct sim_view *view)
+{
+    struct world w;
+    sim_run(&sim, seed);
+    world_open(&w);
+    sim_emit(&sim, view, &w);
+    char *text = sim_answer_text(&w);
+    world_close(&w);
+    sim_free(&sim);
+    return text;
+}
+
+/* Names, times and threads are told as if nothing had been changed. */
+static void same_answer(const struct sim_view *view)
+{
+    const struct sim_view plain = {0};
+    for (uint64_t seed = 0; seed < TOLD_SEEDS; seed++) {
+        char *expected = told(seed, &plain), *text = told(seed, view);
+        if (strcmp(expected, text) != 0)
+            fail_msg("seed %llu:\n%s-- and --\n%s", (unsigned long long)seed, expected, text);
+        free(expected);
+        free(text);
+    }
+}
+
+static void other_pids(void **state)
+{
+    struct sim_view view = {.pid_shift = 3333};
+    (void)state;
+    same_answer(&view);
+}
+
+static void another_time(void **state)
+{
+    struct sim_view view = {.shift = 17 * KP_HOUR + 12345};
+    (void)state;
+    same_answer(&view);
+}
+
+static void hosts_exchanged(void **state)
+{
+    struct sim_view view = {.swap_hosts = true};
+    (void)state;
+    same_answer(&view);
+}
+
+static void in_pieces(void **state)
+{
+    struct sim_view view = {.commits = 7};
+    (void)state;
+    same_answer(&view);
+}
+
+static void unrelated_work_beside(void **state)
+{
+    struct sim_view view = {.unrelated = true};
+    (void)state;
+    same_answer(&view);
+}
+
+static void bystanders_at_interrupts(void **state)
+{
+    struct sim_view view = {.bystander = true};
+    (void)state;
+    same_answer(&view);
+}
+
+static void former_lives(void **state)
+{
+    struct sim_view view = {.reuse = true};
+    (void)state;
+    same_answer(&view);
+}
+
 int main(void)
 {
     if (access("/dev/shm", W_OK) == 0) /* many small stores, none of which is kept */
@@ -154,6 +232,13 @@ int main(void)
         cmocka_unit_test(losses_are_told),
         cmocka_unit_test(wrong_clocks_are_told),
         cmocka_unit_test(tids_used_again_are_told_apart),
+        cmocka_unit_test(other_pids),
+        cmocka_unit_test(another_time),
+        cmocka_unit_test(hosts_exchanged),
+        cmocka_unit_test(in_pieces),
+        cmocka_unit_test(unrelated_work_beside),
+        cmocka_unit_test(bystanders_at_interrupts),
+        cmocka_unit_test(former_lives),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
