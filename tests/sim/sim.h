@@ -238,12 +238,14 @@ struct sim {
     bool disk_busy[SIM_HOSTS];
     kp_dur wire; /* between the hosts */
     uint32_t root;
+    char txn[24];       /* its id */
     kp_time begin, end; /* of the transaction */
     bool over;
 };
 
-/* Runs a world; any seed gives one. Any failure fails the running test. */
-void sim_run(struct sim *out, uint64_t seed);
+/* Runs a world; any seed gives one, and any number of them can follow each other in one store.
+ * Any failure fails the running test. */
+void sim_run(struct sim *out, uint64_t seed, uint64_t nth);
 void sim_free(struct sim *sim);
 uint64_t sim_below(struct sim *sim, uint64_t limit);
 
@@ -270,7 +272,7 @@ struct sim_view {
     bool unrelated;     /* another process on CPUs of its own */
     uint32_t commits;   /* the rows come in so many pieces; 0 = one */
 };
-/* Fills an open world. */
+/* Adds it to an open world, around the world's zero. */
 void sim_emit(const struct sim *sim, const struct sim_view *view, struct world *out);
 
 /* ---------- score ---------- */
@@ -281,6 +283,6 @@ struct sim_score {
 /* Asks for the transaction's parts and adds up. told: print what is wrong. */
 void sim_score(const struct sim *sim, struct world *w, struct sim_score *sum, bool told);
 /* The parts as text, one line each, times and pids as without a view. Freed by the caller. */
-char *sim_answer_text(struct world *w);
+char *sim_answer_text(const struct sim *sim, struct world *w);
 
 #endif

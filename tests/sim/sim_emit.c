@@ -285,10 +285,10 @@ void sim_emit(const struct sim *sim, const struct sim_view *view, struct world *
     world_span(out, &(struct world_span){.from = sim->begin,
                                          .to = sim->end,
                                          .thread = e.actors[sim->root],
-                                         .trace = "t1",
-                                         .id = "a",
+                                         .trace = sim->txn,
+                                         .id = sim->txn,
                                          .parent = "",
-                                         .txn = "98721",
+                                         .txn = sim->txn,
                                          .service = "pay",
                                          .name = "POST /pay",
                                          .kind = 2});

@@ -9,6 +9,7 @@
 #include <stddef.h>
 #include <cmocka.h>
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -565,10 +566,11 @@ static void close_all(struct sim *sim)
         state_set(sim, i, sim->threads[i].state);
 }
 
-void sim_run(struct sim *out, uint64_t seed)
+void sim_run(struct sim *out, uint64_t seed, uint64_t nth)
 {
     memset(out, 0, sizeof(*out));
     out->seed = seed;
+    snprintf(out->txn, sizeof(out->txn), "sim-%llu", (unsigned long long)nth);
     out->random = (seed + 1) * 0x9e3779b97f4a7c15ull;
     cpus_init(out);
     sim_story(out);

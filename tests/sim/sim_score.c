@@ -28,9 +28,9 @@ struct part {
     bool strong;
 };
 
-static void parts_ask(struct world *w, struct answer *answer)
+static void parts_ask(const struct sim *sim, struct world *w, struct answer *answer)
 {
-    struct kp_causes_req req = world_req("98721");
+    struct kp_causes_req req = world_req(sim->txn);
     req.parts = true;
     req.baseline_none = true;
     world_causes_req(w, &req, answer);
@@ -104,7 +104,7 @@ void sim_score(const struct sim *sim, struct world *w, struct sim_score *sum, bo
 {
     struct answer answer;
     struct sim_list truth = {0};
-    parts_ask(w, &answer);
+    parts_ask(sim, w, &answer);
     assert_int_equal(answer_sum(&answer, NULL), sim->end - sim->begin);
     sim_truth(sim, &truth);
     for (uint32_t row = 0, at = 0; row < answer.count; row++) {
@@ -122,14 +122,14 @@ void sim_score(const struct sim *sim, struct world *w, struct sim_score *sum, bo
     answer_deinit(&answer);
 }
 
-char *sim_answer_text(struct world *w)
+char *sim_answer_text(const struct sim *sim, struct world *w)
 {
     struct answer answer;
     char *text = NULL;
     size_t size = 0;
     FILE *out = open_memstream(&text, &size);
     assert_non_null(out);
-    parts_ask(w, &answer);
+    parts_ask(sim, w, &answer);
     for (uint32_t row = 0; row < answer.count; row++) {
         struct part part = part_at(w, &answer, row);
         fprintf(out, "%lld %lld %s %s %lld %s\n", (long long)part.from, (long long)part.to,
