@@ -22,6 +22,8 @@
 #include "column/syscalls.h"
 
 #define SIGNAL_MAX  (100 * KP_US) /* from a signal to the wakeup it causes */
+#define AGAIN_MAX   KP_MS         /* from an interrupted call to the same call again */
+#define EINTR_RET   (-4)          /* result of a call that a signal interrupted */
 #define SERVICE_MAX KP_MS         /* from the end of a commit or of reclaim to the same */
 #define HOLDERS_MAX 64            /* of one lock during one wait that are told apart */
 
@@ -140,6 +142,44 @@ static void enter_waker(struct kpi_walk *walk, const struct kpi_frame *frame,
     if (is_anonymous_worker(world, wake->a) && !is_serving(world, wake))
         child.strength = KPI_WEAK; /* who gave it the work is not recorded */
     kpi_frame_enter(walk, frame, &child);
+}
+
+/* The wait that continues this one: a timer's signal interrupted the call, and the thread made the
+ * same one again at once. NULL if there is none. */
+static const struct kpi_interval *next_try(const struct kpi_world *world,
+                                           const struct kpi_interval *iv)
+{
+    const struct kpi_thread *thread = kpi_thread_of(world, iv->thread);
+    const struct kpi_work *call = kpi_wait_syscall(world, iv);
+    if (call == NULL || call->a != EINTR_RET)
+        return NULL;
+    for (uint32_t i = kpi_timeline_find(world, thread, iv->to); i < thread->count; i++) {
+        const struct kpi_interval *next = kpi_timeline_at(world, thread, i);
+        if (next->from > call->to + AGAIN_MAX)
+            break;
+        if (next->state != KPI_STATE_BLOCKED || next->from < iv->to)
+            continue;
+        const struct kpi_work *again = kpi_wait_syscall(world, next);
+        return again != NULL && again != call && again->code == call->code && again->b == call->b
+                   ? next
+                   : NULL;
+    }
+    return NULL;
+}
+
+/* What ended the last of the tries explains those before it, too: they were one wait. */
+static const struct kpi_interval *last_try(const struct kpi_world *world,
+                                           const struct kpi_interval *iv)
+{
+    const struct kpi_event *wake = wake_of(world, iv);
+    while (wake != NULL && kpi_wake_is_timer(wake)) {
+        const struct kpi_interval *next = next_try(world, iv);
+        if (next == NULL)
+            break;
+        iv = next;
+        wake = wake_of(world, iv);
+    }
+    return iv;
 }
 
 /* ---------- messages ---------- */
@@ -370,8 +410,12 @@ static void explain_wait(struct kpi_walk *walk, const struct kpi_frame *frame,
     const struct kpi_world *world = walk->world;
     const struct kpi_event *wake = wake_of(world, iv);
     const struct kpi_work *request = kpi_block_match(world, iv);
+    const struct kpi_interval *last = last_try(world, iv);
+    const struct kpi_event *end = wake_of(world, last);
     if (is_stopped(iv))
         kpi_blame_wait(walk, frame, iv, from, to);
+    else if (last != iv && is_thread_wake(world, end))
+        enter_waker(walk, frame, last, end, from, to);
     else if (request != NULL)
         explain_block(walk, frame, iv, request, from, to);
     else if (wake != NULL && kpi_wake_is_net(wake))
