@@ -254,6 +254,8 @@ static void log_free(struct kpi_log *log)
 
 static void snapshot_free(struct kp_snapshot *snapshot)
 {
+    if (snapshot->memo != NULL)
+        snapshot->memo_free(snapshot->memo);
     kpi_runs_leave(snapshot);
     for (uint32_t i = 0; i < snapshot->segments_count; i++)
         if (snapshot->segments[i].state == KPI_SEGMENT_OPEN)
@@ -362,6 +364,18 @@ uint64_t kp_snapshot_rows(const struct kp_snapshot *snapshot, const struct kp_st
     for (uint32_t i = 0; i < log->count; i++)
         rows += log->pages[i]->rows;
     return rows;
+}
+
+void *kp_snapshot_memo(struct kp_snapshot *snapshot, void *(*make)(void), void (*drop)(void *memo))
+{
+    pthread_mutex_lock(&snapshot->lock);
+    if (snapshot->memo == NULL) {
+        snapshot->memo = make();
+        snapshot->memo_free = drop;
+    }
+    void *memo = snapshot->memo;
+    pthread_mutex_unlock(&snapshot->lock);
+    return memo;
 }
 
 uint64_t kp_snapshot_as_of(const struct kp_snapshot *snapshot)

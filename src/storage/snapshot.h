@@ -107,6 +107,8 @@ struct kp_snapshot {
     struct kpi_page *newest, *oldest; /* cached pages by last use */
     size_t cache_bytes, cache_limit;
     _Atomic uint64_t rows_read, bytes_read; /* of all scans, for who watches */
+    void *memo;                             /* of who reads (kp_snapshot_memo) */
+    void (*memo_free)(void *memo);
 };
 
 /* The opened segment, or NULL when it does not open: reported as damage, or its state is

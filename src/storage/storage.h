@@ -117,6 +117,10 @@ uint64_t kp_snapshot_as_of(const struct kp_snapshot *snapshot);
 /* Rows, and bytes of files, that its scans have read so far. Any thread, also while they run. */
 void kp_snapshot_read(const struct kp_snapshot *snapshot, uint64_t *out_rows, uint64_t *out_bytes);
 
+/* What its reader keeps with it: made at the first call (NULL: no memory), freed when the snapshot
+ * closes. There is one; what is in it is its maker's to guard. Any thread. */
+void *kp_snapshot_memo(struct kp_snapshot *snapshot, void *(*make)(void), void (*drop)(void *memo));
+
 /* One damaged place found so far. Strings live as long as the snapshot. */
 struct kp_damage {
     const char *file;
