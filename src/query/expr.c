@@ -178,12 +178,21 @@ static void merge_nulls(struct kpi_call *call)
     }
 }
 
+/* A text is never null: what a function of null would be is empty. */
+static void empty_nulls(struct kpi_call *call)
+{
+    KPI_EACH(call, row, if (kp_vec_null(call->out, row)) kpi_set_str(call, row, "", 0));
+    call->out->nulls = NULL;
+}
+
 static void run_kernel(struct kpi_call *call)
 {
     call->out->nulls = NULL;
     if ((call->expr->func->flags & KPI_FUNC_NULLS) == 0)
         merge_nulls(call);
     call->expr->func->kernel(call);
+    if (call->out->nulls != NULL && call->out->type == KP_TYPE_STR)
+        empty_nulls(call);
 }
 
 /* The one argument that is a coded string while all others are constant, or -1. */
