@@ -444,7 +444,7 @@ static void sql_sort(const struct stage *stage, const struct columns *in, uint32
 
 static void sql_column(const struct column *column, char side, struct kp_buf *out)
 {
-    if (column->type == 'S')
+    if (column->type == 'S' || column->type == 'Y')
         kp_buf_printf(out, "coalesce(%c.\"%s\", '') AS \"%s\", ", side, column->name, column->name);
     else
         kp_buf_printf(out, "%c.\"%s\", ", side, column->name);
@@ -492,7 +492,7 @@ static void sql_union(const struct stage *stage, const struct columns *in, uint3
         if (column_named(&right, in->at[i].name) != NULL)
             kp_buf_printf(out, "\"%s\", ", in->at[i].name);
         else
-            kp_buf_printf(out, "%s, ", in->at[i].type == 'S' ? "''" : "NULL");
+            kp_buf_printf(out, "%s, ", strchr("SY", in->at[i].type) != NULL ? "''" : "NULL");
     }
     kp_buf_printf(out, "_o FROM s%u", other);
 }
