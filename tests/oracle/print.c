@@ -135,6 +135,15 @@ static bool after_union(const struct stage *stage, const struct columns *in, str
     return true;
 }
 
+/* Some aggregates say the rows in their order. */
+static bool looks_at_order(const struct stage *stage)
+{
+    for (uint32_t i = 0; i < stage->items_count; i++)
+        if (strstr(stage->items[i].node->form->sql, "ORDER BY _o") != NULL)
+            return true;
+    return false;
+}
+
 static bool after(const struct stage *stage, const struct columns *in, struct columns *out)
 {
     out->count = 0;
@@ -144,7 +153,8 @@ static bool after(const struct stage *stage, const struct columns *in, struct co
         return add_items(stage->items, stage->items_count, in, out) && out->count > 0;
     case STAGE_SUMMARIZE:
         out->ordered = stage->keys_count == 0;
-        return add_items(stage->keys, stage->keys_count, in, out) &&
+        return (in->ordered || !looks_at_order(stage)) &&
+               add_items(stage->keys, stage->keys_count, in, out) &&
                add_items(stage->items, stage->items_count, in, out) && out->count > 0;
     case STAGE_DISTINCT:
         out->ordered = false;
