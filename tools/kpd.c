@@ -91,6 +91,8 @@ static kp_status read_settings(const struct kpi_opts *opts, struct settings *out
     if (status == KP_OK)
         status = kpi_opts_bytes(opts, KPI_OPT_MEMORY, &memory, err);
     if (status == KP_OK)
+        status = kpi_opts_threads(opts, &out->server.query.threads, err);
+    if (status == KP_OK)
         status = kpi_txn_keys_parse(opts->value[KPI_OPT_TXN_KEYS], &out->keys, err);
     const char *otlp = opts->value[KPI_OPT_OTLP_LISTEN];
     const char *query = opts->value[KPI_OPT_QUERY_LISTEN];

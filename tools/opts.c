@@ -5,6 +5,7 @@
  */
 #include "opts.h"
 
+#include <stdlib.h>
 #include <string.h>
 
 #include "base/assert.h"
@@ -208,6 +209,18 @@ kp_status kpi_opts_bytes(const struct kpi_opts *opts, enum kpi_opt_id id, uint64
         return KP_USAGE;
     }
     *out = parsed;
+    return KP_OK;
+}
+
+kp_status kpi_opts_threads(const struct kpi_opts *opts, uint32_t *out, struct kp_error *err)
+{
+    const char *value = opts->value[KPI_OPT_THREADS];
+    char *end = NULL;
+    unsigned long threads = value == NULL ? 0 : strtoul(value, &end, 10);
+    if (value != NULL &&
+        (value[0] < '0' || value[0] > '9' || *end != '\0' || threads < 1 || threads > 64))
+        return kp_error_set(err, KP_USAGE, "--threads is a number from 1 to 64, not '%s'", value);
+    *out = (uint32_t)threads;
     return KP_OK;
 }
 

@@ -71,6 +71,9 @@ kp_status kpi_opts_dur(const struct kpi_opts *opts, enum kpi_opt_id id, kp_dur u
                        struct kp_error *err) KP_MUST;
 kp_status kpi_opts_bytes(const struct kpi_opts *opts, enum kpi_opt_id id, uint64_t *out,
                          struct kp_error *err) KP_MUST;
+/* --threads; not given: 0, one for each processor. */
+kp_status kpi_opts_threads(const struct kpi_opts *opts, uint32_t *out,
+                           struct kp_error *err) KP_MUST;
 /* --retain-age and --retain-bytes (not given: 0, keep everything), --seal-every, --commit-after and
  * -bytes. */
 kp_status kpi_opts_store(const struct kpi_opts *opts, struct kp_store_opts *out,

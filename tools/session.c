@@ -108,6 +108,8 @@ kp_status kpi_session_set(struct kpi_session *session, enum kpi_opt_id id,
         return kpi_opts_dur(opts, id, 0, &session->timeout, err);
     case KPI_OPT_MEMORY:
         return kpi_opts_bytes(opts, id, &session->memory, err);
+    case KPI_OPT_THREADS:
+        return kpi_opts_threads(opts, &session->threads, err);
     case KPI_OPT_PROGRESS:
         return kpi_watch_parse(value != NULL ? value : "auto", &session->progress, err);
     case KPI_OPT_RAW:
@@ -132,7 +134,8 @@ kp_status kpi_session_init(struct kpi_session *session, const struct kpi_opts *o
                            struct kp_error *err)
 {
     static const enum kpi_opt_id flags[] = {KPI_OPT_FORMAT,   KPI_OPT_TIMEOUT, KPI_OPT_MEMORY,
-                                            KPI_OPT_PROGRESS, KPI_OPT_RAW,     KPI_OPT_TZ};
+                                            KPI_OPT_PROGRESS, KPI_OPT_RAW,     KPI_OPT_TZ,
+                                            KPI_OPT_THREADS};
     *session = (struct kpi_session){.target = opts->args[0], .timing = true};
     session->remote =
         strstr(session->target, "://") != NULL || strncmp(session->target, "unix:", 5) == 0;
@@ -228,8 +231,10 @@ static kp_status run_local(struct kpi_session *session, struct kp_str statement,
     if (status != KP_OK)
         return status;
     kpi_watch_snapshot(&session->watch, snapshot);
-    struct kp_query_opts opts = {
-        .memory_bytes_max = session->memory, .timeout = session->timeout, .cancel = &kpi_cancel};
+    struct kp_query_opts opts = {.memory_bytes_max = session->memory,
+                                 .timeout = session->timeout,
+                                 .threads = session->threads,
+                                 .cancel = &kpi_cancel};
     status = kp_query_open(snapshot, statement, &opts, &query, err);
     if (status == KP_OK) {
         status = show_query(session, query, name, sink, err);
@@ -371,6 +376,7 @@ bool kpi_session_ask(const struct kpi_session *session, struct kp_str statement,
                                 .format = KP_FORMAT_TSV,
                                 .timeout = timeout,
                                 .memory = session->memory,
+                                .threads = session->threads,
                                 .progress = KPI_WATCH_NEVER};
     struct kpi_sink sink;
     struct kpi_outcome answer = {0};

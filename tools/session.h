@@ -22,6 +22,7 @@ struct kpi_session {
     enum kp_format format;
     kp_dur timeout;      /* 0 = none */
     uint64_t memory;     /* bytes of one query */
+    uint32_t threads;    /* of one query; 0 = one a processor */
     struct kp_term term; /* of stdout */
     bool raw, local;     /* wishes for it */
     FILE *out;           /* answers go here; NULL = stdout */

@@ -128,16 +128,20 @@ static void command_output(struct kpi_shell *shell, const char *word)
 
 /* The flags of a query that make sense while the shell runs. */
 static const enum kpi_opt_id settings[] = {KPI_OPT_FORMAT,   KPI_OPT_TIMEOUT, KPI_OPT_MEMORY,
-                                           KPI_OPT_PROGRESS, KPI_OPT_RAW,     KPI_OPT_TZ};
+                                           KPI_OPT_PROGRESS, KPI_OPT_RAW,     KPI_OPT_TZ,
+                                           KPI_OPT_THREADS};
 
 static void list_settings(const struct kpi_session *session)
 {
     char timeout[KP_DUR_TEXT_MAX] = "none";
     if (session->timeout != 0)
         kp_dur_format_exact(session->timeout, timeout);
-    printf("  format    %s\n  timeout   %s\n  memory    %llu\n  progress  %s\n"
+    char threads[16] = "one a processor";
+    if (session->threads != 0)
+        snprintf(threads, sizeof(threads), "%u", session->threads);
+    printf("  format    %s\n  timeout   %s\n  memory    %llu\n  threads   %s\n  progress  %s\n"
            "  raw       %s\n  tz        %s\n",
-           kp_format_name(session->format), timeout, (unsigned long long)session->memory,
+           kp_format_name(session->format), timeout, (unsigned long long)session->memory, threads,
            kpi_watch_name(session->progress), session->raw ? "true" : "false",
            !session->local        ? "UTC"
            : getenv("TZ") != NULL ? getenv("TZ")

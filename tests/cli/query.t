@@ -195,6 +195,15 @@ RUN kpq $DATA -c spans --memory much
 EXIT 2
 EXPECT 'much' is not a size
 
+NAME a wrong number of threads
+RUN kpq $DATA -c spans --threads 0
+EXIT 2
+EXPECT --threads is a number from 1 to 64, not '0'
+
+NAME threads do not show
+RUN kpq $DATA -F csv -c 'events | summarize n = count() by kind | top 1 by n | project x = "one"' --threads 3
+EXPECT x
+
 NAME no target
 RUN kpq --format csv
 EXIT 2
