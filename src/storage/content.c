@@ -172,20 +172,42 @@ kp_status kpi_content_blocks(struct kpi_content *content, const void *bytes, siz
     return status;
 }
 
+/* A page of a segment in work: its spine serves all its blocks, and is dear to decode. */
+struct page {
+    uint32_t number;
+    struct kpi_spine *spine; /* NULL: the page has none */
+    struct kp_arena arena;   /* of the spine */
+};
+
+static kp_status page_begin(struct page *page, const struct kpi_segment *segment,
+                            struct kp_io_queue *queue, const struct kpi_block_ref *ref)
+{
+    struct kpi_block block;
+    kp_arena_deinit(&page->arena);
+    page->number = ref->page;
+    page->spine = NULL;
+    void *bytes = kp_arena_alloc(&page->arena, ref->size);
+    kp_status status =
+        bytes == NULL ? KP_NO_MEMORY : kpi_segment_read(segment, queue, ref, bytes, &block);
+    return status == KP_OK ? kpi_spine_open(&block, &page->arena, &page->spine) : status;
+}
+
 static kp_status segment_block_add(struct kpi_content *content, const struct kpi_segment *segment,
                                    struct kp_io_queue *queue, const struct kpi_block_ref *ref,
-                                   struct kp_actors *actors)
+                                   struct page *page, struct kp_actors *actors)
 {
     struct kp_arena arena = {0};
     struct kpi_block block;
     struct kp_batch batch;
     if (ref->stream == &kpi_spine_stream)
-        return KP_OK;
+        return page_begin(page, segment, queue, ref);
     void *bytes = kp_arena_alloc(&arena, ref->size);
     kp_status status =
         bytes == NULL ? KP_NO_MEMORY : kpi_segment_read(segment, queue, ref, bytes, &block);
-    if (status == KP_OK)
-        status = kpi_segment_bind(segment, queue, ref, &arena, &block);
+    if (status == KP_OK && block.paged)
+        status = page->spine == NULL || page->number != ref->page
+                     ? KP_CORRUPT
+                     : kpi_spine_bind(page->spine, &arena, &block);
     if (status == KP_OK)
         status = kpi_block_batch(&block, UINT64_MAX, actors, &arena, &batch);
     if (status == KP_OK)
@@ -198,13 +220,16 @@ kp_status kpi_content_segment(struct kpi_content *content, const struct kp_io *i
                               struct kp_io_queue *queue, const char *path)
 {
     struct kpi_segment segment;
+    struct page page = {0};
     struct kp_actors *actors = NULL;
     kp_status status = kpi_segment_open(io, queue, path, 0, &segment, NULL);
     if (status != KP_OK)
         return status;
     status = kp_actors_init(&actors);
     for (uint32_t i = 0; i < segment.footer.blocks_count && status == KP_OK; i++)
-        status = segment_block_add(content, &segment, queue, &segment.footer.blocks[i], actors);
+        status =
+            segment_block_add(content, &segment, queue, &segment.footer.blocks[i], &page, actors);
+    kp_arena_deinit(&page.arena);
     content->actors_known = 0;
     if (actors != NULL)
         kp_actors_deinit(actors);
