@@ -25,7 +25,8 @@
 #include "causal/blame.h"
 #include "causal/edge.h"
 
-#define DEPTH_MAX 64
+#define DEPTH_MAX    64
+#define OVERLAP_PART 8 /* one sibling may run into the next by so small a part of the shorter */
 
 enum { TASK_FORK = 1 }; /* catalogue: TASK_OP */
 
@@ -177,13 +178,26 @@ static int piece_compare(const void *a, const void *b)
     return x->from < y->from ? -1 : x->from > y->from;
 }
 
-/* The child that ends last within [from, to): what the span waited for at its end. */
-static uint32_t last_child(const struct kpi_world *world, uint32_t span, kp_time from, kp_time to)
+/* A child that still ran when the next one on the path began did not hold that one up, and so not
+ * the parent; a small overlap is only the clocks'. */
+static bool is_concurrent(const struct kpi_world *world, uint32_t child, uint32_t next)
+{
+    if (next == KPI_NONE)
+        return false;
+    const struct kpi_span *a = &world->spans[child], *b = &world->spans[next];
+    return a->to - b->from > KP_MIN(a->to - a->from, b->to - b->from) / OVERLAP_PART;
+}
+
+/* The child that ends last within [from, to): what the span waited for at its end. next: the child
+ * that begins there, KPI_NONE = none. */
+static uint32_t last_child(const struct kpi_world *world, uint32_t span, uint32_t next,
+                           kp_time from, kp_time to)
 {
     uint32_t best = KPI_NONE;
     for (uint32_t i = 0; i < world->spans_count; i++) {
         const struct kpi_span *child = &world->spans[i];
-        if (child->up != span || child->from >= to || child->to <= from || child->from == child->to)
+        if (child->up != span || child->from >= to || child->to <= from ||
+            child->from == child->to || is_concurrent(world, i, next))
             continue;
         if (best == KPI_NONE || KP_MIN(child->to, to) > KP_MIN(world->spans[best].to, to))
             best = i;
@@ -195,18 +209,29 @@ static uint32_t last_child(const struct kpi_world *world, uint32_t span, kp_time
 static void span_pieces(const struct kpi_world *world, uint32_t span, kp_time from, kp_time to,
                         unsigned depth, struct kpi_list *pieces)
 {
-    while (to > from) {
+    for (uint32_t next = KPI_NONE; to > from;) {
         uint32_t child = depth >= DEPTH_MAX || kpi_has_rows(world, world->spans[span].thread)
                              ? KPI_NONE
-                             : last_child(world, span, from, to);
+                             : last_child(world, span, next, from, to);
         kp_time begin = child == KPI_NONE ? from : KP_MAX(world->spans[child].from, from);
         kp_time end = child == KPI_NONE ? from : KP_MIN(world->spans[child].to, to);
         if (end < to)
             *(struct piece *)kpi_list_add(pieces) = (struct piece){end, to, span};
         if (child != KPI_NONE)
             span_pieces(world, child, begin, end, depth + 1, pieces);
+        next = child;
         to = begin;
     }
+}
+
+/* Its own time, of which no kernel rows tell. */
+static void own_span(struct kpi_walk *walk, const struct kpi_frame *frame, uint32_t span)
+{
+    struct kpi_slice slice = kpi_slice_make(walk, frame, NULL, frame->from, frame->to);
+    slice.subkind = KP_STR("untraced-host");
+    slice.strength = KPI_WEAK;
+    slice.span = span;
+    kpi_slice_emit(walk, &slice);
 }
 
 static void piece_out(struct kpi_walk *walk, const struct kpi_frame *frame, uint32_t root,
@@ -222,7 +247,7 @@ static void piece_out(struct kpi_walk *walk, const struct kpi_frame *frame, uint
     if (kpi_has_rows(walk->world, span->thread))
         explain(walk, &own);
     else if (piece->span == root)
-        kpi_blame_unknown(walk, &own, "untraced-host", piece->from, piece->to);
+        own_span(walk, &own, root);
     else
         kpi_blame_remote(walk, &own, piece->span, piece->from, piece->to);
 }
