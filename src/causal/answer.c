@@ -93,6 +93,7 @@ kp_status kpi_answer_make(struct kpi_reader *reader, const struct kp_causes_req 
     struct kpi_answer *answer = kp_arena_zalloc(arena, 1, sizeof(*answer));
     if (answer == NULL)
         return kp_arena_error(arena, err);
+    reader->eager = req->eager;
     kp_status status = kpi_root_open(reader, req, arena, answer, err);
     if (status == KP_OK)
         status = kpi_root_walk(answer, arena, err);

@@ -241,7 +241,7 @@ static bool path_above(struct kp_str path, struct kp_str cgroup)
 }
 
 /* Compares the last sample before the wait with the first after it, of one path. */
-static bool counter_grew(const struct kpi_work_set *set, const struct kpi_work *before, kp_time to)
+static bool counter_grew(const struct kpi_work_rows *set, const struct kpi_work *before, kp_time to)
 {
     for (const struct kpi_work *row = before + 1; row < set->rows + set->count; row++) {
         if (row->group != before->group)
@@ -255,7 +255,7 @@ static bool counter_grew(const struct kpi_work_set *set, const struct kpi_work *
 static struct quota quota_of(const struct kpi_world *world, uint32_t host, struct kp_str cgroup,
                              const struct kpi_interval *iv)
 {
-    const struct kpi_work_set *set = &world->works[KPI_WORK_QUOTA];
+    const struct kpi_work_rows *set = kpi_work_all(&world->works[KPI_WORK_QUOTA]);
     struct quota quota = {0};
     for (uint32_t i = 0; i < set->count; i++) {
         const struct kpi_work *row = &set->rows[i];
@@ -350,7 +350,7 @@ static uint32_t queue_cpu(const struct kpi_world *world, const struct kpi_interv
                           kp_time *out_until, bool *out_sure)
 {
     uint32_t ran = iv->end == KPI_NONE ? KPI_NONE : kpi_event_of(world, iv->end)->cpu;
-    if (world->works[KPI_WORK_MOVE].count > 0) {
+    if (kpi_work_all(&world->works[KPI_WORK_MOVE])->count > 0) {
         uint32_t cpu = moved_cpu(world, iv, t, ran, out_until);
         *out_sure = true;
         if (cpu != KPI_NONE)

@@ -336,7 +336,7 @@ static void net_slice(struct kpi_walk *walk, const struct kpi_frame *frame,
 static const struct kpi_work *stop_signal(const struct kpi_world *world,
                                           const struct kpi_interval *iv)
 {
-    const struct kpi_work_set *set = &world->works[KPI_WORK_SIGNAL];
+    const struct kpi_work_rows *set = kpi_work_all(&world->works[KPI_WORK_SIGNAL]);
     const struct kpi_work *found = NULL;
     uint32_t pid = kpi_thread_of(world, iv->thread)->pid;
     for (uint32_t i = 0; i < set->count; i++) {

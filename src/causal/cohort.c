@@ -179,6 +179,8 @@ static kp_status group_walk(struct kpi_cohort *cohort, uint32_t first, uint32_t 
     group.arena.owner = cohort->arena->owner;
     kp_status status = kpi_world_load(cohort->reader, &group.arena, kpi_time_add(from, -MARGIN),
                                       kpi_time_add(to, MARGIN), AHEAD, &group.world, err);
+    if (status == KP_OK) /* views are copies of the world: nothing may be read later */
+        status = kpi_works_load(group.world, err);
     if (status == KP_OK)
         status = kpi_world_spans(group.world, NULL, 0, kpi_time_add(from, -MARGIN),
                                  kpi_time_add(to, AHEAD), err);

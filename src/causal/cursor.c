@@ -81,3 +81,10 @@ void kpi_cursor_close(struct kpi_cursor *cursor)
     }
     memset(cursor, 0, sizeof(*cursor));
 }
+
+kp_status kpi_reader_check(const struct kpi_reader *reader, struct kp_error *err)
+{
+    if (reader->failed != KP_OK)
+        *err = reader->failed_err;
+    return reader->failed;
+}

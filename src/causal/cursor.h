@@ -15,6 +15,9 @@ struct kpi_reader {
     struct kp_snapshot *snapshot;
     struct kp_str axis;       /* host whose clock all stamps are told on; empty = each its own */
     struct kp_scan_stat stat; /* of the cursors closed */
+    bool eager;               /* oracle runs: read everything before the walk */
+    kp_status failed;         /* of the first reading on demand that failed, and why */
+    struct kp_error failed_err;
 };
 
 struct kpi_cursor {
@@ -41,6 +44,8 @@ kp_status kpi_cursor_open(struct kpi_reader *reader, const struct kpi_cursor_req
 /* Moves to the next row: OK or END. */
 kp_status kpi_cursor_next(struct kpi_cursor *cursor, struct kp_error *err) KP_MUST;
 void kpi_cursor_close(struct kpi_cursor *cursor);
+/* How the readings on demand went so far. */
+kp_status kpi_reader_check(const struct kpi_reader *reader, struct kp_error *err) KP_MUST;
 static inline int64_t kpi_cursor_i64(const struct kpi_cursor *cursor, uint32_t column)
 {
     return cursor->batch->cols[column].i64[kp_batch_row(cursor->batch, cursor->at)];

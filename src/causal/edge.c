@@ -70,7 +70,7 @@ static bool in_syscall(const struct kpi_world *world, const struct kpi_interval 
 static const struct kpi_work *signal_of(const struct kpi_world *world,
                                         const struct kpi_interval *iv, const struct kpi_event *wake)
 {
-    const struct kpi_work_set *set = &world->works[KPI_WORK_SIGNAL];
+    const struct kpi_work_rows *set = kpi_work_all(&world->works[KPI_WORK_SIGNAL]);
     const struct kpi_thread *waiter = kpi_thread_of(world, iv->thread);
     for (uint32_t i = 0; i < set->count; i++) {
         const struct kpi_work *row = &set->rows[i];

@@ -376,5 +376,5 @@ kp_status kpi_root_walk(struct kpi_answer *answer, struct kp_arena *arena, struc
     if (answer->causes.list.failed || answer->parts.failed)
         return kp_arena_error(arena, err);
     kp_assert(answer->causes.wall == answer->to - answer->from);
-    return KP_OK;
+    return kpi_reader_check(answer->world->reader, err);
 }

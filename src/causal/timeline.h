@@ -3,7 +3,7 @@
  * Questions about a world: what a thread did, who held a CPU, what was going on meanwhile.
  *
  *   timeline.c   switches and wakeups become intervals
- *   work.c       joined rows (irq, syscall, lock, reclaim, block, ...) sorted for lookup
+ *   work.c       joined rows (irq, syscall, lock, reclaim, block, ...), read when asked for
  */
 #ifndef KP_CAUSAL_TIMELINE_H
 #define KP_CAUSAL_TIMELINE_H
@@ -33,7 +33,12 @@ struct kp_str kpi_state_text(const struct kpi_interval *iv);
 
 /* ---------- joined rows (work.c) ---------- */
 
-kp_status kpi_works_load(struct kpi_world *world, kp_dur ahead, struct kp_error *err) KP_MUST;
+/* Makes the sets ready to be asked, and reads the gaps. */
+kp_status kpi_works_open(struct kpi_world *world, struct kp_error *err) KP_MUST;
+/* Reads all sets now: as the oracle of reading late, and for copies of the world. */
+kp_status kpi_works_load(struct kpi_world *world, struct kp_error *err) KP_MUST;
+/* All rows of a set. */
+const struct kpi_work_rows *kpi_work_all(const struct kpi_work_set *set);
 /* First row of the group that could overlap [from, to); walk on with kpi_work_next. */
 const struct kpi_work *kpi_work_first(const struct kpi_work_set *set, uint32_t group, kp_time from,
                                       kp_time to);

@@ -46,6 +46,7 @@ struct kp_causes_req {
     uint32_t depth;     /* how far the occupants of a CPU are explained; 0, 1 = not */
     bool strong;        /* EDGES strong: what only weak edges lead to is unknown(weak-edge) */
     bool parts;         /* PARTS: a row for each stretch of time, in its order */
+    bool eager;         /* oracle runs: read all of the window before the walk */
 };
 
 /* One verb over one root. NOT_FOUND names what was searched and what is near. */

@@ -4,6 +4,9 @@
  * samples) as arrays sorted by (group, from): a group is what a question asks about, a CPU, a
  * thread or a host. `reach` is the running maximum of the ends, so a search can step back over
  * rows that began earlier and still overlap, however they nest.
+ *
+ * A set is read when it is first asked for: most questions need few of them. Reading one thread of
+ * it alone was tried and costs more: a scan for each thread and set instead of one for the set.
  */
 #include <stdlib.h>
 #include <string.h>
@@ -386,22 +389,23 @@ static uint32_t host_of_actor(struct kpi_world *world, kp_actor_id actor)
     return kpi_world_host(world, kp_actors_get(world->actors, actor)->host);
 }
 
-static void work_add(struct kpi_world *world, int set, struct kpi_cursor *cursor)
+static void work_add(struct kpi_world *world, enum kpi_works kind, struct kpi_cursor *cursor,
+                     struct kpi_list *list)
 {
     struct kpi_work work = {
         .seq = (uint64_t)kpi_cursor_i64(cursor, KP_COL_SEQ),
         .actor = (kp_actor_id)kpi_cursor_i64(cursor, KP_COL_ACTOR),
-        .stream = (uint8_t)sets[set].stream,
+        .stream = (uint8_t)sets[kind].stream,
         .other = KPI_NONE,
     };
     struct work_row row = {world, cursor, &work, host_of_actor(world, work.actor)};
     work.to = kpi_world_stamp(world, row.host, kpi_cursor_i64(cursor, KP_COL_TS));
     work.thread = kpi_world_thread_at(world, work.actor, work.to);
-    work.cpu = sets[set].stream == KP_S_GAPS
+    work.cpu = sets[kind].stream == KP_S_GAPS
                    ? KPI_NONE
                    : kpi_world_cpu(world, row.host, (uint32_t)kpi_cursor_i64(cursor, KP_COL_CPU));
-    if (sets[set].fill(&row))
-        *(struct kpi_work *)kpi_list_add(&world->works[set].list) = work;
+    if (sets[kind].fill(&row))
+        *(struct kpi_work *)kpi_list_add(list) = work;
     else
         world->ignored++;
 }
@@ -418,53 +422,102 @@ static int work_compare(const void *a, const void *b)
     return x->seq < y->seq ? -1 : x->seq > y->seq;
 }
 
-static void set_sort(struct kpi_work_set *set)
+/* The last item of the list is the one behind the rows. */
+static bool rows_sort(struct kpi_list *list, struct kpi_work_rows *out)
 {
-    set->rows = kpi_list_flat(&set->list);
-    set->count = set->rows == NULL ? 0 : set->list.count;
-    if (set->count > 1)
-        qsort(set->rows, set->count, sizeof(*set->rows), work_compare);
-    for (uint32_t i = 0; i < set->count; i++) {
-        bool same = i > 0 && set->rows[i - 1].group == set->rows[i].group;
-        set->rows[i].reach =
-            same ? KP_MAX(set->rows[i - 1].reach, set->rows[i].to) : set->rows[i].to;
+    struct kpi_work *end = kpi_list_add(list);
+    end->group = KPI_NONE;
+    end->from = end->to = KP_TIME_MAX;
+    struct kpi_work *rows = kpi_list_flat(list);
+    if (list->failed || rows == NULL)
+        return false;
+    uint32_t count = list->count - 1;
+    if (count > 1)
+        qsort(rows, count, sizeof(*rows), work_compare);
+    for (uint32_t i = 0; i < count; i++) {
+        bool same = i > 0 && rows[i - 1].group == rows[i].group;
+        rows[i].reach = same ? KP_MAX(rows[i - 1].reach, rows[i].to) : rows[i].to;
     }
+    *out = (struct kpi_work_rows){rows, count};
+    return true;
 }
 
-static kp_status set_load(struct kpi_world *world, int set, kp_dur ahead, struct kp_error *err)
+static kp_status rows_read(struct kpi_world *world, enum kpi_works kind, struct kpi_work_rows *out,
+                           struct kp_error *err)
 {
     struct kpi_cursor_req req = {
-        .stream = sets[set].stream,
-        .from = kpi_time_add(world->from, -sets[set].before - world->slack),
-        .to = kpi_time_add(world->to,
-                           (sets[set].ahead == 0 ? ahead : sets[set].ahead) + world->slack),
-        .cols = sets[set].cols,
+        .stream = sets[kind].stream,
+        .from = kpi_time_add(world->from, -sets[kind].before - world->slack),
+        .to = kpi_time_add(world->to, (sets[kind].ahead == 0 ? world->ahead : sets[kind].ahead) +
+                                          world->slack),
+        .cols = sets[kind].cols,
     };
     struct kpi_cursor cursor;
+    struct kpi_list list;
     kp_status status = kpi_cursor_open(world->reader, &req, &cursor, err);
     if (status != KP_OK)
         return status;
-    while ((status = kpi_cursor_next(&cursor, err)) == KP_OK && !world->works[set].list.failed)
-        work_add(world, set, &cursor);
+    kpi_list_init(&list, world->arena, sizeof(struct kpi_work));
+    while ((status = kpi_cursor_next(&cursor, err)) == KP_OK && !list.failed)
+        work_add(world, kind, &cursor, &list);
     kpi_cursor_close(&cursor);
-    set_sort(&world->works[set]);
-    if (world->works[set].list.failed)
-        return kp_arena_error(world->arena, err);
-    return status == KP_END ? KP_OK : status;
+    if (status != KP_OK && status != KP_END)
+        return status;
+    return rows_sort(&list, out) ? KP_OK : kp_arena_error(world->arena, err);
 }
 
-kp_status kpi_works_load(struct kpi_world *world, kp_dur ahead, struct kp_error *err)
+/* ---------- reading on demand ---------- */
+
+struct kpi_work_reads {
+    struct kpi_world *world;
+    enum kpi_works kind;
+    bool done;
+    struct kpi_work_rows rows;
+};
+
+static const struct kpi_work_rows nothing;
+
+/* A failure is remembered and told at the end of the question, which sees no rows until then. */
+const struct kpi_work_rows *kpi_work_all(const struct kpi_work_set *set)
 {
-    kp_status status = KP_OK;
-    for (int set = 0; set < KPI_WORKS && status == KP_OK; set++)
-        status = set_load(world, set, ahead, err);
-    return status;
+    struct kpi_work_reads *reads = set->reads;
+    if (reads == NULL)
+        return &nothing;
+    struct kpi_reader *reader = reads->world->reader;
+    if (!reads->done && reader->failed == KP_OK) {
+        reader->failed = rows_read(reads->world, reads->kind, &reads->rows, &reader->failed_err);
+        reads->done = true;
+    }
+    return &reads->rows;
+}
+
+kp_status kpi_works_load(struct kpi_world *world, struct kp_error *err)
+{
+    for (int kind = 0; kind < KPI_WORKS; kind++)
+        kpi_work_all(&world->works[kind]);
+    return kpi_reader_check(world->reader, err);
+}
+
+kp_status kpi_works_open(struct kpi_world *world, struct kp_error *err)
+{
+    struct kpi_work_reads *reads = kp_arena_zalloc(world->arena, KPI_WORKS, sizeof(*reads));
+    if (reads == NULL)
+        return kp_arena_error(world->arena, err);
+    for (int kind = 0; kind < KPI_WORKS; kind++) {
+        reads[kind].world = world;
+        reads[kind].kind = (enum kpi_works)kind;
+        world->works[kind].reads = &reads[kind];
+    }
+    if (world->reader->eager)
+        return kpi_works_load(world, err);
+    kpi_work_all(&world->works[KPI_WORK_GAP]);
+    return kpi_reader_check(world->reader, err);
 }
 
 /* ---------- questions ---------- */
 
 /* First row at or after (group, from) in sort order. */
-static uint32_t lower_bound(const struct kpi_work_set *set, uint32_t group, kp_time from)
+static uint32_t lower_bound(const struct kpi_work_rows *set, uint32_t group, kp_time from)
 {
     uint32_t low = 0, high = set->count;
     while (low < high) {
@@ -478,28 +531,29 @@ static uint32_t lower_bound(const struct kpi_work_set *set, uint32_t group, kp_t
     return low;
 }
 
-static const struct kpi_work *skip_to_overlap(const struct kpi_work_set *set, uint32_t at,
-                                              uint32_t group, kp_time from, kp_time to)
+static const struct kpi_work *skip_to_overlap(const struct kpi_work *row, uint32_t group,
+                                              kp_time from, kp_time to)
 {
-    for (; at < set->count && set->rows[at].group == group && set->rows[at].from < to; at++)
-        if (set->rows[at].to > from)
-            return &set->rows[at];
+    for (; row->group == group && row->from < to; row++)
+        if (row->to > from)
+            return row;
     return NULL;
 }
 
 const struct kpi_work *kpi_work_first(const struct kpi_work_set *set, uint32_t group, kp_time from,
                                       kp_time to)
 {
-    uint32_t at = lower_bound(set, group, from);
-    while (at > 0 && set->rows[at - 1].group == group && set->rows[at - 1].reach > from)
+    const struct kpi_work_rows *rows = kpi_work_all(set);
+    uint32_t at = lower_bound(rows, group, from);
+    while (at > 0 && rows->rows[at - 1].group == group && rows->rows[at - 1].reach > from)
         at--;
-    return skip_to_overlap(set, at, group, from, to);
+    return at == rows->count ? NULL : skip_to_overlap(&rows->rows[at], group, from, to);
 }
 
 const struct kpi_work *kpi_work_next(const struct kpi_work_set *set, const struct kpi_work *row,
                                      kp_time from, kp_time to)
 {
-    return skip_to_overlap(set, (uint32_t)(row - set->rows) + 1, row->group, from, to);
+    return set->reads == NULL ? NULL : skip_to_overlap(row + 1, row->group, from, to);
 }
 
 const struct kpi_work *kpi_work_covering(const struct kpi_work_set *set, uint32_t group, kp_time t)

@@ -466,8 +466,6 @@ static void world_init(struct kpi_world *world, struct kpi_reader *reader, struc
     kpi_list_init(&world->intervals, arena, sizeof(struct kpi_interval));
     kpi_list_init(&world->anchors, arena, sizeof(struct kpi_anchor));
     kpi_list_init(&world->span_list, arena, sizeof(struct kpi_span));
-    for (int i = 0; i < KPI_WORKS; i++)
-        kpi_list_init(&world->works[i].list, arena, sizeof(struct kpi_work));
     kpi_world_host(world, KP_STR(""));
 }
 
@@ -493,6 +491,7 @@ kp_status kpi_world_load(struct kpi_reader *reader, struct kp_arena *arena, kp_t
         return status;
     world->from = from;
     world->to = to;
+    world->ahead = ahead;
     if (ahead >= 0)
         status = kpi_clocks_load(world, from, to, err);
     kpi_clocks_align(world, reader->axis);
@@ -502,7 +501,7 @@ kp_status kpi_world_load(struct kpi_reader *reader, struct kp_arena *arena, kp_t
         return status;
     kpi_timeline_finish(world);
     if (ahead >= 0)
-        status = kpi_works_load(world, ahead, err);
+        status = kpi_works_open(world, err);
     if (status == KP_OK && kpi_world_failed(world))
         status = kp_arena_error(arena, err);
     if (status == KP_OK)

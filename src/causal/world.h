@@ -137,10 +137,15 @@ struct kpi_work {
     struct kp_str name;
 };
 
-struct kpi_work_set {
-    struct kpi_list list;
-    struct kpi_work *rows; /* sorted by (group, from, to, seq) */
+/* Rows in the order (group, from, to, seq); behind them lies one that begins at the end of time. */
+struct kpi_work_rows {
+    struct kpi_work *rows;
     uint32_t count;
+};
+
+/* Rows of one kind, read when they are first asked for. */
+struct kpi_work_set {
+    struct kpi_work_reads *reads; /* work.c; NULL = there are none */
 };
 
 /* One anchor: add `delta` to a wall-clock stamp at or after `real` to get a kernel stamp. */
@@ -169,6 +174,7 @@ struct kpi_world {
     struct kp_arena *arena;
     const struct kp_actors *actors;
     kp_time from, to; /* rows read, on the world's axis */
+    kp_dur ahead;     /* joined rows may end so much later */
     kp_dur slack;     /* how far a stored stamp may lie from its place on the axis */
     struct kpi_list hosts, cpus, threads, events, intervals, anchors, span_list;
     uint32_t *order;     /* intervals by thread */
@@ -201,8 +207,9 @@ static inline uint32_t kpi_lock_group(uint32_t host, int64_t address)
 /* A world without any rows. */
 kp_status kpi_world_bare(struct kpi_reader *reader, struct kp_arena *arena, struct kpi_world **out,
                          struct kp_error *err) KP_MUST;
-/* Reads the clocks, unless ahead < 0, the scheduler streams of [from, to], and joined rows that end
- * up to `ahead` later (< 0: none of those). */
+/* Reads the clocks, unless ahead < 0, and the scheduler streams of [from, to]. Joined rows that end
+ * up to `ahead` later (< 0: none of those) are read as questions need them: reader and arena must
+ * last as long, and kpi_reader_check tells afterwards whether that went well. */
 kp_status kpi_world_load(struct kpi_reader *reader, struct kp_arena *arena, kp_time from,
                          kp_time to, kp_dur ahead, struct kpi_world **out,
                          struct kp_error *err) KP_MUST;

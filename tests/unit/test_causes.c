@@ -379,6 +379,37 @@ static void compare(void (*vary)(struct world *w, struct shape *shape), unsigned
     world_close(&w);
 }
 
+/* Reading on demand gives the same bytes as reading everything first. */
+static void reading_late_changes_nothing(void **state)
+{
+    (void)state;
+    struct world w;
+    unsigned worlds = 30; /* each compared with those before it */
+    world_open(&w);
+    for (unsigned i = 0; i < worlds; i++) {
+        w.zero = WORLD_ZERO + (kp_time)i * 60 * KP_SEC;
+        world_make(&w, &(struct shape){.seed = 4000 + i, .lose = i % 3 * 15, .number = i});
+    }
+    world_commit(&w);
+    for (unsigned i = 0; i < worlds; i++) {
+        char id[16], *text[2];
+        snprintf(id, sizeof(id), "%u", i);
+        for (int eager = 0; eager < 2; eager++) {
+            struct answer answer;
+            struct kp_causes_req req = world_req(id);
+            req.eager = eager == 1;
+            world_causes_req(&w, &req, &answer);
+            assert_int_equal(answer.status, KP_OK);
+            text[eager] = answer_text(&w, &answer);
+            answer_deinit(&answer);
+        }
+        assert_string_equal(text[0], text[1]);
+        free(text[0]);
+        free(text[1]);
+    }
+    world_close(&w);
+}
+
 static void same(struct world *w, struct shape *shape)
 {
     (void)w;
@@ -435,6 +466,7 @@ int main(void)
         cmocka_unit_test(shifting_the_clock_changes_nothing),
         cmocka_unit_test(renumbering_threads_changes_nothing),
         cmocka_unit_test(strangers_change_nothing),
+        cmocka_unit_test(reading_late_changes_nothing),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
