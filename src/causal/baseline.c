@@ -4,7 +4,9 @@
  * well before this one began and did not fail, attributed by the same walk. Per (kind, object
  * class, rule) the median over them is what this class normally spends there.
  *
- * Neighbouring transactions share one reading of the kernel streams. The number compared with is
+ * Neighbouring transactions share one reading of the kernel streams, and what a group of them was
+ * found to cost is kept with the snapshot (memo.c): the next question about the class meets mostly
+ * the same groups. The number compared with is
  * capped by count and by the time they cover, newest first, so the answer depends on the store and
  * not on how fast the machine is.
  */
@@ -14,6 +16,7 @@
 #include "base/assert.h"
 #include "causal/cause.h"
 #include "causal/cursor.h"
+#include "causal/memo.h"
 
 #define USED_MAX    200           /* transactions compared with */
 #define COVERED_MAX (30 * KP_SEC) /* sum of their durations */
@@ -123,69 +126,137 @@ static kp_status samples_given(struct collect *collect, const struct kp_causes_r
 
 /* ---------- attributing ---------- */
 
-static struct tally *tally_of(struct collect *collect, const struct kpi_cause *cause)
+static struct tally *tally_of(struct collect *collect, const struct kpi_cost *cost)
 {
     for (uint32_t i = 0; i < collect->tallies.count; i++) {
         struct tally *tally = kpi_list_at(&collect->tallies, i);
-        if (tally->norm.kind == cause->largest.kind && tally->norm.rule == cause->largest.rule &&
-            kp_str_equal(tally->norm.object_class, cause->object_class))
+        if (tally->norm.kind == cost->kind && tally->norm.rule == cost->rule &&
+            kp_str_equal(tally->norm.object_class, cost->object_class))
             return tally;
     }
     struct tally *tally = kpi_list_add(&collect->tallies);
-    tally->norm.kind = cause->largest.kind;
-    tally->norm.rule = cause->largest.rule;
-    tally->norm.object_class = kp_arena_str(collect->arena, cause->object_class);
+    tally->norm.kind = cost->kind;
+    tally->norm.rule = cost->rule;
+    tally->norm.object_class = kp_arena_str(collect->arena, cost->object_class);
     tally->ns = kp_arena_zalloc(collect->arena, collect->count, sizeof(*tally->ns));
     collect->tallies.failed |= tally->ns == NULL;
     return tally;
 }
 
-static void sample_walk(struct collect *collect, struct kpi_world *world, struct kp_arena *arena,
-                        uint32_t at)
+static void costs_add(struct collect *collect, uint32_t first, const struct kpi_list *costs)
 {
-    struct sample *sample = &collect->samples[at];
+    for (uint32_t i = 0; i < costs->count && !collect->tallies.failed; i++) {
+        const struct kpi_cost *cost = kpi_list_at(costs, i);
+        struct tally *tally = tally_of(collect, cost);
+        if (tally->ns != NULL)
+            tally->ns[first + cost->at] += cost->dur;
+    }
+    collect->tallies.failed |= costs->failed;
+}
+
+/* Samples [first, end), which lie close together. */
+struct group {
+    struct collect *collect;
+    uint32_t first, end;
+    kp_time from, to; /* their spans */
+    struct kp_arena arena;
+    struct kpi_list costs; /* struct kpi_cost */
+};
+
+static void sample_walk(struct group *group, struct kpi_world *world, uint32_t at)
+{
+    const struct sample *sample = &group->collect->samples[group->first + at];
     uint32_t root = kpi_span_find(world, sample->txn.trace, sample->txn.root_id);
     if (root == KPI_NONE)
         return;
-    struct kpi_causes *causes = kp_arena_alloc(arena, sizeof(*causes));
+    struct kpi_causes *causes = kp_arena_alloc(&group->arena, sizeof(*causes));
     if (causes == NULL) {
-        collect->tallies.failed = true;
+        group->costs.failed = true;
         return;
     }
-    kpi_causes_init(causes, arena, world, false);
-    struct kpi_walk walk = {
-        .world = world, .arena = arena, .txn = &sample->txn, .emit = kpi_causes_add, .ctx = causes};
+    kpi_causes_init(causes, &group->arena, world, false);
+    struct kpi_walk walk = {.world = world,
+                            .arena = &group->arena,
+                            .txn = &sample->txn,
+                            .emit = kpi_causes_add,
+                            .ctx = causes};
     const struct kpi_span *span = &world->spans[root];
     kpi_walk_run(&walk, span->thread, root, span->from, span->to);
-    for (uint32_t i = 0; i < causes->list.count && !collect->tallies.failed; i++) {
-        struct tally *tally = tally_of(collect, kpi_cause_at(causes, i));
-        if (tally->ns != NULL)
-            tally->ns[at] += kpi_cause_at(causes, i)->dur;
+    for (uint32_t i = 0; i < causes->list.count; i++) {
+        const struct kpi_cause *cause = kpi_cause_at(causes, i);
+        *(struct kpi_cost *)kpi_list_add(&group->costs) = (struct kpi_cost){
+            at, cause->largest.kind, cause->largest.rule, cause->object_class, cause->dur};
     }
 }
 
-/* Attributes samples [first, end), which lie close together, over one reading of the events. */
-static kp_status group_walk(struct collect *collect, uint32_t first, uint32_t end,
-                            struct kp_error *err)
+/* Attributes the samples over one reading of the events. */
+static kp_status group_walk(struct group *group, struct kp_error *err)
 {
+    struct collect *collect = group->collect;
     struct kp_str traces[USED_MAX];
-    struct kp_arena arena;
     struct kpi_world *world;
-    kp_time from = KP_TIME_MAX, to = KP_TIME_MIN;
-    for (uint32_t i = first; i < end; i++) {
-        traces[i - first] = collect->samples[i].txn.trace;
-        from = KP_MIN(from, collect->samples[i].txn.from);
-        to = KP_MAX(to, collect->samples[i].txn.to);
-    }
-    kp_arena_init(&arena, GROUP_BYTES);
-    arena.owner = "baseline of CAUSES";
-    kp_status status = kpi_world_load(collect->reader, &arena, kpi_time_add(from, -MARGIN),
-                                      kpi_time_add(to, MARGIN), AHEAD, &world, err);
+    for (uint32_t i = group->first; i < group->end; i++)
+        traces[i - group->first] = collect->samples[i].txn.trace;
+    kp_status status =
+        kpi_world_load(collect->reader, &group->arena, kpi_time_add(group->from, -MARGIN),
+                       kpi_time_add(group->to, MARGIN), AHEAD, &world, err);
     if (status == KP_OK)
-        status = kpi_world_spans(world, traces, end - first, from, kpi_time_add(to, MARGIN), err);
-    for (uint32_t i = first; status == KP_OK && i < end; i++)
-        sample_walk(collect, world, &arena, i);
-    kp_arena_deinit(&arena);
+        status = kpi_world_spans(world, traces, group->end - group->first, group->from,
+                                 kpi_time_add(group->to, MARGIN), err);
+    for (uint32_t i = 0; status == KP_OK && i < group->end - group->first; i++)
+        sample_walk(group, world, i);
+    return status == KP_OK ? kpi_reader_check(collect->reader, err) : status;
+}
+
+/* All that the walk of the group depends on, beside the snapshot. */
+static void group_key(const struct group *group, struct kp_buf *out)
+{
+    struct kp_str axis = group->collect->reader->axis;
+    kp_buf_printf(out, "%.*s %lld %lld", (int)axis.len, axis.ptr, (long long)group->from,
+                  (long long)group->to);
+    for (uint32_t i = group->first; i < group->end; i++) {
+        const struct kpi_txn *txn = &group->collect->samples[i].txn;
+        kp_buf_printf(out, " %u ", txn->trace.len);
+        kp_buf_str(out, txn->trace);
+        kp_buf_printf(out, " %u ", txn->root_id.len);
+        kp_buf_str(out, txn->root_id);
+    }
+}
+
+/* What the group cost, as found before or by walking it now. */
+static kp_status group_cost(struct group *group, struct kp_error *err)
+{
+    struct kpi_reader *reader = group->collect->reader;
+    struct kp_buf key = {0};
+    kp_status status = KP_OK;
+    group_key(group, &key);
+    struct kp_str name = {kp_buf_cstr(&key), (uint32_t)key.size};
+    bool kept = !reader->eager && !key.failed;
+    if (!kept || !kpi_memo_get(reader->snapshot, name, &group->arena, &group->costs)) {
+        status = group_walk(group, err);
+        if (status == KP_OK && kept)
+            kpi_memo_put(reader->snapshot, name, &group->costs);
+    }
+    kp_buf_deinit(&key);
+    return status;
+}
+
+static kp_status group_add(struct collect *collect, uint32_t first, uint32_t end,
+                           struct kp_error *err)
+{
+    struct group group = {
+        .collect = collect, .first = first, .end = end, .from = KP_TIME_MAX, .to = KP_TIME_MIN};
+    for (uint32_t i = first; i < end; i++) {
+        group.from = KP_MIN(group.from, collect->samples[i].txn.from);
+        group.to = KP_MAX(group.to, collect->samples[i].txn.to);
+    }
+    kp_arena_init(&group.arena, GROUP_BYTES);
+    group.arena.owner = "baseline of CAUSES";
+    kpi_list_init(&group.costs, &group.arena, sizeof(struct kpi_cost));
+    kp_status status = group_cost(&group, err);
+    if (status == KP_OK)
+        costs_add(collect, first, &group.costs);
+    kp_arena_deinit(&group.arena);
     return status;
 }
 
@@ -206,7 +277,7 @@ static kp_status samples_walk(struct collect *collect, struct kp_error *err)
         for (end = first + 1; end < collect->count; end++)
             if (collect->samples[end].txn.to - begin > GROUP_MAX)
                 break;
-        status = group_walk(collect, first, end, err);
+        status = group_add(collect, first, end, err);
     }
     return status;
 }
