@@ -427,6 +427,30 @@ static kp_actor_id occupant_actor(const struct kpi_world *world, uint32_t who, u
     return came == KPI_NONE ? kpi_thread_of(world, who)->actor : kpi_event_of(world, came)->actor_b;
 }
 
+/* Since when the thread had been on the queue it was on at t. */
+static kp_time queued_since(const struct kpi_world *world, const struct kpi_interval *iv, kp_time t)
+{
+    const struct kpi_work_set *set = &world->works[KPI_WORK_MOVE];
+    kp_time since = iv->from;
+    const struct kpi_work *row = kpi_work_first(set, iv->thread, iv->from - 1, t + 1);
+    for (; row != NULL; row = kpi_work_next(set, row, iv->from - 1, t + 1))
+        if (row->from <= t)
+            since = KP_MAX(since, row->from);
+    return since;
+}
+
+/* How long the CPU sat idle around t with the thread on its queue; interrupts do not end that. */
+static kp_dur idle_around(const struct kpi_world *world, const struct kpi_interval *iv,
+                          uint32_t cpu, kp_time t)
+{
+    kp_time until, since = queued_since(world, iv, t);
+    uint32_t came;
+    kpi_timeline_occupant(world, cpu, t, iv->to, &until, &came);
+    if (came != KPI_NONE)
+        since = KP_MAX(since, kpi_event_of(world, came)->ts);
+    return until - since;
+}
+
 /* Where the thread was queued, and who was there. */
 struct place {
     uint32_t cpu, who, came; /* came: by which switch */
@@ -451,7 +475,7 @@ static void occupant_slice(struct kpi_walk *walk, const struct kpi_frame *frame,
     } else if (kpi_thread_of(world, who)->idle) {
         slice.kind = KPI_IDLE_EXIT;
         slice.rule = KPI_RULE_IDLE;
-        if (to - from > IDLE_EXIT_MAX)
+        if (idle_around(world, iv, place->cpu, from) > IDLE_EXIT_MAX)
             slice.strength = KPI_WEAK; /* it must have been queued on another CPU */
     } else {
         slice.kind = preempts(world, iv, who, came) ? KPI_PREEMPTED : KPI_QUEUED;

@@ -608,6 +608,19 @@ static void moves_decide_the_queue(void **state)
     expect(s, "idle_exit", 200, 10, "strong");
 }
 
+/* Interrupts cut the time that its CPU sat idle into short pieces; it is too long all the same. */
+static void idle_for_long_is_weak_in_pieces(void **state)
+{
+    struct stage *s = *state;
+    on(s, -1 * MS, 0, s->pay);
+    off(s, 10 * MS, 0, s->pay);
+    world_wake(&s->w, 20 * MS, 1, s->batch, s->pay, 0);
+    world_softirq(&s->w, 24 * MS, 25 * MS, 0, s->idle, VEC_TIMER);
+    on(s, 29 * MS, 0, s->pay);
+    ask(s);
+    expect(s, "idle_exit", 200, 8 * MS, "weak");
+}
+
 /* Woken by the peer, queued behind batch, and soon after fetched by the CPU that the peer left: the
  * move is not the waker's choice, though it comes so soon. */
 static void a_soon_pull_is_no_placement(void **state)
@@ -798,6 +811,7 @@ int main(void)
         T_(a_kernel_lock_is_split_by_who_got_it),
         T_(an_inversion_names_three),
         T_(moves_decide_the_queue),
+        T_(idle_for_long_is_weak_in_pieces),
         T_(a_soon_pull_is_no_placement),
         T_(without_moves_the_queue_is_weak),
         T_(an_idle_cpu_elsewhere_is_a_hint),
