@@ -44,6 +44,9 @@ struct checking {
     struct kpi_row_key last[KP_STREAM_MAX]; /* of the stream so far */
     bool seen[KP_STREAM_MAX];
     uint64_t rows_by_stream[KP_STREAM_MAX];
+    struct kpi_spine *spine; /* of the page at work; NULL: it has none, or none that reads */
+    uint32_t spine_page;
+    struct kp_arena spine_arena;
 };
 
 static void report_damage(struct verifier *verifier, const struct kp_damage *damage)
@@ -195,6 +198,35 @@ static void block_content(struct checking *checking, const struct kp_batch *batc
         block_damage(checking, "the exact index lacks a value that occurs");
 }
 
+/* Decoded with the blocks of its page: one that reads as a spine may still not fit them. */
+static void spine_take(struct checking *checking, const uint8_t *bytes)
+{
+    struct kpi_block block;
+    kp_arena_deinit(&checking->spine_arena);
+    checking->spine = NULL;
+    checking->spine_page = checking->ref->page;
+    void *copy = kp_arena_alloc(&checking->spine_arena, checking->ref->size);
+    kp_status status = copy == NULL ? KP_NO_MEMORY : KP_OK;
+    if (status == KP_OK) {
+        memcpy(copy, bytes, checking->ref->size);
+        status = kpi_block_open(copy, checking->ref->size, &block);
+    }
+    if (status == KP_OK)
+        status = kpi_spine_open(&block, &checking->spine_arena, &checking->spine);
+    if (status == KP_NO_MEMORY)
+        checking->verifier->status = status;
+}
+
+static kp_status spine_give(const struct checking *checking, struct kp_arena *arena,
+                            struct kpi_block *block)
+{
+    if (!block->paged)
+        return KP_OK;
+    if (checking->spine == NULL || checking->spine_page != checking->ref->page)
+        return KP_CORRUPT;
+    return kpi_spine_bind(checking->spine, arena, block);
+}
+
 static void block_read(struct checking *checking, uint8_t *bytes)
 {
     struct verifier *verifier = checking->verifier;
@@ -206,11 +238,13 @@ static void block_read(struct checking *checking, uint8_t *bytes)
                                                     : kp_status_text(status));
         return;
     }
-    if (ref->stream == &kpi_spine_stream)
-        return; /* decoded with every block of its page */
+    if (ref->stream == &kpi_spine_stream) {
+        spine_take(checking, bytes);
+        return;
+    }
     struct kp_arena arena = {0};
     struct kp_batch batch;
-    status = kpi_segment_bind(&checking->segment, verifier->queue, ref, &arena, &block);
+    status = spine_give(checking, &arena, &block);
     if (status == KP_OK)
         status = kpi_block_batch(&block, UINT64_MAX, checking->actors, &arena, &batch);
     if (status == KP_OK)
@@ -328,6 +362,7 @@ static kp_status segment_check(struct verifier *verifier, const struct kpi_segme
         kpi_segment_close(&checking->segment);
         kp_actors_deinit(checking->actors);
         kpi_rollup_builder_deinit(&checking->rollup);
+        kp_arena_deinit(&checking->spine_arena);
     }
     verifier->report.files++;
     free(checking);
