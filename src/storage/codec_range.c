@@ -28,7 +28,7 @@
 #define REST_CODED  3u  /* bits of the rest under the model, in large values */
 #define REST_ALL    10u /* rests of so few bits are coded whole */
 #define TABLE_MIN   10u /* bits */
-#define TABLE_MAX   18u
+#define TABLE_MAX   15u /* 18 would save 1.5 % and cost twice the time: it leaves the caches */
 #define KINDS       65536u
 #define WEIGHT_SETS (256u + 64u)
 #define COUNT_BITS  10u
