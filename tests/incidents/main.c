@@ -132,6 +132,7 @@ static void episode(const struct options *options, struct kpi_run *run, FILE *tr
     int64_t wall = serve(incident, run, true);
     struct kpi_truth truth = run->truth;
     int64_t from = served_from + utc_offset, to = served_to + utc_offset;
+    bool within = truth.ns <= to - from; /* else the fault went on when it was over */
     for (int n = 0; n < AFTER; n++)
         after[n] = serve(incident, run, false);
     int64_t normal = median(walls, normals - AFTER), back = median(after, AFTER);
@@ -140,7 +141,7 @@ static void episode(const struct options *options, struct kpi_run *run, FILE *tr
     fprintf(truths, "\"tid\":%d,\"from\":%lld,\"to\":%lld,", (int)gettid(), (long long)from,
             (long long)to);
     fprintf(truths, "\"after\":%lld,\"valid\":%s,\"causes\":[", (long long)back,
-            is_valid(&truth, wall, normal, back) ? "true" : "false");
+            is_valid(&truth, wall, normal, back) && within ? "true" : "false");
     for (const struct kpi_truth *cause = &truth; cause != NULL; cause = cause->also)
         cause_write(truths, cause, cause->also == NULL ? "]}\n" : ",");
 }
