@@ -246,6 +246,42 @@ static void occupants_are_explained_on_request(void **state)
         strstr(cell_str(&s->answer, (uint32_t)row, "note"), "first(301) was woken by second(401)"));
 }
 
+/* A signal of the timer interrupts the call; the thread makes it again, or does not. */
+static void interrupted_at_30(struct stage *s, bool again)
+{
+    on(s, -1 * MS, 1, s->first);
+    on(s, -1 * MS, 0, s->pay);
+    world_switch(&s->w, 10 * MS, 0, s->pay, S, s->idle);
+    world_wake_irq(&s->w, 30 * MS, 0, s->idle, s->pay, IN_HARDIRQ, 0, -1, 0);
+    on(s, 30 * MS + 1, 0, s->pay);
+    world_syscall(&s->w, 10 * MS - 1, 30 * MS + 10, 0, s->pay, "epoll_wait", -4);
+    if (!again)
+        return;
+    world_switch(&s->w, 30 * MS + 100, 0, s->pay, S, s->idle);
+    world_wake(&s->w, 60 * MS, 1, s->first, s->pay, 0);
+    on(s, 60 * MS + 1, 0, s->pay);
+    world_syscall(&s->w, 30 * MS + 90, 60 * MS + 10, 0, s->pay, "epoll_wait", 1);
+}
+
+static void a_wait_begun_again_is_one_wait(void **state)
+{
+    struct stage *s = *state;
+    interrupted_at_30(s, true);
+    span(s, "a", "", s->pay, 0, 100 * MS, 2);
+    ask(s);
+    assert_int_equal(time_of(s, "running", 301), 50 * MS - 100);
+    assert_int_equal(answer_find(&s->answer, "timer.timeout"), -1);
+}
+
+static void a_wait_not_begun_again_ends_by_the_timer(void **state)
+{
+    struct stage *s = *state;
+    interrupted_at_30(s, false);
+    span(s, "a", "", s->pay, 0, 100 * MS, 2);
+    ask(s);
+    assert_int_equal(time_of(s, "timer.timeout", 200), 20 * MS);
+}
+
 #define T_(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
 
 int main(void)
@@ -260,6 +296,8 @@ int main(void)
         T_(idle_is_never_a_culprit),
         T_(ties_are_ordered),
         T_(occupants_are_explained_on_request),
+        T_(a_wait_begun_again_is_one_wait),
+        T_(a_wait_not_begun_again_ends_by_the_timer),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -733,40 +733,6 @@ static void a_hidden_timer_is_still_a_sleep(void **state)
     expect(s, "timer.sleep", 200, 50 * MS + 1, "weak");
 }
 
-/* A signal of the timer interrupts the call; the thread makes it again, or does not. */
-static void interrupted_at_30(struct stage *s, bool again)
-{
-    on(s, -1 * MS, 1, s->peer);
-    on(s, -1 * MS, 0, s->pay);
-    world_switch(&s->w, 10 * MS, 0, s->pay, S, s->idle);
-    world_wake_irq(&s->w, 30 * MS, 0, s->idle, s->pay, IN_HARDIRQ, 0, -1, 0);
-    on(s, 30 * MS + 1, 0, s->pay);
-    world_syscall(&s->w, 10 * MS - 1, 30 * MS + 10, 0, s->pay, "epoll_wait", -4);
-    if (!again)
-        return;
-    world_switch(&s->w, 30 * MS + 100, 0, s->pay, S, s->idle);
-    world_wake(&s->w, 60 * MS, 1, s->peer, s->pay, 0);
-    on(s, 60 * MS + 1, 0, s->pay);
-    world_syscall(&s->w, 30 * MS + 90, 60 * MS + 10, 0, s->pay, "epoll_wait", 1);
-}
-
-static void a_wait_begun_again_is_one_wait(void **state)
-{
-    struct stage *s = *state;
-    interrupted_at_30(s, true);
-    ask(s);
-    expect(s, "running", 301, 50 * MS - 100, "strong");
-    assert_int_equal(answer_find(&s->answer, "timer.timeout"), -1);
-}
-
-static void a_wait_not_begun_again_ends_by_the_timer(void **state)
-{
-    struct stage *s = *state;
-    interrupted_at_30(s, false);
-    ask(s);
-    expect(s, "timer.timeout", 200, 20 * MS, "strong");
-}
-
 static void without_anything_it_is_lost(void **state)
 {
     struct stage *s = *state;
@@ -819,8 +785,6 @@ int main(void)
         T_(a_device_is_one_cause),
         T_(a_hidden_wakeup_leaves_the_span_partner),
         T_(a_hidden_timer_is_still_a_sleep),
-        T_(a_wait_begun_again_is_one_wait),
-        T_(a_wait_not_begun_again_ends_by_the_timer),
         T_(without_anything_it_is_lost),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
