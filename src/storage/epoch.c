@@ -16,6 +16,8 @@
 #include "base/log.h"
 #include "storage/segment.h"
 
+#define DESCRIBE_TRIES 3 /* a disk may fail to read once */
+
 /* ---------- small parts ---------- */
 
 static bool room_for_one(void **items, uint32_t count, uint32_t *capacity, size_t item)
@@ -168,7 +170,7 @@ void kpi_evidence_begin(struct kp_store *store)
 void kpi_evidence_take(struct kp_store *store, const struct kpi_wal_record *record)
 {
     struct kpi_evidence *evidence = store->evidence;
-    if (evidence == NULL || record->sequence <= evidence->taking.sequence)
+    if (evidence == NULL || evidence->broken || record->sequence <= evidence->taking.sequence)
         return; /* from before the genesis */
     evidence->broken |= kpi_log_digest_add(&evidence->taking, record) != KP_OK;
     kpi_marks_check(evidence, &evidence->taking);
@@ -206,12 +208,13 @@ void kpi_evidence_segment(struct kp_store *store, const struct kpi_segment_meta 
                           const struct kpi_block_run *run)
 {
     struct kpi_evidence *evidence = store->evidence;
-    if (evidence == NULL)
-        return;
+    if (evidence == NULL || evidence->broken)
+        return; /* the next start makes up for it, in order */
     struct kpi_chain_segment segment;
     struct kpi_content content = {0};
-    kp_status status =
-        kpi_evidence_describe(store, store->seal_queue, meta, &evidence->taking, &segment);
+    kp_status status = KP_IO;
+    for (int i = 0; status != KP_OK && i < DESCRIBE_TRIES; i++)
+        status = kpi_evidence_describe(store, store->seal_queue, meta, &evidence->taking, &segment);
     if (status == KP_OK)
         status = kpi_content_blocks(&content, run->bytes, run->size);
     if (status == KP_OK) {
@@ -224,6 +227,7 @@ void kpi_evidence_segment(struct kp_store *store, const struct kpi_segment_meta 
         }
     }
     kpi_content_deinit(&content);
+    evidence->broken |= status != KP_OK; /* later digests would begin where this one did not end */
     if (status == KP_OK)
         status = kpi_evidence_flush(evidence, store->seal_queue);
     if (status != KP_OK)

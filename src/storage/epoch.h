@@ -36,9 +36,9 @@ struct kpi_evidence {
     uint64_t seals, epochs;
     int64_t last_wall, last_mono;
     uint8_t last_boot[16], boot[16];
-    bool first;                   /* this process has made no seal yet */
-    bool broken;                  /* out of memory in a digest: no seals until the next start */
-    int64_t next;                 /* mono time of the next seal */
+    bool first;   /* this process has made no seal yet */
+    bool broken;  /* a digest or a segment could not be had: no seals until the next start */
+    int64_t next; /* mono time of the next seal */
     struct kpi_log_digest sealed; /* up to the last segment */
     struct kpi_log_digest taking; /* up to the last record taken for the next one */
     struct kpi_marks marks;

@@ -147,8 +147,8 @@ static void power_may_go_while_seals_are_made(void **state)
 static void a_disk_may_fail_once(void **state)
 {
     (void)state;
-    static const uint32_t points[] = {KP_SIM_WRITE, KP_SIM_SYNC, KP_SIM_RENAME};
-    for (uint64_t nth = 1; nth < 60; nth++) {
+    static const uint32_t points[] = {KP_SIM_WRITE, KP_SIM_SYNC, KP_SIM_RENAME, KP_SIM_READ};
+    for (uint64_t nth = 1; nth < 80; nth++) {
         struct world world = {0};
         struct kp_sim *sim = NULL;
         struct feed feed;
@@ -157,8 +157,8 @@ static void a_disk_may_fail_once(void **state)
         struct kp_store *store = store_open(kp_sim_io(sim));
         assert_int_equal(kp_store_seal_key(store, &world.key, NULL), KP_OK);
         feed_init(&feed, store);
-        kp_sim_fault_add(sim, &(struct kp_sim_fault){.points = points[nth % 3],
-                                                     .nth = nth / 3 + 1,
+        kp_sim_fault_add(sim, &(struct kp_sim_fault){.points = points[nth % 4],
+                                                     .nth = nth / 4 + 1,
                                                      .kind = KP_SIM_ERROR,
                                                      .error = 5});
         for (uint64_t i = 0; i < 6; i++) {
