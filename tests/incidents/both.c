@@ -10,20 +10,10 @@
 static struct kpi_helper *job;
 static struct kpi_truth slept;
 
-static void hog(const struct kpi_order *order, struct kpi_report *report)
-{
-    kpi_pin((int)order->cpu);
-    kpi_fifo(1);
-    kpi_sleep_until(order->at);
-    int64_t cpu = kpi_now_cpu();
-    kpi_burn(order->ns);
-    report->cpu_ns = kpi_now_cpu() - cpu;
-}
-
 static void setup(struct kpi_run *run)
 {
     (void)run;
-    job = kpi_helper_start("batch-job", hog);
+    job = kpi_helper_start("batch-job", kpi_fifo_job);
 }
 
 static void arm(struct kpi_run *run)

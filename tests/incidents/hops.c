@@ -51,16 +51,6 @@ static void pass_on(const struct kpi_order *order, struct kpi_report *report)
     }
 }
 
-static void hog(const struct kpi_order *order, struct kpi_report *report)
-{
-    kpi_pin((int)order->cpu);
-    kpi_fifo(1);
-    kpi_sleep_until(order->at);
-    int64_t cpu = kpi_now_cpu();
-    kpi_burn(order->ns);
-    report->cpu_ns = kpi_now_cpu() - cpu;
-}
-
 static void setup(struct kpi_run *run)
 {
     static const char *const names[HOPS] = {"gateway", "router", "ledger"};
@@ -73,7 +63,7 @@ static void setup(struct kpi_run *run)
         helpers[i] = kpi_helper_start(names[i], pass_on);
         kpi_helper_order(helpers[i], &order);
     }
-    job = kpi_helper_start("batch-job", hog);
+    job = kpi_helper_start("batch-job", kpi_fifo_job);
 }
 
 static void arm(struct kpi_run *run)

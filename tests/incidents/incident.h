@@ -97,6 +97,9 @@ struct kpi_report {
 };
 struct kpi_helper;
 typedef void (*kpi_helper_fn)(const struct kpi_order *order, struct kpi_report *report);
+/* A job for a helper: from order->at on it burns order->ns above all ordinary threads of the CPU.
+ */
+void kpi_fifo_job(const struct kpi_order *order, struct kpi_report *report);
 /* A process of its own that carries out one order at a time; ends with this one. */
 struct kpi_helper *kpi_helper_start(const char *comm, kpi_helper_fn fn);
 pid_t kpi_helper_pid(const struct kpi_helper *helper);
