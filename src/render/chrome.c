@@ -20,25 +20,19 @@ struct chrome {
     kp_time zero;
 };
 
-static int find_typed(const struct kp_schema *schema, const char *name, enum kp_type type)
-{
-    int at = kp_schema_find(schema, kp_str_from(name));
-    return at >= 0 && schema->fields[at].type == type ? at : -1;
-}
-
 static kp_status chrome_begin(struct kp_render *render)
 {
     const struct kp_schema *schema = render->schema;
     struct chrome *chrome = kp_arena_zalloc(&render->arena, 1, sizeof(*chrome));
     if (chrome == NULL)
         return KP_NO_MEMORY;
-    chrome->start = find_typed(schema, "start", KP_TYPE_TIME);
-    chrome->ts = find_typed(schema, "ts", KP_TYPE_TIME);
-    chrome->dur = find_typed(schema, "dur", KP_TYPE_DUR);
-    chrome->pid = find_typed(schema, "pid", KP_TYPE_I64);
-    chrome->tid = find_typed(schema, "tid", KP_TYPE_I64);
+    chrome->start = kpi_column_find(schema, "start", KP_TYPE_TIME);
+    chrome->ts = kpi_column_find(schema, "ts", KP_TYPE_TIME);
+    chrome->dur = kpi_column_find(schema, "dur", KP_TYPE_DUR);
+    chrome->pid = kpi_column_find(schema, "pid", KP_TYPE_I64);
+    chrome->tid = kpi_column_find(schema, "tid", KP_TYPE_I64);
     for (size_t i = 0; i < KP_ARRAY_LEN(name_columns); i++)
-        chrome->names[i] = find_typed(schema, name_columns[i], KP_TYPE_STR);
+        chrome->names[i] = kpi_column_find(schema, name_columns[i], KP_TYPE_STR);
     if (chrome->dur < 0 || (chrome->start < 0 && chrome->ts < 0))
         return KP_INVALID;
     render->state = chrome;
@@ -46,16 +40,11 @@ static kp_status chrome_begin(struct kp_render *render)
     return KP_OK;
 }
 
-static bool shown(const struct kp_batch *batch, int column, uint32_t row)
-{
-    return column >= 0 && !kp_vec_null(&batch->cols[column], row);
-}
-
 static struct kp_str event_name(const struct chrome *chrome, const struct kp_batch *batch,
                                 uint32_t row)
 {
     for (size_t i = 0; i < KP_ARRAY_LEN(name_columns); i++)
-        if (shown(batch, chrome->names[i], row) &&
+        if (kpi_cell_there(batch, chrome->names[i], row) &&
             kp_vec_str(&batch->cols[chrome->names[i]], row).len > 0)
             return kp_vec_str(&batch->cols[chrome->names[i]], row);
     return KP_STR("row");
@@ -72,7 +61,7 @@ static void add_event(struct kp_render *render, const struct kp_batch *batch, ui
 {
     struct chrome *chrome = render->state;
     struct kp_buf *out = &render->out;
-    int64_t dur = shown(batch, chrome->dur, row) ? batch->cols[chrome->dur].i64[row] : 0;
+    int64_t dur = kpi_cell_there(batch, chrome->dur, row) ? batch->cols[chrome->dur].i64[row] : 0;
     int64_t start = chrome->start >= 0 ? batch->cols[chrome->start].i64[row]
                                        : batch->cols[chrome->ts].i64[row] - dur;
     if (!chrome->begun)
@@ -84,8 +73,8 @@ static void add_event(struct kp_render *render, const struct kp_batch *batch, ui
     add_us(out, "ts", start - chrome->zero);
     add_us(out, "dur", dur);
     kp_buf_printf(out, ",\"pid\":%" PRId64 ",\"tid\":%" PRId64 ",\"args\":{",
-                  shown(batch, chrome->pid, row) ? batch->cols[chrome->pid].i64[row] : 0,
-                  shown(batch, chrome->tid, row) ? batch->cols[chrome->tid].i64[row] : 0);
+                  kpi_cell_there(batch, chrome->pid, row) ? batch->cols[chrome->pid].i64[row] : 0,
+                  kpi_cell_there(batch, chrome->tid, row) ? batch->cols[chrome->tid].i64[row] : 0);
     for (uint32_t c = 0; c < batch->cols_count; c++) {
         kp_buf_text(out, c > 0 ? "," : "");
         kp_json_str(out, render->schema->fields[c].name);
@@ -101,7 +90,7 @@ static void chrome_batch(struct kp_render *render, const struct kp_batch *batch)
     const struct chrome *chrome = render->state;
     int from = chrome->start >= 0 ? chrome->start : chrome->ts;
     for (uint32_t i = 0; i < kp_batch_count(batch); i++)
-        if (shown(batch, from, kp_batch_row(batch, i)))
+        if (kpi_cell_there(batch, from, kp_batch_row(batch, i)))
             add_event(render, batch, kp_batch_row(batch, i));
 }
 

@@ -221,3 +221,14 @@ void kpi_render_notes(struct kp_render *render)
     if (render->failure != NULL)
         kp_buf_text(&render->out, "(incomplete: the query ended with an error)\n");
 }
+
+int kpi_column_find(const struct kp_schema *schema, const char *name, enum kp_type type)
+{
+    int at = kp_schema_find(schema, kp_str_from(name));
+    return at >= 0 && schema->fields[at].type == type ? at : -1;
+}
+
+bool kpi_cell_there(const struct kp_batch *batch, int column, uint32_t row)
+{
+    return column >= 0 && !kp_vec_null(&batch->cols[column], row);
+}

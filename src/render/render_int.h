@@ -68,6 +68,10 @@ void kpi_text_pad(struct kp_buf *out, struct kp_str text, uint32_t width, bool r
  * after the first are indented. Ends with a line end. */
 void kpi_text_wrap(struct kp_buf *out, struct kp_str text, uint32_t width, uint32_t indent);
 
+/* Column of that name and type, -1 = there is none; whether a row has a value in it. */
+int kpi_column_find(const struct kp_schema *schema, const char *name, enum kp_type type);
+bool kpi_cell_there(const struct kp_batch *batch, int column, uint32_t row);
+
 /* True for types whose columns stand right-aligned. */
 bool kpi_type_right(enum kp_type type);
 

@@ -41,27 +41,21 @@ struct timeline {
     struct kp_buf label_text;
 };
 
-static int find_typed(const struct kp_schema *schema, const char *name, enum kp_type type)
-{
-    int at = kp_schema_find(schema, kp_str_from(name));
-    return at >= 0 && schema->fields[at].type == type ? at : -1;
-}
-
 static kp_status timeline_begin(struct kp_render *render)
 {
     const struct kp_schema *schema = render->schema;
     struct timeline *line = kp_arena_zalloc(&render->arena, 1, sizeof(*line));
     if (line == NULL)
         return KP_NO_MEMORY;
-    line->start = find_typed(schema, "start", KP_TYPE_TIME);
-    line->ts = find_typed(schema, "ts", KP_TYPE_TIME);
-    line->dur = find_typed(schema, "dur", KP_TYPE_DUR);
-    line->root = find_typed(schema, "root", KP_TYPE_BOOL);
-    line->pid = find_typed(schema, "pid", KP_TYPE_I64);
-    line->culprit_comm = find_typed(schema, "culprit_comm", KP_TYPE_STR);
-    line->culprit_pid = find_typed(schema, "culprit_pid", KP_TYPE_I64);
+    line->start = kpi_column_find(schema, "start", KP_TYPE_TIME);
+    line->ts = kpi_column_find(schema, "ts", KP_TYPE_TIME);
+    line->dur = kpi_column_find(schema, "dur", KP_TYPE_DUR);
+    line->root = kpi_column_find(schema, "root", KP_TYPE_BOOL);
+    line->pid = kpi_column_find(schema, "pid", KP_TYPE_I64);
+    line->culprit_comm = kpi_column_find(schema, "culprit_comm", KP_TYPE_STR);
+    line->culprit_pid = kpi_column_find(schema, "culprit_pid", KP_TYPE_I64);
     for (size_t i = 0; i < KP_ARRAY_LEN(label_names); i++)
-        line->label[i] = find_typed(schema, label_names[i], KP_TYPE_STR);
+        line->label[i] = kpi_column_find(schema, label_names[i], KP_TYPE_STR);
     if (line->dur < 0 || (line->start < 0 && line->ts < 0))
         return KP_INVALID;
     line->bars = kp_arena_zalloc(&render->arena, ROWS_MAX, sizeof(*line->bars));
@@ -71,23 +65,18 @@ static kp_status timeline_begin(struct kp_render *render)
     return KP_OK;
 }
 
-static bool shown(const struct kp_batch *batch, int column, uint32_t row)
-{
-    return column >= 0 && !kp_vec_null(&batch->cols[column], row);
-}
-
 static void add_who(struct timeline *line, const struct kp_batch *batch, uint32_t row, int comm,
                     int pid)
 {
     kpi_text_escape(&line->label_text, kp_vec_str(&batch->cols[comm], row));
-    if (shown(batch, pid, row) && batch->cols[pid].i64[row] > 0)
+    if (kpi_cell_there(batch, pid, row) && batch->cols[pid].i64[row] > 0)
         kp_buf_printf(&line->label_text, "(%" PRId64 ")", batch->cols[pid].i64[row]);
 }
 
 /* The thread kept itself busy: naming it twice says nothing. */
 static bool own_fault(const struct timeline *line, const struct kp_batch *batch, uint32_t row)
 {
-    return shown(batch, line->pid, row) && shown(batch, line->culprit_pid, row) &&
+    return kpi_cell_there(batch, line->pid, row) && kpi_cell_there(batch, line->culprit_pid, row) &&
            batch->cols[line->pid].i64[row] == batch->cols[line->culprit_pid].i64[row];
 }
 
@@ -98,14 +87,14 @@ static struct kp_str make_label(struct kp_render *render, const struct kp_batch 
     kp_buf_clear(&line->label_text);
     for (size_t i = 0; i < KP_ARRAY_LEN(label_names); i++) {
         int column = line->label[i];
-        if (!shown(batch, column, row) || kp_vec_str(&batch->cols[column], row).len == 0)
+        if (!kpi_cell_there(batch, column, row) || kp_vec_str(&batch->cols[column], row).len == 0)
             continue;
         if (line->label_text.size > 0)
             kp_buf_char(&line->label_text, ' ');
         bool comm = strcmp(label_names[i], "comm") == 0;
         add_who(line, batch, row, column, comm ? line->pid : -1);
     }
-    if (shown(batch, line->culprit_comm, row) && !own_fault(line, batch, row) &&
+    if (kpi_cell_there(batch, line->culprit_comm, row) && !own_fault(line, batch, row) &&
         kp_vec_str(&batch->cols[line->culprit_comm], row).len > 0) {
         kp_buf_text(&line->label_text, " <- ");
         add_who(line, batch, row, line->culprit_comm, line->culprit_pid);
@@ -120,15 +109,15 @@ static void timeline_batch(struct kp_render *render, const struct kp_batch *batc
     for (uint32_t i = 0; i < kp_batch_count(batch); i++) {
         uint32_t row = kp_batch_row(batch, i);
         int from = line->start >= 0 ? line->start : line->ts;
-        if (line->bars_count == ROWS_MAX || !shown(batch, from, row) ||
-            !shown(batch, line->dur, row)) {
+        if (line->bars_count == ROWS_MAX || !kpi_cell_there(batch, from, row) ||
+            !kpi_cell_there(batch, line->dur, row)) {
             line->skipped++;
             continue;
         }
         struct bar *bar = &line->bars[line->bars_count++];
         bar->dur = KP_MAX(batch->cols[line->dur].i64[row], 0);
         bar->start = batch->cols[from].i64[row] - (line->start >= 0 ? 0 : bar->dur);
-        bar->root = shown(batch, line->root, row) && batch->cols[line->root].i64[row] != 0;
+        bar->root = kpi_cell_there(batch, line->root, row) && batch->cols[line->root].i64[row] != 0;
         bar->label = make_label(render, batch, row);
     }
 }
