@@ -34,7 +34,7 @@ CPPFLAGS += -D_GNU_SOURCE -I. -Isrc -I$(GEN) $(if $(filter 0,$(BPF)),-DKP_NO_BPF
 CFLAGS   ?= -O2 -g
 CFLAGS   += -std=c11 -fno-strict-aliasing -fno-common -fstack-protector-strong $(WARN) \
 	$(if $(strip $(SAN)),-fsanitize=$(strip $(SAN)) -fno-omit-frame-pointer -DKP_ASSERT_SLOW)
-LDLIBS   := -luring -lzstd -llz4 -lmicrohttpd -ljansson -ledit -lcurl -lz -lpcre2-8 -lcrypto -lpthread -lm \
+LDLIBS   := -luring -lzstd -lmicrohttpd -ljansson -ledit -lcurl -lz -lpcre2-8 -lcrypto -lpthread -lm \
 	$(if $(filter 0,$(BPF)),,-lbpf -lelf)
 
 LIB_SRC  := $(sort $(wildcard src/*/*.c))

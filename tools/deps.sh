@@ -3,7 +3,7 @@
 # otherwise prints the line.
 set -eu
 packages="${*:-gcc make git clang llvm libclang-rt-14-dev clang-format bpftool libbpf-dev libelf-dev zlib1g-dev
-liburing-dev libxxhash-dev liblz4-dev libzstd-dev libmicrohttpd-dev libjansson-dev libedit-dev
+liburing-dev libxxhash-dev libzstd-dev libmicrohttpd-dev libjansson-dev libedit-dev
 libcurl4-openssl-dev libpcre2-dev libssl-dev libcmocka-dev lemon re2c universal-ctags iproute2 nftables python3 tzdata}"
 missing=""
 for p in $packages; do
