@@ -18,6 +18,7 @@
 #include <unistd.h>
 
 #include "base/assert.h"
+#include "folder.h"
 #include "seen.h"
 
 #define KILLS 20
@@ -115,17 +116,15 @@ static void check(const struct kp_io *io, const char *dir, const struct range *a
 
 static int setup(void **state)
 {
-    static char dir[32];
-    snprintf(dir, sizeof(dir), "/tmp/kp-kill-XXXXXX");
+    static char dir[FOLDER_PATH];
+    folder_make("kill", dir);
     *state = dir;
-    return mkdtemp(dir) == NULL;
+    return 0;
 }
 
 static int teardown(void **state)
 {
-    char command[128];
-    snprintf(command, sizeof(command), "rm -rf '%s'", (const char *)*state);
-    return system(command);
+    return folder_remove(*state);
 }
 
 static void killed_writers(const struct kp_io *io, const char *dir)

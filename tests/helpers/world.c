@@ -25,9 +25,7 @@ void world_open(struct world *w)
     static const struct kp_store_opts opts = {.manual = true};
     struct kp_error err = {0};
     memset(w, 0, sizeof(*w));
-    const char *tmp = getenv("TMPDIR");
-    snprintf(w->dir, sizeof(w->dir), "%.32s/kprobe-world-XXXXXX", tmp == NULL ? "/tmp" : tmp);
-    assert_non_null(mkdtemp(w->dir));
+    folder_make("world", w->dir);
     if (kp_store_open(w->dir, &opts, &w->store, &err) != KP_OK)
         fail_msg("%s", err.text);
     w->zero = WORLD_ZERO;
@@ -36,37 +34,15 @@ void world_open(struct world *w)
         w->prio[i] = 120;
 }
 
-static void remove_name(void *ctx, const char *name)
-{
-    char path[512];
-    snprintf(path, sizeof(path), "%s/%s", (const char *)ctx, name);
-    unlink(path);
-}
-
-static void remove_folder(const char *dir)
-{
-    const struct kp_io *io = kp_io_threads();
-    char path[512];
-    snprintf(path, sizeof(path), "%s", dir);
-    io->list(io, path, remove_name, path);
-    rmdir(path);
-}
-
 void world_close(struct world *w)
 {
-    static const char *const folders[] = {"seg", "wal", "txn"};
     for (uint32_t i = 0; i < KP_STREAM_MAX; i++)
         if (w->used[i])
             kp_builder_deinit(&w->builders[i]);
     if (w->snapshot != NULL)
         kp_snapshot_close(w->snapshot);
     assert_int_equal(kp_store_close(w->store, NULL), KP_OK);
-    for (size_t i = 0; i < KP_ARRAY_LEN(folders); i++) {
-        char path[96];
-        snprintf(path, sizeof(path), "%s/%s", w->dir, folders[i]);
-        remove_folder(path);
-    }
-    remove_folder(w->dir);
+    assert_int_equal(folder_remove(w->dir), 0);
 }
 
 static void flush(struct world *w, uint32_t stream)

@@ -8,13 +8,14 @@
 #define KP_TESTS_WORLD_H
 
 #include "causal/causal.h"
+#include "folder.h"
 #include "storage/storage.h"
 
 #define WORLD_ACTORS 4096
 #define WORLD_ZERO   ((kp_time)1700000000 * KP_SEC)
 
 struct world {
-    char dir[64];
+    char dir[FOLDER_PATH];
     struct kp_store *store;
     struct kp_snapshot *snapshot;
     struct kp_builder builders[KP_STREAM_MAX];

@@ -10,7 +10,6 @@
 
 #include <errno.h>
 #include <fcntl.h>
-#include <ftw.h>
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -21,11 +20,12 @@
 #include <unistd.h>
 
 #include "base/assert.h"
+#include "folder.h"
 #include "ingest/ingest.h"
 
 #define NAPS 20
 
-static char dir[256];
+static char dir[FOLDER_PATH];
 static char group[300];   /* cgroup of the child; empty = could not be made */
 static char limited[300]; /* cgroup with a CPU quota, of the v1 cpu hierarchy; empty = none */
 static pid_t child;
@@ -170,12 +170,11 @@ static void record(struct kp_store *store, int go[2])
 static int set_up(void **state)
 {
     (void)state;
-    const char *tmp = getenv("TMPDIR");
-    snprintf(dir, sizeof(dir), "%s/kp-record-XXXXXX", tmp != NULL ? tmp : "/tmp");
     int go[2];
     struct kp_error err = {0};
     struct kp_store *store;
-    if (mkdtemp(dir) == NULL || pipe(go) != 0)
+    folder_make("record", dir);
+    if (pipe(go) != 0)
         return -1;
     make_group();
     make_limited();
@@ -193,14 +192,6 @@ static int set_up(void **state)
     return 0;
 }
 
-static int remove_one(const char *path, const struct stat *info, int flag, struct FTW *at)
-{
-    (void)info;
-    (void)flag;
-    (void)at;
-    return remove(path);
-}
-
 static int tear_down(void **state)
 {
     (void)state;
@@ -208,7 +199,7 @@ static int tear_down(void **state)
         rmdir(group);
     if (limited[0] != '\0')
         rmdir(limited);
-    return nftw(dir, remove_one, 16, FTW_DEPTH | FTW_PHYS);
+    return folder_remove(dir);
 }
 
 /* --- reading back --- */

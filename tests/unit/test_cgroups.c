@@ -8,16 +8,16 @@
 #include <stddef.h>
 #include <cmocka.h>
 
-#include <ftw.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "folder.h"
 #include "ingest/cgroups.h"
 #include "ingest/proc.h"
 
-static char root[256];
+static char root[FOLDER_PATH];
 
 static void make_dir(const char *name)
 {
@@ -48,9 +48,7 @@ static uint64_t inode(const char *name)
 static int set_up(void **state)
 {
     (void)state;
-    const char *tmp = getenv("TMPDIR");
-    snprintf(root, sizeof(root), "%s/kp-cgroups-XXXXXX", tmp != NULL ? tmp : "/tmp");
-    assert_non_null(mkdtemp(root));
+    folder_make("cgroups", root);
     make_dir("v2");
     make_dir("v2/pay");
     make_dir("v2/pay/ledger");
@@ -65,18 +63,10 @@ static int set_up(void **state)
     return 0;
 }
 
-static int remove_one(const char *path, const struct stat *info, int flag, struct FTW *at)
-{
-    (void)info;
-    (void)flag;
-    (void)at;
-    return remove(path);
-}
-
 static int tear_down(void **state)
 {
     (void)state;
-    return nftw(root, remove_one, 16, FTW_DEPTH | FTW_PHYS);
+    return folder_remove(root);
 }
 
 static struct kpi_cgroups *scan(void)

@@ -13,11 +13,12 @@
 #include <unistd.h>
 
 #include "base/assert.h"
+#include "folder.h"
 #include "rows.h"
 #include "storage/segment.h"
 
 struct fixture {
-    char dir[64];
+    char dir[FOLDER_PATH];
     char names[16][64]; /* files below dir */
     uint32_t names_count;
     const char *folder; /* being listed */
@@ -49,8 +50,7 @@ static int setup(void **state)
     static const struct kp_store_opts small = {
         .manual = true, .segment_bytes_max = 16 * 1024, .wal_file_bytes = 128 * 1024};
     struct fixture *fix = calloc(1, sizeof(*fix));
-    snprintf(fix->dir, sizeof(fix->dir), "%s", "/tmp/kprobe-inspect-XXXXXX");
-    assert_non_null(mkdtemp(fix->dir));
+    folder_make("inspect", fix->dir);
     struct kp_store *store;
     assert_int_equal(kp_store_open(fix->dir, &small, &store, NULL), KP_OK);
     struct rows_gen gen = {.seed = 4,
@@ -74,24 +74,10 @@ static int setup(void **state)
     return 0;
 }
 
-static void remove_name(void *ctx, const char *name)
-{
-    char path[512];
-    snprintf(path, sizeof(path), "%s/%s", (const char *)ctx, name);
-    unlink(path);
-}
-
 static int teardown(void **state)
 {
     struct fixture *fix = *state;
-    for (uint32_t i = 0; i < fix->names_count; i++)
-        remove_name(fix->dir, fix->names[i]);
-    static const char *const folders[] = {"seg", "wal", "txn", ""};
-    for (size_t i = 0; i < KP_ARRAY_LEN(folders); i++) {
-        char path[96];
-        snprintf(path, sizeof(path), "%s/%s", fix->dir, folders[i]);
-        assert_int_equal(rmdir(path), 0);
-    }
+    assert_int_equal(folder_remove(fix->dir), 0);
     free(fix);
     return 0;
 }
@@ -148,35 +134,24 @@ static void every_kind_of_file_is_told(void **state)
     assert_tells(path, "generation");
 }
 
-static void flip(const char *path, long offset)
-{
-    FILE *file = fopen(path, "r+");
-    assert_non_null(file);
-    fseek(file, offset, SEEK_SET);
-    int byte = fgetc(file);
-    fseek(file, offset, SEEK_SET);
-    fputc(byte ^ 0x40, file);
-    fclose(file);
-}
-
 static void damage_is_said_and_the_rest_told(void **state)
 {
     struct fixture *fix = *state;
     char path[160];
     path_of(fix, ".kps", path);
-    flip(path, KPI_SEGMENT_HEADER + 200);
+    file_flip(path, KPI_SEGMENT_HEADER + 200, 0x40);
     assert_tells(path, "DAMAGED");
     assert_tells(path, "exact index of spans.txn");
-    flip(path, KPI_SEGMENT_HEADER + 200);
+    file_flip(path, KPI_SEGMENT_HEADER + 200, 0x40);
     path_of(fix, "manifest.", path);
-    flip(path, 600);
+    file_flip(path, 600, 0x40);
     assert_tells(path, "DAMAGED");
     assert_tells(path, "base of store");
-    flip(path, 600);
+    file_flip(path, 600, 0x40);
     path_of(fix, "super", path);
-    flip(path, 20);
+    file_flip(path, 20, 0x40);
     assert_tells(path, "DAMAGED");
-    flip(path, 20);
+    file_flip(path, 20, 0x40);
 }
 
 static void a_segment_without_footer_shows_its_blocks(void **state)

@@ -14,26 +14,26 @@
 #include <unistd.h>
 
 #include "base/assert.h"
+#include "folder.h"
 #include "storage/io_sim.h"
 
 struct place {
     const struct kp_io *io;
     struct kp_sim *sim;
-    char dir[64];
+    char dir[FOLDER_PATH];
 };
 
 static int place_open(void **state, const struct kp_io *io)
 {
     struct place *place = calloc(1, sizeof(*place));
     place->io = io;
-    snprintf(place->dir, sizeof(place->dir), "/tmp/kp-io-XXXXXX");
     if (io == NULL) {
         assert_int_equal(kp_sim_open(1, &place->sim), KP_OK);
         place->io = kp_sim_io(place->sim);
         snprintf(place->dir, sizeof(place->dir), "/d");
         assert_int_equal(place->io->mkdir(place->io, place->dir), 0);
     } else {
-        assert_non_null(mkdtemp(place->dir));
+        folder_make("io", place->dir);
     }
     *state = place;
     return 0;
@@ -56,21 +56,11 @@ static int setup_sim(void **state)
     return place_open(state, NULL);
 }
 
-static void remove_each(void *ctx, const char *name)
-{
-    const struct place *place = ctx;
-    char path[400];
-    snprintf(path, sizeof(path), "%s/%s", place->dir, name);
-    unlink(path);
-}
-
 static int teardown(void **state)
 {
     struct place *place = *state;
-    if (place->sim == NULL) {
-        place->io->list(place->io, place->dir, remove_each, place);
-        rmdir(place->dir);
-    }
+    if (place->sim == NULL)
+        assert_int_equal(folder_remove(place->dir), 0);
     kp_sim_close(place->sim);
     free(place);
     return 0;

@@ -12,11 +12,12 @@
 #include <stdlib.h>
 #include <unistd.h>
 
+#include "folder.h"
 #include "seen.h"
 #include "server/recent.h"
 
 struct place {
-    char dir[64];
+    char dir[FOLDER_PATH];
     struct kp_store *store;
     struct feed feed;
     struct kpi_recent recent;
@@ -26,8 +27,7 @@ static int setup(void **state)
 {
     struct place *place = calloc(1, sizeof(*place));
     const struct kp_store_opts opts = {.commit_after = KP_MS};
-    snprintf(place->dir, sizeof(place->dir), "/tmp/kp-recent-XXXXXX");
-    assert_non_null(mkdtemp(place->dir));
+    folder_make("recent", place->dir);
     assert_int_equal(kp_store_open(place->dir, &opts, &place->store, NULL), KP_OK);
     feed_init(&place->feed, place->store);
     kpi_recent_init(&place->recent, place->store);
@@ -38,12 +38,10 @@ static int setup(void **state)
 static int teardown(void **state)
 {
     struct place *place = *state;
-    char command[128];
     kpi_recent_deinit(&place->recent);
     feed_deinit(&place->feed);
     assert_int_equal(kp_store_close(place->store, NULL), KP_OK);
-    snprintf(command, sizeof(command), "rm -rf '%s'", place->dir);
-    assert_int_equal(system(command), 0);
+    assert_int_equal(folder_remove(place->dir), 0);
     free(place);
     return 0;
 }

@@ -14,6 +14,7 @@
 #include <unistd.h>
 
 #include "base/assert.h"
+#include "folder.h"
 #include "rows.h"
 #include "storage/filter.h"
 #include "storage/order.h"
@@ -35,7 +36,7 @@ struct oracle {
 };
 
 struct fixture {
-    char dir[64];
+    char dir[FOLDER_PATH];
     const struct kp_io *io;
     struct rows_gen gen;
     struct kp_arena arena;
@@ -122,8 +123,7 @@ static int setup(void **state)
                                  .threads = 60,
                                  .names = 400,
                                  .late_every = 100};
-    snprintf(fix->dir, sizeof(fix->dir), "%s", "/tmp/kprobe-scan-XXXXXX");
-    assert_non_null(mkdtemp(fix->dir));
+    folder_make("scan", fix->dir);
     char seg[80];
     snprintf(seg, sizeof(seg), "%s/seg", fix->dir);
     assert_int_equal(fix->io->mkdir(fix->io, seg), 0);
@@ -155,16 +155,7 @@ static int teardown(void **state)
         kp_buf_deinit(&fix->runs[i]);
     kp_actors_deinit(fix->gen.actors);
     kp_arena_deinit(&fix->arena);
-    for (uint32_t i = 1; i <= 2; i++) {
-        struct kp_buf path = {0};
-        kpi_segment_path(fix->dir, i, &path);
-        unlink(kp_buf_cstr(&path));
-        kp_buf_deinit(&path);
-    }
-    char seg[80];
-    snprintf(seg, sizeof(seg), "%s/seg", fix->dir);
-    assert_int_equal(rmdir(seg), 0);
-    assert_int_equal(rmdir(fix->dir), 0);
+    assert_int_equal(folder_remove(fix->dir), 0);
     free(fix);
     return 0;
 }
@@ -583,13 +574,7 @@ static void flip_byte(struct fixture *fix, uint64_t segment, uint64_t offset)
 {
     struct kp_buf path = {0};
     kpi_segment_path(fix->dir, segment, &path);
-    FILE *file = fopen(kp_buf_cstr(&path), "r+");
-    assert_non_null(file);
-    fseek(file, (long)offset, SEEK_SET);
-    int byte = fgetc(file);
-    fseek(file, (long)offset, SEEK_SET);
-    fputc(byte ^ 0x10, file);
-    fclose(file);
+    file_flip(kp_buf_cstr(&path), (long)offset, 0x10);
     kp_buf_deinit(&path);
     kp_snapshot_close(fix->snapshot);
     open_snapshot(fix);

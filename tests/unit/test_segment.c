@@ -14,6 +14,7 @@
 #include <unistd.h>
 
 #include "base/assert.h"
+#include "folder.h"
 #include "rows.h"
 #include "storage/order.h"
 #include "storage/pager.h"
@@ -21,7 +22,7 @@
 #include "storage/spine.h"
 
 struct fixture {
-    char dir[64];
+    char dir[FOLDER_PATH];
     struct rows_gen gen;
     struct kp_buf runs[2];
     uint64_t rows;
@@ -30,8 +31,7 @@ struct fixture {
 static int setup(void **state)
 {
     struct fixture *fix = calloc(1, sizeof(*fix));
-    snprintf(fix->dir, sizeof(fix->dir), "%s", "/tmp/kprobe-seg-XXXXXX");
-    assert_non_null(mkdtemp(fix->dir));
+    folder_make("seg", fix->dir);
     char seg[80];
     snprintf(seg, sizeof(seg), "%s/seg", fix->dir);
     assert_int_equal(kp_io_threads()->mkdir(kp_io_threads(), seg), 0);

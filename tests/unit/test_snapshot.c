@@ -15,12 +15,13 @@
 #include <unistd.h>
 
 #include "base/assert.h"
+#include "folder.h"
 #include "rows.h"
 #include "storage/io.h"
 #include "storage/storage.h"
 
 struct fixture {
-    char dir[64];
+    char dir[FOLDER_PATH];
     struct kp_store *store;
     struct rows_gen gen;
     uint64_t rows;
@@ -35,8 +36,7 @@ static struct kp_store_opts small = {.manual = true,
 static int setup(void **state)
 {
     struct fixture *fix = calloc(1, sizeof(*fix));
-    snprintf(fix->dir, sizeof(fix->dir), "%s", "/tmp/kprobe-snap-XXXXXX");
-    assert_non_null(mkdtemp(fix->dir));
+    folder_make("snap", fix->dir);
     struct kp_error err = {0};
     small.io = kp_io_threads();
     if (kp_store_open(fix->dir, &small, &fix->store, &err) != KP_OK)
@@ -52,28 +52,12 @@ static int setup(void **state)
     return 0;
 }
 
-static void remove_name(void *ctx, const char *name)
-{
-    char path[512];
-    snprintf(path, sizeof(path), "%s/%s", (const char *)ctx, name);
-    unlink(path);
-}
-
 static int teardown(void **state)
 {
     struct fixture *fix = *state;
-    const struct kp_io *io = kp_io_threads();
     if (fix->store != NULL)
         assert_int_equal(kp_store_close(fix->store, NULL), KP_OK);
-    static const char *const folders[] = {"seg", "wal", "txn"};
-    for (size_t i = 0; i < KP_ARRAY_LEN(folders); i++) {
-        char path[96];
-        snprintf(path, sizeof(path), "%s/%s", fix->dir, folders[i]);
-        io->list(io, path, remove_name, path);
-        rmdir(path);
-    }
-    io->list(io, fix->dir, remove_name, fix->dir);
-    assert_int_equal(rmdir(fix->dir), 0);
+    assert_int_equal(folder_remove(fix->dir), 0);
     free(fix);
     return 0;
 }

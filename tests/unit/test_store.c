@@ -14,19 +14,19 @@
 #include <unistd.h>
 
 #include "base/assert.h"
+#include "folder.h"
 #include "seen.h"
 #include "storage/io_sim.h"
 
 struct place {
-    char dir[64];
+    char dir[FOLDER_PATH];
     struct kp_store_opts opts;
 };
 
 static int setup(void **state)
 {
     struct place *place = calloc(1, sizeof(*place));
-    snprintf(place->dir, sizeof(place->dir), "/tmp/kp-store-XXXXXX");
-    assert_non_null(mkdtemp(place->dir));
+    folder_make("store", place->dir);
     place->opts = (struct kp_store_opts){.commit_after = KP_MS,
                                          .segment_bytes_max = 256 << 10,
                                          .memory_bytes_max = 1 << 20,
@@ -38,9 +38,7 @@ static int setup(void **state)
 static int teardown(void **state)
 {
     struct place *place = *state;
-    char command[128];
-    snprintf(command, sizeof(command), "rm -rf '%s'", place->dir);
-    assert_int_equal(system(command), 0);
+    assert_int_equal(folder_remove(place->dir), 0);
     free(place);
     return 0;
 }

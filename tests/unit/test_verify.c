@@ -13,11 +13,12 @@
 #include <unistd.h>
 
 #include "base/assert.h"
+#include "folder.h"
 #include "rows.h"
 #include "storage/segment.h"
 
 struct fixture {
-    char dir[64];
+    char dir[FOLDER_PATH];
     uint64_t rows;
     struct kp_buf found; /* what verify said */
 };
@@ -44,8 +45,7 @@ static void append(struct fixture *fix, struct kp_store *store, struct rows_gen 
 static int setup(void **state)
 {
     struct fixture *fix = calloc(1, sizeof(*fix));
-    snprintf(fix->dir, sizeof(fix->dir), "%s", "/tmp/kprobe-verify-XXXXXX");
-    assert_non_null(mkdtemp(fix->dir));
+    folder_make("verify", fix->dir);
     struct kp_store *store;
     assert_int_equal(kp_store_open(fix->dir, &small, &store, NULL), KP_OK);
     struct rows_gen gen = {.seed = 4,
@@ -65,26 +65,10 @@ static int setup(void **state)
     return 0;
 }
 
-static void remove_name(void *ctx, const char *name)
-{
-    char path[512];
-    snprintf(path, sizeof(path), "%s/%s", (const char *)ctx, name);
-    unlink(path);
-}
-
 static int teardown(void **state)
 {
     struct fixture *fix = *state;
-    const struct kp_io *io = kp_io_threads();
-    static const char *const folders[] = {"seg", "wal", "txn"};
-    for (size_t i = 0; i < KP_ARRAY_LEN(folders); i++) {
-        char path[96];
-        snprintf(path, sizeof(path), "%s/%s", fix->dir, folders[i]);
-        io->list(io, path, remove_name, path);
-        rmdir(path);
-    }
-    io->list(io, fix->dir, remove_name, fix->dir);
-    assert_int_equal(rmdir(fix->dir), 0);
+    assert_int_equal(folder_remove(fix->dir), 0);
     kp_buf_deinit(&fix->found);
     free(fix);
     return 0;
@@ -116,27 +100,6 @@ static void segment_path(const struct fixture *fix, struct kp_buf *out)
     kp_buf_cstr(out);
 }
 
-static long file_size(const char *path)
-{
-    FILE *file = fopen(path, "r");
-    assert_non_null(file);
-    fseek(file, 0, SEEK_END);
-    long size = ftell(file);
-    fclose(file);
-    return size;
-}
-
-static void flip(const char *path, long offset)
-{
-    FILE *file = fopen(path, "r+");
-    assert_non_null(file);
-    fseek(file, offset, SEEK_SET);
-    int byte = fgetc(file);
-    fseek(file, offset, SEEK_SET);
-    fputc(byte ^ 0x04, file);
-    fclose(file);
-}
-
 static void every_changed_byte_is_found(void **state)
 {
     struct fixture *fix = *state;
@@ -145,13 +108,13 @@ static void every_changed_byte_is_found(void **state)
     long size = file_size(path.data);
     for (long at = 0; at < size; at += 1 + size / 211) {
         struct kp_verify_report report;
-        flip(path.data, at);
+        file_flip(path.data, at, 0x04);
         kp_buf_clear(&fix->found);
         assert_int_equal(kp_verify(fix->dir, kp_io_threads(), on_found, NULL, fix, &report, NULL),
                          KP_CORRUPT);
         assert_true(report.damaged > 0);
         assert_non_null(strstr(kp_buf_cstr(&fix->found), path.data));
-        flip(path.data, at);
+        file_flip(path.data, at, 0x04);
     }
     kp_buf_deinit(&path);
 }
