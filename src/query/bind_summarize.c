@@ -61,12 +61,7 @@ static void fail_aggregate(struct kpi_bind *bind, const struct kpi_node *node,
         if (!kp_str_equal(node->name, kp_str_from(func->name)))
             continue;
         kp_buf_text(&forms, forms.size > 0 ? ", or (" : "it takes (");
-        for (const char *at = func->args; *at != '\0'; at++)
-            kp_buf_printf(&forms, "%s%s", at == func->args || *at == '*' ? "" : ", ",
-                          *at == '.'   ? "any"
-                          : *at == 'c' ? "a constant number"
-                          : *at == '*' ? "..."
-                                       : kp_type_name(kpi_letter_type(*at)));
+        kpi_letters_text(func->args, &forms);
         kp_buf_char(&forms, ')');
     }
     kpi_fail(bind->ctx, KP_INVALID, node->place, "'%.*s' does not take (%s)",

@@ -136,6 +136,8 @@ void kpi_value_text(const struct kpi_value *value, struct kp_buf *out);
 /* Letter of a type and back. */
 char kpi_type_letter(enum kp_type type);
 enum kp_type kpi_letter_type(char letter);
+/* Adds the arguments of a table row as a reader wants them: "any, int64, ...". */
+void kpi_letters_text(const char *args, struct kp_buf *out);
 /* The overload that fits best; NULL with the error set (unknown name, or no overload fits). */
 const struct kpi_func *kpi_func_resolve(struct kpi_ctx *ctx, struct kp_str name,
                                         struct kpi_place place, struct kpi_expr *const *args,

@@ -29,6 +29,20 @@ enum kp_type kpi_letter_type(char letter)
     return at == NULL || letter == '\0' ? KP_TYPE_NULL : letter_types[at - letters];
 }
 
+void kpi_letters_text(const char *args, struct kp_buf *out)
+{
+    for (const char *at = args; *at != '\0'; at++) {
+        if (*at == '*') {
+            kp_buf_text(out, " ...");
+            continue;
+        }
+        kp_buf_text(out, at > args ? ", " : "");
+        kp_buf_text(out, *at == '.' || *at == 'T' ? "any"
+                         : *at == 'c'             ? "a constant number"
+                                                  : kp_type_name(kpi_letter_type(*at)));
+    }
+}
+
 const struct kpi_func *kpi_func_at(uint32_t index)
 {
     for (size_t i = 0; i < KP_ARRAY_LEN(tables); i++) {
@@ -137,14 +151,7 @@ static void list_overloads(struct kp_buf *out, struct kp_str name)
         if (!kp_str_equal(name, kp_str_from(func->name)))
             continue;
         kp_buf_text(out, shown++ > 0 ? ", or (" : "(");
-        for (const char *at = func->args; *at != '\0'; at++) {
-            if (*at == '*')
-                kp_buf_text(out, "...");
-            else
-                kp_buf_printf(out, "%s%s", at > func->args ? ", " : "",
-                              *at == 'T' || *at == '.' ? "any"
-                                                       : kp_type_name(kpi_letter_type(*at)));
-        }
+        kpi_letters_text(func->args, out);
         kp_buf_char(out, ')');
     }
 }

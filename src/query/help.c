@@ -36,20 +36,6 @@ static bool help_word(enum kpi_word_place place, struct kp_str word, struct kp_b
     return false;
 }
 
-static void add_types(struct kp_buf *out, const char *letters)
-{
-    for (const char *at = letters; *at != '\0'; at++) {
-        if (*at == '*') {
-            kp_buf_text(out, " ...");
-            continue;
-        }
-        kp_buf_text(out, at > letters ? ", " : "");
-        kp_buf_text(out, *at == '.' || *at == 'T' ? "any"
-                         : *at == 'c'             ? "number"
-                                                  : kp_type_name(kpi_letter_type(*at)));
-    }
-}
-
 /* One line a form; the meaning stands behind the first. */
 static bool help_function(struct kp_str word, struct kp_buf *out)
 {
@@ -60,7 +46,7 @@ static bool help_function(struct kp_str word, struct kp_buf *out)
         if (func->doc == NULL || !kp_str_equal(word, kp_str_from(func->name)))
             continue;
         kp_buf_printf(out, "%s(", func->name);
-        add_types(out, func->args);
+        kpi_letters_text(func->args, out);
         kp_buf_printf(out, ")%s%s\n", found ? "" : ": ", found ? "" : func->doc);
         found = true;
     }
@@ -68,7 +54,7 @@ static bool help_function(struct kp_str word, struct kp_buf *out)
         if (aggregate->doc == NULL || !kp_str_equal(word, kp_str_from(aggregate->name)))
             continue;
         kp_buf_printf(out, "%s(", aggregate->name);
-        add_types(out, aggregate->args);
+        kpi_letters_text(aggregate->args, out);
         kp_buf_printf(out, ") of a group: %s\n", aggregate->doc);
         found = true;
     }

@@ -183,20 +183,6 @@ static void examples_answer_as_documented(void **state)
 
 /* --- docs/functions.md: the tables of the engine as a page --- */
 
-static void add_arguments(const char *letters, struct kp_buf *out)
-{
-    for (const char *at = letters; *at != '\0'; at++) {
-        if (*at == '*') {
-            kp_buf_text(out, "...");
-            continue;
-        }
-        kp_buf_text(out, at > letters ? ", " : "");
-        kp_buf_text(out, *at == '.' || *at == 'T' ? "any"
-                         : *at == 'c'             ? "number"
-                                                  : kp_type_name(kpi_letter_type(*at)));
-    }
-}
-
 static const char *result_name(char letter)
 {
     return letter == 'T' ? "as given" : kp_type_name(kpi_letter_type(letter));
@@ -216,7 +202,7 @@ static void add_function(const struct kpi_func *func, uint32_t first, struct kp_
         if (strcmp(other->name, func->name) != 0)
             continue;
         kp_buf_text(out, shown++ > 0 ? "; " : "");
-        add_arguments(other->args, out);
+        kpi_letters_text(other->args, out);
     }
     kp_buf_printf(out, " | %s | %s |\n", result_name(func->result), func->doc);
 }
@@ -229,7 +215,7 @@ static void add_aggregate(const struct kpi_aggregate_func *func, uint32_t first,
         if (strcmp(other->name, func->name) != 0)
             continue;
         kp_buf_text(out, shown++ > 0 ? "; " : "");
-        add_arguments(other->args, out);
+        kpi_letters_text(other->args, out);
     }
     kp_buf_printf(out, " | %s | %s |\n", result_name(func->result), func->doc);
 }
