@@ -278,8 +278,9 @@ with tempfile.TemporaryDirectory() as state:
         shell.expect("kpq> ")
         shell.type(statement + "\n")
         shell.expect_answer()
-    one.leave()
-    two.leave()
+    for shell in (one, two):
+        shell.expect("kpq> ")
+        shell.leave()
     with open(path) as history:
         kept = history.read()
     check(kept.count("_HiStOrY_V2_") == 1 and kept.endswith("print\\0403\n") and
@@ -288,6 +289,7 @@ with tempfile.TemporaryDirectory() as state:
     third.expect("kpq> ")
     third.type("\x1b[A\x1b[A\x1b[A\n")
     check("\u00fc" in third.expect_answer(), "what is not plain comes back as it was typed")
+    third.expect("kpq> ")
     third.leave()
 
     with open(path, "w") as history:
