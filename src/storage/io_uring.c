@@ -7,6 +7,10 @@
  * 6.1; older kernels get a plain ring. Writes never link to syncs: the caller checks the length of
  * a write before it syncs, because a short write would let a linked sync pass over a hole.
  *
+ * A read that nothing else is waiting for needs no ring: who reaps does it. So a queue that only
+ * reads one thing at a time, as scans mostly do, never makes a ring, which costs more than many
+ * questions as a whole.
+ *
  * Writable files are put into the ring's table on first use (a file has one writing thread);
  * read-only files are shared by scans of many threads and stay plain descriptors.
  */
@@ -17,6 +21,7 @@
 #include <pthread.h>
 #include <stdlib.h>
 #include <sys/uio.h>
+#include <unistd.h>
 
 #include "base/assert.h"
 
@@ -27,7 +32,8 @@ struct kp_io_queue {
     struct io_uring ring;
     unsigned depth;
     unsigned out; /* submitted, not done */
-    bool has_slots;
+    bool has_ring, has_slots;
+    struct kp_io_req *alone; /* a read that the ring has not got; then there is no other */
     struct kp_io_file *slots[SLOTS];
     char *fixed; /* registered range */
     size_t fixed_size;
@@ -55,17 +61,23 @@ static kp_status uring_queue_open(const struct kp_io *io, unsigned depth, struct
     struct kp_io_queue *queue = calloc(1, sizeof(*queue));
     if (queue == NULL)
         return KP_NO_MEMORY;
-    int result = ring_init(&queue->ring, depth);
-    if (result < 0) {
-        free(queue);
-        return kp_status_from_errno(-result);
-    }
     queue->depth = depth;
+    *out = queue;
+    return KP_OK;
+}
+
+static kp_status ring_begin(struct kp_io_queue *queue)
+{
+    if (queue->has_ring)
+        return KP_OK;
+    int result = ring_init(&queue->ring, queue->depth);
+    if (result < 0)
+        return kp_status_from_errno(-result);
     int empty[SLOTS];
     for (unsigned i = 0; i < SLOTS; i++)
         empty[i] = -1;
     queue->has_slots = io_uring_register_files(&queue->ring, empty, SLOTS) == 0;
-    *out = queue;
+    queue->has_ring = true;
     return KP_OK;
 }
 
@@ -77,13 +89,17 @@ static void uring_queue_close(struct kp_io_queue *queue)
     for (unsigned i = 0; i < SLOTS; i++)
         if (queue->slots[i] != NULL)
             queue->slots[i]->queue = NULL;
-    io_uring_queue_exit(&queue->ring);
+    if (queue->has_ring)
+        io_uring_queue_exit(&queue->ring);
     free(queue);
 }
 
 static kp_status uring_register_buffers(struct kp_io_queue *queue, void *base, size_t size)
 {
     struct iovec range = {.iov_base = base, .iov_len = size};
+    kp_status status = ring_begin(queue);
+    if (status != KP_OK)
+        return status;
     /* A hint: with a small RLIMIT_MEMLOCK the kernel refuses and plain writes are used. */
     if (io_uring_register_buffers(&queue->ring, &range, 1) == 0) {
         queue->fixed = base;
@@ -144,16 +160,49 @@ static void sqe_fill(struct kp_io_queue *queue, struct io_uring_sqe *sqe, struct
     io_uring_sqe_set_data(sqe, req);
 }
 
+static kp_status ring_submit(struct kp_io_queue *queue, struct kp_io_req *req)
+{
+    struct io_uring_sqe *sqe = io_uring_get_sqe(&queue->ring);
+    if (sqe == NULL)
+        return KP_LIMIT;
+    sqe_fill(queue, sqe, req);
+    return KP_OK;
+}
+
 static kp_status uring_submit(struct kp_io_queue *queue, struct kp_io_req *req)
 {
     if (queue->out == queue->depth)
         return KP_LIMIT;
-    struct io_uring_sqe *sqe = io_uring_get_sqe(&queue->ring);
-    if (sqe == NULL)
-        return KP_LIMIT;
+    kp_status status = KP_OK;
+    bool alone = !queue->has_ring && queue->out == 0 && req->op == KP_IO_READ;
+    if (!alone)
+        status = ring_begin(queue);
+    if (status == KP_OK && queue->alone != NULL) {
+        status = ring_submit(queue, queue->alone);
+        queue->alone = status == KP_OK ? NULL : queue->alone;
+    }
+    if (status == KP_OK && !alone)
+        status = ring_submit(queue, req);
+    if (status != KP_OK)
+        return status;
     req->done = false;
-    sqe_fill(queue, sqe, req);
+    queue->alone = alone ? req : NULL;
     queue->out++;
+    return KP_OK;
+}
+
+static kp_status reap_alone(struct kp_io_queue *queue)
+{
+    struct kp_io_req *req = queue->alone;
+    ssize_t result;
+    do
+        result = pread(req->file->fd, req->buf, KP_MIN(req->size, (size_t)SIZE_MAX_),
+                       (off_t)req->offset);
+    while (result < 0 && errno == EINTR);
+    req->result = result < 0 ? -errno : result;
+    req->done = true;
+    queue->alone = NULL;
+    queue->out--;
     return KP_OK;
 }
 
@@ -161,6 +210,8 @@ static kp_status uring_reap(struct kp_io_queue *queue)
 {
     if (queue->out == 0)
         return KP_OK;
+    if (queue->alone != NULL)
+        return reap_alone(queue);
     int result;
     do
         result = io_uring_submit_and_wait(&queue->ring, 1);

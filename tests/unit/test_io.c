@@ -121,6 +121,37 @@ static void what_is_written_is_read(void **state)
     free(memory);
 }
 
+/* A queue that has only read one thing at a time until now is asked for several at once. */
+static void reads_come_alone_and_together(void **state)
+{
+    const struct place *place = *state;
+    const struct kp_io *io = place->io;
+    struct kp_io_queue *queue = NULL;
+    enum { READS = 3 };
+    struct kp_io_file *file = file_make(place, "data", 0);
+    struct kp_io_req reqs[READS];
+    char text[] = "abcdefgh", back[READS] = "";
+    assert_int_equal(io->queue_open(io, READS, &queue), KP_OK);
+    assert_int_equal(kp_io_once(io, queue, KP_IO_WRITE, file, text, 8, 0), 8);
+    io->queue_close(queue);
+    assert_int_equal(io->queue_open(io, READS, &queue), KP_OK);
+    for (int round = 0; round < 2; round++) {
+        assert_int_equal(kp_io_once(io, queue, KP_IO_READ, file, back, 1, 7), 1);
+        assert_int_equal(back[0], 'h');
+        for (int i = 0; i < READS; i++) {
+            reqs[i] = (struct kp_io_req){
+                .op = KP_IO_READ, .file = file, .buf = &back[i], .size = 1, .offset = 2u + i};
+            assert_int_equal(io->submit(queue, &reqs[i]), KP_OK);
+        }
+        for (int i = 0; i < READS; i++)
+            while (!reqs[i].done)
+                assert_int_equal(io->reap(queue), KP_OK);
+        assert_memory_equal(back, "cde", READS);
+    }
+    io->queue_close(queue);
+    io->close(io, file);
+}
+
 static void count_each(void *ctx, const char *name)
 {
     assert_true(strcmp(name, ".") != 0 && strcmp(name, "..") != 0);
@@ -360,6 +391,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         EACH_BACKEND(what_is_written_is_read),
+        EACH_BACKEND(reads_come_alone_and_together),
         EACH_BACKEND(names_work_as_posix_says),
         EACH_BACKEND(a_directory_has_one_writer),
         cmocka_unit_test(a_crash_keeps_what_was_synced),
