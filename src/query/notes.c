@@ -49,12 +49,19 @@ struct gap_sum {
     uint64_t gaps, events;
     bool unknown;
     kp_time from, to;
+    bool known, matters; /* what the last gap's stream came to, within one batch */
+    struct kp_str stream;
 };
 
-static bool gap_matters(const struct kpi_run *run, struct kp_str stream)
+/* Whether the query reads what the gap is in. Neighbours mostly name the same stream. */
+static bool gap_matters(const struct kpi_run *run, struct kp_str stream, struct gap_sum *sum)
 {
+    if (sum->known && kp_str_equal(stream, sum->stream))
+        return sum->matters;
     const struct kp_stream *lost = kp_stream_by_name(stream);
-    return stream.len == 0 || lost == NULL || run->streams[lost->number];
+    sum->known = true;
+    sum->stream = stream;
+    return sum->matters = stream.len == 0 || lost == NULL || run->streams[lost->number];
 }
 
 static void sum_gap(struct kpi_run *run, const struct remarks *remarks, uint32_t row,
@@ -65,7 +72,7 @@ static void sum_gap(struct kpi_run *run, const struct remarks *remarks, uint32_t
     kp_time start = end;
     if (__builtin_sub_overflow(end, remarks->batch->cols[1].i64[row], &start))
         start = KP_TIME_MIN;
-    if (start > run->to || !gap_matters(run, text_at(remarks, 3, "stream", row)))
+    if (start > run->to || !gap_matters(run, text_at(remarks, 3, "stream", row), sum))
         return;
     sum->from = sum->gaps == 0 ? start : KP_MIN(sum->from, start);
     sum->to = sum->gaps == 0 ? end : KP_MAX(sum->to, end);
@@ -81,9 +88,11 @@ static void note_gaps(struct kpi_run *run)
     struct remarks remarks;
     if (!remarks_open(run, "gaps", names, KP_ARRAY_LEN(names), run->from, &remarks))
         return;
-    while (remarks_next(&remarks))
+    while (remarks_next(&remarks)) {
+        sum.known = false; /* its text was the batch's */
         for (uint32_t i = 0; i < kp_batch_count(remarks.batch); i++)
             sum_gap(run, &remarks, kp_batch_row(remarks.batch, i), &sum);
+    }
     kp_scan_close(remarks.scan);
     if (sum.gaps == 0)
         return;
