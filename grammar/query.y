@@ -445,6 +445,13 @@ stage(A) ::= COVERAGE(W) BY items(B). {
         A->by = B;
 }
 
+stage(A) ::= SELF_TIME(W). { A = kpi_stage_new(parse->ctx, KPI_STAGE_SELF_TIME, &W); }
+stage(A) ::= SELF_TIME(W) BY items(B). {
+    A = kpi_stage_new(parse->ctx, KPI_STAGE_SELF_TIME, &W);
+    if (A != NULL)
+        A->by = B;
+}
+
 stage(A) ::= EMIT(W) IDENT(N). {
     A = kpi_stage_new(parse->ctx, KPI_STAGE_EMIT, &W);
     if (A != NULL)

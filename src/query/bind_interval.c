@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * intersect, subtract, within, flatten, coverage: rows as intervals. A row reaches from `start` (or
- * ts - dur, or ts) to `ts` (or start + dur).
+ * intersect, subtract, within, flatten, coverage, self_time: rows as intervals. A row reaches from
+ * `start` (or ts - dur, or ts) to `ts` (or start + dur).
  */
 #include "query/plan.h"
 #include "query/spans.h"
@@ -140,6 +140,24 @@ static struct kpi_op *bind_coverage(struct kpi_bind *bind, struct kpi_op *input,
     return bind->ctx->status == KP_OK ? kpi_bind_summarize(&above, flat, &items, &stage->by) : NULL;
 }
 
+static struct kpi_op *bind_self(struct kpi_bind *bind, struct kpi_op *input,
+                                const struct kpi_stage *stage)
+{
+    struct kpi_interval interval = {0};
+    struct kpi_outputs names = {0};
+    struct kpi_place nowhere = {0};
+    if (!find_interval(bind, stage->place, &interval) || !find_keys(bind, &stage->by, &interval))
+        return NULL;
+    for (uint32_t i = 0; i < bind->schema->count; i++)
+        if (!kpi_outputs_add(bind, &names, bind->schema->fields[i].name,
+                             kpi_bind_column(bind, i, nowhere)))
+            return NULL;
+    struct kpi_value zero = {.type = KP_TYPE_DUR};
+    if (!kpi_outputs_add(bind, &names, KP_STR("self_time"), kpi_bind_value(bind, zero, nowhere)))
+        return NULL;
+    return kpi_op_self(input, &interval, names.fields[names.count - 1].name);
+}
+
 struct kpi_op *kpi_bind_interval(struct kpi_bind *bind, struct kpi_op *input,
                                  const struct kpi_stage *stage)
 {
@@ -147,5 +165,7 @@ struct kpi_op *kpi_bind_interval(struct kpi_bind *bind, struct kpi_op *input,
         return bind_flatten(bind, input, stage);
     if (stage->kind == KPI_STAGE_COVERAGE)
         return bind_coverage(bind, input, stage);
+    if (stage->kind == KPI_STAGE_SELF_TIME)
+        return bind_self(bind, input, stage);
     return bind_beside(bind, input, stage);
 }

@@ -495,6 +495,7 @@ static struct kpi_op *bind_stage(struct kpi_bind *bind, struct kpi_op *input,
     case KPI_STAGE_WITHIN:
     case KPI_STAGE_FLATTEN:
     case KPI_STAGE_COVERAGE:
+    case KPI_STAGE_SELF_TIME:
         return kpi_bind_interval(bind, input, stage);
     default:
         return NULL;

@@ -86,9 +86,9 @@ static const struct word operator_words[] = {
     {"subtract", SUBTRACT, "the parts that lie outside"},
     {"flatten", FLATTEN, "overlapping intervals of a key as one"},
     {"coverage", COVERAGE, "time covered by the intervals of a key"},
+    {"self_time", SELF_TIME, "what is left of nested intervals without those inside them"},
     {"within", WITHIN, "rows near those of another table: within 2ms of (T)"},
     {"EMIT", EMIT, "frames for Grafana: EMIT nodes, edges, spans, flame or states"},
-    {"self_time", 0, "CAUSES OF txn N | where kind == 'running'"},
 #define REFUSED_OPERATOR(name, instead) {name, 0, instead},
 #include "query/refused.def"
 };

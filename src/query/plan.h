@@ -19,7 +19,7 @@ struct kpi_op *kpi_bind_join(struct kpi_bind *bind, struct kpi_op *input,
 /* mv-expand, parse, parse-kv (bind_shape.c). */
 struct kpi_op *kpi_bind_shape(struct kpi_bind *bind, struct kpi_op *input,
                               const struct kpi_stage *stage);
-/* intersect, subtract, within, flatten, coverage (bind_interval.c). */
+/* intersect, subtract, within, flatten, coverage, self_time (bind_interval.c). */
 struct kpi_op *kpi_bind_interval(struct kpi_bind *bind, struct kpi_op *input,
                                  const struct kpi_stage *stage);
 /* EMIT nodes, edges, spans, flame, states (op_frame.c). */

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
  * Interval algebra: a set of half-open intervals for each key, disjoint and ascending, and the
- * operators over them (op_interval.c, op_flatten.c).
+ * operators over them (op_interval.c, op_flatten.c, op_self.c).
  */
 #ifndef KP_QUERY_SPANS_H
 #define KP_QUERY_SPANS_H
@@ -54,5 +54,9 @@ struct kpi_op *kpi_op_interval(struct kpi_run *run, const struct kpi_interval_re
 /* The union of the intervals of each key: columns are the keys (fields), then start, ts, dur. */
 struct kpi_op *kpi_op_flatten(struct kpi_op *input, const struct kpi_interval *interval,
                               const struct kp_field *fields);
+/* The rows that are intervals, and behind their columns one of this name: the time of which they
+ * are the last to have begun (op_self.c). */
+struct kpi_op *kpi_op_self(struct kpi_op *input, const struct kpi_interval *interval,
+                           struct kp_str name);
 
 #endif
