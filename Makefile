@@ -13,6 +13,7 @@ N         ?= 20#        repetitions of demo-accuracy, faults of each class in tr
 TRUTH     ?=#           more arguments of truth: names of classes, --keep DIR
 FUZZ_SECONDS ?= 60#     per target of `make fuzz`
 VECTORS   ?= 1000000000# columns that soak-codec decodes
+SEED      ?= 1#         first seed of the soaks of storage
 BENCH_EVENTS ?= 20000000# that bench-store and bench-query record, once
 BENCH_FIND ?= 10000000 100000000# stored events among which bench-store looks, one size or more
 # Nothing below needs a change.
@@ -63,7 +64,7 @@ BPF_SKEL := $(if $(filter 0,$(BPF)),,$(if $(BPF_SRC),$(GEN)/capture.skel.h))
 
 .DELETE_ON_ERROR:
 .SECONDARY:
-.PHONY: deps all demo demo-accuracy truth truth-sim test check bench bench-store bench-query fuzz soak-codec soak-oracle asan ubsan tsan \
+.PHONY: deps all demo demo-accuracy truth truth-sim test check bench bench-store bench-query fuzz soak-codec soak-oracle soak-crash asan ubsan tsan \
 	tidy format man install uninstall clean help FORCE
 
 COMPLETIONS := bash-completion/completions/kpq zsh/vendor-completions/_kpq fish/vendor_completions.d/kpq.fish
@@ -115,6 +116,10 @@ soak-codec: $(OUT)/tests/unit/test_decoders ## decoders over VECTORS columns of 
 soak-oracle: N = 1000000
 soak-oracle: $(ORACLE) ## ask N random queries of this engine and of DuckDB
 	$(Q)$< $(N) $$(date +%s)
+
+soak-crash: N = 10000000
+soak-crash: $(OUT)/tests/fault/test_crash ## lose power in N states of random workloads, from SEED on
+	$(Q)KP_COUNT=$(N) KP_SEED=$(SEED) $<
 
 asan ubsan tsan: ## run the tests under a sanitizer
 	$(Q)$(MAKE) --no-print-directory SAN=$(if $(filter asan,$@),address,$(if $(filter ubsan,$@),undefined,thread)) all check

@@ -4,8 +4,8 @@
 #include <stdlib.h>
 
 #include "base/assert.h"
-#include "storage/segment.h"
 #include "storage/joined.h"
+#include "storage/segment.h"
 
 #define FEED_ROWS_MAX 1024u
 
@@ -55,16 +55,12 @@ static void blocks_see(struct seen *seen, const uint8_t *bytes, size_t size)
     struct kp_batch batches[KP_STREAM_MAX];
     uint32_t taken = 0;
     for (size_t at = 0; at < size; at += taken) {
-        struct kp_actors *actors;
-        struct kp_arena arena = {0};
         uint32_t count = 0;
-        kp_assert(kp_actors_init(&actors) == KP_OK);
-        kp_status status =
-            kpi_block_batches(bytes + at, size - at, actors, &arena, batches, &count, &taken);
+        kp_status status = kpi_block_batches(bytes + at, size - at, seen->actors, &seen->arena,
+                                             batches, &count, &taken);
         for (uint32_t i = 0; i < count && status == KP_OK; i++)
             batch_see(seen, &batches[i]);
-        kp_actors_deinit(actors);
-        kp_arena_deinit(&arena);
+        kp_arena_deinit(&seen->arena);
         if (status != KP_OK) {
             seen->wrong++;
             return;
@@ -90,23 +86,20 @@ static void damage_see(void *ctx, const struct kp_damage *damage)
 static void segment_block_see(const struct kpi_segment *segment, struct kp_io_queue *queue,
                               const struct kpi_block_ref *ref, struct seen *seen)
 {
-    struct kp_arena arena = {0};
-    struct kp_actors *actors;
     struct kpi_block block;
     struct kp_batch batch;
     uint8_t *bytes = malloc(ref->size);
-    kp_assert(bytes != NULL && kp_actors_init(&actors) == KP_OK);
+    kp_assert(bytes != NULL);
     kp_status status = kpi_segment_read(segment, queue, ref, bytes, &block);
     if (status == KP_OK && block.info.stream != &kpi_spine_stream) {
-        status = kpi_segment_bind(segment, queue, ref, &arena, &block);
+        status = kpi_segment_bind(segment, queue, ref, &seen->arena, &block);
         if (status == KP_OK)
-            status = kpi_block_batch(&block, UINT64_MAX, actors, &arena, &batch);
+            status = kpi_block_batch(&block, UINT64_MAX, seen->actors, &seen->arena, &batch);
         if (status == KP_OK)
             batch_see(seen, &batch);
     }
     seen->damaged += status != KP_OK;
-    kp_actors_deinit(actors);
-    kp_arena_deinit(&arena);
+    kp_arena_deinit(&seen->arena);
     free(bytes);
 }
 
@@ -129,6 +122,21 @@ static void segment_see(const struct kp_io *io, struct kp_io_queue *queue, const
     kpi_segment_close(&segment);
 }
 
+static int compare_log(const void *a, const void *b)
+{
+    const struct kpi_segment_meta *x = a, *y = b;
+    return x->wal_first < y->wal_first ? -1 : x->wal_first > y->wal_first;
+}
+
+/* Ids of cold segments are no order; log records are. */
+static void manifest_see(struct kpi_manifest *manifest, struct seen *seen)
+{
+    qsort(manifest->segments, manifest->count, sizeof(*manifest->segments), compare_log);
+    for (uint32_t i = 0; i < manifest->drops_count; i++)
+        seen->dropped += manifest->drops[i].rows;
+    seen->next = manifest->seq_next;
+}
+
 kp_status seen_read(const struct kp_io *io, const char *dir, struct seen *out)
 {
     memset(out, 0, sizeof(*out));
@@ -136,9 +144,10 @@ kp_status seen_read(const struct kp_io *io, const char *dir, struct seen *out)
     kp_status status = kpi_manifest_read(io, dir, &manifest, damage_see, out, NULL);
     if (status != KP_OK)
         return status;
+    kp_assert(kp_actors_init(&out->actors) == KP_OK);
+    manifest_see(&manifest, out);
     struct kp_io_queue *queue = NULL;
     status = io->queue_open(io, 8, &queue);
-    out->next = manifest.seq_next;
     for (uint32_t i = 0; i < manifest.count && status == KP_OK; i++)
         segment_see(io, queue, dir, &manifest.segments[i], out);
     if (queue != NULL)
@@ -148,6 +157,8 @@ kp_status seen_read(const struct kp_io *io, const char *dir, struct seen *out)
         status = kpi_wal_read(io, dir, manifest.sealed_through, record_see, damage_see, out, &last,
                               NULL);
     kpi_manifest_deinit(&manifest);
+    kp_actors_deinit(out->actors);
+    kp_arena_deinit(&out->arena);
     return status;
 }
 

@@ -13,11 +13,14 @@
 struct seen {
     uint64_t *seqs; /* in order of storage */
     uint32_t count, capacity;
-    uint32_t wrong;     /* rows that nobody can have appended */
-    uint32_t damaged;   /* places told of */
-    uint32_t gap_rows;  /* rows of `gaps` */
-    uint64_t gap_count; /* sum of their counts where known */
-    uint64_t next;      /* event numbers handed out, as the store remembers */
+    uint32_t wrong;           /* rows that nobody can have appended */
+    uint32_t damaged;         /* places told of */
+    uint32_t gap_rows;        /* rows of `gaps` */
+    uint64_t gap_count;       /* sum of their counts where known */
+    uint64_t dropped;         /* rows that tombstones account for */
+    uint64_t next;            /* event numbers handed out, as the store remembers */
+    struct kp_actors *actors; /* while it is read */
+    struct kp_arena arena;
 };
 
 kp_status seen_read(const struct kp_io *io, const char *dir, struct seen *out);
