@@ -64,7 +64,7 @@ BPF_SKEL := $(if $(filter 0,$(BPF)),,$(if $(BPF_SRC),$(GEN)/capture.skel.h))
 
 .DELETE_ON_ERROR:
 .SECONDARY:
-.PHONY: deps all demo demo-accuracy truth truth-sim test check bench bench-store bench-query fuzz soak-codec soak-oracle soak-crash soak-steps asan ubsan tsan \
+.PHONY: deps all demo demo-accuracy truth truth-sim test check bench bench-store bench-query fuzz soak-codec soak-oracle soak-crash soak-steps soak-restart asan ubsan tsan \
 	tidy format man install uninstall clean help FORCE
 
 COMPLETIONS := bash-completion/completions/kpq zsh/vendor-completions/_kpq fish/vendor_completions.d/kpq.fish
@@ -123,6 +123,10 @@ soak-crash: $(OUT)/tests/fault/test_crash ## lose power in N states of random wo
 
 soak-steps: N = 6
 soak-steps: $(OUT)/tests/fault/test_steps ## lose power everywhere in all sequences of N operations
+	$(Q)KP_COUNT=$(N) KP_SEED=$(SEED) $<
+
+soak-restart: N = 1000000
+soak-restart: $(OUT)/tests/fault/test_restart ## lose power in N states of starts after lost power
 	$(Q)KP_COUNT=$(N) KP_SEED=$(SEED) $<
 
 asan ubsan tsan: ## run the tests under a sanitizer
