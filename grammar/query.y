@@ -13,7 +13,7 @@
 
 %fallback IDENT BY ASC DESC NULLS FIRST LAST FROM TO STEP AND OR IN BETWEEN STROP MATCHES REGEX OF
     WITHIN AT BASELINE MIN NONE ROW TXN TABLES COLUMNS NOTWORD ON
-    SPAN THREAD PID WAIT EVENT IO HOST DEPTH EDGES PARTS VS
+    SPAN THREAD PID WAIT EVENT IO HOST DEPTH EDGES PARTS ORACLE VS
     WITH WITH_ITEMINDEX BAGEXPANSION AS LIMIT DEFAULT OPTIONAL OUTPUT.
 
 %left OR.
@@ -287,6 +287,7 @@ verb(A) ::= verb(V) ORDINAL(N). { A = V; if (A != NULL) A->pick = kpi_node_value
 verb(A) ::= verb(V) MIN expr(E). { A = V; if (A != NULL) A->min = E; }
 verb(A) ::= verb(V) DEPTH expr(E). { A = V; if (A != NULL) A->depth = E; }
 verb(A) ::= verb(V) EDGES IDENT(N). { A = V; if (A != NULL) A->edges = N; }
+verb(A) ::= verb(V) ORACLE IDENT(N). { A = V; if (A != NULL) A->oracle = N; }
 verb(A) ::= verb(V) PARTS. { A = V; if (A != NULL) A->parts = true; }
 verb(A) ::= verb(V) BASELINE NONE. { A = V; if (A != NULL) A->baseline_none = true; }
 verb(A) ::= verb(V) BASELINE LAST expr(E). { A = V; if (A != NULL) A->last = E; }

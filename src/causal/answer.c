@@ -97,7 +97,7 @@ kp_status kpi_answer_make(struct kpi_reader *reader, const struct kp_causes_req 
     kp_status status = kpi_root_open(reader, req, arena, answer, err);
     if (status == KP_OK)
         status = kpi_root_walk(answer, arena, err);
-    if (status == KP_OK && has_class(answer))
+    if (status == KP_OK && has_class(answer) && req->oracle == KP_ORACLE_NONE)
         status = kpi_baseline_make(reader, req, &answer->wall_clock, arena, &answer->baseline, err);
     if (status != KP_OK)
         return status;

@@ -4,6 +4,7 @@
  *
  *   edge.c        a wait, by everything recorded about it
  *   edge_span.c   by spans alone
+ *   oracle.c      as another tool would have it
  *   crowd.c       who filled a device, or the memory of a control group
  */
 #ifndef KP_CAUSAL_EDGE_H
@@ -14,6 +15,10 @@
 /* edge.c: all of a wait. */
 void kpi_explain_blocked(struct kpi_walk *walk, const struct kpi_frame *frame,
                          const struct kpi_interval *iv, kp_time from, kp_time to);
+
+/* oracle.c: a stretch of a thread's time by the rules that walk->oracle names. */
+void kpi_oracle_explain(struct kpi_walk *walk, const struct kpi_frame *frame,
+                        const struct kpi_interval *iv, kp_time from, kp_time to);
 
 /* edge_span.c */
 /* The span that this thread's open span waits for, or KPI_NONE; *out_only: there is no other. */

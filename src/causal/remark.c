@@ -254,13 +254,16 @@ kp_status kpi_remarks_add(const struct kpi_answer *answer, const struct kp_cause
                           struct kp_rows *rows, struct kp_error *err)
 {
     note_head(answer, rows);
+    if (req->oracle != KP_ORACLE_NONE)
+        kpi_rows_note(rows, "oracle: by the rules of %s, not by kprobe's: %s",
+                      kp_oracle_name(req->oracle), kp_oracle_text(req->oracle));
     if (answer->root != KPI_NONE)
         note_fate(answer, rows);
     note_coverage(answer, rows);
     note_hosts(answer, rows);
     if (answer->root != KPI_NONE)
         note_clocks(answer, rows);
-    if (answer->root != KPI_NONE)
+    if (answer->root != KPI_NONE && req->oracle == KP_ORACLE_NONE)
         note_baseline(answer, req, rows);
     note_verdict(answer, rows);
     return note_kinds(answer, rows, err);

@@ -364,7 +364,8 @@ kp_status kpi_root_walk(struct kpi_answer *answer, struct kp_arena *arena, struc
 {
     kpi_causes_init(&answer->causes, arena, answer->world, true);
     kpi_list_init(&answer->parts, arena, sizeof(struct kpi_part));
-    struct kpi_walk walk = {.world = answer->world,
+    struct kpi_walk walk = {.oracle = answer->req->oracle,
+                            .world = answer->world,
                             .arena = arena,
                             .txn = &answer->txn,
                             .emit = answer_emit,

@@ -23,6 +23,18 @@ enum kp_root_kind {
     KP_ROOT_IO,    /* name: host/cpu/seq of a block request; EFFECTS only */
 };
 
+/* Whose rules the walk keeps to: ours, or those that another tool has published. */
+enum kp_oracle {
+    KP_ORACLE_NONE,
+#define KP_ORACLE(ID, name, text) KP_ORACLE_##ID,
+#include "causal/oracle.def"
+#undef KP_ORACLE
+    KP_ORACLES
+};
+/* Its word in a query and what it concludes from; empty for KP_ORACLE_NONE. */
+const char *kp_oracle_name(enum kp_oracle oracle);
+const char *kp_oracle_text(enum kp_oracle oracle);
+
 /* Several transactions: ids (repeats count once), and the time their spans lie in. */
 struct kp_txn_set {
     const struct kp_str *ids;
@@ -40,13 +52,14 @@ struct kp_causes_req {
     kp_dur baseline_last;              /* BASELINE LAST d; 0 = default rule */
     const struct kp_txn_set *baseline; /* BASELINE (table); NULL = default rule */
     enum kp_root_kind root;
-    int64_t number;     /* thread or process number; 0 = by name */
-    kp_time from, to;   /* BETWEEN, kernel stamps; from > to = not given */
-    struct kp_str host; /* AT host: where the root ran; empty = anywhere */
-    uint32_t depth;     /* how far the occupants of a CPU are explained; 0, 1 = not */
-    bool strong;        /* EDGES strong: what only weak edges lead to is unknown(weak-edge) */
-    bool parts;         /* PARTS: a row for each stretch of time, in its order */
-    bool eager;         /* oracle runs: read all of the window before the walk */
+    int64_t number;        /* thread or process number; 0 = by name */
+    kp_time from, to;      /* BETWEEN, kernel stamps; from > to = not given */
+    struct kp_str host;    /* AT host: where the root ran; empty = anywhere */
+    uint32_t depth;        /* how far the occupants of a CPU are explained; 0, 1 = not */
+    bool strong;           /* EDGES strong: what only weak edges lead to is unknown(weak-edge) */
+    bool parts;            /* PARTS: a row for each stretch of time, in its order */
+    bool eager;            /* oracle runs: read all of the window before the walk */
+    enum kp_oracle oracle; /* by the rules of another tool: no baseline, nothing strong */
 };
 
 /* One verb over one root. NOT_FOUND names what was searched and what is near. */

@@ -73,6 +73,11 @@ struct kpi_frame kpi_frame_child(const struct kpi_frame *parent, uint32_t thread
 static void explain_interval(struct kpi_walk *walk, const struct kpi_frame *frame,
                              const struct kpi_interval *iv, kp_time from, kp_time to)
 {
+    bool known = iv->state != KPI_STATE_NONE && iv->state != KPI_STATE_UNKNOWN;
+    if (known && walk->oracle != KP_ORACLE_NONE) {
+        kpi_oracle_explain(walk, frame, iv, from, to);
+        return;
+    }
     switch ((enum kpi_state)iv->state) {
     case KPI_STATE_RUNNING:
         kpi_blame_running(walk, frame, iv, from, to);
@@ -280,7 +285,7 @@ void kpi_walk_run(struct kpi_walk *walk, uint32_t thread, uint32_t span, kp_time
         if (span != KPI_NONE && walk->world->spans[span].guess)
             frame.strength = KPI_WEAK;
         explain(walk, &frame);
-    } else if (span != KPI_NONE) {
+    } else if (span != KPI_NONE && walk->oracle == KP_ORACLE_NONE) {
         explain_spans(walk, &frame, span);
     } else {
         kpi_blame_unknown(walk, &frame, "untraced-host", from, to);

@@ -7,6 +7,7 @@
 
 #include "causal/span.h"
 #include "causal/timeline.h"
+#include "causal/verb.h"
 
 enum kpi_kind {
 #define KPI_KIND(ID, name) KPI_##ID,
@@ -60,6 +61,7 @@ struct kpi_slice {
 };
 
 struct kpi_walk {
+    enum kp_oracle oracle; /* whose rules; NONE = ours */
     const struct kpi_world *world;
     struct kp_arena *arena;
     const struct kpi_txn *txn;

@@ -165,6 +165,7 @@ struct kpi_source {
     struct kpi_root other;     /* DIFF: after VS */
     struct kpi_token host;     /* AT host NAME; text NULL = not given */
     struct kpi_token edges;    /* EDGES word; text NULL = not given */
+    struct kpi_token oracle;   /* ORACLE word; the same */
     struct kpi_pipe *baseline; /* BASELINE (...) */
     bool baseline_none, parts;
 };

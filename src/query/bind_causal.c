@@ -3,6 +3,9 @@
  * Causal verbs: roots, options and tables of transactions to a bound verb. A root or an option that
  * a verb cannot have is refused at its place, with what it can have.
  */
+#include <stdio.h>
+
+#include "base/assert.h"
 #include "build/gen/query.h"
 #include "query/plan.h"
 #include "query/verb.h"
@@ -163,6 +166,38 @@ static bool bind_edges(struct kpi_bind *bind, const struct kpi_source *source,
     return false;
 }
 
+/* The rules of another tool tell how one root is walked, and know nothing of usual times. */
+static bool bind_oracle(struct kpi_bind *bind, const struct kpi_source *source,
+                        struct kpi_verb *verb)
+{
+    const struct kpi_token *word = &source->oracle;
+    bool walked = verb->kind == KPI_VERB_CAUSES || verb->kind == KPI_VERB_EVIDENCE ||
+                  verb->kind == KPI_VERB_CHAIN || verb->kind == KPI_VERB_BLOCKERS;
+    bool compared = source->last != NULL || source->baseline != NULL;
+    if (word->text.ptr == NULL)
+        return true;
+    if (!walked || verb->req.root == KP_ROOT_EVENT || compared) {
+        kpi_fail(bind->ctx, KP_INVALID, word->place, "ORACLE belongs to %s",
+                 compared ? "an answer without BASELINE" : "a walk");
+        kpi_hint(bind->ctx, "write: CAUSES OF txn 98721 ORACLE perfetto");
+        return false;
+    }
+    char known[128];
+    size_t used = 0;
+    for (int oracle = KP_ORACLE_NONE + 1; oracle < KP_ORACLES; oracle++) {
+        if (kp_str_equal_nocase(word->text, kp_str_from(kp_oracle_name(oracle))))
+            verb->req.oracle = oracle;
+        int n = snprintf(known + used, sizeof(known) - used, " %s", kp_oracle_name(oracle));
+        used = KP_MIN(used + (size_t)KP_MAX(n, 0), sizeof(known) - 1);
+    }
+    if (verb->req.oracle != KP_ORACLE_NONE)
+        return true;
+    kpi_fail(bind->ctx, KP_INVALID, word->place, "ORACLE knows no rules of '%.*s'",
+             (int)word->text.len, word->text.ptr);
+    kpi_hint(bind->ctx, "it knows%s", known);
+    return false;
+}
+
 /* Options that only some verbs have: refused elsewhere, at their place. */
 static bool allow(struct kpi_bind *bind, const struct kpi_node *node, bool allowed,
                   const char *what, const char *verb)
@@ -195,7 +230,7 @@ static bool bind_options(struct kpi_bind *bind, const struct kpi_source *source,
            bind_number(bind, source->pick, "#", UINT32_MAX, &req->pick) &&
            bind_number(bind, source->row, "ROW", UINT32_MAX, &verb->row) &&
            bind_number(bind, source->depth, "DEPTH", DEPTH_MAX, &req->depth) &&
-           bind_edges(bind, source, req);
+           bind_edges(bind, source, req) && bind_oracle(bind, source, verb);
 }
 
 /* AT chooses a transaction, or is the instant that CHAIN shows. */

@@ -229,6 +229,9 @@ static void complete_verb(const struct complete *c, struct kp_str statement)
         offer_all(c, baselines, KP_ARRAY_LEN(baselines), "what to compare with");
     else if (is(previous, "EDGES"))
         offer(c, "strong", "strong edges only");
+    else if (is(previous, "ORACLE"))
+        for (int oracle = KP_ORACLE_NONE + 1; oracle < KP_ORACLES; oracle++)
+            offer(c, kp_oracle_name(oracle), kp_oracle_text(oracle));
     else if (is(previous, "AT"))
         offer(c, "host", "where it ran");
     else if (!offer_durations(c, previous) && !names_root(previous))

@@ -210,7 +210,7 @@ static void describe_compared(const struct kpi_verb *verb, struct kp_buf *out)
 {
     const struct kp_causes_req *req = &verb->req;
     bool compared = req->root == KP_ROOT_TXN || req->root == KP_ROOT_SPAN;
-    if (!compared || verb->kind == KPI_VERB_CHAIN)
+    if (!compared || verb->kind == KPI_VERB_CHAIN || req->oracle != KP_ORACLE_NONE)
         return;
     if (verb->inputs_count > 0)
         kp_buf_text(out, ", compared with the transactions of a table");
@@ -236,6 +236,8 @@ static void describe_options(const struct kpi_verb *verb, struct kp_buf *out)
         kp_buf_printf(out, ", to depth %" PRIu32, req->depth);
     if (req->strong)
         kp_buf_text(out, ", over strong edges only");
+    if (req->oracle != KP_ORACLE_NONE)
+        kp_buf_printf(out, ", by the rules of %s", kp_oracle_name(req->oracle));
     if (req->parts)
         kp_buf_text(out, ", a row for each stretch");
 }
