@@ -7,12 +7,14 @@
 One recording per class with N episodes; an episode whose fault had no effect of its own (see
 tests/incidents/main.c) is void and made again under another seed. Beside the answer the same
 store is asked simple-minded questions: the longest span, who ended the longest wait, the last
-waker, and whom offwaketime blames: for each wait whoever ran where the wakeup came from. Before
-the spans are added, the largest row of the thread's time has to say the same ("bare").
+waker, and by the rules of other tools (ORACLE): whom offwaketime blames most of the time off the
+CPU, and who or what has most of the critical path of Perfetto and of Trace Compass. Before the
+spans are added, the largest row of the thread's time has to say the same ("bare").
 --check: exit 1 unless every class is right in at least 85 % of its episodes and nothing is wrong
 but strong. A class that misses the first without the second gets one more recording: with few
-episodes on a busy machine one may fail for a reason of its own. The simple-minded questions name a process, so they cannot be right where a control group
-or a disk is to blame, and in the control class they are right when they name nobody.
+episodes on a busy machine one may fail for a reason of its own. The simple-minded questions name a
+process, so they cannot be right where a control group or a disk is to blame, unless the rules of a
+tool know that kind of time; in the control class they are right when they name nobody.
 """
 import argparse
 import json
@@ -26,6 +28,10 @@ import time
 
 ROUNDS = 3  # recordings at most, to replace void episodes
 RECORD_FLAGS = {"loss": ["--ring", "64K", "--no-realtime"]}
+NOBODY = (None, "")
+OFF_CPU = "kind != 'running' and isnotnull(culprit_pid)"
+SIMPLE = (("longest span", "span"), ("longest wait", "wait"), ("last waker", "waker"),
+          ("offwaketime", "offwake"), ("perfetto", "perfetto"), ("trace compass", "tcompass"))
 MAY_BE_SILENT = {"loss"}  # no root is a right answer too
 
 
@@ -79,13 +85,14 @@ class Store:
     def causes(self, txn):
         return self.ask(f"CAUSES OF txn {txn}")
 
-    def wakers(self, tid):
-        """Instant of each wakeup of a thread: who ran there, interrupts included."""
-        rows = self.ask(f"sched_waking | where wakee_tid == {tid} | project at = tolong(ts), pid")
-        return {row["at"]: row["pid"] for row in rows}
+    def oracle(self, txn, rules, condition="true"):
+        """The process and the kind of time that most of the path is, by the rules of a tool."""
+        rows = self.ask(f"CAUSES OF txn {txn} ORACLE {rules} | where {condition} | "
+                        "summarize dur = sum(dur) by kind, culprit_pid | top 1 by dur")
+        return (rows[0]["culprit_pid"], rows[0]["kind"]) if rows else NOBODY
 
     def simple(self, txn):
-        """What the simple-minded questions name: a process each, or None."""
+        """What the simple-minded questions name: a process or None, and the kind of time or ""."""
         seconds, self.seconds = self.seconds, []
         spans = self.ask(f'spans | where txn == "{txn}" | project start_ns = tolong(start), '
                          "end_ns = tolong(ts), dur, pid, tid, parent_id")
@@ -98,16 +105,14 @@ class Store:
         woken = [w for w in inside if w["waker_pid"] is not None]
         longest = max(inside, key=lambda w: w["end_ns"] - w["start_ns"], default=None)
         last = max(woken, key=lambda w: w["end_ns"], default=None)
-        wakers, blamed_pids = self.wakers(root["tid"]), {}
-        for wait in inside:
-            pid = wakers.get(wait["end_ns"])
-            blamed_pids[pid] = blamed_pids.get(pid, 0) + wait["end_ns"] - wait["start_ns"]
-        blamed_pids.pop(None, None)
+        named = {"longest span": (leaf["pid"], ""),
+                 "longest wait": (longest and longest["waker_pid"], ""),
+                 "last waker": (last and last["waker_pid"], ""),
+                 "offwaketime": self.oracle(txn, "offwaketime", OFF_CPU),
+                 "perfetto": self.oracle(txn, "perfetto"),
+                 "trace compass": self.oracle(txn, "tracecompass")}
         self.seconds = seconds
-        return {"longest span": leaf["pid"],
-                "longest wait": longest and longest["waker_pid"],
-                "last waker": last and last["waker_pid"],
-                "offwaketime": max(blamed_pids, key=blamed_pids.get, default=None)}
+        return named
 
 
 def matches(row, cause):
@@ -140,19 +145,27 @@ def judge_bare(truth, rows):
     return any(all(matches(rows[0], cause)) for cause in truth["causes"])
 
 
+def is_named(truth, pid, kind):
+    """A process where one is to blame, else the kind of time."""
+    if truth["causes"][0]["kinds"] == "":
+        return pid is None
+    return any(pid == cause["pid"] if cause["pid"] else kind in cause["kinds"].split(",")
+               for cause in truth["causes"])
+
+
 def score(truth, rows, simple, bare):
     root = next((row for row in rows if row["root"]), None)
     wall = sum(row["dur"] for row in rows)
     unknown = sum(row["dur"] for row in rows if row["kind"].startswith("unknown"))
     kind, culprit = judge_root(truth, rows, root)
     strong = root is not None and root["strength"].startswith("strong")
-    pids = {cause["pid"] if cause["kinds"] else None for cause in truth["causes"]}
     return {"impact": truth["wall"] / truth["normal"], "kind": kind,
             "culprit": culprit,
             "error": sum(abs(blamed(rows, c) - c["ns"]) for c in truth["causes"]) / wall,
             "unknown": unknown / wall, "false": strong and not (kind and culprit),
-            "strong": strong, "bare": judge_bare(truth, bare), "sums": wall == truth["wall"], "root": root, "truth": truth,
-            "simple": {name: pid in pids for name, pid in simple.items()}}
+            "strong": strong, "bare": judge_bare(truth, bare), "sums": wall == truth["wall"],
+            "root": root, "truth": truth,
+            "simple": {name: is_named(truth, *said) for name, said in simple.items()}}
 
 
 def measure(options, incident):
@@ -197,8 +210,8 @@ def tell_wrong(scores):
 
 
 HEAD = (f"{'class':12} {'n':>3} {'void':>4} {'impact':>7} {'kind':>6} {'culprit':>7} {'error':>6} "
-        f"{'unknown':>7} {'strong':>6} {'false':>5} {'bare':>5} {'query':>8} | {'span':>4} "
-        f"{'wait':>4} {'waker':>5} {'offwake':>7}")
+        f"{'unknown':>7} {'strong':>6} {'false':>5} {'bare':>5} {'query':>8} | "
+        + " ".join(short for _, short in SIMPLE))
 
 
 def tell(name, scores, voids, seconds):
@@ -213,8 +226,8 @@ def tell(name, scores, voids, seconds):
           f"{percent(s['strong'] for s in scores):5.0f}% {percent(s['false'] for s in scores):4.0f}% "
           f"{percent(s['bare'] for s in scores):4.0f}% "
           f"{1000 * median(seconds):5.0f} ms | "
-          + " ".join(f"{percent(s['simple'][n] for s in scores):{w}.0f}" for n, w in (
-              ("longest span", 4), ("longest wait", 4), ("last waker", 5), ("offwaketime", 7))), flush=True)
+          + " ".join(f"{percent(s['simple'][name] for s in scores):{len(short)}.0f}"
+                     for name, short in SIMPLE), flush=True)
     tell_wrong(scores)
 
 
