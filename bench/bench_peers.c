@@ -402,11 +402,11 @@ static void print_tables(const struct bench *bench)
            (uint32_t)(KPI_SYSTEMS - KPI_DUCK) * bench->set_count);
 }
 
-/* What bench_store says of the same recording, an event: CPU ns until durable and to seal, bytes
- * in the log; and the bytes of all spans. */
+/* What bench_store says of the same recording, a row: CPU ns until durable and to seal, bytes in
+ * the log and cold; how many events of the kernel there are, and the bytes of all spans. */
 struct ours {
-    double append, seal, log;
-    uint64_t spans_bytes;
+    double append, seal, log, cold;
+    uint64_t events, spans_bytes;
 };
 
 static bool ours_ingest(const struct bench *bench, struct ours *out)
@@ -418,41 +418,58 @@ static bool ours_ingest(const struct bench *bench, struct ours *out)
              (int)(strrchr(bench->program, '/') - bench->program), bench->program, bench->data);
     FILE *pipe = popen(command, "r");
     while (pipe != NULL && fgets(line, sizeof(line), pipe) != NULL) {
-        sscanf(line, "log %lf B/event append until durable %lf", &out->log, &out->append);
-        sscanf(line, "sealed %*f B/event seal %lf", &out->seal);
+        sscanf(line, "events %" SCNu64, &out->events);
+        sscanf(line, "log %lf B/row %*f B/event append until durable %lf", &out->log, &out->append);
+        sscanf(line, "sealed %*f B/row %*f B/event seal %lf", &out->seal);
+        sscanf(line, "cold %lf B/row", &out->cold);
         if (sscanf(line, " spans: %" SCNu64 " rows, %" SCNu64, &rows, &bytes) == 2)
             out->spans_bytes += bytes;
     }
     return pipe != NULL && pclose(pipe) == 0 && out->append > 0 && out->seal > 0;
 }
 
+/* `bytes` a row, and what that is an event. `cpu`: seconds per million rows, 0 = not said. */
+static void print_size(const struct bench *bench, const struct ours *ours, const char *name,
+                       double bytes, double cpu, double speed)
+{
+    double rows = (double)bench->loads.rows, sealed = (double)bench->loads.ours_bytes / rows;
+    double load = (ours->append + ours->seal) / 1e3; /* ns a row are s per 10^9 rows */
+    printf("| %s | %.3f | %.3f | %.2f |", name, bytes,
+           bytes * rows / (double)KP_MAX(ours->events, UINT64_C(1)), bytes / sealed);
+    if (cpu > 0)
+        printf(" %.3f | %.2f |", cpu, load > 0 ? cpu / load : 0);
+    else
+        printf(" | |");
+    if (speed > 0)
+        printf(" %.2f M", speed / 1e6);
+    printf(" |\n");
+}
+
 static void print_store(const struct bench *bench)
 {
     const struct kpi_loads *loads = &bench->loads;
     struct ours ours;
-    double rows = (double)loads->rows, sealed = (double)loads->ours_bytes / rows;
+    double rows = (double)loads->rows;
     if (!ours_ingest(bench, &ours))
         say("bench_store", "gave no figures of the load");
-    double cpu = (ours.append + ours.seal) / 1e3; /* ns an event are s per 10^9 events */
-    printf("\n| System | bytes/event | / kprobe sealed | load, CPU s per M | / kprobe | rows/s |\n"
-           "| --- | --- | --- | --- | --- | --- |\n");
-    printf("| kprobe, sealed with indexes | %.3f | 1.00 | %.3f | 1.00 | %.2f M a core |\n", sealed,
-           cpu, cpu > 0 ? 1 / cpu : 0);
-    printf("| ... of that columns of spans, whole | %.3f | | | | |\n",
-           (double)ours.spans_bytes / rows);
-    printf("| kprobe, log (hot) | %.3f | %.2f | %.3f | %.2f | |\n", ours.log, ours.log / sealed,
-           ours.append / 1e3, cpu > 0 ? ours.append / 1e3 / cpu : 0);
+    double cpu = (ours.append + ours.seal) / 1e3;
+    printf("\n%" PRIu64 " events of the kernel in %" PRIu64 " rows (a row joins up to three)\n\n"
+           "| System | bytes/row | bytes/event | / kprobe sealed | load, CPU s per M rows "
+           "| / kprobe | rows/s, of 2 threads |\n| --- | --- | --- | --- | --- | --- | --- |\n",
+           ours.events, loads->rows);
+    print_size(bench, &ours, "kprobe, sealed with indexes", (double)loads->ours_bytes / rows, cpu,
+               cpu > 0 ? 2e6 / cpu : 0);
+    print_size(bench, &ours, "... of that columns of spans, whole", (double)ours.spans_bytes / rows,
+               0, 0);
+    print_size(bench, &ours, "kprobe, log (hot)", ours.log, ours.append / 1e3, 0);
+    print_size(bench, &ours, "kprobe, cold", ours.cold, 0, 0);
     for (int kind = KPI_DUCK; kind < KPI_SYSTEMS; kind++) {
         const struct kpi_load *load = &loads->peers[kind];
-        double per_event = (double)load->bytes / rows, per_million = load->cpu / rows * 1e6;
-        printf("| %s | %.3f | %.2f | %.3f | %.2f | %.2f M, 2 threads |\n", load->name, per_event,
-               per_event / sealed, per_million, cpu > 0 ? per_million / cpu : 0,
-               rows / load->wall / 1e6);
+        print_size(bench, &ours, load->name, (double)load->bytes / rows, load->cpu / rows * 1e6,
+                   rows / load->wall);
     }
-    printf("| Parquet v2, zstd | %.3f | %.2f | | | |\n", (double)loads->parquet_bytes / rows,
-           (double)loads->parquet_bytes / rows / sealed);
-    printf("| packed rows | %.3f | %.2f | | | |\n", (double)loads->flat_bytes / rows,
-           (double)loads->flat_bytes / rows / sealed);
+    print_size(bench, &ours, "Parquet v2, zstd", (double)loads->parquet_bytes / rows, 0, 0);
+    print_size(bench, &ours, "packed rows", (double)loads->flat_bytes / rows, 0, 0);
 }
 
 static void print_lookups(const struct bench *bench)

@@ -35,7 +35,7 @@ struct bench {
     uint32_t taps_count;
     kp_actor_id *actors; /* of the recording -> of the store */
     uint32_t actors_count;
-    uint64_t rows;
+    uint64_t rows, events;     /* events: what the kernel told, see KP_EVENTS */
     double append, seal, cold; /* CPU seconds */
 };
 
@@ -114,6 +114,15 @@ static int64_t actor_map(struct bench *bench, int64_t id)
     return bench->actors[id];
 }
 
+static uint64_t events_count(const struct kp_stream *stream, const struct kp_vec *cols,
+                             uint32_t rows)
+{
+    uint64_t events = (uint64_t)rows * stream->events;
+    for (uint32_t i = 0; stream->events_more != 0 && i < rows; i++)
+        events += cols[stream->events_more].i64[i] != 0;
+    return events;
+}
+
 /* `rows` rows of the tap as a batch of the store; actors in own memory. */
 static void append_rows(struct bench *bench, const struct tap *tap, uint32_t rows)
 {
@@ -144,6 +153,7 @@ static void append_rows(struct bench *bench, const struct tap *tap, uint32_t row
     if (status != KP_OK)
         fail(kp_status_text(status), NULL);
     bench->rows += rows;
+    bench->events += events_count(tap->stream, cols, rows);
 }
 
 static void tap_drain(struct bench *bench, struct tap *tap, kp_time until)
@@ -259,19 +269,26 @@ static void dir_remove(const char *dir)
     }
 }
 
+/* A row may join several events of the kernel: both are said. */
+static void report_tier(const struct bench *bench, const char *tier, uint64_t bytes,
+                        const char *step, double cpu)
+{
+    printf("%-7s %7.3f B/row %7.3f B/event  %-20s %6.0f ns CPU/row\n", tier,
+           (double)bytes / (double)bench->rows,
+           (double)bytes / (double)KP_MAX(bench->events, UINT64_C(1)), step,
+           cpu / (double)bench->rows * 1e9);
+}
+
 static void report(const struct bench *bench, const struct kp_store_stat *stat, uint64_t sealed,
                    double scan)
 {
     double rows = (double)bench->rows;
-    printf("events %llu, commits %llu\n", (unsigned long long)bench->rows,
-           (unsigned long long)stat->commits);
-    printf("log     %7.3f B/event  append until durable %6.0f ns CPU/event\n",
-           (double)stat->commit_bytes / rows, bench->append / rows * 1e9);
-    printf("sealed  %7.3f B/event  seal                 %6.0f ns CPU/event\n",
-           (double)sealed / rows, bench->seal / rows * 1e9);
-    printf("cold    %7.3f B/event  rewrite              %6.0f ns CPU/event\n",
-           (double)stat->segments_bytes / rows, bench->cold / rows * 1e9);
-    printf("                        scan of cold rows    %6.0f ns CPU/event\n", scan / rows * 1e9);
+    printf("events %llu, rows %llu, commits %llu\n", (unsigned long long)bench->events,
+           (unsigned long long)bench->rows, (unsigned long long)stat->commits);
+    report_tier(bench, "log", stat->commit_bytes, "append until durable", bench->append);
+    report_tier(bench, "sealed", sealed, "seal", bench->seal);
+    report_tier(bench, "cold", stat->segments_bytes, "rewrite", bench->cold);
+    printf("scan of cold rows %43.0f ns CPU/row\n", scan / rows * 1e9);
 }
 
 int main(int argc, char **argv)

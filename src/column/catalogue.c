@@ -192,6 +192,26 @@ static void derive_columns(struct kp_stream *stream, struct kp_query_column *col
     add_column(stream, columns, "seq", KP_TYPE_I64, KP_UNIT_ID, KP_COL_SEQ, KP_ATTR_SELF);
 }
 
+/* Of rows of which streams the kernel had more than none to tell. */
+static void derive_events(void)
+{
+    static const struct {
+        uint8_t number, events;
+        const char *more;
+    } table[] = {
+#define EVENTS_ENTRY(ID, count, column) {KP_S_##ID, count, #column},
+        KP_EVENTS(EVENTS_ENTRY)};
+    for (size_t i = 0; i < KP_ARRAY_LEN(table); i++) {
+        struct kp_stream *stream = streams;
+        while (stream->number != table[i].number)
+            stream++;
+        int more = kp_stream_stored(stream, table[i].more);
+        stream->events = table[i].events;
+        stream->events_more = (uint8_t)(more < 0 ? 0 : more);
+        kp_assert((more < 0) == (strcmp(table[i].more, "NONE") == 0));
+    }
+}
+
 static void build(void)
 {
     for (size_t i = 0; i < STREAM_COUNT; i++) {
@@ -201,6 +221,7 @@ static void build(void)
         derive_columns(&streams[i], query_columns[i]);
         by_number[streams[i].number] = &streams[i];
     }
+    derive_events();
 }
 
 const struct kp_stream *kp_streams(uint32_t *out_count)

@@ -78,6 +78,8 @@ struct kp_stream {
     enum kp_family family;
     bool on_by_default;
     uint16_t record_size; /* of the kernel record, 0 = not from the kernel */
+    uint8_t events;       /* of the kernel that a row stands for, and one more ... */
+    uint8_t events_more;  /* ... where this stored column is not 0; 0 = none does that */
     const struct kp_stored_column *stored;
     uint32_t stored_count;
     const struct kp_query_column *columns;

@@ -153,10 +153,23 @@ static void builder_gives_back_what_was_set(void **state)
     kp_builder_deinit(&builder);
 }
 
+static void rows_say_how_many_events_they_join(void **state)
+{
+    (void)state;
+    const struct kp_stream *request = kp_stream_by_name(KP_STR("block_rq"));
+    assert_int_equal(request->events, 2);
+    assert_int_equal(request->events_more, kp_stream_stored(request, "queue_dur"));
+    assert_int_equal(kp_stream_by_number(KP_S_SYSCALL)->events, 2);
+    assert_int_equal(kp_stream_by_number(KP_S_SYSCALL)->events_more, 0);
+    assert_int_equal(kp_stream_by_number(KP_S_SOCK)->events, 0);
+    assert_int_equal(kp_stream_by_number(KP_S_SPANS)->events, 0);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(wire_layout_matches_the_structs),
+        cmocka_unit_test(rows_say_how_many_events_they_join),
         cmocka_unit_test(actor_columns_show_their_attributes),
         cmocka_unit_test(enum_names_work_both_ways),
         cmocka_unit_test(actors_are_interned_once_and_stay),
