@@ -178,7 +178,7 @@ void kpi_lex(struct kpi_lexer *lexer, struct kpi_token *out)
                         { dynamic_tail(lexer, from, out); return; }
 
         ident           { TOKEN(IDENT); }
-        "$left" | "$right"
+        "$left" | "$right" | "$table"
                         { TOKEN(IDENT); }
         "in~"           { TOKEN(IN); }
         "!" ident "~"?  { TOKEN(NOTWORD); }

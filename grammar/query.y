@@ -95,6 +95,14 @@
 %type evaluation {struct kpi_stage *}
 %type column_name {struct kpi_token}
 %type rows_limit {struct kpi_node *}
+%type sought {struct kpi_node *}
+%type predicate {struct kpi_node *}
+%type found {struct kpi_items}
+%type found_columns {struct kpi_items}
+%type found_column {struct kpi_item *}
+%type levels {struct kpi_stage *}
+%type level {struct kpi_stage *}
+%type level_of {struct kpi_stage *}
 %type columns {struct kpi_items}
 %type patterns {struct kpi_items}
 %type pattern {struct kpi_item *}
@@ -210,6 +218,56 @@ made(A) ::= UNION(W) params(O) pipes(P). {
         A->pipes = P;
     }
 }
+made(A) ::= SEARCH(W) params(O) predicate(E). {
+    A = kpi_source_new(parse->ctx, KPI_SOURCE_SEARCH, &W, W.text);
+    if (A != NULL) {
+        A->params = O;
+        A->values = E;
+    }
+}
+made(A) ::= SEARCH(W) params(O) IN LPAREN pipes(P) RPAREN predicate(E). {
+    A = kpi_source_new(parse->ctx, KPI_SOURCE_SEARCH, &W, W.text);
+    if (A != NULL) {
+        A->params = O;
+        A->pipes = P;
+        A->values = E;
+    }
+}
+made(A) ::= FIND(W) params(O) sought(E) found(C). {
+    A = kpi_source_new(parse->ctx, KPI_SOURCE_FIND, &W, W.text);
+    if (A != NULL) {
+        A->params = O;
+        A->values = E;
+        A->items = C;
+    }
+}
+made(A) ::= FIND(W) params(O) IN LPAREN pipes(P) RPAREN sought(E) found(C). {
+    A = kpi_source_new(parse->ctx, KPI_SOURCE_FIND, &W, W.text);
+    if (A != NULL) {
+        A->params = O;
+        A->pipes = P;
+        A->values = E;
+        A->items = C;
+    }
+}
+sought(A) ::= predicate(E). { A = E; }
+sought(A) ::= WHERE predicate(E). { A = E; }
+predicate(A) ::= expr(E). { A = E; }
+predicate(A) ::= STAR(S). { A = kpi_node_star(parse->ctx, &S); }
+found(A) ::= . { A = (struct kpi_items){0}; }
+found(A) ::= PROJECT_SMART. { A = (struct kpi_items){0}; }
+found(A) ::= PROJECT found_columns(C). { A = C; }
+found_columns(A) ::= found_column(C). { A = kpi_items_add((struct kpi_items){0}, C); }
+found_columns(A) ::= found_columns(L) COMMA found_column(C). { A = kpi_items_add(L, C); }
+found_column(A) ::= column_name(N). {
+    A = kpi_item_new(parse->ctx, &N, kpi_node_name(parse->ctx, &N));
+}
+found_column(A) ::= column_name(N) COLON IDENT(T). {
+    A = kpi_item_new(parse->ctx, &N, kpi_node_name(parse->ctx, &N));
+    if (A != NULL)
+        A->type = T.text;
+}
+found_column(A) ::= call(C). { A = kpi_item_new(parse->ctx, NULL, C); }
 made(A) ::= SHOW(W) TABLES. {
     A = kpi_source_new(parse->ctx, KPI_SOURCE_SHOW_TABLES, &W, W.text);
 }
@@ -348,6 +406,68 @@ stage(A) ::= UNION(W) params(O) pipes(P). {
     if (A != NULL) {
         A->params = O;
         A->pipes = P;
+    }
+}
+stage(A) ::= SEARCH(W) params(O) predicate(E). {
+    A = kpi_stage_new(parse->ctx, KPI_STAGE_SEARCH, &W);
+    if (A != NULL) {
+        A->params = O;
+        A->expr = E;
+    }
+}
+stage(A) ::= CONSUME(W) params. { A = kpi_stage_new(parse->ctx, KPI_STAGE_CONSUME, &W); }
+stage(A) ::= PROJECT_BY_NAMES(W) items(I). {
+    A = kpi_stage_items(parse->ctx, KPI_STAGE_PROJECT_BY_NAMES, &W, I);
+}
+stage(A) ::= ASSERT_SCHEMA(W) LPAREN columns(C) RPAREN. {
+    A = kpi_stage_items(parse->ctx, KPI_STAGE_ASSERT_SCHEMA, &W, C);
+}
+stage(A) ::= REDUCE(W) params BY expr(E). {
+    A = kpi_stage_new(parse->ctx, KPI_STAGE_REDUCE, &W);
+    if (A != NULL)
+        A->expr = E;
+}
+stage(A) ::= REDUCE(W) params BY expr(E) WITH settings(S). {
+    A = kpi_stage_new(parse->ctx, KPI_STAGE_REDUCE, &W);
+    if (A != NULL) {
+        A->expr = E;
+        A->params = S;
+    }
+}
+stage(A) ::= levels(L). { A = L; }
+levels(A) ::= TOP_NESTED(W) level(L). {
+    A = L;
+    if (A != NULL)
+        A->place = W.place;
+}
+levels(A) ::= TOP_NESTED(W) level(L) COMMA levels(M). {
+    A = L;
+    if (A != NULL) {
+        A->place = W.place;
+        A->below = M;
+    }
+}
+level(A) ::= OF level_of(L). { A = L; }
+level(A) ::= expr(N) OF level_of(L). {
+    A = L;
+    if (A != NULL)
+        A->expr = N;
+}
+level_of(A) ::= item(K) BY(W) item(B) direction(D). {
+    A = kpi_stage_items(parse->ctx, KPI_STAGE_TOP_NESTED, &W,
+                        kpi_items_add((struct kpi_items){0}, K));
+    if (A != NULL && B != NULL) {
+        B->ascending = D.ascending;
+        A->by = kpi_items_add(A->by, B);
+    }
+}
+level_of(A) ::= item(K) WITH IDENT ASSIGN expr(O) BY(W) item(B) direction(D). {
+    A = kpi_stage_items(parse->ctx, KPI_STAGE_TOP_NESTED, &W,
+                        kpi_items_add((struct kpi_items){0}, K));
+    if (A != NULL && B != NULL && K != NULL) {
+        K->otherwise = O;
+        B->ascending = D.ascending;
+        A->by = kpi_items_add(A->by, B);
     }
 }
 stage(A) ::= AS(W) hints IDENT(N). {

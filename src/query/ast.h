@@ -46,7 +46,7 @@ struct kpi_item {
     struct kpi_pipe *pipe;         /* let name = table */
     struct kpi_function *function; /* let name = (...) { ... } */
     struct kpi_items names;        /* (name, name) = expr */
-    struct kpi_node *otherwise;    /* make-series: default = */
+    struct kpi_node *otherwise;    /* make-series: default =; top-nested: others = */
     struct kp_str type;            /* of a parsed or expanded column; {NULL,0} when not given */
     bool ascending, nulls_first;
     bool hint; /* a parameter hint.name = value */
@@ -95,6 +95,12 @@ enum kpi_stage_kind {
     KPI_STAGE_EVALUATE,
     KPI_STAGE_RENDER,
     KPI_STAGE_INVOKE,
+    KPI_STAGE_SEARCH,
+    KPI_STAGE_CONSUME,
+    KPI_STAGE_PROJECT_BY_NAMES,
+    KPI_STAGE_ASSERT_SCHEMA,
+    KPI_STAGE_REDUCE,
+    KPI_STAGE_TOP_NESTED,
 };
 
 /* One step of scan: name: condition => assignments (the stage's step items). */
@@ -115,13 +121,14 @@ struct kpi_steps {
 struct kpi_stage {
     enum kpi_stage_kind kind;
     struct kpi_place place;
-    struct kpi_node *expr; /* where, top, take, parse, within; EMIT, render: a name */
+    struct kpi_node *expr; /* where, search, top, take, parse, within; EMIT, render: a name */
     struct kpi_items items, by;
     struct kpi_items params; /* kind = inner and the like */
     struct kpi_pipe *pipes;  /* union; the other table of a join or an interval operator; the
                                 operators of partition and mv-apply (without a source) */
     struct kpi_node *from, *to, *step; /* make-series */
     struct kpi_steps steps;            /* scan */
+    struct kpi_stage *below;           /* top-nested: expr of items by by, and the next level */
     struct kpi_stage *next;
 };
 
@@ -140,6 +147,8 @@ enum kpi_source_kind {
     KPI_SOURCE_DIFF,
     KPI_SOURCE_CALL,
     KPI_SOURCE_PATTERN,
+    KPI_SOURCE_SEARCH,
+    KPI_SOURCE_FIND,
     KPI_SOURCE_SHOW_TABLES,
     KPI_SOURCE_SHOW_COLUMNS,
 };
@@ -156,10 +165,11 @@ struct kpi_source {
     enum kpi_source_kind kind;
     struct kpi_place place;
     struct kp_str name;      /* table, range column, transaction id, what tables begin with */
-    struct kpi_items items;  /* print; datatable columns (expr = NAME of the type) */
-    struct kpi_items params; /* union */
-    struct kpi_node *values; /* datatable cells; range: from, to, step (a CALL's args); CALL */
-    struct kpi_pipe *pipes;  /* union */
+    struct kpi_items items;  /* print; datatable columns (expr = NAME of the type); find: columns */
+    struct kpi_items params; /* union, search, find */
+    struct kpi_node *values; /* datatable cells; range: from, to, step (a CALL's args); CALL;
+                                search, find: what rows must meet */
+    struct kpi_pipe *pipes;  /* union; search, find: NULL = all streams */
     struct kpi_node *within, *at, *min, *last, *pick, *row, *depth;
     struct kpi_root root;      /* of a causal verb */
     struct kpi_root other;     /* DIFF: after VS */

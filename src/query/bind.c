@@ -10,7 +10,7 @@
 
 #include "query/func.h"
 #include "query/names.h"
-#include "query/plan.h"
+#include "query/shape.h"
 
 static struct kpi_expr *expr_new(struct kpi_bind *bind, enum kpi_expr_kind kind,
                                  struct kpi_place place)
@@ -616,6 +616,10 @@ static bool bind_special(struct kpi_bind *bind, const struct kpi_node *node, str
         const struct kpi_pipe *pipe = kpi_name_table(bind, node->args[0]);
         *out = pipe == NULL ? kpi_bind_expr(bind, node->args[0])
                             : kpi_subquery_value(bind, pipe, node->place);
+        return true;
+    }
+    if (is_call(node, "column_names_of") && node->args_count == 1) {
+        *out = kpi_bind_column_names(bind, node);
         return true;
     }
     if (node->args_count != 2 || !is_in(name))

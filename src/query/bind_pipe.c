@@ -6,7 +6,9 @@
 #include <stdio.h>
 
 #include "query/names.h"
-#include "query/plan.h"
+#include "query/nested.h"
+#include "query/search.h"
+#include "query/shape.h"
 #include "query/sort.h"
 
 /* --- output columns --- */
@@ -432,8 +434,9 @@ static struct kpi_op *bind_as(struct kpi_bind *bind, struct kpi_op *input,
     return input;
 }
 
-static struct kpi_op *bind_stage(struct kpi_bind *bind, struct kpi_op *input,
-                                 const struct kpi_stage *stage)
+/* Operators that keep, choose or compute columns. */
+static struct kpi_op *bind_columns(struct kpi_bind *bind, struct kpi_op *input,
+                                   const struct kpi_stage *stage)
 {
     switch (stage->kind) {
     case KPI_STAGE_WHERE:
@@ -451,6 +454,23 @@ static struct kpi_op *bind_stage(struct kpi_bind *bind, struct kpi_op *input,
         return bind_extend(bind, input, stage);
     case KPI_STAGE_SERIALIZE:
         return stage->items.count == 0 ? input : bind_extend(bind, input, stage);
+    case KPI_STAGE_PROJECT_BY_NAMES:
+        return kpi_bind_by_names(bind, input, stage);
+    case KPI_STAGE_ASSERT_SCHEMA:
+        return kpi_bind_assert_schema(bind, input, stage);
+    case KPI_STAGE_AS:
+        return bind_as(bind, input, stage);
+    case KPI_STAGE_GETSCHEMA:
+        return bind_getschema(bind, input);
+    default:
+        return NULL;
+    }
+}
+
+static struct kpi_op *bind_stage(struct kpi_bind *bind, struct kpi_op *input,
+                                 const struct kpi_stage *stage)
+{
+    switch (stage->kind) {
     case KPI_STAGE_SUMMARIZE:
         return kpi_bind_summarize(bind, input, &stage->items, &stage->by);
     case KPI_STAGE_DISTINCT:
@@ -463,7 +483,7 @@ static struct kpi_op *bind_stage(struct kpi_bind *bind, struct kpi_op *input,
     case KPI_STAGE_TAKE:
         return bind_take(bind, input, stage);
     case KPI_STAGE_UNION:
-        return kpi_bind_union(bind, input, stage->pipes, &stage->params, stage->place);
+        return kpi_bind_union(bind, input, stage->pipes, &stage->params, NULL, stage->place);
     case KPI_STAGE_SAMPLE:
     case KPI_STAGE_SAMPLE_DISTINCT:
     case KPI_STAGE_TOP_HITTERS:
@@ -477,10 +497,6 @@ static struct kpi_op *bind_stage(struct kpi_bind *bind, struct kpi_op *input,
         return kpi_bind_steps(bind, input, stage);
     case KPI_STAGE_EVALUATE:
         return kpi_bind_plugin(bind, input, stage);
-    case KPI_STAGE_AS:
-        return bind_as(bind, input, stage);
-    case KPI_STAGE_GETSCHEMA:
-        return bind_getschema(bind, input);
     case KPI_STAGE_JOIN:
     case KPI_STAGE_LOOKUP:
     case KPI_STAGE_ASOF_JOIN:
@@ -490,6 +506,14 @@ static struct kpi_op *bind_stage(struct kpi_bind *bind, struct kpi_op *input,
     case KPI_STAGE_PARSE_WHERE:
     case KPI_STAGE_PARSE_KV:
         return kpi_bind_shape(bind, input, stage);
+    case KPI_STAGE_SEARCH:
+        return kpi_bind_search_in(bind, input, stage);
+    case KPI_STAGE_TOP_NESTED:
+        return kpi_bind_nested(bind, input, stage);
+    case KPI_STAGE_REDUCE:
+        return kpi_bind_reduce(bind, input, stage);
+    case KPI_STAGE_CONSUME:
+        return kpi_op_consume(input);
     case KPI_STAGE_INTERSECT:
     case KPI_STAGE_SUBTRACT:
     case KPI_STAGE_WITHIN:
@@ -498,7 +522,7 @@ static struct kpi_op *bind_stage(struct kpi_bind *bind, struct kpi_op *input,
     case KPI_STAGE_SELF_TIME:
         return kpi_bind_interval(bind, input, stage);
     default:
-        return NULL;
+        return bind_columns(bind, input, stage);
     }
 }
 

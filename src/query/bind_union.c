@@ -7,7 +7,7 @@
 #include <stdio.h>
 
 #include "query/names.h"
-#include "query/plan.h"
+#include "query/search.h"
 
 /* One table of the union. */
 struct side {
@@ -20,6 +20,7 @@ struct joining {
     uint32_t count;
     struct kpi_place place;
     struct kp_str withsource;
+    const struct kpi_search *search; /* NULL = all rows */
     bool fuzzy, inner;
     struct kpi_outputs all;
 };
@@ -55,8 +56,10 @@ static bool add_side(struct kpi_bind *bind, struct joining *u, struct kpi_op *op
         kpi_fail(bind->ctx, KP_LIMIT, u->place, "a union of more than %d tables", KPI_ARGS_MAX);
         return false;
     }
+    if (u->search != NULL)
+        op = kpi_search_side(bind, op, name, u->search);
     u->sides[u->count++] = (struct side){op, name};
-    return true;
+    return op != NULL;
 }
 
 /* Name of a table for withsource: its own, what `as` says, or union_argN. */
@@ -84,7 +87,7 @@ static bool is_absent(struct kpi_bind *bind, const struct kpi_pipe *pipe)
            !kpi_table_known(source->name);
 }
 
-/* View*: tables of the text whose name begins so, then stored ones. */
+/* View*: tables of the text whose name begins so, then stored ones; a search looks at streams. */
 static bool add_pattern(struct kpi_bind *bind, struct joining *u, const struct kpi_source *source)
 {
     const struct kpi_name *found[KPI_ARGS_MAX];
@@ -107,7 +110,8 @@ static bool add_pattern(struct kpi_bind *bind, struct joining *u, const struct k
     const char *name, *kind, *doc;
     for (uint32_t i = 0; (name = kpi_table_name(i, &kind, &doc)) != NULL; i++) {
         struct kpi_token word = {.text = kp_str_from(name), .place = source->place};
-        if (word.text.len < start.len || memcmp(name, start.ptr, start.len) != 0)
+        if (word.text.len < start.len || memcmp(name, start.ptr, start.len) != 0 ||
+            (u->search != NULL && kp_stream_by_name(word.text) == NULL))
             continue;
         struct kpi_op *op = kpi_source_open(bind, kpi_source_table(bind->ctx, &word));
         if (!add_side(bind, u, op, word.text))
@@ -215,13 +219,14 @@ static struct kpi_op *aligned(struct kpi_bind *bind, const struct joining *u,
 
 struct kpi_op *kpi_bind_union(struct kpi_bind *bind, struct kpi_op *first,
                               const struct kpi_pipe *pipes, const struct kpi_items *params,
-                              struct kpi_place place)
+                              const struct kpi_search *search, struct kpi_place place)
 {
     struct joining *u = kpi_new(bind->ctx, 1, sizeof(*u));
     struct kpi_value source = {.type = KP_TYPE_STR, .str = KP_STR("")};
     if (u == NULL || !take_params(bind, u, params))
         return NULL;
     u->place = place;
+    u->search = search;
     if (first != NULL && !add_side(bind, u, first, KP_STR("union_arg0")))
         return NULL;
     for (const struct kpi_pipe *pipe = pipes; pipe != NULL; pipe = pipe->next)

@@ -30,6 +30,8 @@ static const struct word start_words[] = {
     {"range", RANGE, "a column of evenly spaced values"},
     {"datatable", DATATABLE, "a table written out in the query"},
     {"union", UNION, "rows of several tables"},
+    {"search", SEARCH, "rows of all streams that hold a text: search 'batch' and cpu == 1"},
+    {"find", FIND, "the same by a condition: find in (T1, T2) where cpu == 1 project ts, comm"},
     {"show", SHOW, "show tables, show columns T"},
     {"explain", EXPLAIN, "how a query would run"},
     {"CAUSES", CAUSES, "CAUSES OF txn N: where the time of a transaction went, and whose fault"},
@@ -80,6 +82,12 @@ static const struct word operator_words[] = {
     {"top-hitters", TOP_HITTERS, "the most frequent values"},
     {"partition", PARTITION, "operators on the rows of each key"},
     {"evaluate", EVALUATE, "a plugin: pivot, bag_unpack, narrow"},
+    {"search", SEARCH, "the rows that hold a text"},
+    {"top-nested", TOP_NESTED, "the first values, for each of them the first of the next, ..."},
+    {"reduce", REDUCE, "texts that are alike as one pattern"},
+    {"project-by-names", PROJECT_BY_NAMES, "keep the columns that a list names"},
+    {"assert-schema", ASSERT_SCHEMA, "an error unless these are the columns"},
+    {"consume", CONSUME, "read all rows and give none"},
     {"invoke", INVOKE, "a function of the query over the table so far"},
     {"render", RENDER, "draw the answer: render graph, timeline, svg, dot, table ..."},
     {"intersect", INTERSECT, "the parts of intervals that lie inside those of another table"},
@@ -184,6 +192,7 @@ struct driver {
     void *parser;
     int previous;     /* code fed last */
     bool verb, where; /* inside a causal verb, inside where */
+    int looking;      /* SEARCH, FIND or TOP_NESTED until the next operator, else 0 */
     int let;          /* 1 after let, 2 after its name, 3 after its = */
     int applied;      /* PARTITION or MV_APPLY until the bracket with its operators comes */
     bool bracket;     /* the next ( begins operators */
@@ -315,6 +324,9 @@ static bool begins(const struct driver *driver, const struct word *word, int nex
         return next == LPAREN;
     case UNION:
         return next == IDENT || next == LPAREN || (whole && next == STAR);
+    case SEARCH:
+    case FIND:
+        return whole || next == STRING || (next == IDENT && driver->previous != LPAREN);
     case PRINT:
         return whole || next == IDENT || next == STRING || next == VALUE || next == LBRACKET;
     case LET:
@@ -371,6 +383,34 @@ static bool refuse_call(struct driver *driver, struct kpi_token *token)
     return call;
 }
 
+/* An operator's name where no | stands before it: find ... where, top-nested ..., top-nested ... */
+static bool word_as_operator(struct driver *driver, struct kpi_token *token)
+{
+    static const struct {
+        int looking, previous; /* 0 = any */
+        const char *name;
+        int code;
+    } forms[] = {{FIND, 0, "where", WHERE},
+                 {FIND, 0, "project", PROJECT},
+                 {FIND, 0, "project-smart", PROJECT_SMART},
+                 {TOP_NESTED, COMMA, "top-nested", TOP_NESTED}};
+    struct kpi_lexer look = driver->lexer;
+    struct kpi_token name;
+    look.at -= token->text.len;
+    kpi_lex_operator(&look, &name);
+    for (size_t i = 0; i < KP_ARRAY_LEN(forms); i++) {
+        bool here = driver->looking == forms[i].looking &&
+                    (forms[i].previous == 0 || driver->previous == forms[i].previous);
+        if (!here || !kp_str_equal(name.text, kp_str_from(forms[i].name)))
+            continue;
+        driver->lexer = look;
+        *token = name;
+        token->code = forms[i].code;
+        return true;
+    }
+    return false;
+}
+
 /* Words that mean something after certain others only. */
 static void word_in_context(struct driver *driver, struct kpi_token *token)
 {
@@ -394,6 +434,8 @@ static void word_in_context(struct driver *driver, struct kpi_token *token)
 static void plain_word(struct driver *driver, struct kpi_token *token)
 {
     const struct word *word = find_word(words, KP_ARRAY_LEN(words), token->text);
+    if (driver->looking != 0 && word_as_operator(driver, token))
+        return;
     if (word != NULL)
         token->code = word->code;
     else if (known_string_operator(token->text))
@@ -534,6 +576,8 @@ static void read_token(struct driver *driver, struct kpi_token *token)
         negated_word(driver, token);
     else if (token->code == ASSIGN && driver->where)
         token->code = EQ; /* "name" = 'value', as SQL and InfluxQL write it */
+    else if (token->code == COLON && driver->looking == SEARCH)
+        token->code = STROP; /* column:'text' */
 }
 
 /* Follows brackets, lets, and where operators stand without a table: partition, mv-apply. */
@@ -541,6 +585,10 @@ static void follow(struct driver *driver, int code)
 {
     bool start = driver->previous == 0 || (driver->previous == SEMI && driver->depth == 0);
     driver->query |= start && code != LET;
+    if (code == SEARCH || code == FIND || code == TOP_NESTED)
+        driver->looking = code;
+    else if (code == PIPE || code == SEMI)
+        driver->looking = 0;
     if (code == PARTITION || code == MV_APPLY)
         driver->applied = code;
     else if (driver->applied == MV_APPLY && code == ON)
@@ -674,10 +722,23 @@ static void list_expected(struct kp_buf *out, const char *const *expected, uint3
         add_expected(out, names[i], i + 1 == kept, &written);
 }
 
+/* A word that begins a statement at the beginning of a line, after a query that was complete. */
+static bool begins_another(const struct kpi_parse *parse, const struct kpi_token *token)
+{
+    const char *at = token->text.ptr;
+    bool line = token->code == IDENT && at > parse->ctx->text.ptr && at[-1] == '\n';
+    return line && find_word(start_words, KP_ARRAY_LEN(start_words), token->text) != NULL;
+}
+
 void kpi_parse_unexpected(struct kpi_parse *parse, const struct kpi_token *token,
                           const char *const *expected, uint32_t expected_count)
 {
     struct kp_buf list = {0};
+    if (begins_another(parse, token)) {
+        kpi_fail(parse->ctx, KP_UNSUPPORTED, token->place, "several queries in one text");
+        kpi_hint(parse->ctx, "nearest form: one query at a time");
+        return;
+    }
     list_expected(&list, expected, expected_count);
     parse->ctx->ended_early = token->code == 0;
     if (token->code == 0)

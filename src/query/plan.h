@@ -9,10 +9,12 @@
 
 /* One pipe; NULL with the error set. */
 struct kpi_op *kpi_bind_pipe(struct kpi_bind *bind, const struct kpi_pipe *pipe);
-/* Pipes side by side, columns met by name. `first` (may be NULL) comes before them. */
+/* Pipes side by side, columns met by name. `first` (may be NULL) comes before them. search (NULL =
+ * everything): what is kept of each. */
+struct kpi_search;
 struct kpi_op *kpi_bind_union(struct kpi_bind *bind, struct kpi_op *first,
                               const struct kpi_pipe *pipes, const struct kpi_items *params,
-                              struct kpi_place place);
+                              const struct kpi_search *search, struct kpi_place place);
 /* join, lookup, asof join (bind_join.c). */
 struct kpi_op *kpi_bind_join(struct kpi_bind *bind, struct kpi_op *input,
                              const struct kpi_stage *stage);

@@ -6,7 +6,7 @@
 #include <stdio.h>
 
 #include "query/names.h"
-#include "query/plan.h"
+#include "query/search.h"
 
 static const struct {
     const char *name, *kind, *doc;
@@ -310,9 +310,12 @@ struct kpi_op *kpi_source_open(struct kpi_bind *bind, const struct kpi_source *s
     case KPI_SOURCE_DATATABLE:
         return open_datatable(bind, source);
     case KPI_SOURCE_UNION:
-        return kpi_bind_union(bind, NULL, source->pipes, &source->params, source->place);
+        return kpi_bind_union(bind, NULL, source->pipes, &source->params, NULL, source->place);
     case KPI_SOURCE_CALL:
         return kpi_name_open(bind, source->values);
+    case KPI_SOURCE_SEARCH:
+    case KPI_SOURCE_FIND:
+        return kpi_bind_search(bind, source);
     case KPI_SOURCE_SHOW_TABLES:
         return open_show_tables(bind);
     case KPI_SOURCE_SHOW_COLUMNS:

@@ -71,7 +71,7 @@ static void completion_knows_the_place(void **state)
     (void)state;
     offers("", "sched_switch print CAUSES explain txn", "where strlen cpu");
     offers("sched_s", "sched_switch", "sched_waking print");
-    offers("sched_switch | ", "where project-away summarize join", "sched_switch cpu reduce");
+    offers("sched_switch | ", "where project-away summarize join", "sched_switch cpu facet");
     offers("sched_switch | project-a", "project-away", "project");
     offers("sched_switch | where ", "cpu next_comm strlen", "count sched_switch");
     offers("sched_switch | where next_c", "next_comm next_cgroup", "comm");
