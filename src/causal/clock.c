@@ -11,6 +11,7 @@
  * them and the one of the host that a question is about is added to all its stamps when they are
  * read, one constant per question: clocks drift by nanoseconds over the seconds that one is about.
  */
+#include <stdlib.h>
 #include <string.h>
 
 #include "base/assert.h"
@@ -34,9 +35,20 @@ static void anchor_add(struct kpi_world *world, const struct kpi_cursor *cursor)
         .bound = kpi_time_sane(kpi_cursor_i64(cursor, CLOCK_BOUND)),
         .step = kpi_cursor_i64(cursor, CLOCK_STEP) != 0,
         .boot = kp_arena_str(world->arena, kpi_cursor_str(cursor, CLOCK_BOOT)),
+        .order = world->anchor_list.count,
     };
     anchor.delta = kpi_time_sane(kpi_time_sane(ts) - anchor.real);
-    *(struct kpi_anchor *)kpi_list_add(&world->anchors) = anchor;
+    *(struct kpi_anchor *)kpi_list_add(&world->anchor_list) = anchor;
+}
+
+static int anchor_compare(const void *a, const void *b)
+{
+    const struct kpi_anchor *x = a, *y = b;
+    if (x->host != y->host)
+        return x->host < y->host ? -1 : 1;
+    if (x->real != y->real)
+        return x->real < y->real ? -1 : 1;
+    return x->order < y->order ? -1 : x->order > y->order;
 }
 
 kp_status kpi_clocks_load(struct kpi_world *world, kp_time from, kp_time to, struct kp_error *err)
@@ -52,6 +64,10 @@ kp_status kpi_clocks_load(struct kpi_world *world, kp_time from, kp_time to, str
     while ((status = kpi_cursor_next(&cursor, err)) == KP_OK)
         anchor_add(world, &cursor);
     kpi_cursor_close(&cursor);
+    world->anchors = kpi_list_flat(&world->anchor_list);
+    world->anchors_count = world->anchors == NULL ? 0 : world->anchor_list.count;
+    if (world->anchors_count > 1)
+        qsort(world->anchors, world->anchors_count, sizeof(*world->anchors), anchor_compare);
     return status == KP_END ? KP_OK : status;
 }
 
@@ -60,16 +76,19 @@ static void anchors_around(const struct kpi_world *world, uint32_t host, kp_time
                            const struct kpi_anchor **out_before,
                            const struct kpi_anchor **out_after)
 {
-    *out_before = *out_after = NULL;
-    for (uint32_t i = 0; i < world->anchors.count; i++) {
-        const struct kpi_anchor *anchor = kpi_list_at(&world->anchors, i);
-        if (anchor->host != host)
-            continue;
-        if (anchor->real <= wall && (*out_before == NULL || anchor->real >= (*out_before)->real))
-            *out_before = anchor;
-        if (anchor->real > wall && (*out_after == NULL || anchor->real < (*out_after)->real))
-            *out_after = anchor;
+    uint32_t low = 0, high = world->anchors_count;
+    while (low < high) {
+        uint32_t mid = low + (high - low) / 2;
+        const struct kpi_anchor *anchor = &world->anchors[mid];
+        if (anchor->host < host || (anchor->host == host && anchor->real <= wall))
+            low = mid + 1;
+        else
+            high = mid;
     }
+    bool before = low > 0 && world->anchors[low - 1].host == host;
+    bool after = low < world->anchors_count && world->anchors[low].host == host;
+    *out_before = before ? &world->anchors[low - 1] : NULL;
+    *out_after = after ? &world->anchors[low] : NULL;
 }
 
 /* Of the anchors on both sides the one that speaks for wall alone; NULL: both do. Between two boots

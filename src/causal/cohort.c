@@ -16,6 +16,7 @@
 #define GROUP_MAX   4096          /* at most so many */
 #define MARGIN      (100 * KP_MS) /* read around a group */
 #define AHEAD       (500 * KP_MS) /* joined rows that end later */
+#define LATE_MAX    (10 * KP_SEC) /* spans that end later are not read */
 #define GROUP_BYTES ((size_t)512 << 20)
 
 /* ---------- stamps ---------- */
@@ -183,7 +184,7 @@ static kp_status group_walk(struct kpi_cohort *cohort, uint32_t first, uint32_t 
         status = kpi_works_load(group.world, err);
     if (status == KP_OK)
         status = kpi_world_spans(group.world, NULL, 0, kpi_time_add(from, -MARGIN),
-                                 kpi_time_add(to, AHEAD), err);
+                                 kpi_time_add(to, LATE_MAX), err);
     bool good = status == KP_OK && reach_make(&group) && txns_walk(&group, first, end);
     if (status == KP_OK && !good)
         status = kp_arena_error(&group.arena, err);

@@ -12,8 +12,8 @@
 
 #define HOSTS_SHOWN 8
 
-enum { STATUS_ERROR = 2 };          /* catalogue: SPAN_STATUS */
-enum { OP_KIND = 2, STATE_ON = 1 }; /* catalogue: CAPTURE_OP, CAPTURE_STATE */
+enum { STATUS_ERROR = 2 };                        /* catalogue: SPAN_STATUS */
+enum { OP_START = 0, OP_KIND = 2, STATE_ON = 1 }; /* catalogue: CAPTURE_OP, CAPTURE_STATE */
 
 static void hosts_text(const struct kpi_answer *answer, char *out, size_t size)
 {
@@ -219,22 +219,30 @@ static void note_verdict(const struct kpi_answer *answer, struct kp_rows *rows)
     }
 }
 
-/* Names the kinds that the last state before the end says were not recorded. */
+/* Names the kinds that were not recorded, as their last states before the end say since that
+ * recording began. */
 static kp_status note_kinds(const struct kpi_answer *answer, struct kp_rows *rows,
                             struct kp_error *err)
 {
     static const char *const cols[] = {"ts", "seq", "cpu", "actor", "op", "stream", "state", NULL};
-    struct kpi_cursor_req req = {
-        .stream = KP_S_CAPTURE, .from = KP_TIME_MIN, .to = answer->to, .cols = cols};
-    bool off[KP_STREAM_MAX] = {false};
+    struct kpi_cursor_req req = {.stream = KP_S_CAPTURE,
+                                 .from = KP_TIME_MIN,
+                                 .to = answer->to,
+                                 .cols = cols,
+                                 .descending = true};
+    bool off[KP_STREAM_MAX] = {false}, told[KP_STREAM_MAX] = {false};
+    bool begun = false;
     struct kpi_cursor cursor;
     kp_status status = kpi_cursor_open(answer->world->reader, &req, &cursor, err);
     if (status != KP_OK)
         return status;
-    while ((status = kpi_cursor_next(&cursor, err)) == KP_OK) {
+    while (!begun && (status = kpi_cursor_next(&cursor, err)) == KP_OK) {
         const struct kp_stream *stream = kp_stream_by_name(kpi_cursor_str(&cursor, 5));
-        if (kpi_cursor_i64(&cursor, 4) == OP_KIND && stream != NULL)
-            off[stream->number] = kpi_cursor_i64(&cursor, 6) != STATE_ON;
+        begun = kpi_cursor_i64(&cursor, 4) == OP_START;
+        if (kpi_cursor_i64(&cursor, 4) != OP_KIND || stream == NULL || told[stream->number])
+            continue;
+        told[stream->number] = true;
+        off[stream->number] = kpi_cursor_i64(&cursor, 6) != STATE_ON;
     }
     kpi_cursor_close(&cursor);
     char text[512] = "";

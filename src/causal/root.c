@@ -160,7 +160,7 @@ static kp_status window_read(struct kpi_reader *reader, struct kp_arena *arena,
         kpi_world_load(reader, arena, from, kpi_time_add(to, AFTER), AHEAD, &answer->world, err);
     if (status == KP_OK)
         status =
-            kpi_world_spans(answer->world, NULL, 0, answer->from, kpi_time_add(to, AHEAD), err);
+            kpi_world_spans(answer->world, NULL, 0, answer->from, kpi_time_add(to, LATE_MAX), err);
     return status;
 }
 

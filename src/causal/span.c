@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "base/assert.h"
+#include "base/hash.h"
 #include "causal/cursor.h"
 #include "causal/span.h"
 #include "causal/timeline.h"
@@ -31,6 +32,11 @@ enum {
     SPAN_KIND
 };
 
+static uint64_t key_of(struct kp_str trace, struct kp_str id)
+{
+    return kp_hash64(id.ptr, id.len, kp_hash64(trace.ptr, trace.len, 0));
+}
+
 static void span_add(struct kpi_world *world, const struct kpi_cursor *cursor)
 {
     struct kp_arena *arena = world->arena;
@@ -50,8 +56,35 @@ static void span_add(struct kpi_world *world, const struct kpi_cursor *cursor)
     span->status = (uint8_t)kpi_cursor_i64(cursor, SPAN_STATUS);
     span->link = (uint8_t)kpi_cursor_i64(cursor, SPAN_LINK);
     span->kind = (uint8_t)kpi_cursor_i64(cursor, SPAN_KIND);
+    span->key = key_of(span->trace, span->id);
     span->thread = span->up = KPI_NONE;
     world->span_list.failed |= span->name.ptr == NULL;
+}
+
+/* It began after the last row of the world: nothing is asked of it. */
+static bool is_beyond(struct kpi_world *world, const struct kpi_cursor *cursor)
+{
+    kp_actor_id actor = (kp_actor_id)kpi_cursor_i64(cursor, KP_COL_ACTOR);
+    uint32_t host = kpi_world_host(world, kp_actors_get(world->actors, actor)->host);
+    kp_dur dur = KP_MAX(kpi_time_sane(kpi_cursor_i64(cursor, SPAN_DUR)), 0), bound;
+    kp_time from = kpi_time_sane(kpi_time_sane(kpi_cursor_i64(cursor, KP_COL_TS)) - dur);
+    return kpi_clock_map(world, host, from, &bound) > world->to;
+}
+
+static kp_status spans_read(struct kpi_world *world, const struct kpi_cursor_req *req, bool near,
+                            struct kp_error *err)
+{
+    struct kpi_cursor cursor;
+    kp_status status = kpi_cursor_open(world->reader, req, &cursor, err);
+    if (status != KP_OK)
+        return status;
+    while ((status = kpi_cursor_next(&cursor, err)) == KP_OK && !world->span_list.failed)
+        if (!near || !is_beyond(world, &cursor))
+            span_add(world, &cursor);
+    kpi_cursor_close(&cursor);
+    if (world->span_list.failed)
+        return kp_arena_error(world->arena, err);
+    return status == KP_END ? KP_OK : status;
 }
 
 kp_status kpi_spans_load(struct kpi_world *world, kp_time from, kp_time to,
@@ -66,24 +99,23 @@ kp_status kpi_spans_load(struct kpi_world *world, kp_time from, kp_time to,
         .strs = traces,
         .strs_count = traces_count,
     };
-    struct kpi_cursor cursor;
-    kp_status status = kpi_cursor_open(world->reader, &req, &cursor, err);
-    if (status != KP_OK)
-        return status;
-    while ((status = kpi_cursor_next(&cursor, err)) == KP_OK && !world->span_list.failed)
-        span_add(world, &cursor);
-    kpi_cursor_close(&cursor);
-    if (world->span_list.failed)
-        return kp_arena_error(world->arena, err);
-    return status == KP_END ? KP_OK : status;
+    return spans_read(world, &req, false, err);
 }
 
 /* ---------- order, duplicates, parents ---------- */
 
-static int key_compare(const struct kpi_span *x, const struct kpi_span *y)
+static int name_compare(const struct kpi_span *x, const struct kpi_span *y)
 {
     int order = kp_str_compare(x->trace, y->trace);
     return order != 0 ? order : kp_str_compare(x->id, y->id);
+}
+
+/* Some total order by trace and id. */
+static int key_compare(const struct kpi_span *x, const struct kpi_span *y)
+{
+    if (x->key != y->key)
+        return x->key < y->key ? -1 : 1;
+    return name_compare(x, y);
 }
 
 static int id_compare(const void *a, const void *b)
@@ -102,7 +134,7 @@ static int start_compare(const void *a, const void *b)
         return x->from < y->from ? -1 : 1;
     if (x->to != y->to)
         return x->to > y->to ? -1 : 1;
-    return key_compare(x, y);
+    return name_compare(x, y);
 }
 
 static void map_stamps(struct kpi_world *world, struct kpi_span *span)
@@ -116,7 +148,7 @@ static void map_stamps(struct kpi_world *world, struct kpi_span *span)
     span->to = KP_MAX(from, to);
 }
 
-/* Pointers to the spans in order of (trace, id); repeats of a span keep the first. */
+/* Pointers to the spans in the order of their keys; repeats of a span keep the first. */
 static struct kpi_span **ids_make(struct kpi_world *world, uint32_t count)
 {
     struct kpi_span **ids = kp_arena_alloc(world->arena, (size_t)count * sizeof(struct kpi_span *));
@@ -142,6 +174,7 @@ static void find_parents(struct kpi_world *world, struct kpi_span **ids, uint32_
 {
     for (uint32_t i = 0; i < count; i++) {
         struct kpi_span want = {.trace = world->spans[i].trace, .id = world->spans[i].parent};
+        want.key = key_of(want.trace, want.id);
         uint32_t low = 0, high = want.id.len == 0 ? 0 : count;
         while (low < high) {
             uint32_t mid = low + (high - low) / 2;
@@ -256,9 +289,13 @@ uint32_t kpi_span_find(const struct kpi_world *world, struct kp_str trace, struc
 kp_status kpi_world_spans(struct kpi_world *world, const struct kp_str *traces,
                           uint32_t traces_count, kp_time from, kp_time to, struct kp_error *err)
 {
-    kp_status status = kpi_spans_load(world, KP_TIME_MIN, KP_TIME_MAX, traces, traces_count, err);
+    struct kpi_cursor_req around = {
+        .stream = KP_S_SPANS, .from = from, .to = to, .cols = span_cols};
+    kp_status status = KP_OK;
+    if (traces_count > 0)
+        status = kpi_spans_load(world, KP_TIME_MIN, KP_TIME_MAX, traces, traces_count, err);
     if (status == KP_OK)
-        status = kpi_spans_load(world, from, to, NULL, 0, err);
+        status = spans_read(world, &around, true, err);
     if (status != KP_OK)
         return status;
     kpi_spans_finish(world);

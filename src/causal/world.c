@@ -450,7 +450,7 @@ static kp_status sched_load(struct kpi_world *world, struct kp_error *err)
 bool kpi_world_failed(const struct kpi_world *world)
 {
     return world->hosts.failed || world->cpus.failed || world->threads.failed ||
-           world->events.failed || world->intervals.failed || world->anchors.failed ||
+           world->events.failed || world->intervals.failed || world->anchor_list.failed ||
            world->span_list.failed;
 }
 
@@ -464,7 +464,7 @@ static void world_init(struct kpi_world *world, struct kpi_reader *reader, struc
     kpi_list_init(&world->threads, arena, sizeof(struct kpi_thread));
     kpi_list_init(&world->events, arena, sizeof(struct kpi_event));
     kpi_list_init(&world->intervals, arena, sizeof(struct kpi_interval));
-    kpi_list_init(&world->anchors, arena, sizeof(struct kpi_anchor));
+    kpi_list_init(&world->anchor_list, arena, sizeof(struct kpi_anchor));
     kpi_list_init(&world->span_list, arena, sizeof(struct kpi_span));
     kpi_world_host(world, KP_STR(""));
 }

@@ -154,6 +154,7 @@ struct kpi_anchor {
     struct kp_str boot;
     kp_time real;
     kp_dur delta, bound;
+    uint32_t order; /* in which it was read */
     bool step;
 };
 
@@ -161,6 +162,7 @@ struct kpi_span {
     kp_time from, to; /* on the kernel's clock */
     kp_dur skew;      /* bound of that mapping; -1 = no anchor */
     uint64_t seq;
+    uint64_t key; /* hash of trace and id */
     struct kp_str id, parent, trace, txn, service, name, status_msg;
     kp_actor_id actor;
     uint32_t host, thread; /* KPI_NONE = not bound */
@@ -176,7 +178,9 @@ struct kpi_world {
     kp_time from, to; /* rows read, on the world's axis */
     kp_dur ahead;     /* joined rows may end so much later */
     kp_dur slack;     /* how far a stored stamp may lie from its place on the axis */
-    struct kpi_list hosts, cpus, threads, events, intervals, anchors, span_list;
+    struct kpi_list hosts, cpus, threads, events, intervals, anchor_list, span_list;
+    struct kpi_anchor *anchors; /* sorted by (host, real) */
+    uint32_t anchors_count;
     uint32_t *order;     /* intervals by thread */
     uint32_t *cpu_order; /* switch events by CPU */
     struct kpi_work_set works[KPI_WORKS];
