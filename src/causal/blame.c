@@ -23,8 +23,7 @@ static int16_t prio_of_waiter(const struct kpi_world *world, const struct kpi_in
 {
     if (iv->begin != KPI_NONE) {
         const struct kpi_event *event = kpi_event_of(world, iv->begin);
-        return event->a == iv->thread && event->stream == KP_S_SCHED_SWITCH ? event->prio_a
-                                                                            : event->prio_b;
+        return kpi_event_prio(event, iv->thread);
     }
     return iv->end == KPI_NONE ? INT16_MAX : kpi_event_of(world, iv->end)->prio_b;
 }
@@ -89,6 +88,15 @@ static struct kp_str enum_text(enum kp_stream_no stream, const char *column, int
     return kp_enum_name(&s->stored[kp_stream_stored(s, column)], value);
 }
 
+/* Threads that leave no rows had this CPU for some of the time: what is said of it is taken from
+ * who left the CPU at its end. */
+static void note_hidden(struct kpi_walk *walk, struct kpi_slice *slice)
+{
+    if (slice->note.len == 0)
+        slice->note = kpi_text(walk->arena, "gap: hidden threads came and went on cpu %u meanwhile",
+                               kpi_cpu_of(walk->world, slice->cpu)->number);
+}
+
 void kpi_blame_unknown(struct kpi_walk *walk, const struct kpi_frame *frame, const char *reason,
                        kp_time from, kp_time to)
 {
@@ -121,7 +129,9 @@ static void own_time(struct kpi_walk *walk, const struct kpi_frame *frame,
         kpi_slice_work(&slice, frame->lock);
         kpi_slice_lock(walk, frame, NULL, &slice);
     }
-    kpi_slice_event(&slice, iv->begin);
+    if ((iv->flags & KPI_FLAG_LOST) != 0)
+        note_hidden(walk, &slice);
+    kpi_slice_event(&slice, iv->begin != KPI_NONE ? iv->begin : iv->end);
     kpi_slice_work(&slice, syscall);
     kpi_slice_emit(walk, &slice);
 }
@@ -411,7 +421,8 @@ static kp_dur idle_elsewhere(const struct kpi_world *world, uint32_t thread, uin
 static bool preempts(const struct kpi_world *world, const struct kpi_interval *iv, uint32_t who,
                      uint32_t came)
 {
-    if (came != KPI_NONE && kpi_event_of(world, came)->prio_b < prio_of_waiter(world, iv))
+    if (came != KPI_NONE &&
+        kpi_event_prio(kpi_event_of(world, came), who) < prio_of_waiter(world, iv))
         return true;
     if ((iv->flags & KPI_FLAG_PREEMPT) == 0 || iv->begin == KPI_NONE)
         return false;
@@ -424,7 +435,8 @@ static bool preempts(const struct kpi_world *world, const struct kpi_interval *i
 
 static kp_actor_id occupant_actor(const struct kpi_world *world, uint32_t who, uint32_t came)
 {
-    return came == KPI_NONE ? kpi_thread_of(world, who)->actor : kpi_event_of(world, came)->actor_b;
+    return came == KPI_NONE ? kpi_thread_of(world, who)->actor
+                            : kpi_event_actor(kpi_event_of(world, came), who);
 }
 
 /* Since when the thread had been on the queue it was on at t. */
@@ -487,6 +499,9 @@ static void occupant_slice(struct kpi_walk *walk, const struct kpi_frame *frame,
         }
         culprit_set(&slice, who, occupant_actor(world, who, came));
         kpi_slice_lock(walk, frame, iv, &slice);
+        if (came != KPI_NONE && kpi_event_of(world, came)->a == who &&
+            kpi_gap_in(world, kpi_thread_of(world, who)->host, place->cpu, false, from, to) > 0)
+            note_hidden(walk, &slice);
     }
     kpi_slice_event(&slice, came != KPI_NONE && came != iv->begin ? came : iv->begin);
     kpi_slice_event(&slice, iv->begin);

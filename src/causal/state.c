@@ -303,8 +303,8 @@ static void put_cpu(struct kp_rows *rows, const struct kpi_world *world, const s
     }
     const struct kpi_thread *thread = kpi_thread_of(world, row->thread);
     const struct kpi_event *came = row->index == KPI_NONE ? NULL : kpi_event_of(world, row->index);
-    const struct kp_actor *actor =
-        kp_actors_get(world->actors, came == NULL ? thread->actor : came->actor_b);
+    const struct kp_actor *actor = kp_actors_get(
+        world->actors, came == NULL ? thread->actor : kpi_event_actor(came, row->thread));
     kpi_rows_str(rows, P_STATE, thread->idle ? KP_STR("idle") : KP_STR("busy"));
     kpi_rows_i64(rows, P_TID, thread->tid);
     kpi_rows_i64(rows, P_PID, thread->pid);
@@ -313,7 +313,7 @@ static void put_cpu(struct kp_rows *rows, const struct kpi_world *world, const s
     if (came == NULL)
         kpi_rows_null(rows, P_PRIO);
     else
-        kpi_rows_i64(rows, P_PRIO, came->prio_b);
+        kpi_rows_i64(rows, P_PRIO, kpi_event_prio(came, row->thread));
 }
 
 kp_status kp_cpu_state_open(struct kp_snapshot *snapshot, const struct kp_intervals_req *req,

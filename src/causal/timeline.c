@@ -63,15 +63,16 @@ static void state_assume(struct kpi_world *world, struct kpi_thread *thread, enu
     thread->flags = thread->forked ? 0 : KPI_FLAG_BEFORE;
 }
 
-/* What this thread did since its last event is not known. */
-static void state_lose(struct kpi_world *world, uint32_t index, kp_time ts)
+/* What this thread did since its last event is not known; left: the switch by which it left a CPU
+ * where nobody had seen it come, or KPI_NONE. */
+static void state_lose(struct kpi_world *world, uint32_t index, kp_time ts, uint32_t left)
 {
     struct kpi_thread *thread = kpi_thread_of(world, index);
     if (thread->idle || thread->state == KPI_STATE_NONE)
         return;
     thread->state = KPI_STATE_UNKNOWN;
     thread->flags |= KPI_FLAG_LOST;
-    interval_close(world, index, ts, KPI_NONE);
+    interval_close(world, index, ts, left);
     state_open(thread, KPI_STATE_UNKNOWN, ts, KPI_NONE);
     thread->flags = KPI_FLAG_LOST;
     thread->pending_wake = KPI_NONE;
@@ -91,11 +92,13 @@ static void thread_off(struct kpi_world *world, uint32_t at)
     struct kpi_thread *thread = kpi_thread_of(world, event->a);
     if (thread->idle)
         return;
-    state_assume(world, thread, KPI_STATE_RUNNING);
+    const struct kpi_cpu *cpu = kpi_cpu_of(world, event->cpu);
+    bool other = cpu->known && cpu->occupant != event->a;
+    state_assume(world, thread, other ? KPI_STATE_UNKNOWN : KPI_STATE_RUNNING);
     if (thread->state == KPI_STATE_RUNNING && thread->begin == KPI_NONE)
         thread->cpu = event->cpu;
     if (thread->state != KPI_STATE_RUNNING || thread->cpu != event->cpu)
-        state_lose(world, event->a, event->ts);
+        state_lose(world, event->a, event->ts, at);
     interval_close(world, event->a, event->ts, at);
     enum kpi_state state = leaves_runnable(event)                  ? KPI_STATE_RUNNABLE
                            : (event->state & STATE_DEAD_BITS) != 0 ? KPI_STATE_DEAD
@@ -135,7 +138,7 @@ static void thread_on(struct kpi_world *world, uint32_t at)
     if (thread->state == KPI_STATE_BLOCKED)
         wake_missing(world, thread);
     if (thread->state == KPI_STATE_RUNNING || thread->state == KPI_STATE_DEAD)
-        state_lose(world, event->b, event->ts);
+        state_lose(world, event->b, event->ts, KPI_NONE);
     interval_close(world, event->b, event->ts, at);
     state_open(thread, KPI_STATE_RUNNING, event->ts, at);
     thread->cpu = event->cpu;
@@ -147,7 +150,7 @@ void kpi_timeline_switch(struct kpi_world *world, uint32_t at)
     const struct kpi_event *event = kpi_event_of(world, at);
     struct kpi_cpu *cpu = kpi_cpu_of(world, event->cpu);
     if (cpu->known && cpu->occupant != event->a && cpu->occupant != KPI_NONE)
-        state_lose(world, cpu->occupant, event->ts);
+        state_lose(world, cpu->occupant, event->ts, KPI_NONE);
     thread_off(world, at);
     thread_on(world, at);
     cpu->occupant = event->b;
@@ -237,7 +240,9 @@ void kpi_timeline_finish(struct kpi_world *world)
         if (iv != NULL)
             iv->flags |= KPI_FLAG_OPEN;
     }
-    if (!thread_order(world) || !cpu_order(world))
+    bool done = cpu_order(world);
+    kpi_hidden_repair(world);
+    if (!done || !thread_order(world))
         world->intervals.failed = true;
 }
 
@@ -271,6 +276,24 @@ static uint32_t switch_after(const struct kpi_world *world, const struct kpi_cpu
     return low;
 }
 
+/* Rows between the switch at `next` and the one before are missing: only the thread that left by it
+ * can be known to have been there. */
+static uint32_t occupant_hidden(const struct kpi_world *world, uint32_t next, kp_time t,
+                                kp_time *out_until, uint32_t *out_event)
+{
+    const struct kpi_event *left = kpi_event_of(world, next);
+    const struct kpi_thread *thread = left->a == KPI_NONE ? NULL : kpi_thread_of(world, left->a);
+    uint32_t at = thread == NULL ? 0 : kpi_timeline_find(world, thread, t);
+    if (thread == NULL || at == thread->count)
+        return KPI_NONE;
+    const struct kpi_interval *iv = kpi_timeline_at(world, thread, at);
+    *out_until = KP_MIN(*out_until, iv->from > t ? iv->from : iv->to);
+    if (iv->from > t || iv->state != KPI_STATE_RUNNING || iv->cpu != left->cpu)
+        return KPI_NONE;
+    *out_event = next;
+    return left->a;
+}
+
 uint32_t kpi_timeline_occupant(const struct kpi_world *world, uint32_t cpu_index, kp_time t,
                                kp_time limit, kp_time *out_until, uint32_t *out_event)
 {
@@ -287,9 +310,12 @@ uint32_t kpi_timeline_occupant(const struct kpi_world *world, uint32_t cpu_index
     }
     if (at == 0)
         return after == NULL ? KPI_NONE : after->a;
-    *out_event = world->cpu_order[cpu->first + at - 1];
-    const struct kpi_event *came = kpi_event_of(world, *out_event);
-    if (after != NULL && after->a != came->b)
-        return KPI_NONE; /* rows in between are missing */
-    return came->b;
+    uint32_t came = world->cpu_order[cpu->first + at - 1];
+    if (after != NULL && after->a != kpi_event_of(world, came)->b)
+        return occupant_hidden(world, next, t, out_until, out_event);
+    if (after == NULL &&
+        kpi_hidden_until(world, cpu_index, kpi_event_of(world, came)->ts, world->to) != KP_TIME_MIN)
+        return KPI_NONE; /* another thread came unseen, and its leaving was not read */
+    *out_event = came;
+    return kpi_event_of(world, came)->b;
 }

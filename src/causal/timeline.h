@@ -3,6 +3,7 @@
  * Questions about a world: what a thread did, who held a CPU, what was going on meanwhile.
  *
  *   timeline.c   switches and wakeups become intervals
+ *   hidden.c     the parts of them that can be told without all switches
  *   work.c       joined rows (irq, syscall, lock, reclaim, block, ...), read when asked for
  */
 #ifndef KP_CAUSAL_TIMELINE_H
@@ -14,6 +15,9 @@ void kpi_timeline_switch(struct kpi_world *world, uint32_t event);
 void kpi_timeline_waking(struct kpi_world *world, uint32_t event);
 /* Closes what is open at world->to and builds the per-thread and per-CPU orders. */
 void kpi_timeline_finish(struct kpi_world *world);
+/* Where a gap of hidden threads tells since when a thread was on the CPU it left, its unknown
+ * interval becomes what it was doing before, and running. Needs the order by CPU and the gaps. */
+void kpi_hidden_repair(struct kpi_world *world);
 
 /* Index of the first interval of the thread that ends after t, within [0, thread->count]. */
 uint32_t kpi_timeline_find(const struct kpi_world *world, const struct kpi_thread *thread,
@@ -23,8 +27,8 @@ kpi_timeline_at(const struct kpi_world *world, const struct kpi_thread *thread, 
 {
     return kpi_interval_of(world, world->order[thread->first + i]);
 }
-/* Who held the CPU at t, until when (*out_until, at most limit) and by which switch (KPI_NONE
- * before the first); KPI_NONE when that is not known. */
+/* Who held the CPU at t, until when (*out_until, at most limit) and by which switch it came, or, if
+ * that has no row, left (KPI_NONE before the first); KPI_NONE when that is not known. */
 uint32_t kpi_timeline_occupant(const struct kpi_world *world, uint32_t cpu, kp_time t,
                                kp_time limit, kp_time *out_until, uint32_t *out_event);
 
@@ -53,5 +57,8 @@ const struct kpi_work *kpi_job_at(const struct kpi_world *world, uint32_t worker
  * switches would be there. */
 kp_dur kpi_gap_in(const struct kpi_world *world, uint32_t host, uint32_t cpu, bool asleep,
                   kp_time from, kp_time to);
+/* Until when hidden threads may have been on the CPU within (from, to); KP_TIME_MIN = there is no
+ * sign of any. */
+kp_time kpi_hidden_until(const struct kpi_world *world, uint32_t cpu, kp_time from, kp_time to);
 
 #endif

@@ -590,3 +590,15 @@ kp_dur kpi_gap_in(const struct kpi_world *world, uint32_t host, uint32_t cpu, bo
     }
     return sum;
 }
+
+kp_time kpi_hidden_until(const struct kpi_world *world, uint32_t cpu, kp_time from, kp_time to)
+{
+    const struct kpi_work_set *set = &world->works[KPI_WORK_GAP];
+    const struct kpi_cpu *on = kpi_cpu_of(world, cpu);
+    kp_time until = KP_TIME_MIN;
+    const struct kpi_work *row = kpi_work_first(set, on->host, from, to);
+    for (; row != NULL; row = kpi_work_next(set, row, from, to))
+        if (row->a == GAP_HIDDEN && row->code == (int32_t)on->number && row->to <= to)
+            until = KP_MAX(until, row->to);
+    return until;
+}

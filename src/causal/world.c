@@ -499,9 +499,9 @@ kp_status kpi_world_load(struct kpi_reader *reader, struct kp_arena *arena, kp_t
         status = sched_load(world, err);
     if (status != KP_OK)
         return status;
-    kpi_timeline_finish(world);
     if (ahead >= 0)
         status = kpi_works_open(world, err);
+    kpi_timeline_finish(world);
     if (status == KP_OK && kpi_world_failed(world))
         status = kp_arena_error(arena, err);
     if (status == KP_OK)

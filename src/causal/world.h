@@ -208,6 +208,16 @@ static inline uint32_t kpi_lock_group(uint32_t host, int64_t address)
 #define kpi_cpu_of(world, i)                 KPI_WORLD_GET(world, cpus, struct kpi_cpu, i)
 #define kpi_host_of(world, i)                KPI_WORLD_GET(world, hosts, struct kpi_host, i)
 
+/* Priority and attributes of a thread that came or left by this switch, or was woken. */
+static inline int16_t kpi_event_prio(const struct kpi_event *event, uint32_t thread)
+{
+    return event->stream == KP_S_SCHED_SWITCH && event->a == thread ? event->prio_a : event->prio_b;
+}
+static inline kp_actor_id kpi_event_actor(const struct kpi_event *event, uint32_t thread)
+{
+    return event->a == thread ? event->actor_a : event->actor_b;
+}
+
 /* A world without any rows. */
 kp_status kpi_world_bare(struct kpi_reader *reader, struct kp_arena *arena, struct kpi_world **out,
                          struct kp_error *err) KP_MUST;
