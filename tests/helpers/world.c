@@ -150,6 +150,12 @@ void world_switch(struct world *w, kp_time t, uint32_t cpu, kp_actor_id prev, in
     switch_row(w, t, cpu, prev, state, next);
 }
 
+void world_switch_io(struct world *w, kp_time t, uint32_t cpu, kp_actor_id prev, int state,
+                     kp_actor_id next)
+{
+    num(switch_row(w, t, cpu, prev, state, next), "iowait", 1);
+}
+
 void world_throttle(struct world *w, kp_time t, uint32_t cpu, kp_actor_id prev, kp_actor_id next)
 {
     num(switch_row(w, t, cpu, prev, R, next), "throttled", 1);

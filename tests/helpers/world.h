@@ -45,6 +45,9 @@ kp_actor_id world_idle(struct world *w);
 
 void world_switch(struct world *w, kp_time t, uint32_t cpu, kp_actor_id prev, int state,
                   kp_actor_id next);
+/* ... and prev waits for a device. */
+void world_switch_io(struct world *w, kp_time t, uint32_t cpu, kp_actor_id prev, int state,
+                     kp_actor_id next);
 void world_throttle(struct world *w, kp_time t, uint32_t cpu, kp_actor_id prev, kp_actor_id next);
 void world_wake(struct world *w, kp_time t, uint32_t cpu, kp_actor_id waker, kp_actor_id wakee,
                 uint32_t target_cpu);

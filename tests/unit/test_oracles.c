@@ -19,6 +19,7 @@
 #include <unistd.h>
 
 #include "base/assert.h"
+#include "shared.h"
 #include "world.h"
 
 #define SECTIONS 64
@@ -40,28 +41,6 @@ static int teardown(void **state)
     answer_deinit(&answer);
     world_close(&w);
     return 0;
-}
-
-static const char *shared(const char *format, ...)
-{
-    static char path[512];
-    char rest[256];
-    const char *root = getenv("KP_SHARED");
-    va_list args;
-    va_start(args, format);
-    vsnprintf(rest, sizeof(rest), format, args);
-    va_end(args);
-    snprintf(path, sizeof(path), "%s/data/%s", root == NULL ? "../shared" : root, rest);
-    return path;
-}
-
-static json_t *document(const char *path)
-{
-    json_error_t err;
-    json_t *root = json_load_file(path, 0, &err);
-    if (root == NULL)
-        fail_msg("%s: %s", path, err.text);
-    return root;
 }
 
 /* ---------- spans ---------- */
@@ -162,9 +141,10 @@ static void sections_ask(struct sections *out)
 static void jaeger_case(int number)
 {
     struct sections ours, theirs = {.count = 0};
-    json_t *root = document(shared("spans/jaeger-ui-critical-path/case%d.jaeger.json", number));
+    json_t *root =
+        shared_json(shared_path("spans/jaeger-ui-critical-path/case%d.jaeger.json", number));
     json_t *expected =
-        document(shared("spans/jaeger-ui-critical-path/case%d.expected.json", number));
+        shared_json(shared_path("spans/jaeger-ui-critical-path/case%d.expected.json", number));
     const json_t *section;
     size_t i;
     spans_put(root);
@@ -213,7 +193,7 @@ static long long crisp_difference(const char *file, json_t *exclusive)
 {
     struct sections ours;
     const char *span;
-    json_t *root = document(shared("spans/crisp/%s", file)), *theirs;
+    json_t *root = shared_json(shared_path("spans/crisp/%s", file)), *theirs;
     long long most = 0;
     spans_put(root);
     sections_ask(&ours);
@@ -239,7 +219,7 @@ static long long overlap_once(const char *file)
 static void crisp(void **state)
 {
     const char *file;
-    json_t *answers = document(shared("answers/crisp-shared.json")), *one;
+    json_t *answers = shared_json(shared_path("answers/crisp-shared.json")), *one;
     assert_true(json_object_size(answers) >= 13);
     json_object_foreach(answers, file, one)
     {
@@ -311,7 +291,7 @@ static void states_expect(int64_t tid, const char *wanted)
 static void trace_compass_states(void **state)
 {
     (void)state;
-    xml_switches(shared("tracecompass-xml/sched_only.xml"));
+    xml_switches(shared_path("tracecompass-xml/sched_only.xml"));
     states_expect(1, "runnable@10-20 running@20-30 runnable@30-40");
     states_expect(2, "running@10-20 blocked@20-30 running@30-40");
 }
@@ -335,7 +315,7 @@ static void trace_compass_cpu_time(void **state)
     struct kp_intervals_req req = {.from = w.zero - 1, .to = w.zero + 100};
     struct kp_rows *rows;
     (void)state;
-    xml_switches(shared("tracecompass-xml/cpu_analysis.xml"));
+    xml_switches(shared_path("tracecompass-xml/cpu_analysis.xml"));
     kp_arena_init(&answer.arena, 0);
     assert_int_equal(kp_cpu_state_open(w.snapshot, &req, &answer.arena, &rows, NULL), KP_OK);
     answer_take(&answer, rows, kp_cpu_state_schema());
@@ -355,10 +335,8 @@ static void trace_compass_cpu_time(void **state)
 
 int main(void)
 {
-    if (access(shared("MANIFEST.tsv"), R_OK) != 0) {
-        puts("skipped: no recorded traces of others (KP_SHARED)");
+    if (!shared_there())
         return 77;
-    }
     if (access("/dev/shm", W_OK) == 0)
         setenv("TMPDIR", "/dev/shm", 0);
 #define CASE(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
