@@ -1,8 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * Files of runs. Pages have a fixed size so that a fence is a page number; within a page the widths
- * fit what is there, about 5 bytes an entry. Hashes are spread evenly, so nothing cleverer than
- * packed differences to the first key pays.
+ * Files of runs: pages (run_page.h) one behind the other, then what is kept in memory of them.
  */
 #include "storage/run_file.h"
 
@@ -13,38 +11,10 @@
 #include "base/assert.h"
 
 #define CHUNK_PAGES 16u /* written and read together */
-#define FENCE_SHIFT (KPI_RUN_KEY_BITS - 32u)
-#define ROOM_BITS   ((KPI_RUN_PAGE - KPI_RUN_HEAD) * 8u)
-#define ENTRIES_MAX 8192u /* of a page */
 
 void kpi_runfile_path(const char *dir, uint64_t id, struct kp_buf *out)
 {
     kp_buf_printf(out, "%s/txn/%016" PRIx64 ".kpt", dir, id);
-}
-
-static uint64_t page_seed(uint64_t id, uint64_t number)
-{
-    return kp_hash_mix(id ^ kp_hash_mix(number + 1));
-}
-
-/* ---------- bits ---------- */
-
-static uint8_t bits_of(uint64_t value)
-{
-    return value == 0 ? 0 : (uint8_t)(64 - __builtin_clzll(value));
-}
-
-/* width <= 40: a value lies within the 8 bytes from its first. */
-static uint64_t bits_get(const uint8_t *bytes, uint32_t at, uint8_t width)
-{
-    uint64_t word = kp_load_u64(bytes + at / 8) >> at % 8;
-    return word & (((uint64_t)1 << width) - 1);
-}
-
-static void bits_put(uint8_t *bytes, uint32_t at, uint64_t value)
-{
-    uint8_t *to = bytes + at / 8;
-    kp_store_u64(to, kp_load_u64(to) | value << at % 8);
 }
 
 /* ---------- writing ---------- */
@@ -58,9 +28,7 @@ struct kpi_run_writer {
     struct kp_buf path, temporary, table, fences;
     uint32_t segments, pages;
     uint64_t entries, offset;
-    struct kpi_run_entry *filling; /* of the page in work */
-    uint32_t count;
-    uint32_t segment_max, block_max;
+    struct kpi_run_packer packer; /* the page in work */
     uint8_t *chunk;
     uint32_t chunk_pages;
 };
@@ -73,7 +41,7 @@ static void writer_free(struct kpi_run_writer *writer)
     kp_buf_deinit(&writer->temporary);
     kp_buf_deinit(&writer->table);
     kp_buf_deinit(&writer->fences);
-    free(writer->filling);
+    kpi_run_packer_deinit(&writer->packer);
     free(writer->chunk);
     free(writer);
 }
@@ -89,10 +57,9 @@ static kp_status writer_open(struct kpi_run_writer *writer)
     kpi_runfile_path(writer->dir, writer->id, &writer->path);
     kp_buf_printf(&writer->temporary, "%s.tmp", kp_buf_cstr(&writer->path));
     kp_buf_cstr(&writer->temporary);
-    writer->filling = malloc(ENTRIES_MAX * sizeof(*writer->filling));
     writer->chunk = malloc(CHUNK_PAGES * KPI_RUN_PAGE + 8);
-    if (writer->filling == NULL || writer->chunk == NULL || writer->path.failed ||
-        writer->temporary.failed || writer->table.failed)
+    if (kpi_run_packer_init(&writer->packer) != KP_OK || writer->chunk == NULL ||
+        writer->path.failed || writer->temporary.failed || writer->table.failed)
         return KP_NO_MEMORY;
     writer->io->unlink(writer->io, writer->temporary.data);
     int result = writer->io->open(writer->io, writer->temporary.data, KP_IO_RDWR | KP_IO_CREATE,
@@ -140,38 +107,13 @@ static kp_status chunk_write(struct kpi_run_writer *writer)
     return size == 0 ? KP_OK : bytes_write(writer, writer->chunk, size);
 }
 
-static void page_pack(const struct kpi_run_writer *writer, uint8_t *page)
-{
-    const struct kpi_run_entry *e = writer->filling;
-    uint32_t count = writer->count;
-    uint8_t bits[3] = {bits_of(e[count - 1].key - e[0].key), bits_of(writer->segment_max),
-                       bits_of(writer->block_max)};
-    memset(page, 0, KPI_RUN_PAGE);
-    kp_store_u64(page + KPI_RUN_PAGE_AT_BASE, e[0].key);
-    kp_store_u16(page + KPI_RUN_PAGE_AT_COUNT, (uint16_t)count);
-    memcpy(page + KPI_RUN_PAGE_AT_KEY, bits, sizeof(bits));
-    /* packed aside: the last value may reach beyond the page in its 8 bytes, with zeros */
-    uint8_t columns[KPI_RUN_PAGE + 8] = {0};
-    uint32_t segments_at = count * bits[0], blocks_at = segments_at + count * bits[1];
-    for (uint32_t i = 0; i < count; i++) {
-        bits_put(columns, i * bits[0], e[i].key - e[0].key);
-        bits_put(columns, segments_at + i * bits[1], e[i].segment);
-        bits_put(columns, blocks_at + i * bits[2], e[i].block);
-    }
-    memcpy(page + KPI_RUN_HEAD, columns, KPI_RUN_PAGE - KPI_RUN_HEAD);
-    kp_store_u64(page, kp_hash64(page + 8, KPI_RUN_PAGE - 8, page_seed(writer->id, writer->pages)));
-}
-
 static kp_status page_flush(struct kpi_run_writer *writer)
 {
-    if (writer->count == 0)
+    if (writer->packer.count == 0)
         return KP_OK;
-    page_pack(writer, writer->chunk + (size_t)writer->chunk_pages * KPI_RUN_PAGE);
-    uint8_t fence[4];
-    kp_store_u32(fence, (uint32_t)(writer->filling[0].key >> FENCE_SHIFT));
-    kp_buf_add(&writer->fences, fence, sizeof(fence));
-    writer->entries += writer->count;
-    writer->count = writer->segment_max = writer->block_max = 0;
+    uint8_t *page = writer->chunk + (size_t)writer->chunk_pages * KPI_RUN_PAGE;
+    writer->entries += writer->packer.count;
+    kpi_run_packer_flush(&writer->packer, writer->id, writer->pages, true, page, &writer->fences);
     writer->pages++;
     writer->chunk_pages++;
     if (writer->fences.failed)
@@ -179,26 +121,12 @@ static kp_status page_flush(struct kpi_run_writer *writer)
     return writer->chunk_pages == CHUNK_PAGES ? chunk_write(writer) : KP_OK;
 }
 
-static bool entry_fits(const struct kpi_run_writer *writer, const struct kpi_run_entry *entry)
-{
-    uint64_t span = entry->key - writer->filling[0].key;
-    uint32_t each = bits_of(span) + bits_of(KP_MAX(writer->segment_max, entry->segment)) +
-                    bits_of(KP_MAX(writer->block_max, entry->block));
-    return writer->count < ENTRIES_MAX && (writer->count + 1) * each <= ROOM_BITS;
-}
-
 kp_status kpi_runfile_add(struct kpi_run_writer *writer, const struct kpi_run_entry *entry)
 {
     kp_status status = KP_OK;
-    if (writer->count > 0) {
-        const struct kpi_run_entry *last = &writer->filling[writer->count - 1];
-        kp_assert(entry->key >= last->key);
-        if (!entry_fits(writer, entry))
-            status = page_flush(writer);
-    }
-    writer->filling[writer->count++] = *entry;
-    writer->segment_max = KP_MAX(writer->segment_max, entry->segment);
-    writer->block_max = KP_MAX(writer->block_max, entry->block);
+    if (!kpi_run_packer_takes(&writer->packer, entry))
+        status = page_flush(writer);
+    kpi_run_packer_add(&writer->packer, entry);
     return status;
 }
 
@@ -375,106 +303,55 @@ kp_status kpi_runfile_page_read(const struct kpi_run *run, struct kp_io_queue *q
 {
     kp_status status =
         read_exactly(run, queue, out->bytes, KPI_RUN_PAGE, (uint64_t)number * KPI_RUN_PAGE);
-    if (status != KP_OK)
-        return status;
-    if (kp_load_u64(out->bytes) !=
-        kp_hash64(out->bytes + 8, KPI_RUN_PAGE - 8, page_seed(run->id, number)))
-        return KP_CORRUPT;
-    memset(out->bytes + KPI_RUN_PAGE, 0, 8);
-    out->count = kp_load_u16(out->bytes + KPI_RUN_PAGE_AT_COUNT);
-    memcpy(out->bits, out->bytes + KPI_RUN_PAGE_AT_KEY, sizeof(out->bits));
-    uint32_t at = KPI_RUN_HEAD * 8;
-    for (uint32_t c = 0; c < 3; c++) {
-        if (out->bits[c] > KPI_RUN_KEY_BITS)
-            return KP_CORRUPT;
-        out->at[c] = at;
-        at += out->count * out->bits[c];
-    }
-    return out->count == 0 || at > KPI_RUN_PAGE * 8 ? KP_CORRUPT : KP_OK;
+    return status == KP_OK ? kpi_run_page_open(out, KPI_RUN_PAGE, run->id, number) : status;
 }
 
-static uint64_t page_key(const struct kpi_run_page *page, uint32_t at)
+static kp_status page_get(const void *from, struct kp_io_queue *queue, uint32_t number,
+                          struct kpi_run_page *out)
 {
-    return kp_load_u64(page->bytes + KPI_RUN_PAGE_AT_BASE) +
-           bits_get(page->bytes, page->at[0] + at * page->bits[0], page->bits[0]);
+    return kpi_runfile_page_read(from, queue, number, out);
 }
 
-struct kpi_run_entry kpi_runfile_page_entry(const struct kpi_run_page *page, uint32_t at)
+static struct kpi_run_pages pages_of(const struct kpi_run *run)
 {
-    return (struct kpi_run_entry){
-        .key = page_key(page, at),
-        .segment = (uint32_t)bits_get(page->bytes, page->at[1] + at * page->bits[1], page->bits[1]),
-        .block = (uint32_t)bits_get(page->bytes, page->at[2] + at * page->bits[2], page->bits[2])};
+    return (struct kpi_run_pages){
+        .fences = run->fences, .count = run->pages, .read = page_get, .from = run};
 }
 
-/* The first page that can hold the key: the last one that begins below it, or the first. */
-static uint32_t first_page(const struct kpi_run *run, uint64_t key)
-{
-    uint32_t fence = (uint32_t)(key >> FENCE_SHIFT), low = 0, high = run->pages;
-    while (low < high) {
-        uint32_t mid = low + (high - low) / 2;
-        if (kp_load_u32(run->fences + (size_t)mid * 4) < fence)
-            low = mid + 1;
-        else
-            high = mid;
-    }
-    return low == 0 ? 0 : low - 1;
-}
+/* What is told only when its segment is one of the run's. */
+struct telling {
+    const struct kpi_run *run;
+    void (*each)(void *ctx, const struct kpi_run_entry *entry);
+    void *ctx;
+    uint64_t entries;
+    bool strange; /* an entry of no segment */
+};
 
-static uint32_t page_lower(const struct kpi_run_page *page, uint64_t key)
+static void entry_tell(void *ctx, const struct kpi_run_entry *entry)
 {
-    uint32_t low = 0, high = page->count;
-    while (low < high) {
-        uint32_t mid = low + (high - low) / 2;
-        if (page_key(page, mid) < key)
-            low = mid + 1;
-        else
-            high = mid;
-    }
-    return low;
+    struct telling *telling = ctx;
+    telling->entries++;
+    if (entry->segment >= telling->run->segments)
+        telling->strange = true;
+    else if (telling->each != NULL)
+        telling->each(telling->ctx, entry);
 }
 
 kp_status kpi_runfile_find(const struct kpi_run *run, struct kp_io_queue *queue, uint64_t key,
                            void (*each)(void *ctx, const struct kpi_run_entry *entry), void *ctx)
 {
-    uint32_t fence = (uint32_t)(key >> FENCE_SHIFT);
-    for (uint32_t p = first_page(run, key); p < run->pages; p++) {
-        struct kpi_run_page page;
-        if (kp_load_u32(run->fences + (size_t)p * 4) > fence)
-            break;
-        kp_status status = kpi_runfile_page_read(run, queue, p, &page);
-        if (status != KP_OK)
-            return status;
-        for (uint32_t i = page_lower(&page, key); i < page.count; i++) {
-            struct kpi_run_entry entry = kpi_runfile_page_entry(&page, i);
-            if (entry.key != key)
-                return KP_OK;
-            if (entry.segment >= run->segments)
-                return KP_CORRUPT;
-            each(ctx, &entry);
-        }
-    }
-    return KP_OK;
+    struct kpi_run_pages pages = pages_of(run);
+    struct telling telling = {.run = run, .each = each, .ctx = ctx};
+    kp_status status = kpi_run_pages_find(&pages, queue, key, entry_tell, &telling);
+    return status == KP_OK && telling.strange ? KP_CORRUPT : status;
 }
 
 kp_status kpi_runfile_check(const struct kpi_run *run, struct kp_io_queue *queue)
 {
-    uint64_t last = 0, entries = 0;
-    for (uint32_t p = 0; p < run->pages; p++) {
-        struct kpi_run_page page;
-        kp_status status = kpi_runfile_page_read(run, queue, p, &page);
-        if (status != KP_OK)
-            return status;
-        if (kp_load_u32(run->fences + (size_t)p * 4) !=
-            (uint32_t)(page_key(&page, 0) >> FENCE_SHIFT))
-            return KP_CORRUPT;
-        for (uint32_t i = 0; i < page.count; i++) {
-            struct kpi_run_entry entry = kpi_runfile_page_entry(&page, i);
-            if (entry.key < last || entry.segment >= run->segments)
-                return KP_CORRUPT;
-            last = entry.key;
-        }
-        entries += page.count;
-    }
-    return entries == run->entries ? KP_OK : KP_CORRUPT;
+    struct kpi_run_pages pages = pages_of(run);
+    struct telling telling = {.run = run};
+    kp_status status = kpi_run_pages_walk(&pages, queue, entry_tell, &telling);
+    if (status != KP_OK)
+        return status;
+    return telling.strange || telling.entries != run->entries ? KP_CORRUPT : KP_OK;
 }

@@ -4,11 +4,9 @@
  *
  *   txn/ID.kpt = pages of 4 KiB, sorted by key | table of segments | fences | trailer
  *
- * A key is the upper 40 bits of the hash that the segments' own lists have (index.c). A page keeps
- * keys, segments and blocks as three bit-packed columns; a fence in memory (4 bytes a page) leads
- * to the one page that matters. A run is derived data: what it says of a segment counts only when
- * its table names that segment with the footer the manifest names, and a page counts only when its
- * sum holds. Everything else is looked up in the segments themselves.
+ * Fences stay in memory (4 bytes a page). A run is derived data: what it says of a segment counts
+ * only when its table names that segment with the footer the manifest names, and a page counts only
+ * when its sum holds. Everything else is looked up in the segments themselves.
  *
  * At most one run a level: below 16 segments, below 256, above. So a lookup reads at most three
  * pages of runs, whatever the size of the archive, and an entry is rewritten at most 16 times a
@@ -17,24 +15,13 @@
 #ifndef KP_STORAGE_RUN_FILE_H
 #define KP_STORAGE_RUN_FILE_H
 
+#include "storage/run_page.h"
 #include "storage/snapshot.h"
 
-#define KPI_RUN_MAGIC    0x314e55524b504b00ull /* "\0KPKRUN1" */
-#define KPI_RUN_VERSION  1u
-#define KPI_RUN_PAGE     4096u
-#define KPI_RUN_HEAD     32u /* of a page */
-#define KPI_RUN_TRAILER  64u
-#define KPI_RUN_KEY_BITS 40u
-#define KPI_RUN_FANOUT   16u /* segments of the first level; levels times it */
-
-enum kpi_run_page_at {
-    KPI_RUN_PAGE_AT_SUM = 0,  /* XXH3-64 of [8, 4096), seeded with id and number of the page */
-    KPI_RUN_PAGE_AT_BASE = 8, /* first key */
-    KPI_RUN_PAGE_AT_COUNT = 16,
-    KPI_RUN_PAGE_AT_KEY = 18, /* bits of each column */
-    KPI_RUN_PAGE_AT_SEGMENT = 19,
-    KPI_RUN_PAGE_AT_BLOCK = 20,
-};
+#define KPI_RUN_MAGIC   0x314e55524b504b00ull /* "\0KPKRUN1" */
+#define KPI_RUN_VERSION 1u
+#define KPI_RUN_TRAILER 64u
+#define KPI_RUN_FANOUT  16u /* segments of the first level; levels times it */
 
 enum kpi_run_trailer_at {
     KPI_RUN_AT_MAGIC = 0,
@@ -45,17 +32,6 @@ enum kpi_run_trailer_at {
     KPI_RUN_AT_ENTRIES = 32,
     KPI_RUN_AT_HASH = 48, /* XXH3-128 of table, fences and [0, 48), seeded with the id */
 };
-
-/* One entry: the block of a segment (by its place in the run's table) that holds a value. */
-struct kpi_run_entry {
-    uint64_t key;
-    uint32_t segment, block;
-};
-
-static inline uint64_t kpi_run_key(uint64_t hash)
-{
-    return hash >> (64 - KPI_RUN_KEY_BITS);
-}
 
 /* dir/txn/<id>.kpt */
 void kpi_runfile_path(const char *dir, uint64_t id, struct kp_buf *out);
@@ -98,18 +74,9 @@ uint64_t kpi_runfile_segment_id(const struct kpi_run *run, uint32_t segment);
 bool kpi_runfile_covers(const struct kpi_run *run, uint32_t segment,
                         const struct kpi_segment_meta *meta);
 
-/* A page in memory; one byte array a cursor. */
-struct kpi_run_page {
-    uint8_t bytes[KPI_RUN_PAGE + 8]; /* the last column is read in steps of 8 bytes */
-    uint32_t count;
-    uint8_t bits[3];
-    uint32_t at[3]; /* bit where each column begins */
-};
-
 /* Reads and checks a page. */
 kp_status kpi_runfile_page_read(const struct kpi_run *run, struct kp_io_queue *queue,
                                 uint32_t number, struct kpi_run_page *out) KP_MUST;
-struct kpi_run_entry kpi_runfile_page_entry(const struct kpi_run_page *page, uint32_t at);
 /* Every entry of a key. CORRUPT: a page that matters is damaged; `each` may have been called. */
 kp_status kpi_runfile_find(const struct kpi_run *run, struct kp_io_queue *queue, uint64_t key,
                            void (*each)(void *ctx, const struct kpi_run_entry *entry),

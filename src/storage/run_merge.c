@@ -111,7 +111,7 @@ static kp_status run_step(struct merge *merge, struct source *source)
                 return status;
             source->at = 0;
         }
-        struct kpi_run_entry entry = kpi_runfile_page_entry(source->page, source->at++);
+        struct kpi_run_entry entry = kpi_run_page_entry(source->page, source->at++);
         if (entry.segment >= source->run->segments)
             return KP_CORRUPT;
         if (source->map[entry.segment] == UINT32_MAX)

@@ -40,7 +40,7 @@ static kp_status run_digest(const struct verifying *v, const struct kpi_run *run
         if (status != KP_OK)
             return status;
         for (uint32_t i = 0; i < page.count; i++) {
-            struct kpi_run_entry entry = kpi_runfile_page_entry(&page, i);
+            struct kpi_run_entry entry = kpi_run_page_entry(&page, i);
             digest_add(&digests[entry.segment], entry.key, entry.block);
         }
     }

@@ -330,7 +330,7 @@ static void run_files_hold_what_they_are_given(void **state)
             struct kpi_run_page page;
             assert_int_equal(kpi_runfile_page_read(&run, queue, p, &page), KP_OK);
             for (uint32_t i = 0; i < page.count; i++, at++) {
-                struct kpi_run_entry entry = kpi_runfile_page_entry(&page, i);
+                struct kpi_run_entry entry = kpi_run_page_entry(&page, i);
                 assert_memory_equal(&entry, &entries[at], sizeof(entry));
             }
         }
