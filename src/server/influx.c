@@ -18,7 +18,8 @@
 
 #define WHOLE_BYTES  (4 * 1024 * 1024)
 #define PIECE_BYTES  (64 * 1024)
-#define CHUNK_ROWS   10000           /* as InfluxDB has it */
+#define CHUNK_ROWS   10000 /* as InfluxDB has it */
+#define CSV_TYPE     "text/csv; charset=utf-8"
 #define VERSION_TEXT "1.8.10-kprobe" /* what clients compare with is the beginning */
 
 /* --- errors --- */
@@ -41,29 +42,75 @@ static unsigned http_status(kp_status code)
     }
 }
 
-void kpi_influx_error(struct kpi_answer *answer, const struct kp_error *err)
+/* Codes of InfluxDB 2. */
+static const char *code_name(unsigned status)
+{
+    static const struct {
+        unsigned status;
+        const char *name;
+    } names[] = {{403, "forbidden"},
+                 {404, "not found"},
+                 {405, "method not allowed"},
+                 {500, "internal error"},
+                 {503, "unavailable"}};
+    for (size_t i = 0; i < KP_ARRAY_LEN(names); i++)
+        if (names[i].status == status)
+            return names[i].name;
+    return "invalid";
+}
+
+/* A header says it too, as InfluxDB has it. */
+static void add_error_header(struct kpi_answer *answer, struct kp_str message)
+{
+    char text[sizeof(answer->heads[0].value)];
+    size_t size = KP_MIN(message.len, sizeof(text) - 1);
+    for (size_t i = 0; i < size; i++)
+        text[i] = (unsigned char)message.ptr[i] < 0x20 ? ' ' : message.ptr[i];
+    text[size] = '\0';
+    kpi_answer_header(answer, "X-Influxdb-Error", text);
+}
+
+/* {"error":"..."}; of the second generation {"code":"...","message":"..."}; or CSV. */
+static void answer_error(struct kpi_answer *answer, const struct kp_error *err, unsigned status,
+                         enum kpi_form form)
 {
     struct kp_buf message = {0};
     kpi_series_message(err, &message);
+    struct kp_str text = {kp_buf_cstr(&message), (uint32_t)message.size};
     kp_buf_clear(&answer->body);
-    kp_buf_text(&answer->body, "{\"error\":");
-    kp_json_str(&answer->body, (struct kp_str){kp_buf_cstr(&message), (uint32_t)message.size});
-    kp_buf_text(&answer->body, ",\"code\":\"invalid\",\"message\":");
-    kp_json_str(&answer->body, (struct kp_str){kp_buf_cstr(&message), (uint32_t)message.size});
-    kp_buf_text(&answer->body, "}\n");
-    kp_buf_deinit(&message);
-    answer->status = http_status(err->code);
     answer->type = "application/json";
-    answer->retry = answer->status == 503;
+    if (form == KPI_FORM_CSV) {
+        kpi_csv_error(text, &answer->body);
+        answer->type = CSV_TYPE;
+    } else if (form == KPI_FORM_ANNOTATED) {
+        kp_buf_printf(&answer->body, "{\"code\":\"%s\",\"message\":", code_name(status));
+    } else {
+        kp_buf_text(&answer->body, "{\"error\":");
+    }
+    if (form != KPI_FORM_CSV) {
+        kp_json_str(&answer->body, text);
+        kp_buf_text(&answer->body, "}\n");
+    }
+    answer->status = status;
+    answer->retry = status == 503;
     kpi_answer_header(answer, "X-Influxdb-Version", VERSION_TEXT);
+    if (form != KPI_FORM_ANNOTATED)
+        add_error_header(answer, text);
+    kp_buf_deinit(&message);
 }
 
-static void fail(struct kpi_answer *answer, unsigned status, const char *text)
+void kpi_influx_error(struct kpi_answer *answer, const struct kp_error *err)
+{
+    answer_error(answer, err, http_status(err->code), KPI_FORM_JSON);
+}
+
+static void fail(const struct kpi_request *request, struct kpi_answer *answer, unsigned status,
+                 const char *text)
 {
     struct kp_error err;
+    bool second = strncmp(request->path, "/api/v2/", 8) == 0;
     kp_error_set(&err, KP_INVALID, "%s", text);
-    kpi_influx_error(answer, &err);
-    answer->status = status;
+    answer_error(answer, &err, status, second ? KPI_FORM_ANNOTATED : KPI_FORM_JSON);
 }
 
 /* --- a query in progress --- */
@@ -132,14 +179,22 @@ static void add_head(struct kpi_answer *answer, const char *name, uint64_t value
     kpi_answer_header(answer, name, text);
 }
 
+/* Makes a whole body easy to read, when that was asked for. */
+static void indent(const struct influx *influx, struct kpi_answer *answer)
+{
+    struct kp_buf plain = answer->body;
+    if (!influx->pretty || influx->opts.form != KPI_FORM_JSON)
+        return;
+    answer->body = (struct kp_buf){0};
+    kpi_json_indent((struct kp_str){kp_buf_cstr(&plain), (uint32_t)plain.size}, &answer->body);
+    kp_buf_deinit(&plain);
+}
+
 /* A whole answer: its numbers go into the head. */
 static void answer_whole(struct influx *influx, struct kpi_answer *answer)
 {
-    if (influx->pretty && influx->opts.form == KPI_FORM_JSON)
-        kpi_json_indent((struct kp_str){kp_buf_cstr(&influx->begin), (uint32_t)influx->begin.size},
-                        &answer->body);
-    else
-        kp_buf_add(&answer->body, influx->begin.data, influx->begin.size);
+    kp_buf_add(&answer->body, influx->begin.data, influx->begin.size);
+    indent(influx, answer);
     add_head(answer, "X-Grafana-Meta-Add-Rows", influx->stat.rows_out);
     add_head(answer, "X-Grafana-Meta-Add-Bytes", answer->body.size);
     add_head(answer, "X-Grafana-Meta-Add-Elapsed-Ns", (uint64_t)influx->stat.elapsed);
@@ -171,14 +226,13 @@ static kp_status open_influx(struct influx *influx, struct kp_server *server,
 static void answer_influx(struct influx *influx, struct kp_server *server,
                           const struct kpi_request *request, struct kpi_answer *answer)
 {
-    static const char *const types[] = {"application/json", "text/csv; charset=utf-8",
-                                        "text/csv; charset=utf-8"};
+    static const char *const types[] = {"application/json", CSV_TYPE, CSV_TYPE};
     struct kp_error err = {0};
     kp_status status = open_influx(influx, server, request, &err);
     if (status != KP_OK) {
         atomic_fetch_add(&server->query_errors, 1);
-        err.code = status;
-        kpi_influx_error(answer, &err);
+        answer_error(answer, &err, http_status(status), influx->opts.form);
+        indent(influx, answer);
         close_influx(influx);
         return;
     }
@@ -245,7 +299,7 @@ static void answer_query(struct kp_server *server, const struct kpi_request *req
     struct kp_buf epoch = {0};
     struct influx *influx = calloc(1, sizeof(*influx));
     if (influx == NULL) {
-        fail(answer, 503, "no memory for the query");
+        fail(request, answer, 503, "no memory for the query");
         return;
     }
     kpi_request_field(request, "epoch", &epoch);
@@ -257,8 +311,9 @@ static void answer_query(struct kp_server *server, const struct kpi_request *req
     influx->opts.chunk = chunk_rows(request);
     influx->pretty = is_true(request, "pretty");
     if (!good || !kpi_request_field(request, "q", &influx->query) || influx->query.size == 0) {
-        fail(answer, 400,
+        fail(request, answer, 400,
              good ? "missing required parameter \"q\"" : "epoch is ns, u, ms, s, m or h");
+        indent(influx, answer);
         close_influx(influx);
         return;
     }
@@ -329,7 +384,7 @@ static void answer_flux(struct kp_server *server, const struct kpi_request *requ
     struct kp_str type = kpi_request_header(request, "Content-Type");
     struct influx *influx = calloc(1, sizeof(*influx));
     if (influx == NULL) {
-        fail(answer, 503, "no memory for the query");
+        fail(request, answer, 503, "no memory for the query");
         return;
     }
     influx->opts.form = KPI_FORM_ANNOTATED;
@@ -338,7 +393,7 @@ static void answer_flux(struct kp_server *server, const struct kpi_request *requ
     if (raw)
         kp_buf_str(&influx->query, request->body);
     if (!good || influx->query.size == 0) {
-        fail(answer, 400, "the body must be JSON with the text of the query in \"query\"");
+        fail(request, answer, 400, "the body must be JSON with the text of the query in \"query\"");
         close_influx(influx);
         return;
     }
@@ -377,7 +432,8 @@ static void answer_write(struct kp_server *server, const struct kpi_request *req
 {
     (void)server;
     (void)request;
-    fail(answer, 405, "this port answers queries only; spans come in by OTLP (--otlp-listen)");
+    fail(request, answer, 405,
+         "this port answers queries only; spans come in by OTLP (--otlp-listen)");
 }
 
 static const struct {
@@ -389,6 +445,7 @@ static const struct {
     {"/query", "GET, POST", answer_query},  {"/ping", "GET, HEAD", answer_ping},
     {"/api/v2/query", "POST", answer_flux}, {"/health", "GET, HEAD", answer_health},
     {"/write", "POST", answer_write},       {"/api/v2/write", "POST", answer_write},
+    {"/status", "GET, HEAD", answer_ping},
 };
 
 void kpi_influx_handle(void *ctx, const struct kpi_request *request, struct kpi_answer *answer)
@@ -396,15 +453,19 @@ void kpi_influx_handle(void *ctx, const struct kpi_request *request, struct kpi_
     for (size_t i = 0; i < KP_ARRAY_LEN(routes); i++) {
         if (strcmp(request->path, routes[i].path) != 0)
             continue;
+        if (strcmp(request->method, "OPTIONS") == 0) { /* no page of another origin is let in */
+            answer->allow = routes[i].methods;
+            return;
+        }
         if (strstr(routes[i].methods, request->method) == NULL) {
-            fail(answer, 405, "this path does not know that method");
+            fail(request, answer, 405, "this path does not know that method");
             answer->allow = routes[i].methods;
             return;
         }
         routes[i].answer(ctx, request, answer);
         return;
     }
-    fail(answer, 404,
+    fail(request, answer, 404,
          "no such path; there are /query /ping /api/v2/query /health; "
          "the API is on another port (--listen)");
 }

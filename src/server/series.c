@@ -111,22 +111,23 @@ static void make_key(struct kpi_series *series, const struct kp_batch *batch, ui
     struct kp_buf *key = &series->next_key;
     const struct kpi_inquiry *inquiry = series->inquiry;
     kp_buf_clear(key);
-    kp_buf_text(key, "\"name\":");
-    if (inquiry->named)
-        kp_json_str(key, kp_vec_str(&batch->cols[0], row));
-    else
-        kp_json_str(key, kp_str_from(inquiry->name));
+    struct kp_str name =
+        inquiry->named ? kp_vec_str(&batch->cols[0], row) : kp_str_from(inquiry->name);
+    if (name.len > 0) {
+        kp_buf_text(key, "\"name\":");
+        kp_json_str(key, name);
+    }
     for (uint32_t c = 1; c <= inquiry->tags && c < batch->cols_count; c++) {
         struct kp_buf text = {0};
         if (!kpi_series_null(&series->schema->fields[c], &batch->cols[c], row))
             kp_value_text(&series->schema->fields[c], &batch->cols[c], row, true, &text);
-        kp_buf_text(key, c == 1 ? ",\"tags\":{" : ",");
+        kp_buf_text(key, c > 1 ? "," : key->size > 0 ? ",\"tags\":{" : "\"tags\":{");
         kp_json_str(key, series->schema->fields[c].name);
         kp_buf_char(key, ':');
         kp_json_str(key, (struct kp_str){kp_buf_cstr(&text), (uint32_t)text.size});
         kp_buf_deinit(&text);
     }
-    kp_buf_text(key, inquiry->tags > 0 ? "}," : ",");
+    kp_buf_text(key, inquiry->tags > 0 ? "}," : key->size > 0 ? "," : "");
 }
 
 static void open_series(struct kpi_series *series, struct kp_buf *out)

@@ -52,6 +52,8 @@ bool kpi_series_null(const struct kp_field *field, const struct kp_vec *vec, uin
 /* In units of the epoch, or RFC 3339 without quotes. */
 void kpi_series_time(const struct kpi_series *series, kp_time time, struct kp_buf *out);
 void kpi_csv_batch(struct kpi_series *series, const struct kp_batch *batch, struct kp_buf *out);
+/* An error as a table of one cell. */
+void kpi_csv_error(struct kp_str message, struct kp_buf *out);
 void kpi_csv_end(struct kpi_series *series, const struct kp_error *err, struct kp_buf *out);
 
 #endif

@@ -41,6 +41,13 @@ static void add_cell(const struct kp_field *field, const struct kp_vec *vec, uin
 
 /* --- of /query --- */
 
+void kpi_csv_error(struct kp_str message, struct kp_buf *out)
+{
+    kp_buf_text(out, "error\n");
+    add_text(message, out);
+    kp_buf_char(out, '\n');
+}
+
 static void plain_header(struct kpi_series *series, struct kp_buf *out)
 {
     kp_buf_text(out, "name,tags");
@@ -167,10 +174,15 @@ void kpi_csv_end(struct kpi_series *series, const struct kp_error *err, struct k
         return;
     }
     kpi_series_message(err, &message);
+    struct kp_str text = {kp_buf_cstr(&message), (uint32_t)message.size};
     kp_buf_text(out, annotated ? "\r\n#datatype,string,string\r\n#group,true,true\r\n"
                                  "#default,,\r\n,error,reference\r\n,"
-                               : "\nerror\n");
-    add_text((struct kp_str){kp_buf_cstr(&message), (uint32_t)message.size}, out);
-    kp_buf_text(out, annotated ? ",\r\n\r\n" : "\n");
+                               : "\n");
+    if (annotated) {
+        add_text(text, out);
+        kp_buf_text(out, ",\r\n\r\n");
+    } else {
+        kpi_csv_error(text, out);
+    }
     kp_buf_deinit(&message);
 }

@@ -54,7 +54,7 @@ struct kpi_answer {
     void *response; /* of http.c while streaming, for trailers */
     struct {
         const char *name;
-        char value[64];
+        char value[256];
     } heads[KPI_HEADS_MAX]; /* further headers; the first without a name ends them */
 };
 

@@ -1,12 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
 """The query port as its clients see it: port.py BIN ROOT."""
 import csv
-import http.client
 import io
 import json
 import os
 import re
-import shutil
 import socket
 import subprocess
 import sys
@@ -18,57 +16,8 @@ import urllib.parse
 BIN, ROOT = (os.path.abspath(arg) for arg in sys.argv[1:3])
 sys.path.insert(0, ROOT + "/tests/cli")
 import grafana_frames as frames  # noqa: E402
+from port_kpd import Kpd, ask, check, debian_program, node_modules, query  # noqa: E402
 
-
-def check(good, what, more=""):
-    print(("ok      " if good else "FAILED  ") + what)
-    if not good:
-        print(more)
-        sys.exit(1)
-
-
-class Kpd:
-    """kpd over a copy of the demo's recording."""
-
-    def __init__(self, base):
-        self.data = base + "/data"
-        shutil.copytree(ROOT + "/demo/recording/data", self.data)
-        self.log = tempfile.TemporaryFile("w+")
-        self.process = subprocess.Popen(
-            [BIN + "/kpd", "--data", self.data, "--listen", "127.0.0.1:0", "--otlp-listen", "off",
-             "--query-listen", "127.0.0.1:0"], stderr=self.log, stdout=self.log)
-        end = time.time() + 30
-        while time.time() < end and self.process.poll() is None:
-            ports = re.findall(r"\(port (\d+)\)", self.text())
-            if len(ports) == 2:
-                self.api, self.port = int(ports[0]), int(ports[1])
-                return
-            time.sleep(0.02)
-        self.process.kill()
-        check(False, "kpd starts", self.text())
-
-    def text(self):
-        self.log.seek(0)
-        return self.log.read()
-
-    def metric(self, name):
-        text = ask(self.api, "GET", "/metrics")[1]
-        return int(re.search(rf"^kprobe_{name} (\d+)$", text, re.M).group(1))
-
-
-def ask(port, method, path, body=None, headers=None):
-    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=60)
-    connection.request(method, path, body, headers or {})
-    answer = connection.getresponse()
-    text = answer.read()
-    connection.close()
-    return answer.status, text.decode("utf-8"), answer.headers
-
-
-def query(kpd, text, headers=None, **params):
-    path = "/query?" + urllib.parse.urlencode({"db": "kprobe", "q": text, **params})
-    status, body, heads = ask(kpd.port, "GET", path, headers=headers)
-    return status, body, heads
 
 
 def rows(kpd, text, **params):
@@ -431,9 +380,9 @@ def test_dashboard(kpd):
 # --- real clients, where there are any ---
 
 def test_influx_cli(kpd):
-    program = shutil.which("influx")
+    program = debian_program("influxdb-client", "influx")
     if program is None:
-        print("skip    the influx shell is not installed (Debian's influxdb-client)")
+        print("skip    the influx shell is not here and cannot be fetched (Debian's influxdb-client)")
         return
     done = subprocess.run([program, "-host", "127.0.0.1", "-port", str(kpd.port), "-database", "kprobe",
                            "-precision", "ns", "-format", "json", "-execute", "CAUSES OF txn 98721 WITHIN 2s"],
@@ -447,20 +396,18 @@ def test_influx_cli(kpd):
 
 
 def test_node_clients(kpd):
-    modules = os.environ.get("KP_NODE_MODULES", "/tmp/kp_clients/node_modules")
-    node = shutil.which("node")
-    if node is None or not os.path.isdir(modules + "/influx") or \
-            not os.path.isdir(modules + "/@influxdata/influxdb-client"):
-        print("skip    npm influx 5.12.0 and @influxdata/influxdb-client 1.35.0 are not in KP_NODE_MODULES")
+    modules = node_modules("influx@5.12.0", "@influxdata/influxdb-client@1.35.0")
+    if modules is None:
+        print("skip    npm influx and @influxdata/influxdb-client are not here and cannot be fetched")
         return
-    done = subprocess.run([node, ROOT + "/tests/cli/port_clients.js", modules, str(kpd.port)],
+    done = subprocess.run(["node", ROOT + "/tests/cli/port_clients.js", modules, str(kpd.port)],
                           capture_output=True, text=True, timeout=60)
     print(done.stdout, end="")
     check(done.returncode == 0, "clients of node", done.stderr)
 
 
 with tempfile.TemporaryDirectory() as base:
-    kpd = Kpd(base)
+    kpd = Kpd(BIN, ROOT, base)
     try:
         for test in (test_text, test_words, test_cancel, test_limits, test_many, test_sniff, test_influx,
                      test_rewriting, test_select, test_flux, test_replay, test_dashboard, test_influx_cli,
