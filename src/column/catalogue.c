@@ -95,6 +95,14 @@ enum { DEFAULT_OFF = 0, DEFAULT_ON = 1 };
      .doc = sdoc},
 static struct kp_stream streams[] = {KP_STREAMS(STREAM_ENTRY)};
 
+/* What the kernel's streams share; no row is stored in it. */
+static struct kp_stored_column stored_events[] = {COMMON_COLUMNS};
+static struct kp_stream events = {.name = "events",
+                                  .family = KP_FAMILY_KERNEL,
+                                  .stored = stored_events,
+                                  .stored_count = sizeof(stored_events) / sizeof(stored_events[0]),
+                                  .doc = "all events of the kernel"};
+
 /* The same tables, writable while the derived fields are filled in. */
 #define STORED_POINTER(ID, sname, number, family, dflt, doc) stored_##ID,
 static struct kp_stored_column *const stored_tables[] = {KP_STREAMS(STORED_POINTER)};
@@ -104,7 +112,7 @@ static struct kp_stored_column *const stored_tables[] = {KP_STREAMS(STORED_POINT
 #define QUERY_COLUMNS_MAX   64
 #define QUERY_NAMES_BYTES   8192
 
-static struct kp_query_column query_columns[STREAM_COUNT][QUERY_COLUMNS_MAX];
+static struct kp_query_column query_columns[STREAM_COUNT + 1][QUERY_COLUMNS_MAX];
 static char query_names[QUERY_NAMES_BYTES];
 static size_t query_names_used;
 static const struct kp_stream *by_number[KP_STREAM_MAX];
@@ -174,6 +182,8 @@ static void derive_columns(struct kp_stream *stream, struct kp_query_column *col
 {
     stream->columns = columns;
     add_column(stream, columns, "ts", KP_TYPE_TIME, KP_UNIT_NS, KP_COL_TS, KP_ATTR_SELF);
+    if (stream == &events)
+        add_column(stream, columns, "kind", KP_TYPE_STR, KP_UNIT_NONE, KP_COL_TS, KP_ATTR_KIND);
     int dur = kp_stream_stored(stream, "dur");
     if (dur >= 0)
         add_column(stream, columns, "start", KP_TYPE_TIME, KP_UNIT_NS, (uint32_t)dur,
@@ -222,6 +232,7 @@ static void build(void)
         by_number[streams[i].number] = &streams[i];
     }
     derive_events();
+    derive_columns(&events, query_columns[STREAM_COUNT]);
 }
 
 const struct kp_stream *kp_streams(uint32_t *out_count)
@@ -229,6 +240,12 @@ const struct kp_stream *kp_streams(uint32_t *out_count)
     pthread_once(&built, build);
     *out_count = STREAM_COUNT;
     return streams;
+}
+
+const struct kp_stream *kp_stream_events(void)
+{
+    pthread_once(&built, build);
+    return &events;
 }
 
 const struct kp_stream *kp_stream_by_number(uint32_t number)

@@ -89,6 +89,9 @@ struct kp_stream {
 
 /* All streams in catalogue order. */
 const struct kp_stream *kp_streams(uint32_t *out_count);
+/* All of the kernel's streams as one of their common columns and `kind`. It has number 0 and is not
+ * in the list; scans can read it. */
+const struct kp_stream *kp_stream_events(void);
 /* By number or name; NULL when there is none. */
 const struct kp_stream *kp_stream_by_number(uint32_t number);
 const struct kp_stream *kp_stream_by_name(struct kp_str name);

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * `events`: every kernel stream in one total order (ts, host, cpu, seq), by a merge of one scan per
- * stream. `detail` is the stream's own columns as text.
+ * `events`: every kernel stream in one total order (ts, host, cpu, seq). What all streams have is
+ * read by one scan over all of them. `detail` is the stream's own columns as text: only who needs
+ * it pays for a merge of one scan per stream.
  *
  * Strings borrow from the scans' batches, so a batch is given as soon as one scan has to move on.
  */
@@ -43,7 +44,6 @@ static const struct kp_field event_fields[EV_COLUMNS] = {
 
 struct lane {
     const struct kp_stream *stream;
-    struct kpi_scan_keys keys;
     bool wanted;
     struct kp_scan *scan;
     const struct kp_batch *batch;
@@ -52,24 +52,22 @@ struct lane {
     uint32_t detail_first;     /* its own columns begin here in the scan */
     uint32_t detail_columns[KP_STORED_MAX * 5];
     uint32_t detail_count;
-    struct kpi_reader reader;     /* of the stream by itself, when order does not matter */
-    uint32_t columns[EV_COLUMNS]; /* query column of the stream + 1; 0 = none */
-    struct kp_vec *vecs;          /* by query column of the stream */
 };
 
 struct events_op {
     struct kpi_op base;
     struct lane *lanes;
     uint32_t lanes_count;
-    struct lane *largest; /* NULL: none has rows */
-    struct kpi_bounds bounds;
+    struct lane *largest;      /* NULL: none has rows */
+    struct kpi_scan_keys keys; /* of all lanes alike; its bounds are those of the source */
     bool descending, unordered;
-    uint32_t current;               /* lane that is read, unordered */
-    kp_time from, to;               /* of it */
+    bool joined;               /* one scan over all streams */
+    bool kinds[KP_STREAM_MAX]; /* that it reads */
+    struct kpi_reader reader;
+    struct kp_vec *vecs;            /* by query column of kp_stream_events() */
+    int columns[EV_COLUMNS];        /* their numbers, -1 = none */
     kp_time *windows;               /* where windows of time begin, when they are merged */
     uint32_t windows_count, window; /* next to enter */
-    struct kp_dict kinds;           /* names of the lanes */
-    uint32_t *kind_codes;           /* room for a batch */
     struct kp_batch out;
     struct kp_buf text;
 };
@@ -113,10 +111,10 @@ static struct kp_scan_req lane_request(struct events_op *op, struct lane *lane,
                               .to = to,
                               .cols = cols,
                               .cols_count = lane_columns(op, lane, cols),
-                              .keys_count = lane->keys.count,
+                              .keys_count = op->keys.count,
                               .descending = op->descending,
                               .no_prune = (op->base.run->opts.off & KP_OFF_PRUNING) != 0};
-    memcpy(req.keys, lane->keys.keys, sizeof(req.keys));
+    memcpy(req.keys, op->keys.keys, sizeof(req.keys));
     return req;
 }
 
@@ -125,7 +123,7 @@ static kp_status open_lane(struct events_op *op, struct lane *lane, kp_time from
 {
     struct kpi_run *run = op->base.run;
     struct kp_colref cols[KP_STORED_MAX * 6];
-    if (!lane->wanted || lane->keys.empty || from > to)
+    if (!lane->wanted || op->keys.empty || from > to)
         return KP_OK;
     struct kp_scan_req req = lane_request(op, lane, cols, from, to);
     req.ahead = lane == op->largest && kpi_run_threads(run) > 1;
@@ -140,7 +138,7 @@ static struct lane *largest_lane(struct events_op *op, uint64_t *out_rows)
     *out_rows = 0;
     for (uint32_t i = 0; i < op->lanes_count; i++) {
         struct lane *lane = &op->lanes[i];
-        uint64_t rows = !lane->wanted || lane->keys.empty
+        uint64_t rows = !lane->wanted || op->keys.empty
                             ? 0
                             : kp_snapshot_rows(op->base.run->snapshot, lane->stream);
         *out_rows += rows;
@@ -160,16 +158,16 @@ static kp_status cut_windows(struct events_op *op)
     struct kp_colref cols[KP_STORED_MAX * 6];
     uint64_t rows;
     struct lane *most = op->largest = largest_lane(op, &rows);
-    uint64_t wanted = (uint64_t)((double)rows * kpi_bounds_part(run, &op->bounds));
+    uint64_t wanted = (uint64_t)((double)rows * kpi_bounds_part(run, &op->keys.bounds));
     uint64_t parts = KP_MIN(wanted / WINDOW_ROWS + 1, (uint64_t)WINDOWS_MAX);
     op->windows_count = 1;
     op->windows = kpi_new(&run->ctx, parts, sizeof(*op->windows));
     if (op->windows == NULL)
         return run->ctx.status;
-    op->windows[0] = op->bounds.from;
-    if (parts == 1 || most == NULL || op->bounds.from > op->bounds.to)
+    op->windows[0] = op->keys.bounds.from;
+    if (parts == 1 || most == NULL || op->keys.bounds.from > op->keys.bounds.to)
         return KP_OK;
-    struct kp_scan_req req = lane_request(op, most, cols, op->bounds.from, op->bounds.to);
+    struct kp_scan_req req = lane_request(op, most, cols, op->keys.bounds.from, op->keys.bounds.to);
     return run->ctx.status = kp_scan_split(run->snapshot, &req, (uint32_t)parts, op->windows,
                                            &op->windows_count, run->ctx.err);
 }
@@ -179,7 +177,7 @@ static kp_status enter_window(struct events_op *op)
 {
     uint32_t at = op->descending ? op->windows_count - 1 - op->window : op->window;
     kp_time from = op->windows[at];
-    kp_time to = at + 1 < op->windows_count ? op->windows[at + 1] - 1 : op->bounds.to;
+    kp_time to = at + 1 < op->windows_count ? op->windows[at + 1] - 1 : op->keys.bounds.to;
     kp_status status = KP_OK;
     op->window++;
     for (uint32_t i = 0; i < op->lanes_count && status == KP_OK; i++)
@@ -187,84 +185,46 @@ static kp_status enter_window(struct events_op *op)
     return status;
 }
 
-/* --- stream by stream, when order does not matter --- */
+/* --- one scan over all streams --- */
 
-static bool prepare_lane(struct events_op *op, struct lane *lane)
+static kp_status open_joined(struct events_op *op)
 {
     struct kpi_ctx *ctx = &op->base.run->ctx;
-    bool *need = kpi_new(ctx, lane->stream->columns_count, sizeof(*need));
-    lane->vecs = kpi_new(ctx, lane->stream->columns_count, sizeof(*lane->vecs));
-    if (need == NULL || lane->vecs == NULL)
-        return false;
-    for (uint32_t c = 0; c < EV_COLUMNS; c++) {
-        if (!op->base.need[c] || c == EV_KIND)
-            continue;
-        const struct kp_query_column *column = kp_stream_column(lane->stream, event_fields[c].name);
-        lane->columns[c] = (uint32_t)(column - lane->stream->columns) + 1;
-        need[lane->columns[c] - 1] = true;
-    }
-    return kpi_reader_init(&lane->reader, op->base.run, lane->stream, need);
-}
-
-static kp_status enter_lane(struct events_op *op, uint32_t number)
-{
-    op->current = number;
-    if (number >= op->lanes_count || !op->lanes[number].wanted)
-        return KP_OK;
-    return kpi_reader_open(&op->lanes[number].reader, &op->lanes[number].keys, op->from, op->to,
-                           false);
-}
-
-static kp_status open_unordered(struct events_op *op)
-{
-    struct kpi_ctx *ctx = &op->base.run->ctx;
-    struct kp_str *kinds = kpi_new(ctx, op->lanes_count, sizeof(*kinds));
-    op->kind_codes = kpi_new(ctx, KP_VECTOR_ROWS, sizeof(*op->kind_codes));
-    if (!kpi_op_batch(&op->base, &op->out) || kinds == NULL || op->kind_codes == NULL)
+    const struct kp_stream *stream = kp_stream_events();
+    bool *need = kpi_new(ctx, stream->columns_count, sizeof(*need));
+    op->vecs = kpi_new(ctx, stream->columns_count, sizeof(*op->vecs));
+    if (need == NULL || op->vecs == NULL || !kpi_op_batch(&op->base, &op->out))
         return ctx->status;
-    for (uint32_t i = 0; i < op->lanes_count; i++) {
-        kinds[i] = kp_str_from(op->lanes[i].stream->name);
-        if (op->lanes[i].wanted && !prepare_lane(op, &op->lanes[i]))
-            return ctx->status;
+    for (uint32_t c = 0; c < EV_COLUMNS; c++) {
+        const struct kp_query_column *column = kp_stream_column(stream, event_fields[c].name);
+        op->columns[c] = op->base.need[c] ? (int)(column - stream->columns) : -1;
+        if (op->base.need[c])
+            need[op->columns[c]] = true;
     }
-    op->kinds = (struct kp_dict){kinds, op->lanes_count, true};
-    op->from = op->bounds.from;
-    op->to = op->bounds.to;
-    return enter_lane(op, 0);
+    for (uint32_t i = 0; i < op->lanes_count; i++)
+        op->kinds[op->lanes[i].stream->number] = op->lanes[i].wanted;
+    if (!kpi_reader_init(&op->reader, op->base.run, stream, need))
+        return ctx->status;
+    op->reader.any_order = op->unordered;
+    op->reader.kinds = op->kinds;
+    return kpi_reader_open(&op->reader, &op->keys, op->keys.bounds.from, op->keys.bounds.to,
+                           op->descending);
 }
 
-static void lane_batch(struct events_op *op, const struct lane *lane, const struct kp_batch *batch)
+static kp_status next_joined(struct events_op *op, const struct kp_batch **out)
 {
-    for (uint32_t i = 0; op->base.need[EV_KIND] && i < batch->rows; i++)
-        op->kind_codes[i] = op->current;
+    const struct kp_batch *batch;
+    kp_status status = kpi_reader_next(&op->reader, op->vecs, &batch);
+    if (status != KP_OK)
+        return status;
     for (uint32_t c = 0; c < EV_COLUMNS; c++)
-        if (lane->columns[c] != 0)
-            op->out.cols[c] = lane->vecs[lane->columns[c] - 1];
-    op->out.cols[EV_KIND] =
-        (struct kp_vec){.type = KP_TYPE_STR, .dict = &op->kinds, .codes = op->kind_codes};
+        if (op->columns[c] >= 0)
+            op->out.cols[c] = op->vecs[op->columns[c]];
     op->out.rows = batch->rows;
     op->out.sel = batch->sel;
     op->out.sel_count = batch->sel_count;
-}
-
-static kp_status next_unordered(struct events_op *op, const struct kp_batch **out)
-{
-    while (op->current < op->lanes_count) {
-        struct lane *lane = &op->lanes[op->current];
-        const struct kp_batch *batch;
-        kp_status status = kpi_reader_next(&lane->reader, lane->vecs, &batch);
-        if (status == KP_OK) {
-            lane_batch(op, lane, batch);
-            *out = &op->out;
-            return KP_OK;
-        }
-        kpi_reader_close(&lane->reader);
-        if (status == KP_END)
-            status = enter_lane(op, op->current + 1);
-        if (status != KP_OK)
-            return status;
-    }
-    return KP_END;
+    *out = &op->out;
+    return KP_OK;
 }
 
 static kp_status events_open(struct kpi_op *base)
@@ -272,8 +232,9 @@ static kp_status events_open(struct kpi_op *base)
     struct events_op *op = (struct events_op *)base;
     struct kpi_ctx *ctx = &base->run->ctx;
     uint64_t *nulls;
-    if (op->unordered)
-        return open_unordered(op);
+    op->joined = !base->need[EV_DETAIL] && (base->run->opts.off & KP_OFF_JOINED) == 0;
+    if (op->joined)
+        return open_joined(op);
     kpi_op_batch(base, &op->out);
     for (uint32_t c = 0; c < EV_COLUMNS && ctx->status == KP_OK; c++)
         kpi_vec_alloc(ctx, event_fields[c].type, KP_VECTOR_ROWS, &op->out.cols[c], &nulls);
@@ -417,8 +378,8 @@ static void write_row(struct events_op *op, const struct lane *lane, uint32_t to
 static kp_status events_next(struct kpi_op *base, const struct kp_batch **out)
 {
     struct events_op *op = (struct events_op *)base;
-    if (op->unordered)
-        return next_unordered(op, out);
+    if (op->joined)
+        return next_joined(op, out);
     kp_status status = refill(op);
     while (status == KP_OK && first_lane(op) == NULL && op->window < op->windows_count) {
         status = enter_window(op);
@@ -450,8 +411,8 @@ static kp_status events_next(struct kpi_op *base, const struct kp_batch **out)
 static void events_close(struct kpi_op *base)
 {
     struct events_op *op = (struct events_op *)base;
+    kpi_reader_close(&op->reader);
     for (uint32_t i = 0; i < op->lanes_count; i++) {
-        kpi_reader_close(&op->lanes[i].reader);
         if (op->lanes[i].scan == NULL)
             continue;
         kpi_scan_account(base->run, op->lanes[i].scan);
@@ -465,8 +426,8 @@ static void events_describe(const struct kpi_op *base, struct kp_buf *out)
 {
     const struct events_op *op = (const struct events_op *)base;
     kp_buf_text(out, "events");
-    kpi_bounds_text(&op->bounds, out);
-    kpi_scan_keys_text(&op->lanes[0].keys, op->lanes[0].stream, out);
+    kpi_bounds_text(&op->keys.bounds, out);
+    kpi_scan_keys_text(&op->keys, kp_stream_events(), out);
     kp_buf_text(out, op->unordered ? " each of" : " merge of");
     bool any = false;
     for (uint32_t i = 0; i < op->lanes_count; i++) {
@@ -506,17 +467,13 @@ static bool events_push(struct kpi_op *base, const struct kpi_push *push)
     if (push->column == EV_KIND)
         return push_kind(op, push);
     if (push->column == EV_TS) {
-        kpi_bounds_push(&op->bounds, push);
+        kpi_bounds_push(&op->keys.bounds, push);
         return push->op != '=' || push->count == 1;
     }
-    bool all = push->column != EV_DETAIL && push->op == '=';
-    for (uint32_t i = 0; all && i < op->lanes_count; i++) {
-        struct lane *lane = &op->lanes[i];
-        const struct kp_query_column *column =
-            kp_stream_column(lane->stream, event_fields[push->column].name);
-        all = kpi_scan_keys_push(base->run, &lane->keys, lane->stream, column, push);
-    }
-    return all;
+    const struct kp_stream *stream = kp_stream_events();
+    return push->column != EV_DETAIL && push->op == '=' &&
+           kpi_scan_keys_push(base->run, &op->keys, stream,
+                              kp_stream_column(stream, event_fields[push->column].name), push);
 }
 
 static bool events_descend(struct kpi_op *base)
@@ -527,7 +484,7 @@ static bool events_descend(struct kpi_op *base)
 
 static struct kpi_bounds *events_bounds(struct kpi_op *base)
 {
-    return &((struct events_op *)base)->bounds;
+    return &((struct events_op *)base)->keys.bounds;
 }
 
 static struct kp_str events_value(const struct kpi_op *base, uint32_t column, uint32_t index)
@@ -537,20 +494,18 @@ static struct kp_str events_value(const struct kpi_op *base, uint32_t column, ui
                                                         : KP_STR("");
 }
 
-/* `detail` is text of the stream's own columns, which readers of one stream do not make. */
+/* A merge of many scans has no other order. */
 static void events_unorder(struct kpi_op *base)
 {
     struct events_op *op = (struct events_op *)base;
-    op->unordered = !base->need[EV_DETAIL] && (base->run->opts.off & KP_OFF_UNORDERED) == 0;
+    uint32_t without = base->run->opts.off & (KP_OFF_UNORDERED | KP_OFF_JOINED);
+    op->unordered = !base->need[EV_DETAIL] && without == 0;
 }
 
 static bool events_all(const struct kpi_op *base)
 {
     const struct events_op *op = (const struct events_op *)base;
-    bool all = op->unordered;
-    for (uint32_t i = 0; i < op->lanes_count; i++)
-        all &= op->lanes[i].keys.count == 0 && !op->lanes[i].keys.empty;
-    return all;
+    return op->unordered && op->keys.count == 0 && !op->keys.empty;
 }
 
 static uint64_t events_lane(const struct kpi_op *base, uint32_t number, struct kp_str *out_kind)
@@ -563,29 +518,18 @@ static uint64_t events_lane(const struct kpi_op *base, uint32_t number, struct k
     return lane->wanted ? kp_snapshot_rows(base->run->snapshot, lane->stream) : 0;
 }
 
-/* The stream with the most rows decides where all are cut. */
 static kp_status events_split(struct kpi_op *base, uint32_t parts, kp_time *out_from,
                               uint32_t *out_count)
 {
     struct events_op *op = (struct events_op *)base;
-    uint64_t rows;
-    struct lane *most = largest_lane(op, &rows);
-    *out_count = 0;
-    if (most == NULL)
-        return KP_OK;
-    struct kpi_scan_keys keys = most->keys;
-    keys.bounds = op->bounds;
-    return kpi_reader_split(&most->reader, &keys, parts, out_from, out_count);
+    return kpi_reader_split(&op->reader, &op->keys, parts, out_from, out_count);
 }
 
 static kp_status events_window(struct kpi_op *base, kp_time from, kp_time to)
 {
     struct events_op *op = (struct events_op *)base;
-    if (op->current < op->lanes_count)
-        kpi_reader_close(&op->lanes[op->current].reader);
-    op->from = from;
-    op->to = to;
-    return enter_lane(op, 0);
+    kpi_reader_close(&op->reader);
+    return kpi_reader_open(&op->reader, &op->keys, from, to, false);
 }
 
 static const struct kpi_source_class events_source = {
@@ -604,7 +548,7 @@ struct kpi_op *kpi_op_events(struct kpi_run *run)
     if (op == NULL)
         return NULL;
     memcpy(kpi_op_fields(&op->base), event_fields, sizeof(event_fields));
-    op->bounds = (struct kpi_bounds){KP_TIME_MIN, KP_TIME_MAX, false};
+    kpi_scan_keys_init(&op->keys);
     op->base.ordered_by = 1;
     op->lanes = kpi_new(&run->ctx, streams_count, sizeof(*op->lanes));
     for (uint32_t i = 0; op->lanes != NULL && i < streams_count; i++) {
@@ -613,7 +557,6 @@ struct kpi_op *kpi_op_events(struct kpi_run *run)
         struct lane *lane = &op->lanes[op->lanes_count++];
         lane->stream = &streams[i];
         lane->wanted = true;
-        kpi_scan_keys_init(&lane->keys);
         run->streams[streams[i].number] = true;
     }
     return op->lanes == NULL ? NULL : &op->base;

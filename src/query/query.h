@@ -35,7 +35,8 @@ enum kp_query_off {
     KP_OFF_PARALLEL = 2,  /* several threads */
     KP_OFF_METADATA = 4,  /* counts taken from page headers */
     KP_OFF_ROLLUPS = 16,  /* whole segments from what they add up to */
-    KP_OFF_UNORDERED = 8, /* events aggregated stream by stream, without their merge */
+    KP_OFF_UNORDERED = 8, /* rows of events that are aggregated come in any order */
+    KP_OFF_JOINED = 32,   /* events read from what pages of all streams share */
 };
 
 struct kp_query_stat {

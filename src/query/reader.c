@@ -74,6 +74,7 @@ static struct kp_scan_req request(const struct kpi_reader *reader, const struct 
                               .cols_count = reader->cols_count,
                               .keys_count = keys->count,
                               .any_order = reader->any_order,
+                              .kinds = reader->kinds,
                               .ahead = !reader->any_order && kpi_run_threads(reader->run) > 1,
                               .rolled = reader->rolled,
                               .rolled_from = reader->rolled_from,

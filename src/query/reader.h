@@ -29,6 +29,7 @@ struct kpi_reader {
     kp_time rolled_from, rolled_to;
     struct kp_scan *scan; /* NULL: closed */
     bool any_order;       /* set before open: rows may come in any order */
+    const bool *kinds;    /* likewise, of kp_stream_events(): streams by number */
 };
 
 /* need: per query column of the stream. False with the error set. */

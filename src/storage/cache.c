@@ -361,7 +361,7 @@ static void page_damage(struct kp_snapshot *snapshot, struct kpi_page *page)
                                .size = page->size,
                                .from = page->ts_min,
                                .to = page->ts_max,
-                               .rows = page->rows,
+                               .rows = page->spine != NULL ? 0 : page->rows,
                                .what = "a column does not decode"};
     page->bad = true;
     kpi_snapshot_add_damage(snapshot, &damage);
@@ -455,6 +455,20 @@ kp_status kpi_page_column(struct kp_snapshot *snapshot, struct kpi_page *page, u
     pthread_mutex_unlock(&page->lock);
     if (status == KP_OK)
         *out = &page->cols[column];
+    return status;
+}
+
+kp_status kpi_page_common(struct kp_snapshot *snapshot, struct kpi_page *page, uint32_t columns)
+{
+    pthread_mutex_lock(&page->lock);
+    size_t before = page->arena.used_bytes;
+    kp_status status = page->bad ? KP_CORRUPT : kpi_spine_decode(page->spine, columns);
+    if (status == KP_OK && (columns >> KP_COL_ACTOR & 1) != 0 && page->ids == NULL)
+        status = own_actors(snapshot, page);
+    kpi_page_charge(snapshot, page, before);
+    if (status == KP_CORRUPT && !page->bad)
+        page_damage(snapshot, page);
+    pthread_mutex_unlock(&page->lock);
     return status;
 }
 

@@ -122,7 +122,7 @@ bool kpi_filter_whole(const struct kpi_filter *filter, kp_time ts_min, kp_time t
 
 #define NUMBERS_FEW 8u /* up to here comparing with each is the fastest */
 
-static bool number_passes(const struct kpi_filter_key *key, int64_t value)
+bool kpi_filter_number(const struct kpi_filter_key *key, int64_t value)
 {
     bool passes = false;
     if (key->count <= NUMBERS_FEW) {
@@ -149,20 +149,20 @@ bool kpi_filter_actor(const struct kpi_filter *filter, kp_actor_id id, const str
         if (attr_is_text(attr))
             passes = str_passes(key, kpi_actor_text(actor, attr));
         else
-            passes = number_passes(key, attr == KP_ATTR_SELF  ? (int64_t)id
-                                        : attr == KP_ATTR_TID ? actor->tid
-                                                              : actor->pid);
+            passes = kpi_filter_number(key, attr == KP_ATTR_SELF  ? (int64_t)id
+                                            : attr == KP_ATTR_TID ? actor->tid
+                                                                  : actor->pid);
     }
     return passes;
 }
 
 /* Which local numbers pass. */
-static kp_status actors_pass(const struct kpi_filter_key *key, struct kp_snapshot *snapshot,
-                             struct kpi_page *page, bool *passes)
+kp_status kpi_filter_locals(const struct kpi_filter_key *key, struct kp_snapshot *snapshot,
+                            struct kpi_page *page, bool *passes)
 {
     if (key->column.attr == KP_ATTR_SELF) {
         for (uint32_t i = 0; i <= page->actors; i++)
-            passes[i] = number_passes(key, page->ids[i]);
+            passes[i] = kpi_filter_number(key, page->ids[i]);
         return KP_OK;
     }
     const void *values = kpi_page_attr(snapshot, page, key->column.attr);
@@ -170,7 +170,7 @@ static kp_status actors_pass(const struct kpi_filter_key *key, struct kp_snapsho
         return KP_NO_MEMORY;
     bool is_number = key->column.attr == KP_ATTR_TID || key->column.attr == KP_ATTR_PID;
     for (uint32_t i = 0; i <= page->actors; i++)
-        passes[i] = is_number ? number_passes(key, ((const int64_t *)values)[i])
+        passes[i] = is_number ? kpi_filter_number(key, ((const int64_t *)values)[i])
                               : str_passes(key, ((const struct kp_str *)values)[i]);
     return KP_OK;
 }
@@ -180,7 +180,8 @@ static kp_status keep_actors(const struct kpi_filter_key *key, struct kp_snapsho
                              uint32_t *count)
 {
     bool *passes = malloc((size_t)page->actors + 1);
-    kp_status status = passes == NULL ? KP_NO_MEMORY : actors_pass(key, snapshot, page, passes);
+    kp_status status =
+        passes == NULL ? KP_NO_MEMORY : kpi_filter_locals(key, snapshot, page, passes);
     uint32_t kept = 0;
     for (uint32_t i = 0; i < *count && status == KP_OK; i++) {
         rows[kept] = rows[i];
@@ -223,7 +224,7 @@ static void keep_starts(const struct kpi_filter_key *key, const int64_t *durs, c
     uint32_t kept = 0;
     for (uint32_t i = 0; i < *count; i++) {
         rows[kept] = rows[i];
-        kept += number_passes(key, kpi_start_of(ts[rows[i]], durs[rows[i]]));
+        kept += kpi_filter_number(key, kpi_start_of(ts[rows[i]], durs[rows[i]]));
     }
     *count = kept;
 }
@@ -239,7 +240,7 @@ static void keep_numbers(const struct kpi_filter_key *key, const int64_t *values
     }
     for (uint32_t i = 0; i < *count && key->count != 1; i++) {
         rows[kept] = rows[i];
-        kept += number_passes(key, values[rows[i]]);
+        kept += kpi_filter_number(key, values[rows[i]]);
     }
     *count = kept;
 }

@@ -51,6 +51,15 @@ bool kpi_filter_whole(const struct kpi_filter *filter, kp_time ts_min, kp_time t
 kp_status kpi_filter_page(const struct kpi_filter *filter, struct kp_snapshot *snapshot,
                           struct kpi_page *page, bool lying, struct kpi_rows *out) KP_MUST;
 void kpi_rows_free(struct kpi_rows *rows);
+/* The same for the page of a spine and the rows of several streams (by number, NULL = all):
+ * out->list are places, in order unless any_order (filter_spine.c). */
+kp_status kpi_filter_spine(const struct kpi_filter *filter, struct kp_snapshot *snapshot,
+                           struct kpi_page *page, const bool *kinds, bool any_order,
+                           struct kpi_rows *out) KP_MUST;
+/* Which local numbers of actors a key on them lets pass; room for page->actors + 1. */
+kp_status kpi_filter_locals(const struct kpi_filter_key *key, struct kp_snapshot *snapshot,
+                            struct kpi_page *page, bool *passes) KP_MUST;
+bool kpi_filter_number(const struct kpi_filter_key *key, int64_t value);
 /* ts - dur, held inside the range of time. */
 static inline kp_time kpi_start_of(kp_time ts, kp_dur dur)
 {

@@ -39,6 +39,15 @@ static enum kp_type colref_type(const struct kp_stream *stream, struct kp_colref
     }
 }
 
+/* Names of streams come as codes where they can be several. */
+static kp_status kinds_room(struct kp_scan *scan, struct kp_vec *out)
+{
+    out->i64 = NULL;
+    out->dict = &scan->snapshot->kinds;
+    out->codes = kp_arena_alloc(&scan->arena, KP_VECTOR_ROWS * sizeof(*out->codes));
+    return out->codes == NULL ? KP_NO_MEMORY : KP_OK;
+}
+
 static kp_status batch_init(struct kp_scan *scan, const struct kp_scan_req *req)
 {
     struct kp_vec *cols = kp_arena_zalloc(&scan->arena, req->cols_count, sizeof(*cols));
@@ -49,6 +58,12 @@ static kp_status batch_init(struct kp_scan *scan, const struct kp_scan_req *req)
     for (uint32_t i = 0; i < req->cols_count; i++) {
         scan->cols[i] = req->cols[i];
         cols[i].type = colref_type(req->stream, req->cols[i]);
+        if (scan->events && scan->cols[i].attr == KP_ATTR_KIND) {
+            kp_status status = kinds_room(scan, &cols[i]);
+            if (status != KP_OK)
+                return status;
+            continue;
+        }
         bool is_str = kp_type_phys(cols[i].type) == KP_PHYS_STR;
         cols[i].i64 = kp_arena_alloc(
             &scan->arena, KP_VECTOR_ROWS * (is_str ? sizeof(struct kp_str) : sizeof(int64_t)));
@@ -60,12 +75,28 @@ static kp_status batch_init(struct kp_scan *scan, const struct kp_scan_req *req)
     return KP_OK;
 }
 
+/* Which streams are wanted, when it is all of the kernel's or some. */
+static void take_kinds(struct kp_scan *scan, const struct kp_scan_req *req)
+{
+    uint32_t count;
+    const struct kp_stream *streams = kp_streams(&count);
+    scan->events = req->stream == kp_stream_events();
+    scan->all_kinds = scan->events;
+    for (uint32_t i = 0; i < count && scan->events; i++) {
+        uint32_t number = streams[i].number;
+        bool kernel = streams[i].family == KP_FAMILY_KERNEL;
+        scan->kinds[number] = kernel && (req->kinds == NULL || req->kinds[number]);
+        scan->all_kinds &= scan->kinds[number] == kernel;
+    }
+}
+
 /* True when all columns and keys of the request lie in one order in paged blocks. */
 static bool req_lies(const struct kp_scan_req *req)
 {
     const struct kp_stream *stream = req->stream;
     uint32_t key = 0;
-    bool lies = req->any_order && !req->no_prune && req->cols_count > 0;
+    bool lies =
+        req->any_order && !req->no_prune && req->cols_count > 0 && stream != kp_stream_events();
     for (uint32_t i = 0; i < req->cols_count + req->keys_count && lies; i++) {
         struct kp_colref ref =
             i < req->cols_count ? req->cols[i] : req->keys[i - req->cols_count].column;
@@ -92,6 +123,7 @@ kp_status kp_scan_open(struct kp_snapshot *snapshot, const struct kp_scan_req *r
     scan->rolled_to = req->rolled_to;
     scan->reads_ahead = req->ahead;
     scan->any_order = req->any_order && !req->no_prune;
+    take_kinds(scan, req);
     kp_arena_init(&scan->arena, 0);
     kp_status status = kpi_filter_init(&scan->filter, req, &scan->arena, err);
     if (status != KP_OK) {
@@ -152,7 +184,7 @@ void kp_scan_stat(const struct kp_scan *scan, struct kp_scan_stat *out)
 kp_status kpi_unit_page(struct kp_scan *scan, struct kpi_unit *unit)
 {
     if (unit->segment == KPI_FROM_LOG) {
-        unit->page = scan->snapshot->logs[scan->filter.stream->number].pages[unit->number];
+        unit->page = scan->snapshot->logs[unit->stream].pages[unit->number];
         kpi_page_hold(scan->snapshot, unit->page);
         return kpi_page_sort(scan->snapshot, unit->page);
     }
@@ -191,16 +223,38 @@ static kp_status rows_reverse(struct kpi_rows *rows)
 
 static kp_status unit_filter(struct kp_scan *scan, struct kpi_unit *unit)
 {
-    uint32_t rows = unit->page->rows;
-    unit->lying = scan->lying && unit->page->bound != NULL &&
+    struct kpi_page *page = unit->page;
+    uint32_t rows = page->rows;
+    unit->lying = scan->lying && page->bound != NULL &&
                   KP_MIN(unit->first, unit->last) >= scan->filter.from &&
                   KP_MAX(unit->first, unit->last) <= scan->filter.to;
     kp_status status =
-        kpi_filter_page(&scan->filter, scan->snapshot, unit->page, unit->lying, &unit->rows);
+        page->spine != NULL
+            ? kpi_filter_spine(&scan->filter, scan->snapshot, page,
+                               scan->all_kinds ? NULL : scan->kinds,
+                               scan->any_order || scan->cols_count == 0, &unit->rows)
+            : kpi_filter_page(&scan->filter, scan->snapshot, page, unit->lying, &unit->rows);
     if (status != KP_OK)
         return status;
     kpi_scan_read(scan, rows);
     return scan->descending ? rows_reverse(&unit->rows) : KP_OK;
+}
+
+/* Common columns of all rows of a page. */
+static kp_status spine_columns(struct kp_scan *scan, struct kpi_page *page)
+{
+    uint32_t columns = 0;
+    for (uint32_t i = 0; i < scan->cols_count; i++)
+        if (scan->cols[i].attr != KP_ATTR_KIND)
+            columns |= 1u << scan->cols[i].stored;
+    kp_status status = kpi_page_common(scan->snapshot, page, columns);
+    for (uint32_t i = 0; i < scan->cols_count && status == KP_OK; i++) {
+        enum kp_attr attr = scan->cols[i].attr;
+        bool is_attr = attr != KP_ATTR_SELF && attr != KP_ATTR_KIND;
+        if (is_attr && kpi_page_attr(scan->snapshot, page, attr) == NULL)
+            status = KP_NO_MEMORY;
+    }
+    return status;
 }
 
 /* All columns the answer takes from the page, so that nothing can fail while rows are given out. */
@@ -208,6 +262,8 @@ static kp_status unit_columns(struct kp_scan *scan, struct kpi_unit *unit)
 {
     const struct kp_vec *vec;
     kp_status status = KP_OK;
+    if (unit->page->spine != NULL)
+        return spine_columns(scan, unit->page);
     for (uint32_t i = 0; i < scan->cols_count && status == KP_OK; i++) {
         struct kp_colref ref = scan->cols[i];
         if (ref.attr == KP_ATTR_KIND)
@@ -249,6 +305,11 @@ static kp_status unit_times(struct kp_scan *scan, struct kpi_unit *unit)
     const struct kp_vec *ts;
     if (!unit_overlaps(scan, unit))
         return KP_OK;
+    if (unit->page->spine != NULL) {
+        kp_status done = kpi_page_common(scan->snapshot, unit->page, 1u << KP_COL_TS);
+        unit->ts = kpi_spine_times(unit->page->spine);
+        return done;
+    }
     kp_status status = kpi_page_column(scan->snapshot, unit->page, KP_COL_TS, &ts);
     if (status == KP_OK)
         unit->ts = ts->i64;
@@ -259,8 +320,14 @@ static kp_status unit_times(struct kp_scan *scan, struct kpi_unit *unit)
 static kp_status unit_ties(struct kp_scan *scan, struct kpi_unit *unit)
 {
     const struct kp_vec *cpu, *seq, *actor;
-    if (unit->cpu != NULL)
+    if (unit->tied)
         return KP_OK;
+    if (unit->page->spine != NULL) {
+        kp_status done = kpi_page_common(scan->snapshot, unit->page,
+                                         1u << KP_COL_SEQ | 1u << KP_COL_ACTOR | 1u << KP_COL_CPU);
+        unit->tied = done == KP_OK;
+        return done;
+    }
     kp_status status = kpi_page_column(scan->snapshot, unit->page, KP_COL_SEQ, &seq);
     if (status == KP_OK)
         status = kpi_page_column(scan->snapshot, unit->page, KP_COL_ACTOR, &actor);
@@ -271,6 +338,7 @@ static kp_status unit_ties(struct kp_scan *scan, struct kpi_unit *unit)
     unit->seq = seq->i64;
     unit->actor = actor->i64;
     unit->cpu = cpu->i64;
+    unit->tied = true;
     return KP_OK;
 }
 
@@ -293,7 +361,7 @@ static bool unit_counted(struct kp_scan *scan, struct kpi_unit *unit)
     kp_time low = KP_MIN(unit->first, unit->last), high = KP_MAX(unit->first, unit->last);
     if (scan->cols_count > 0 || !kpi_filter_whole(&scan->filter, low, high))
         return false;
-    unit->rows.count = kpi_unit_rows(scan, unit);
+    unit->rows.count = unit->held;
     scan->stat.pages_counted++;
     return true;
 }
@@ -352,15 +420,28 @@ static kp_status unit_enter(struct kp_scan *scan)
 
 /* ---------- merging ---------- */
 
+static kp_time unit_time(const struct kpi_unit *unit)
+{
+    return unit->ts[kpi_row_at(&unit->rows, unit->at)];
+}
+
+static int64_t spine_value(const struct kpi_unit *unit, uint32_t column, uint32_t place)
+{
+    int64_t value;
+    kpi_spine_take(unit->page->spine, column, &place, 1, &value);
+    return value;
+}
+
 static struct kpi_row_key unit_key(const struct kpi_unit *unit)
 {
     uint32_t row = kpi_row_at(&unit->rows, unit->at);
     struct kpi_row_key key = {.ts = unit->ts[row]};
-    if (unit->cpu == NULL)
+    if (!unit->tied)
         return key;
-    key.cpu = (uint32_t)unit->cpu[row];
-    key.seq = (uint64_t)unit->seq[row];
-    key.actor = unit->page->ids[unit->actor[row]];
+    bool spine = unit->cpu == NULL;
+    key.cpu = (uint32_t)(spine ? spine_value(unit, KP_COL_CPU, row) : unit->cpu[row]);
+    key.seq = (uint64_t)(spine ? spine_value(unit, KP_COL_SEQ, row) : unit->seq[row]);
+    key.actor = unit->page->ids[spine ? spine_value(unit, KP_COL_ACTOR, row) : unit->actor[row]];
     return key;
 }
 
@@ -368,6 +449,9 @@ static struct kpi_row_key unit_key(const struct kpi_unit *unit)
 static bool unit_before(const struct kp_scan *scan, const struct kpi_unit *a,
                         const struct kpi_unit *b)
 {
+    kp_time from = unit_time(a), to = unit_time(b);
+    if (from != to)
+        return scan->descending ? from > to : from < to;
     struct kpi_row_key x = unit_key(a), y = unit_key(b);
     int order = kpi_row_compare(scan->snapshot->actors, &x, &y);
     if (order == 0)
@@ -392,8 +476,7 @@ static struct kpi_unit *first_active(const struct kp_scan *scan, const struct kp
 static bool waiting_first(const struct kp_scan *scan, const struct kpi_unit *unit)
 {
     return scan->next < scan->units_count && unit->ts != NULL &&
-           reached(scan, unit->ts[kpi_row_at(&unit->rows, unit->at)],
-                   scan->units[scan->next].first);
+           reached(scan, unit_time(unit), scan->units[scan->next].first);
 }
 
 /* The active unit with the next row, once every unit that begins before it has been entered. NULL
@@ -458,13 +541,12 @@ static void give_starts(const struct gift *gift, int64_t *to)
     }
 }
 
-static void give_actor(const struct gift *gift, enum kp_attr attr, const int64_t *locals,
+/* local: of the rows of the gift. */
+static void give_actor(const struct gift *gift, enum kp_attr attr, const int64_t *local,
                        struct kp_vec *to)
 {
     const struct kpi_page *page = gift->unit->page;
     const struct kpi_page *owner = page->bound != NULL ? page->bound : page;
-    int64_t local[KP_VECTOR_ROWS];
-    give_numbers(gift, locals, local);
     const int64_t *numbers = owner->attrs[attr];
     const struct kp_str *texts = owner->attrs[attr];
     if (attr == KP_ATTR_SELF)
@@ -484,6 +566,32 @@ static void give_strs(const struct gift *gift, const struct kp_vec *from, struct
         to[i] = kp_vec_str(from, gift->list != NULL ? gift->list[i] : gift->first + i);
 }
 
+/* Which stream each row is of. */
+static void give_kinds(const struct kp_scan *scan, const struct gift *gift, struct kp_vec *to)
+{
+    const struct kpi_page *page = gift->unit->page;
+    if (page->spine != NULL) {
+        kpi_spine_kinds(page->spine, gift->list, gift->count, to->codes + gift->at);
+        return;
+    }
+    for (uint32_t i = 0; i < gift->count; i++)
+        if (scan->events)
+            to->codes[gift->at + i] = page->stream->number;
+        else
+            to->strs[gift->at + i] = kp_str_from(page->stream->name);
+}
+
+static void give_common(const struct gift *gift, struct kp_colref ref, struct kp_vec *to)
+{
+    const struct kpi_spine *spine = gift->unit->page->spine;
+    int64_t local[KP_VECTOR_ROWS];
+    bool is_actor = ref.stored == KP_COL_ACTOR;
+    kpi_spine_take(spine, ref.stored, gift->list, gift->count,
+                   is_actor ? local : to->i64 + gift->at);
+    if (is_actor)
+        give_actor(gift, ref.attr, local, to);
+}
+
 static void give_column(struct kp_scan *scan, const struct gift *gift, uint32_t column)
 {
     struct kp_colref ref = scan->cols[column];
@@ -491,11 +599,14 @@ static void give_column(struct kp_scan *scan, const struct gift *gift, uint32_t 
     const struct kpi_page *page = gift->unit->page;
     const struct kp_vec *from =
         gift->unit->lying ? &page->lying[ref.stored] : &page->cols[ref.stored];
+    int64_t local[KP_VECTOR_ROWS];
     if (ref.attr == KP_ATTR_KIND) {
-        for (uint32_t i = 0; i < gift->count; i++)
-            to->strs[gift->at + i] = kp_str_from(scan->filter.stream->name);
+        give_kinds(scan, gift, to);
+    } else if (page->spine != NULL) {
+        give_common(gift, ref, to);
     } else if (from->type == KP_TYPE_ACTOR) {
-        give_actor(gift, ref.attr, from->i64, to);
+        give_numbers(gift, from->i64, local);
+        give_actor(gift, ref.attr, local, to);
     } else if (kp_type_phys(from->type) == KP_PHYS_STR) {
         give_strs(gift, from, to->strs + gift->at);
     } else {

@@ -29,11 +29,12 @@ struct kp_scan_req {
     uint32_t cols_count;
     struct kp_scan_key keys[KP_SCAN_KEYS_MAX];
     uint32_t keys_count;
-    bool descending; /* newest first: batches and rows within them */
-    bool any_order;  /* rows may come in any order: what counts and sums need not pay for it */
-    bool ahead;      /* a second thread may prepare pages while rows of others are given out */
-    bool no_prune;   /* oracle runs: read everything, filter afterwards */
-    bool rolled;     /* leave out segments that kp_rollup answers for this stream and ... */
+    const bool *kinds; /* kp_stream_events(): by stream number, wanted ones; NULL = all */
+    bool descending;   /* newest first: batches and rows within them */
+    bool any_order;    /* rows may come in any order: what counts and sums need not pay for it */
+    bool ahead;        /* a second thread may prepare pages while rows of others are given out */
+    bool no_prune;     /* oracle runs: read everything, filter afterwards */
+    bool rolled;       /* leave out segments that kp_rollup answers for this stream and ... */
     kp_time rolled_from, rolled_to; /* ... this range */
 };
 

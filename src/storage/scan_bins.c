@@ -80,7 +80,7 @@ static kp_status unit_bins(struct bins *bins, struct kpi_unit *unit)
     struct kp_scan *scan = bins->scan;
     kp_time first = KP_MIN(unit->first, unit->last), last = KP_MAX(unit->first, unit->last);
     kp_time low = KP_MAX(first, scan->filter.from), high = KP_MIN(last, scan->filter.to);
-    uint32_t rows = kpi_unit_rows(scan, unit);
+    uint32_t rows = unit->held;
     if (low > high)
         return KP_OK;
     if (bin_of(bins, low) == bin_of(bins, high) && kpi_filter_whole(&scan->filter, first, last)) {

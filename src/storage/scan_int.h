@@ -13,11 +13,14 @@
 struct kpi_unit {
     uint32_t segment;                 /* or KPI_FROM_LOG */
     uint32_t number;                  /* block of the segment, or log page */
+    uint32_t held;                    /* rows of its page, by the footer */
+    uint8_t stream;                   /* of the log page */
     kp_time first, last;              /* times; first is where the scan meets it */
     struct kpi_page *page;            /* while active */
     bool lying;                       /* its rows come as they lie */
     const int64_t *ts;                /* NULL: no other page's rows can come between */
-    const int64_t *cpu, *seq, *actor; /* when pages overlap */
+    const int64_t *cpu, *seq, *actor; /* when pages overlap; of spines in the spine */
+    bool tied;                        /* what decides between equal times was read */
     struct kpi_rows rows;             /* that pass, in the order of the scan */
     uint32_t at;
     bool ready; /* prepared ahead, with this outcome */
@@ -33,6 +36,9 @@ struct kp_scan {
     struct kp_colref *cols;
     uint32_t cols_count;
     bool descending, no_prune, rolled, any_order;
+    bool events;               /* reads several streams, those that are in kinds ... */
+    bool kinds[KP_STREAM_MAX]; /* ... by number */
+    bool all_kinds;
     kp_time rolled_from, rolled_to;
     bool lying; /* any order will do, and rows of bound pages can be read as they lie */
     struct kpi_unit *units;
@@ -51,8 +57,6 @@ struct kp_scan {
 kp_status kpi_scan_queue(struct kp_scan *scan) KP_MUST;
 /* Fills scan->units in the order of the scan. BUSY: retention dropped a segment meanwhile. */
 kp_status kpi_scan_plan(struct kp_scan *scan) KP_MUST;
-/* Rows of the unit's page, by the footer. */
-uint32_t kpi_unit_rows(const struct kp_scan *scan, const struct kpi_unit *unit);
 /* Gets the unit's page and holds it. CORRUPT was reported. */
 kp_status kpi_unit_page(struct kp_scan *scan, struct kpi_unit *unit) KP_MUST;
 /* Everything that can be done before the scan gets to the unit: page, rows, columns. */

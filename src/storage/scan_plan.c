@@ -12,6 +12,13 @@
 #include "base/assert.h"
 #include "storage/run_find.h"
 #include "storage/scan_int.h"
+#include "storage/spine.h"
+
+/* True when the scan reads the stream of this number. */
+static bool wants(const struct kp_scan *scan, uint32_t stream)
+{
+    return scan->events ? scan->kinds[stream] : stream == scan->filter.stream->number;
+}
 
 /* ---------- which pages ---------- */
 
@@ -22,7 +29,7 @@ kp_status kpi_scan_queue(struct kp_scan *scan)
     return scan->snapshot->io->queue_open(scan->snapshot->io, 4, &scan->queue);
 }
 
-static kp_status unit_add(struct kp_scan *scan, uint32_t segment, uint32_t number, kp_time ts_min,
+static kp_status unit_add(struct kp_scan *scan, struct kpi_unit unit, kp_time ts_min,
                           kp_time ts_max)
 {
     if (scan->units_count == scan->units_capacity) {
@@ -33,11 +40,9 @@ static kp_status unit_add(struct kp_scan *scan, uint32_t segment, uint32_t numbe
         scan->units = more;
         scan->units_capacity = capacity;
     }
-    scan->units[scan->units_count++] =
-        (struct kpi_unit){.segment = segment,
-                          .number = number,
-                          .first = scan->descending ? ts_max : ts_min,
-                          .last = scan->descending ? ts_min : ts_max};
+    unit.first = scan->descending ? ts_max : ts_min;
+    unit.last = scan->descending ? ts_min : ts_max;
+    scan->units[scan->units_count++] = unit;
     return KP_OK;
 }
 
@@ -108,27 +113,59 @@ static int compare_tids(const void *a, const void *b)
     return x < y ? -1 : x > y;
 }
 
+/* Adds the threads of a rollup's actors that pass. asked: by actor, 0 = not yet. */
+static void rollup_tids(const struct kp_scan *scan, const struct kp_rollup_row *rows,
+                        uint32_t count, uint8_t *asked, struct actor_tids *out)
+{
+    for (uint32_t i = 0; i < count; i++) {
+        kp_actor_id id = rows[i].actor;
+        if (asked[id] != 0)
+            continue;
+        asked[id] = 1;
+        const struct kp_actor *actor = kp_actors_get(scan->snapshot->actors, id);
+        if (kpi_filter_actor(&scan->filter, id, actor))
+            out->tids[out->count++] = actor->tid;
+    }
+}
+
+/* How many actors the rollup lists for the wanted streams; 0: it does not speak for one. */
+static uint32_t rollup_actors(const struct kp_scan *scan, uint32_t number,
+                              const struct kpi_rollup *rollup)
+{
+    const uint64_t *held = scan->snapshot->segments[number].meta.rows_by_stream;
+    uint32_t count = 0;
+    for (uint32_t s = 1; s < KP_STREAM_MAX; s++) {
+        if (!wants(scan, s) || held[s] == 0)
+            continue;
+        if (rollup->rows[s] == NULL)
+            return 0;
+        count += rollup->counts[s];
+    }
+    return count;
+}
+
 /* The actors of the segment's rows are asked one by one; rows of nobody are an actor too. */
 static kp_status actor_tids(struct kp_scan *scan, uint32_t number, struct actor_tids *out)
 {
     struct kp_snapshot *snapshot = scan->snapshot;
-    const struct kpi_filter *filter = &scan->filter;
-    uint32_t stream = filter->stream->number;
     const struct kpi_rollup *rollup = NULL;
+    uint32_t count = 0;
     *out = (struct actor_tids){.all = true};
-    if (!scan->no_prune && wants_actors(filter))
+    if (!scan->no_prune && wants_actors(&scan->filter))
         rollup = kpi_snapshot_rollup(snapshot, number, scan->queue);
-    if (rollup == NULL || rollup->rows[stream] == NULL)
+    if (rollup != NULL)
+        count = rollup_actors(scan, number, rollup);
+    if (count == 0)
         return KP_OK;
-    out->tids = malloc(rollup->counts[stream] * sizeof(*out->tids));
-    if (out->tids == NULL)
+    uint8_t *asked = calloc(kp_actors_count(snapshot->actors) + 1, sizeof(*asked));
+    out->tids = malloc(count * sizeof(*out->tids));
+    for (uint32_t s = 1; s < KP_STREAM_MAX && asked != NULL && out->tids != NULL; s++)
+        if (rollup->rows[s] != NULL && wants(scan, s))
+            rollup_tids(scan, rollup->rows[s], rollup->counts[s], asked, out);
+    bool whole = asked != NULL && out->tids != NULL;
+    free(asked);
+    if (!whole)
         return KP_NO_MEMORY;
-    for (uint32_t i = 0; i < rollup->counts[stream]; i++) {
-        kp_actor_id id = rollup->rows[stream][i].actor;
-        const struct kp_actor *actor = kp_actors_get(snapshot->actors, id);
-        if (kpi_filter_actor(filter, id, actor))
-            out->tids[out->count++] = actor->tid;
-    }
     qsort(out->tids, out->count, sizeof(*out->tids), compare_tids);
     out->all = false;
     return KP_OK;
@@ -145,21 +182,55 @@ static bool block_passes(const struct kp_scan *scan, const struct kpi_block_ref 
            (actors->all || kpi_block_ref_has_tid(ref, KP_COL_ACTOR, actors->tids, actors->count));
 }
 
+/* The page of the spine at block b for all streams of it that may have wanted rows. *out_end: first
+ * block behind the page. */
+static kp_status spine_unit(struct kp_scan *scan, uint32_t number, const struct kpi_footer *footer,
+                            uint32_t b, const struct actor_tids *actors, uint32_t *out_end)
+{
+    struct kpi_unit unit = {.segment = number, .number = b};
+    kp_time from = KP_TIME_MAX, to = KP_TIME_MIN;
+    const struct kpi_block_ref *spine = &footer->blocks[b], *ref = spine + 1;
+    bool passes = false;
+    for (; ref < footer->blocks + footer->blocks_count && ref->page == spine->page; ref++) {
+        if (ref->stream == &kpi_spine_stream)
+            break;
+        if (!wants(scan, ref->stream->number))
+            continue;
+        passes |= block_passes(scan, ref, actors);
+        unit.held += ref->rows;
+        from = KP_MIN(from, ref->ts_min);
+        to = KP_MAX(to, ref->ts_max);
+    }
+    *out_end = (uint32_t)(ref - footer->blocks);
+    if (unit.held == 0)
+        return KP_OK;
+    scan->stat.pages += passes;
+    scan->stat.pages_pruned += !passes;
+    return passes ? unit_add(scan, unit, from, to) : KP_OK;
+}
+
 static kp_status blocks_units(struct kp_scan *scan, uint32_t number,
                               const struct kpi_footer *footer, const struct actor_tids *actors)
 {
     bool *wanted = scan->no_prune ? NULL : exact_blocks(scan, footer);
     kp_status status = KP_OK;
-    for (uint32_t b = 0; b < footer->blocks_count && status == KP_OK; b++) {
+    uint32_t next;
+    for (uint32_t b = 0; b < footer->blocks_count && status == KP_OK; b = next) {
         const struct kpi_block_ref *ref = &footer->blocks[b];
-        if (ref->stream != scan->filter.stream)
+        next = b + 1;
+        if (scan->events && ref->stream == &kpi_spine_stream) {
+            status = spine_unit(scan, number, footer, b, actors, &next);
+            continue;
+        }
+        if (!wants(scan, ref->stream->number))
             continue;
         if ((wanted != NULL && !wanted[b]) || !block_passes(scan, ref, actors)) {
             scan->stat.pages_pruned++;
             continue;
         }
         scan->stat.pages++;
-        status = unit_add(scan, number, b, ref->ts_min, ref->ts_max);
+        struct kpi_unit unit = {.segment = number, .number = b, .held = ref->rows};
+        status = unit_add(scan, unit, ref->ts_min, ref->ts_max);
     }
     free(wanted);
     return status;
@@ -176,14 +247,20 @@ static kp_status segment_units(struct kp_scan *scan, uint32_t number,
     return status;
 }
 
+static bool segment_wanted(const struct kp_scan *scan, const struct kpi_segment_meta *meta)
+{
+    bool wanted = false;
+    for (uint32_t s = 0; s < KP_STREAM_MAX; s++)
+        wanted |= meta->rows_by_stream[s] > 0 && wants(scan, s);
+    return wanted && meta->ts_max >= scan->filter.from && meta->ts_min <= scan->filter.to;
+}
+
 static bool segment_pruned(const struct kp_scan *scan, const struct kpi_run_places *places,
                            uint32_t number)
 {
-    const struct kpi_segment_meta *meta = &scan->snapshot->segments[number].meta;
     if (places != NULL && places->segments[number] == KPI_RUN_ABSENT)
         return true;
-    return !scan->no_prune && (meta->rows_by_stream[scan->filter.stream->number] == 0 ||
-                               meta->ts_max < scan->filter.from || meta->ts_min > scan->filter.to);
+    return !scan->no_prune && !segment_wanted(scan, &scan->snapshot->segments[number].meta);
 }
 
 static kp_status segments_units(struct kp_scan *scan)
@@ -215,15 +292,17 @@ static kp_status segments_units(struct kp_scan *scan)
     return KP_OK;
 }
 
-static kp_status log_units(struct kp_scan *scan)
+static kp_status log_units(struct kp_scan *scan, uint8_t stream)
 {
-    const struct kpi_log *log = &scan->snapshot->logs[scan->filter.stream->number];
+    const struct kpi_log *log = &scan->snapshot->logs[stream];
     for (uint32_t i = 0; i < log->count; i++) {
         const struct kpi_page *page = log->pages[i];
         if (!scan->no_prune && (page->ts_max < scan->filter.from || page->ts_min > scan->filter.to))
             continue;
         scan->stat.wal_blocks += page->parts_count;
-        kp_status status = unit_add(scan, KPI_FROM_LOG, i, page->ts_min, page->ts_max);
+        struct kpi_unit unit = {
+            .segment = KPI_FROM_LOG, .number = i, .stream = stream, .held = page->rows};
+        kp_status status = unit_add(scan, unit, page->ts_min, page->ts_max);
         if (status != KP_OK)
             return status;
     }
@@ -237,6 +316,8 @@ int kpi_unit_compare(const void *a, const void *b)
         return x->first < y->first ? -1 : 1;
     if (x->segment != y->segment)
         return x->segment < y->segment ? -1 : 1;
+    if (x->stream != y->stream)
+        return x->stream < y->stream ? -1 : 1;
     return x->number < y->number ? -1 : x->number > y->number;
 }
 
@@ -250,8 +331,9 @@ kp_status kpi_scan_plan(struct kp_scan *scan)
     if (scan->filter.nothing || scan->filter.from > scan->filter.to)
         return KP_OK;
     kp_status status = segments_units(scan);
-    if (status == KP_OK)
-        status = log_units(scan);
+    for (uint32_t s = 0; s < KP_STREAM_MAX && status == KP_OK; s++)
+        if (wants(scan, s))
+            status = log_units(scan, (uint8_t)s);
     if (status == KP_OK && scan->units_count > 0)
         qsort(scan->units, scan->units_count, sizeof(*scan->units),
               scan->descending ? compare_units_down : kpi_unit_compare);
@@ -260,25 +342,17 @@ kp_status kpi_scan_plan(struct kp_scan *scan)
 
 /* ---------- parts ---------- */
 
-uint32_t kpi_unit_rows(const struct kp_scan *scan, const struct kpi_unit *unit)
-{
-    const struct kp_snapshot *snapshot = scan->snapshot;
-    if (unit->segment == KPI_FROM_LOG)
-        return snapshot->logs[scan->filter.stream->number].pages[unit->number]->rows;
-    return snapshot->segments[unit->segment].segment.footer.blocks[unit->number].rows;
-}
-
 static uint32_t units_split(const struct kp_scan *scan, uint32_t parts, kp_time *out_from)
 {
     uint64_t all = 0, rows = 0;
     uint32_t count = 1;
     for (uint32_t i = 0; i < scan->units_count; i++)
-        all += kpi_unit_rows(scan, &scan->units[i]);
+        all += scan->units[i].held;
     for (uint32_t i = 0; i < scan->units_count && count < parts; i++) {
         const struct kpi_unit *unit = &scan->units[i];
         if (rows >= all / parts * count && unit->first > out_from[count - 1])
             out_from[count++] = unit->first;
-        rows += kpi_unit_rows(scan, unit);
+        rows += unit->held;
     }
     return count;
 }

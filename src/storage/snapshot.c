@@ -274,6 +274,17 @@ static void snapshot_free(struct kp_snapshot *snapshot)
     free(snapshot);
 }
 
+static kp_status kinds_name(struct kp_snapshot *snapshot)
+{
+    struct kp_str *names = kp_arena_zalloc(&snapshot->arena, KP_STREAM_MAX, sizeof(*names));
+    uint32_t count;
+    const struct kp_stream *streams = kp_streams(&count);
+    for (uint32_t i = 0; i < count && names != NULL; i++)
+        names[streams[i].number] = kp_str_from(streams[i].name);
+    snapshot->kinds = (struct kp_dict){names, KP_STREAM_MAX, true};
+    return names == NULL ? KP_NO_MEMORY : KP_OK;
+}
+
 kp_status kpi_snapshot_new(const struct kp_io *io, struct kp_snapshot **out)
 {
     struct kp_snapshot *snapshot = calloc(1, sizeof(*snapshot));
@@ -287,7 +298,7 @@ kp_status kpi_snapshot_new(const struct kp_io *io, struct kp_snapshot **out)
     snapshot->dropped = (struct kp_dropped){.from = KP_TIME_MAX, .to = KP_TIME_MIN};
     snapshot->cache_limit = KPI_CACHE_BYTES;
     kp_arena_init(&snapshot->arena, 0);
-    if (kp_actors_init(&snapshot->actors) != KP_OK) {
+    if (kinds_name(snapshot) != KP_OK || kp_actors_init(&snapshot->actors) != KP_OK) {
         snapshot_free(snapshot);
         return KP_NO_MEMORY;
     }

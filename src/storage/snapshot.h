@@ -96,6 +96,7 @@ struct kp_snapshot {
     struct kp_dropped dropped;
     struct kp_arena arena; /* paths, damage, log bytes */
     struct kp_actors *actors;
+    struct kp_dict kinds; /* names of streams by number */
     struct kpi_snapshot_segment *segments;
     uint32_t segments_count;
     struct kpi_snapshot_run *runs;
@@ -158,6 +159,10 @@ kp_status kpi_page_column(struct kp_snapshot *snapshot, struct kpi_page *page, u
 /* The same for a column that kpi_block_lies, of a bound page, as it lies. */
 kp_status kpi_page_lying(struct kp_snapshot *snapshot, struct kpi_page *page, uint32_t column,
                          const struct kp_vec **out) KP_MUST;
+/* Decodes common columns (bit each) of a spine's page for the rows of all streams, and its actors
+ * with KP_COL_ACTOR. CORRUPT was reported. */
+kp_status kpi_page_common(struct kp_snapshot *snapshot, struct kpi_page *page,
+                          uint32_t columns) KP_MUST;
 /* Counts the rows of a bound page in [from, to] by its spine; no column is decoded. */
 kp_status kpi_page_count(struct kp_snapshot *snapshot, struct kpi_page *page, kp_time from,
                          kp_time to, uint32_t *out) KP_MUST;

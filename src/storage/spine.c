@@ -13,12 +13,12 @@
  * Invariant: every number is checked before it is used as an index, so forged bytes give wrong rows
  * or CORRUPT, nothing worse.
  */
-#include "storage/range.h"
-#include "storage/spine.h"
+#include "storage/spine_int.h"
 
 #include <stdlib.h>
 
 #include "base/assert.h"
+#include "storage/range.h"
 
 /* ---------- what is in a spine ---------- */
 
@@ -95,27 +95,6 @@ void kpi_foresight_deinit(struct kpi_foresight *model)
 
 /* ---------- what is read ---------- */
 
-struct lane {
-    int64_t cpu;
-    uint32_t first, end; /* its places */
-};
-
-/* A part is NULL (or unset) until it is read; read parts never change. */
-struct kpi_spine {
-    struct kpi_block block; /* where it comes from; the actor table is in its bytes */
-    struct kp_arena *arena;
-    uint32_t rows;
-    struct lane *lanes;
-    uint32_t lanes_count;
-    uint8_t *kind;
-    uint32_t counts[KP_STREAM_MAX], first[KP_STREAM_MAX]; /* of a stream's rows in places */
-    uint32_t *places;                                     /* stream by stream */
-    bool ordered[KP_STREAM_MAX];                          /* its places are in order of the page */
-    int64_t *ts, *seq;
-    uint32_t *actor, *peer; /* local numbers, checked; peer: where the stream has one */
-    uint16_t *lane_of;
-};
-
 /* The stream's rows, and how its numbers lie thread by thread. */
 struct kpi_spine_rows {
     struct kpi_spine *spine;
@@ -144,7 +123,7 @@ static kp_status lanes_fill(struct kpi_spine *spine, const int64_t *numbers)
         if (rows < 1 || rows > (int64_t)(spine->rows - first))
             return KP_CORRUPT;
         uint32_t end = first + (uint32_t)rows;
-        spine->lanes[i] = (struct lane){.cpu = numbers[i], .first = first, .end = end};
+        spine->lanes[i] = (struct kpi_lane){.cpu = numbers[i], .first = first, .end = end};
         first = end;
     }
     return first == spine->rows ? KP_OK : KP_CORRUPT;
@@ -331,167 +310,15 @@ static kp_status times_read(struct kpi_spine *spine)
 
 /* ---------- the order of the page ---------- */
 
-/* What is left of two runs of places, and where their merge goes. */
-struct merge {
-    const uint32_t *a, *a_end, *b, *b_end;
-    uint32_t *to;
-};
-
-static inline bool merge_both(const struct merge *merge)
-{
-    return merge->a < merge->a_end && merge->b < merge->b_end;
-}
-
-/* Places of the second run may be less only in merges of streams. */
-static inline void merge_step(const int64_t *ts, struct merge *merge)
-{
-    uint32_t a = *merge->a, b = *merge->b;
-    bool second = (ts[b] < ts[a]) | ((ts[b] == ts[a]) & (b < a));
-    *merge->to++ = second ? b : a;
-    merge->a += !second;
-    merge->b += second;
-}
-
-static void merge_finish(const int64_t *ts, struct merge *merge)
-{
-    while (merge_both(merge))
-        merge_step(ts, merge);
-    size_t a = (size_t)(merge->a_end - merge->a), b = (size_t)(merge->b_end - merge->b);
-    memcpy(merge->to, merge->a, a * sizeof(*merge->to));
-    memcpy(merge->to + a, merge->b, b * sizeof(*merge->to));
-}
-
-/* How many of the first `half` merged places come from the first run. */
-static size_t merge_cut(const int64_t *ts, const struct merge *merge, size_t half)
-{
-    size_t b_count = (size_t)(merge->b_end - merge->b);
-    size_t low = half > b_count ? half - b_count : 0;
-    size_t high = KP_MIN(half, (size_t)(merge->a_end - merge->a));
-    while (low < high) {
-        size_t mid = low + (high - low) / 2;
-        uint32_t a = merge->a[mid], b = merge->b[half - mid - 1];
-        bool second = (ts[b] < ts[a]) | ((ts[b] == ts[a]) & (b < a));
-        if (second)
-            high = mid;
-        else
-            low = mid + 1;
-    }
-    return low;
-}
-
-/* Merging waits for each comparison before the next; two halves at once wait half as often. */
-static void runs_merge(const int64_t *ts, struct merge merge)
-{
-    size_t half = ((size_t)(merge.a_end - merge.a) + (size_t)(merge.b_end - merge.b)) / 2;
-    size_t cut = merge_cut(ts, &merge, half);
-    struct merge low = merge, high = merge;
-    low.a_end = high.a = merge.a + cut;
-    low.b_end = high.b = merge.b + (half - cut);
-    high.to = merge.to + half;
-    while (merge_both(&low) && merge_both(&high)) {
-        merge_step(ts, &low);
-        merge_step(ts, &high);
-    }
-    merge_finish(ts, &low);
-    merge_finish(ts, &high);
-}
-
-/* Where the places of each lane begin among `count` ascending ones; returns how many lanes have
- * any. ends[i] is the end of the i-th. */
-static uint32_t runs_find(const struct kpi_spine *spine, const uint32_t *places, uint32_t count,
-                          uint32_t *ends)
-{
-    uint32_t runs = 0, begin = 0;
-    for (uint32_t lane = 0; lane < spine->lanes_count && begin < count; lane++) {
-        uint32_t low = begin, high = count;
-        while (low < high) {
-            uint32_t mid = low + (high - low) / 2;
-            if (places[mid] < spine->lanes[lane].end)
-                low = mid + 1;
-            else
-                high = mid;
-        }
-        if (low > begin)
-            ends[runs++] = low;
-        begin = low;
-    }
-    return runs;
-}
-
-/* Merges runs pair by pair until there is one. */
-static kp_status places_order(const struct kpi_spine *spine, uint32_t *places, uint32_t count)
-{
-    uint32_t ends[KPI_SPINE_LANES_MAX];
-    uint32_t runs = runs_find(spine, places, count, ends);
-    uint32_t *other = runs > 1 ? malloc(count * sizeof(*other)) : NULL;
-    uint32_t *from = places, *to = other;
-    if (runs > 1 && other == NULL)
-        return KP_NO_MEMORY;
-    while (runs > 1) {
-        uint32_t begin = 0;
-        for (uint32_t i = 0; i < runs; i += 2) {
-            uint32_t middle = ends[i], end = i + 1 < runs ? ends[i + 1] : middle;
-            runs_merge(spine->ts, (struct merge){from + begin, from + middle, from + middle,
-                                                 from + end, to + begin});
-            ends[i / 2] = end;
-            begin = end;
-        }
-        runs = (runs + 1) / 2;
-        uint32_t *swap = from;
-        from = to;
-        to = swap;
-    }
-    if (from != places)
-        memcpy(places, from, count * sizeof(*places));
-    free(other);
-    return KP_OK;
-}
-
 static kp_status order_read(struct kpi_spine *spine, uint32_t stream)
 {
     kp_status status = times_read(spine);
     if (status == KP_OK && !spine->ordered[stream])
-        status = places_order(spine, spine->places + spine->first[stream], spine->counts[stream]);
+        status =
+            kpi_places_order(spine, spine->places + spine->first[stream], spine->counts[stream]);
     if (status == KP_OK)
         spine->ordered[stream] = true;
     return status;
-}
-
-/* Places of a run whose times are before t; they ascend. */
-static uint32_t places_before(const struct kpi_spine *spine, const uint32_t *run, uint32_t count,
-                              kp_time t)
-{
-    uint32_t low = 0, high = count;
-    while (low < high) {
-        uint32_t mid = low + (high - low) / 2;
-        if (spine->ts[run[mid]] < t)
-            low = mid + 1;
-        else
-            high = mid;
-    }
-    return low;
-}
-
-kp_status kpi_spine_count(struct kpi_spine *spine, const struct kp_stream *stream, kp_time from,
-                          kp_time to, uint32_t *out)
-{
-    kp_status status = times_read(spine);
-    if (status != KP_OK)
-        return status;
-    const uint32_t *places = spine->places + spine->first[stream->number];
-    uint32_t ends[KPI_SPINE_LANES_MAX], begin = 0, rows = 0;
-    uint32_t runs = 1;
-    ends[0] = spine->counts[stream->number];
-    if (!spine->ordered[stream->number])
-        runs = runs_find(spine, places, spine->counts[stream->number], ends);
-    for (uint32_t i = 0; i < runs; begin = ends[i++]) {
-        uint32_t count = ends[i] - begin;
-        uint32_t end =
-            to == KP_TIME_MAX ? count : places_before(spine, places + begin, count, to + 1);
-        rows += end - KP_MIN(end, places_before(spine, places + begin, count, from));
-    }
-    *out = rows;
-    return KP_OK;
 }
 
 /* ---------- threads ---------- */
@@ -561,7 +388,7 @@ static void walk_meet(struct walk *walk)
     uint32_t wakings = spine->counts[KP_S_SCHED_WAKING];
     const uint32_t *a = spine->places + spine->first[KP_S_SCHED_SWITCH];
     const uint32_t *b = spine->places + spine->first[KP_S_SCHED_WAKING];
-    runs_merge(spine->ts, (struct merge){a, a + switches, b, b + wakings, walk->met});
+    kpi_runs_merge(spine->ts, (struct kpi_merge){a, a + switches, b, b + wakings, walk->met});
     uint32_t miss = 0;
     for (uint32_t lane = 0; lane < spine->lanes_count; lane++) {
         while (walk->misses[miss] < spine->lanes[lane].first)
@@ -583,7 +410,7 @@ static void walk_peer(struct walk *walk, uint32_t place)
 }
 
 /* Now that switches know who came, every row gets who ran. */
-static void walk_lane(struct walk *walk, const struct lane *lane)
+static void walk_lane(struct walk *walk, const struct kpi_lane *lane)
 {
     uint32_t running = 0;
     for (uint32_t p = lane->first; p < lane->end; p++) {
@@ -654,7 +481,7 @@ static kp_status seq_sum(const struct kpi_spine *spine, const int64_t *steps, in
         return KP_NO_MEMORY;
     for (uint32_t p = 0; p < spine->rows; p++)
         order[p] = p;
-    kp_status status = places_order(spine, order, spine->rows);
+    kp_status status = kpi_places_order(spine, order, spine->rows);
     uint64_t next = spine->block.info.seq_min;
     for (uint32_t i = 0; i < spine->rows && status == KP_OK; i++, next++) {
         next += (uint64_t)steps[i];
@@ -678,6 +505,20 @@ static kp_status seq_read(struct kpi_spine *spine)
     free(steps);
     if (status == KP_OK)
         spine->seq = seq;
+    return status;
+}
+
+/* ---------- parts ---------- */
+
+kp_status kpi_spine_decode(struct kpi_spine *spine, uint32_t columns)
+{
+    kp_status status = columns == 0 ? kinds_read(spine) : times_read(spine);
+    if (status == KP_OK && (columns >> KP_COL_CPU & 1) != 0)
+        status = lane_of_read(spine);
+    if (status == KP_OK && (columns >> KP_COL_ACTOR & 1) != 0)
+        status = threads_read(spine);
+    if (status == KP_OK && (columns >> KP_COL_SEQ & 1) != 0)
+        status = seq_read(spine);
     return status;
 }
 

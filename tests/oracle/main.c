@@ -69,7 +69,7 @@ static void ask_one(struct run *run, uint64_t seed)
     struct random random = {seed};
     kp_arena_init(&arena, 16 << 20);
     struct pipe *pipe = generate(&run->universe, &random, &arena);
-    uint32_t way = (uint32_t)(seed % 18);
+    uint32_t way = (uint32_t)(seed % 24);
     ask(&run->universe, pipe, way, &outcome);
     if (outcome.verdict == AGREED && seed % 8 == 0)
         ask_what_holds(run, pipe, &random, &arena, &outcome);

@@ -48,6 +48,12 @@ static kp_status run(const char *text, const struct kp_query_opts *opts, struct 
 static const char *const questions[] = {
     "events | summarize count() by kind",
     "events | count",
+    "events | project ts, kind, cpu, host, tid, pid, comm, cgroup, seq",
+    "events | where kind != 'sched_switch' | project ts, kind, cpu, seq",
+    "events | where kind in ('sched_waking', 'syscall') and cpu == 1 | project ts, kind, tid",
+    "events | where comm == 'worker3' | project ts, kind, cpu, pid, tid",
+    "events | top 700 by ts desc | project ts, kind, cpu, seq",
+    "events | where seq == 40 | project ts, kind, detail",
     "sched_switch | count",
     "events | where kind == 'sched_waking' | summarize count() by kind",
     "events | summarize count(), min(ts), max(seq) by comm",
@@ -106,7 +112,8 @@ static void ways_do_not_show(void **state)
     (void)state;
     static const uint32_t ways[] = {
         KP_OFF_PRUNING,   KP_OFF_PARALLEL, KP_OFF_METADATA,
-        KP_OFF_UNORDERED, KP_OFF_ROLLUPS,  KP_OFF_PRUNING | KP_OFF_METADATA | KP_OFF_UNORDERED};
+        KP_OFF_UNORDERED, KP_OFF_ROLLUPS,  KP_OFF_PRUNING | KP_OFF_METADATA | KP_OFF_UNORDERED,
+        KP_OFF_JOINED};
     for (size_t i = 0; i < KP_ARRAY_LEN(questions); i++)
         for (size_t w = 0; w < KP_ARRAY_LEN(ways); w++) {
             const struct kp_query_opts opts = {.threads = 2, .slice_rows = 1000, .off = ways[w]};
