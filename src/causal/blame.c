@@ -234,83 +234,6 @@ void kpi_blame_running(struct kpi_walk *walk, const struct kpi_frame *frame,
     kpi_cut_run(walk, frame, iv, &cut, iv->cpu, from, to);
 }
 
-/* ---------- runnable: quota ---------- */
-
-struct quota {
-    bool set;    /* a limit is known for the cgroup or one above it */
-    bool agrees; /* its counter of throttled time grew around the wait */
-    const struct kpi_work *row;
-};
-
-/* True when path is the cgroup or one above it. */
-static bool path_above(struct kp_str path, struct kp_str cgroup)
-{
-    if (path.len == 0 || path.len > cgroup.len || memcmp(path.ptr, cgroup.ptr, path.len) != 0)
-        return false;
-    return path.len == cgroup.len || cgroup.ptr[path.len] == '/' || path.ptr[path.len - 1] == '/';
-}
-
-/* Compares the last sample before the wait with the first after it, of one path. */
-static bool counter_grew(const struct kpi_work_rows *set, const struct kpi_work *before, kp_time to)
-{
-    for (const struct kpi_work *row = before + 1; row < set->rows + set->count; row++) {
-        if (row->group != before->group)
-            break;
-        if (kp_str_equal(row->name, before->name) && row->to >= to)
-            return row->a > before->a;
-    }
-    return false;
-}
-
-static struct quota quota_of(const struct kpi_world *world, uint32_t host, struct kp_str cgroup,
-                             const struct kpi_interval *iv)
-{
-    const struct kpi_work_rows *set = kpi_work_all(&world->works[KPI_WORK_QUOTA]);
-    struct quota quota = {0};
-    for (uint32_t i = 0; i < set->count; i++) {
-        const struct kpi_work *row = &set->rows[i];
-        if (row->group != host || row->b <= 0 || !path_above(row->name, cgroup))
-            continue;
-        if (quota.row == NULL)
-            quota.row = row;
-        quota.set = true;
-        if (row->to <= iv->from && counter_grew(set, row, iv->to)) {
-            quota.agrees = true;
-            quota.row = row;
-        }
-    }
-    return quota;
-}
-
-/* Rule `throttle`: gives the wait out and returns true when quota explains it. */
-static bool throttled(struct kpi_walk *walk, const struct kpi_frame *frame,
-                      const struct kpi_interval *iv, kp_time from, kp_time to)
-{
-    bool says = (iv->flags & KPI_FLAG_THROTTLED) != 0;
-    bool looks = (iv->flags & KPI_FLAG_PREEMPT) != 0 && (iv->flags & KPI_FLAG_TO_IDLE) != 0;
-    if (!says && !looks)
-        return false;
-    struct kpi_slice slice = kpi_slice_make(walk, frame, iv, from, to);
-    struct kp_str cgroup = kp_actors_get(walk->world->actors, slice.actor)->cgroup;
-    uint32_t host = kpi_thread_of(walk->world, frame->thread)->host;
-    struct quota quota = quota_of(walk->world, host, cgroup, iv);
-    if (!says && !quota.set)
-        return false;
-    slice.kind = KPI_THROTTLED;
-    slice.rule = KPI_RULE_THROTTLE;
-    slice.cpu = iv->cpu;
-    slice.object = quota.row != NULL ? quota.row->name : cgroup;
-    slice.subkind = says ? KP_STR("flag") : KP_STR("inferred");
-    if (slice.strength != KPI_WEAK)
-        slice.strength = quota.agrees ? KPI_STRONG_COUNTER : says ? KPI_STRONG : KPI_WEAK;
-    kpi_slice_lock(walk, frame, iv, &slice);
-    kpi_slice_event(&slice, iv->begin);
-    kpi_slice_event(&slice, iv->end);
-    kpi_slice_work(&slice, quota.row);
-    kpi_slice_emit(walk, &slice);
-    return true;
-}
-
 /* ---------- runnable: who held the CPU ---------- */
 
 static uint32_t cpu_numbered(const struct kpi_world *world, uint32_t host_index, int64_t number)
@@ -424,7 +347,8 @@ static bool preempts(const struct kpi_world *world, const struct kpi_interval *i
     if (came != KPI_NONE &&
         kpi_event_prio(kpi_event_of(world, came), who) < prio_of_waiter(world, iv))
         return true;
-    if ((iv->flags & KPI_FLAG_PREEMPT) == 0 || iv->begin == KPI_NONE)
+    if ((iv->flags & KPI_FLAG_PREEMPT) == 0 || iv->begin == KPI_NONE ||
+        (iv->flags & KPI_FLAG_THROTTLED) != 0) /* its quota took the CPU away, not the next one */
         return false;
     uint32_t taker = kpi_event_of(world, iv->begin)->b;
     if (taker == KPI_NONE)
@@ -551,14 +475,13 @@ void kpi_blame_runnable(struct kpi_walk *walk, const struct kpi_frame *frame,
                         const struct kpi_interval *iv, kp_time from, kp_time to)
 {
     static const struct kpi_cut cut = {KPI_WORK_IRQ, irq_slice, runnable_no_irq};
-    if (throttled(walk, frame, iv, from, to))
-        return;
+    bool sure, told = true;
+    from = kpi_blame_quota(walk, frame, iv, from, to, &told);
     for (kp_time until; from < to; from = until) {
         struct kpi_frame queued = *frame;
-        bool sure;
         until = to;
         uint32_t cpu = queue_cpu(walk->world, iv, from, &until, &sure);
-        if (!sure)
+        if (!sure || !told)
             queued.strength = KPI_WEAK;
         if (cpu == KPI_NONE)
             kpi_blame_unknown(walk, frame, "no-cpu", from, until);

@@ -3,6 +3,7 @@
  * Leaf rules: who is to blame for a stretch of one thread's time.
  *
  *   blame.c        on a CPU, or waiting for one
+ *   blame_quota.c  held back by the quota of a control group
  *   blame_wait.c   waiting for anything else
  */
 #ifndef KP_CAUSAL_BLAME_H
@@ -11,11 +12,15 @@
 #include "causal/net.h"
 #include "causal/slice.h"
 
-/* blame.c, blame_wait.c: leaf rules. Each gives out all of [from, to). */
+/* Leaf rules. Each gives out all of [from, to). */
 void kpi_blame_running(struct kpi_walk *walk, const struct kpi_frame *frame,
                        const struct kpi_interval *iv, kp_time from, kp_time to);
 void kpi_blame_runnable(struct kpi_walk *walk, const struct kpi_frame *frame,
                         const struct kpi_interval *iv, kp_time from, kp_time to);
+/* Gives out what a quota held it back for, from `from` on, and returns the end of that. False in
+ * *out_sure: that end is doubtful. */
+kp_time kpi_blame_quota(struct kpi_walk *walk, const struct kpi_frame *frame,
+                        const struct kpi_interval *iv, kp_time from, kp_time to, bool *out_sure);
 void kpi_blame_unknown(struct kpi_walk *walk, const struct kpi_frame *frame, const char *reason,
                        kp_time from, kp_time to);
 void kpi_blame_reclaim(struct kpi_walk *walk, const struct kpi_frame *frame,

@@ -146,12 +146,57 @@ static void slices_of_one_culprit_are_one_row(void **state)
 static void throttled_by_quota(void **state)
 {
     struct stage *stage = *state;
-    world_throttle(&stage->w, 20 * MS, 0, stage->pay, stage->batch);
-    world_switch(&stage->w, 60 * MS, 0, stage->batch, RP, stage->pay);
+    world_throttle(&stage->w, 20 * MS, 0, stage->pay, stage->idle);
+    world_switch(&stage->w, 60 * MS, 0, stage->idle, R, stage->pay);
     ask(stage);
     int row = expect(stage, "runnable.throttled", 40 * MS);
     assert_string_equal(cell_str(&stage->answer, row, "culprit_cgroup"), "/pay");
     assert_true(cell_null(&stage->answer, row, "culprit_pid"));
+    assert_string_equal(cell_str(&stage->answer, row, "strength"), "strong");
+}
+
+/* With its CPU busy to the end nothing tells whether it was still held back or only queued. */
+static void throttled_on_a_busy_cpu_is_weak(void **state)
+{
+    struct stage *stage = *state;
+    world_throttle(&stage->w, 20 * MS, 0, stage->pay, stage->batch);
+    world_switch(&stage->w, 60 * MS, 0, stage->batch, RP, stage->pay);
+    ask(stage);
+    int row = expect(stage, "runnable.throttled", 40 * MS);
+    assert_string_equal(cell_str(&stage->answer, row, "strength"), "weak");
+}
+
+/* A thread of its group gets the same CPU: there is quota, and it waits behind that one. */
+static void quota_is_over_when_its_group_runs(void **state)
+{
+    struct stage *stage = *state;
+    world_throttle(&stage->w, 20 * MS, 0, stage->pay, stage->idle);
+    world_wake(&stage->w, 45 * MS, 1, stage->idle, stage->other, 0);
+    world_switch(&stage->w, 50 * MS, 0, stage->idle, R, stage->other);
+    world_switch(&stage->w, 60 * MS, 0, stage->other, S, stage->pay);
+    ask(stage);
+    int row = expect(stage, "runnable.throttled", 30 * MS);
+    assert_string_equal(cell_str(&stage->answer, row, "strength"), "strong");
+    row = expect(stage, "runnable.queued", 10 * MS);
+    assert_int_equal(cell_i64(&stage->answer, row, "culprit_pid"), 300);
+}
+
+/* One of its group that was held back as well runs on another CPU: quota is given to all at once.
+ * The CPU that takes it away from the batch job later ends a wait in the queue. */
+static void quota_is_over_when_another_goes_on(void **state)
+{
+    struct stage *stage = *state;
+    world_wake(&stage->w, 5 * MS, 1, stage->idle, stage->other, 1);
+    world_switch(&stage->w, 6 * MS, 1, stage->idle, R, stage->other);
+    world_throttle(&stage->w, 20 * MS, 0, stage->pay, stage->batch);
+    world_throttle(&stage->w, 21 * MS, 1, stage->other, stage->idle);
+    world_switch(&stage->w, 45 * MS, 1, stage->idle, R, stage->other);
+    world_switch(&stage->w, 60 * MS, 0, stage->batch, RP, stage->pay);
+    ask(stage);
+    int row = expect(stage, "runnable.throttled", 25 * MS);
+    assert_int_equal(cell_i64(&stage->answer, row, "start"), WORLD_ZERO + 20 * MS);
+    row = expect(stage, "runnable.queued", 15 * MS);
+    assert_int_equal(cell_i64(&stage->answer, row, "culprit_pid"), 200);
     assert_string_equal(cell_str(&stage->answer, row, "strength"), "strong");
 }
 
@@ -390,6 +435,9 @@ int main(void)
         T_(queued_behind_higher_priority_is_preempted),
         T_(slices_of_one_culprit_are_one_row),
         T_(throttled_by_quota),
+        T_(throttled_on_a_busy_cpu_is_weak),
+        T_(quota_is_over_when_its_group_runs),
+        T_(quota_is_over_when_another_goes_on),
         T_(throttled_and_the_counter_agrees),
         T_(throttling_is_inferred_from_an_idle_cpu),
         T_(idle_cpu_without_quota_is_idle_exit),

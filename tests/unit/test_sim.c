@@ -100,9 +100,9 @@ static void everything_recorded_is_right(void **state)
     (void)state;
     print_head("all recorded");
     struct sim_score sum = score("", &view);
-    assert_true(share(sum.right, &sum) > 0.99);
+    assert_true(share(sum.right, &sum) > 0.999);
     assert_true(share(sum.strong, &sum) > 0.98);
-    assert_true(share(sum.strong_wrong, &sum) < FALSE_MOST / 2);
+    assert_true(share(sum.strong_wrong, &sum) < FALSE_MOST / 10);
     assert_int_equal(sum.unknown, 0); /* nothing was withheld */
 }
 
