@@ -455,13 +455,13 @@ void kpi_cold_take(struct kp_store *store, int64_t now)
     cold->taken = true;
     store->sealing = true;
     pthread_mutex_unlock(&store->lock);
-    kp_status status = still_right(store, cold) ? KP_OK : KP_BUSY;
-    if (status == KP_OK)
+    kp_status status = KP_BUSY;
+    if (!still_right(store, cold))
+        file_remove(store, cold->meta.id);
+    else /* when this fails nobody knows whether the manifest names the file: it stays */
         status = kpi_manifest_cold(store->manifest, store->seal_queue, &cold->meta, NULL);
     if (status == KP_OK)
         kpi_evidence_cold(store, &cold->meta, cold->content);
-    else if (status == KP_BUSY) /* else nobody knows whether the manifest names it */
-        file_remove(store, cold->meta.id);
     pthread_mutex_lock(&store->lock);
     store->sealing = false;
     store->cold_status = status;
