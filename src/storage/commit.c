@@ -122,7 +122,8 @@ static void lost_add(struct kp_store *store, uint64_t first, uint64_t last, kp_s
 static void commit_lost(struct kp_store *store, const struct kpi_fill *fill, kp_status why,
                         int64_t now)
 {
-    uint64_t rows = fill->rows - (fill->gap_count > 0); /* that row is made anew */
+    /* rows about losses and damage are made anew */
+    uint64_t rows = fill->rows - (fill->gap_count > 0) - fill->damage_rows;
     if (store->loss_rows == 0 && rows > 0) {
         store->loss_from = fill->ts_min;
         store->loss_to = fill->ts_max;
@@ -135,8 +136,20 @@ static void commit_lost(struct kp_store *store, const struct kpi_fill *fill, kp_
     store->loss_mode = true;
     store->loss_why = why;
     store->loss_retry = now + LOSS_RETRY;
+    if (fill->damage_rows > 0)
+        store->telling.count = 0;
     if (fill->ticket_last != 0)
         lost_add(store, fill->ticket_first, fill->ticket_last, why);
+}
+
+/* Rows about damage are durable: the sealer may pass over it. */
+static void damage_told(struct kp_store *store)
+{
+    for (uint32_t i = 0; i < store->telling.count; i++)
+        if (!kpi_notes_add(&store->notes, store->telling.items[i]))
+            break; /* told again at the next try: twice is better than never */
+    store->telling.count = 0;
+    pthread_cond_signal(&store->seal_work);
 }
 
 static void commit_done(struct kp_store *store, const struct kpi_fill *fill, int64_t now)
@@ -152,6 +165,8 @@ static void commit_done(struct kp_store *store, const struct kpi_fill *fill, int
     store->unsealed += fill->payload;
     store->loss_rows -= fill->gap_count;
     store->loss_mode = false;
+    if (fill->damage_rows > 0)
+        damage_told(store);
     /* the sealer sleeps until unsealed rows are old: the first of them sets that clock */
     if (first || kpi_seal_due(store, now) || kpi_wal_low(store->wal))
         pthread_cond_signal(&store->seal_work);

@@ -34,7 +34,8 @@ struct sealing {
 
 bool kpi_seal_due(const struct kp_store *store, int64_t now)
 {
-    if (store->unsealed == 0 || store->sealing || now < store->seal_retry)
+    if (store->unsealed == 0 || store->sealing || now < store->seal_retry ||
+        store->telling.count > 0)
         return false;
     return store->seal_forced || store->unsealed >= store->opts.segment_bytes_max ||
            now - store->unsealed_since >= store->opts.segment_after;
@@ -110,16 +111,18 @@ static kp_status segment_make(struct sealing *s)
 }
 
 /* Hands the rows about damage to the committer; the seal is done again once they are durable.
- * Without room now the next try meets the same damage. */
+ * Without room now, or when they are lost, the next try meets the same damage. */
 static void gaps_commit(struct sealing *s, int64_t now)
 {
     struct kp_store *store = s->store;
+    struct kpi_fill *fill = &store->fills[store->filling];
     if (!kpi_fill_add(store, &s->gaps, s->gap_rows, s->ts_last, s->ts_last, now))
         return;
-    store->fills[store->filling].gap_rows += s->gap_rows;
-    for (uint32_t i = 0; i < s->notes.count; i++)
-        if (!kpi_notes_add(&store->notes, s->notes.items[i]))
-            break; /* told again at the next try: twice is better than never */
+    fill->gap_rows += s->gap_rows;
+    fill->damage_rows += s->gap_rows;
+    free(store->telling.items);
+    store->telling = s->notes;
+    s->notes = (struct kpi_notes){0};
     pthread_cond_signal(&store->commit_work);
 }
 

@@ -22,6 +22,7 @@
 #define FILL_MAX       (8u << 20)
 #define FILL_MIN       (16u << 10)
 #define STAGE_MAX      (4u << 20)
+#define TELL_MAX       8u /* a disk that reads nothing back is damaged wherever it is written */
 #define CLOSE_SEAL_MIN (64u << 10) /* fewer bytes stay in the log at close */
 
 /* ---------- small parts ---------- */
@@ -305,11 +306,11 @@ static void tick_manual(struct kp_store *store, int64_t now, bool flush)
     store->seal_forced = flush && store->unsealed > 0;
     if (flush)
         store->seal_retry = 0;
-    while (kpi_seal_due(store, now)) {
+    for (unsigned told = 0; told < TELL_MAX && !store->loss_mode && kpi_seal_due(store, now);) {
         uint64_t before = store->sealed_through;
         kpi_seal_run(store, now);
-        if (store->fills[store->filling].gap_rows > 0) /* damage met: written down, then again */
-            kpi_commit_run(store, now), store->seal_retry = 0;
+        if (store->telling.count > 0) /* damage met: written down, then again */
+            kpi_commit_run(store, now), store->seal_retry = 0, told++;
         else if (store->sealed_through == before)
             break;
     }
@@ -482,6 +483,7 @@ static void store_free(struct kp_store *store)
     kp_buf_deinit(&store->encoded);
     kp_buf_deinit(&store->joined);
     free(store->notes.items);
+    free(store->telling.items);
     free(store->memory);
     free(store->seal_memory);
     free(store->dir);

@@ -24,8 +24,9 @@ struct kpi_fill {
     uint8_t *bytes;
     uint32_t payload;
     uint32_t rows;
-    uint32_t gap_rows;  /* of these, written by the store itself */
-    uint64_t gap_count; /* losses that they tell of */
+    uint32_t gap_rows;    /* of these, written by the store itself */
+    uint32_t damage_rows; /* of these, about damage that the sealer met */
+    uint64_t gap_count;   /* losses that they tell of */
     kp_time ts_min, ts_max;
     uint64_t ticket_first, ticket_last; /* 0 = none */
     int64_t opened;                     /* mono time of the first row */
@@ -72,7 +73,7 @@ struct kp_store {
     uint8_t *seal_memory; /* the log's payload on its way to a segment */
     uint64_t seal_size;
     struct kpi_evidence *evidence; /* NULL: a store without seals */
-    struct kpi_notes notes;        /* damage already written down; recovery's, then the sealer's */
+    struct kpi_notes notes; /* damage already written down; changed while nothing is sealed */
     _Atomic uint64_t segment_next; /* id */
 
     _Atomic uint64_t seq_next;
@@ -105,7 +106,8 @@ struct kp_store {
     int64_t unsealed_since;
     uint64_t sealed_through;
     bool seal_forced, sealing;
-    int64_t seal_retry; /* mono time before which nothing is sealed: the last try failed */
+    struct kpi_notes telling; /* damage on its way to the log: until then nothing is sealed */
+    int64_t seal_retry;       /* mono time before which nothing is sealed: the last try failed */
     int64_t spare_retry;
     kp_status seal_status;
     bool txn_work;         /* the transaction index may lack something */
