@@ -64,7 +64,7 @@ BPF_SKEL := $(if $(filter 0,$(BPF)),,$(if $(BPF_SRC),$(GEN)/capture.skel.h))
 
 .DELETE_ON_ERROR:
 .SECONDARY:
-.PHONY: deps all demo demo-accuracy truth truth-sim test check bench bench-store bench-query fuzz soak-codec soak-oracle soak-crash soak-steps soak-restart asan ubsan tsan \
+.PHONY: deps all demo demo-accuracy truth truth-sim test check bench bench-store bench-query fuzz soak-codec soak-oracle soak-crash soak-steps soak-restart soak-nth asan ubsan tsan \
 	tidy format man install uninstall clean help FORCE
 
 COMPLETIONS := bash-completion/completions/kpq zsh/vendor-completions/_kpq fish/vendor_completions.d/kpq.fish
@@ -127,6 +127,10 @@ soak-steps: $(OUT)/tests/fault/test_steps ## lose power everywhere in all sequen
 
 soak-restart: N = 1000000
 soak-restart: $(OUT)/tests/fault/test_restart ## lose power in N states of starts after lost power
+	$(Q)KP_COUNT=$(N) KP_SEED=$(SEED) $<
+
+soak-nth: N = 200
+soak-nth: $(OUT)/tests/fault/test_nth ## every n-th operation of N workloads fails, alone and in pairs
 	$(Q)KP_COUNT=$(N) KP_SEED=$(SEED) $<
 
 asan ubsan tsan: ## run the tests under a sanitizer
