@@ -88,8 +88,8 @@ test: deps ## build and run every test
 truth: all $(INCIDENT) ## make N faults of every class for real and score the answers
 	$(Q)tests/incidents/truth.py $(OUT) --runs $(N) $(TRUTH)
 
-truth-sim: $(OUT)/tests/unit/test_sim ## N simulated worlds: accuracy, and how it falls with evidence
-	$(Q)KP_SIM_SEEDS=$(N) $<
+truth-sim: $(OUT)/tests/unit/test_sim $(OUT)/tests/unit/test_walks ## N simulated worlds: accuracy, how it falls with evidence, and beside other tools
+	$(Q)for test in $^; do KP_SIM_SEEDS=$(N) $$test || exit; done
 
 check: $(TEST_BIN) $(REPLAY) $(PROGRAMS) $(INCIDENT) $(ORACLE) # the tests, packages present
 	$(Q)tests/run.sh $(OUT)
