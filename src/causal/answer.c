@@ -335,9 +335,11 @@ kp_status kp_evidence_open(struct kp_snapshot *snapshot, const struct kp_causes_
                            struct kp_error *err)
 {
     struct kpi_reader reader = {.snapshot = snapshot};
+    struct kp_causes_req kept = *req;
     struct kpi_answer *answer;
     arena->owner = "EVIDENCE";
-    kp_status status = kpi_answer_make(&reader, req, arena, &answer, err);
+    kept.evidence = true;
+    kp_status status = kpi_answer_make(&reader, &kept, arena, &answer, err);
     if (status != KP_OK)
         return status;
     if (row > answer->causes.list.count)

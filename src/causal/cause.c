@@ -101,23 +101,65 @@ static struct kpi_cause *cause_new(struct kpi_causes *causes, const struct kpi_s
     return cause;
 }
 
+static void ref_keep(struct kpi_causes *causes, struct kpi_cause *cause,
+                     const struct kpi_ref_node *of)
+{
+    if (cause->refs_count == KPI_CAUSE_REFS)
+        return;
+    struct kpi_ref_node *node = kp_arena_alloc(causes->arena, sizeof(*node));
+    if (node == NULL) {
+        causes->list.failed = true;
+        return;
+    }
+    *node = *of;
+    node->next = NULL;
+    if (cause->refs == NULL)
+        cause->refs = node;
+    else
+        cause->refs_last->next = node;
+    cause->refs_last = node;
+    cause->refs_count++;
+}
+
+/* The rows that led the walk from one thread to the next, the last step first. */
+static void edges_keep(struct kpi_causes *causes, struct kpi_cause *cause,
+                       const struct kpi_frame *frame)
+{
+    const struct kpi_world *world = causes->world;
+    for (; frame != NULL && frame->parent != NULL; frame = frame->parent) {
+        struct kpi_ref_node node = {.rule = frame->edge, .strength = frame->strength};
+        uint32_t thread = frame->parent->thread;
+        if (thread != KPI_NONE) {
+            uint32_t host = kpi_thread_of(world, thread)->host;
+            node.gap = kpi_gap_in(world, host, KPI_NONE, true, frame->from, frame->to);
+            node.skew = KP_MAX(kpi_host_of(world, host)->skew, 0);
+        }
+        node.ref = (struct kpi_ref){frame->by_event, NULL};
+        if (frame->by_event != KPI_NONE)
+            ref_keep(causes, cause, &node);
+        node.ref = (struct kpi_ref){KPI_NONE, frame->by_work};
+        if (frame->by_work != NULL)
+            ref_keep(causes, cause, &node);
+    }
+}
+
 static void refs_keep(struct kpi_causes *causes, struct kpi_cause *cause,
                       const struct kpi_slice *slice)
 {
-    for (uint32_t i = 0; i < slice->refs_count && cause->refs_count < KPI_CAUSE_REFS; i++) {
-        struct kpi_ref_node *node = kp_arena_zalloc(causes->arena, 1, sizeof(*node));
-        if (node == NULL) {
-            causes->list.failed = true;
-            return;
-        }
-        node->ref = slice->refs[i];
-        if (cause->refs == NULL)
-            cause->refs = node;
-        else
-            cause->refs_last->next = node;
-        cause->refs_last = node;
-        cause->refs_count++;
+    for (uint32_t i = 0; i < slice->refs_count; i++) {
+        struct kpi_ref_node node = {.ref = slice->refs[i],
+                                    .rule = slice->rule,
+                                    .strength = slice->strength,
+                                    .gap = slice->gap,
+                                    .skew = slice->skew};
+        ref_keep(causes, cause, &node);
     }
+    const struct kpi_frame *frame = slice->frame;
+    if (frame == NULL || (cause->slices > 1 && cause->last_edge.event == frame->by_event &&
+                          cause->last_edge.work == frame->by_work))
+        return; /* the same way as the stretch before */
+    cause->last_edge = (struct kpi_ref){frame->by_event, frame->by_work};
+    edges_keep(causes, cause, frame);
 }
 
 void kpi_causes_add(void *ctx, const struct kpi_slice *slice)

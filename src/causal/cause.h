@@ -11,8 +11,12 @@
 
 #define KPI_CAUSE_REFS 200 /* events kept for EVIDENCE OF one row */
 
+/* A row behind a cause: of a stretch itself, or of an edge that the walk took to it. */
 struct kpi_ref_node {
     struct kpi_ref ref;
+    enum kpi_rule rule;
+    enum kpi_strength strength;
+    kp_dur gap, skew;
     struct kpi_ref_node *next;
 };
 
@@ -29,9 +33,10 @@ struct kpi_cause {
     struct kp_str object_class;
     struct kpi_ref_node *refs, *refs_last;
     uint32_t refs_count;
-    uint32_t rank;          /* 1 = first; set by kpi_rank */
-    struct kp_str because;  /* why the occupant of its CPU was running (DEPTH) */
-    struct kpi_cause *next; /* in the hash chain */
+    struct kpi_ref last_edge; /* of the stretch kept last */
+    uint32_t rank;            /* 1 = first; set by kpi_rank */
+    struct kp_str because;    /* why the occupant of its CPU was running (DEPTH) */
+    struct kpi_cause *next;   /* in the hash chain */
 };
 
 #define KPI_CAUSE_SLOTS 512

@@ -112,18 +112,21 @@ static bool is_serving(const struct kpi_world *world, const struct kpi_event *wa
 
 /* Before the work was queued its submitter had yet to do so; from then on it is the worker's. */
 static void enter_worker(struct kpi_walk *walk, const struct kpi_frame *frame,
-                         const struct kpi_event *wake, const struct kpi_work *job, kp_time from,
-                         kp_time to)
+                         const struct kpi_interval *iv, const struct kpi_event *wake,
+                         const struct kpi_work *job, kp_time from, kp_time to)
 {
     kp_time queued = KP_MIN(job->from - job->queue_dur, to);
     if (queued > from && job->other != KPI_NONE && job->other != wake->a &&
         !kpi_frame_within(frame, job->other)) {
         struct kpi_frame submitter =
             kpi_frame_child(frame, job->other, KPI_RULE_WORK, from, queued);
+        submitter.by_work = job;
         kpi_frame_enter(walk, frame, &submitter);
         from = queued;
     }
     struct kpi_frame child = kpi_frame_child(frame, wake->a, KPI_RULE_WORK, from, to);
+    child.by_event = iv->end;
+    child.by_work = job;
     if (from < to)
         kpi_frame_enter(walk, frame, &child);
 }
@@ -135,8 +138,9 @@ static void enter_waker(struct kpi_walk *walk, const struct kpi_frame *frame,
     const struct kpi_world *world = walk->world;
     const struct kpi_work *job = kpi_job_at(world, wake->a, wake->ts);
     struct kpi_frame child = kpi_frame_child(frame, wake->a, wake_rule(world, iv, wake), from, to);
+    child.by_event = iv->end;
     if (job != NULL) {
-        enter_worker(walk, frame, wake, job, from, to);
+        enter_worker(walk, frame, iv, wake, job, from, to);
         return;
     }
     if (is_anonymous_worker(world, wake->a) && !is_serving(world, wake))
@@ -231,6 +235,8 @@ static void explain_message(struct kpi_walk *walk, const struct kpi_frame *frame
     if (from < sent) {
         struct kpi_frame child =
             kpi_frame_child(frame, message->send->thread, KPI_RULE_NET, from, sent);
+        child.by_event = iv->end;
+        child.by_work = message->send;
         if (!message->sure)
             child.strength = KPI_WEAK;
         if (idle)
@@ -264,9 +270,11 @@ static bool is_sender(const struct kpi_world *world, const struct kpi_event *wak
 }
 
 static void enter_sender(struct kpi_walk *walk, const struct kpi_frame *frame,
-                         const struct kpi_event *wake, kp_time from, kp_time to)
+                         const struct kpi_interval *iv, const struct kpi_event *wake, kp_time from,
+                         kp_time to)
 {
     struct kpi_frame child = kpi_frame_child(frame, wake->a, KPI_RULE_NET, from, to);
+    child.by_event = iv->end;
     child.strength = KPI_WEAK;
     kpi_frame_enter(walk, frame, &child);
 }
@@ -305,6 +313,8 @@ static void explain_block(struct kpi_walk *walk, const struct kpi_frame *frame,
     if (since < first) {
         struct kpi_frame child =
             kpi_frame_child(frame, request->thread, KPI_RULE_BLOCK, since, first);
+        child.by_event = iv->end;
+        child.by_work = request;
         if (kpi_job_at(walk->world, request->thread, request->from) == NULL)
             child.strength = KPI_WEAK; /* whose work it carried is not recorded */
         kpi_blame_block(walk, frame, iv, request, from, since);
@@ -345,6 +355,8 @@ static void explain_futex(struct kpi_walk *walk, const struct kpi_frame *frame,
         struct kpi_hold hold = kpi_futex_hold(walk->world, iv, lock, at);
         kp_time until = KP_MIN(hold.to, to);
         struct kpi_frame child = kpi_frame_child(frame, hold.thread, KPI_RULE_LOCK, at, until);
+        child.by_event = iv->end;
+        child.by_work = lock;
         child.lock = lock;
         child.waiter = iv;
         child.holders = holders;
@@ -376,9 +388,9 @@ static void explain_rest(struct kpi_walk *walk, const struct kpi_frame *frame,
         (wake == NULL && kpi_syscall_sleeps(kpi_wait_syscall(world, iv))))
         kpi_blame_wait(walk, frame, iv, from, to);
     else if (partner != KPI_NONE)
-        kpi_span_enter(walk, frame, partner, only, wake, from, to);
+        kpi_span_enter(walk, frame, partner, only, wake == NULL ? KPI_NONE : iv->end, from, to);
     else if (is_sender(world, wake))
-        enter_sender(walk, frame, wake, from, to);
+        enter_sender(walk, frame, iv, wake, from, to);
     else if (client != KPI_NONE && (wake == NULL || kpi_wake_is_net(wake)))
         kpi_blame_remote(walk, frame, client, from, to);
     else
@@ -449,6 +461,8 @@ static void explain_lock(struct kpi_walk *walk, const struct kpi_frame *frame,
             continue;
         }
         struct kpi_frame child = kpi_frame_child(frame, hold.thread, KPI_RULE_LOCK, at, until);
+        child.by_event = iv->end;
+        child.by_work = row;
         child.lock = row;
         child.waiter = iv;
         child.holders = holders;

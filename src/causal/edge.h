@@ -28,9 +28,9 @@ uint32_t kpi_span_partner(const struct kpi_walk *walk, uint32_t thread, kp_time 
  * not recorded. KPI_NONE when there is none. */
 uint32_t kpi_span_lone_client(const struct kpi_walk *walk, uint32_t thread, kp_time from,
                               kp_time to);
-/* Explains a wait by the server span; wake may be NULL. */
+/* Explains a wait by the server span; wake: the wakeup that ended it, KPI_NONE = no row. */
 void kpi_span_enter(struct kpi_walk *walk, const struct kpi_frame *frame, uint32_t span, bool only,
-                    const struct kpi_event *wake, kp_time from, kp_time to);
+                    uint32_t wake, kp_time from, kp_time to);
 
 /* crowd.c */
 struct kpi_crowd {

@@ -78,8 +78,10 @@ static bool is_corroborated(const struct kpi_world *world, uint32_t thread,
 }
 
 void kpi_span_enter(struct kpi_walk *walk, const struct kpi_frame *frame, uint32_t index, bool only,
-                    const struct kpi_event *wake, kp_time from, kp_time to)
+                    uint32_t wake_index, kp_time from, kp_time to)
 {
+    const struct kpi_event *wake =
+        wake_index == KPI_NONE ? NULL : kpi_event_of(walk->world, wake_index);
     const struct kpi_span *server = &walk->world->spans[index];
     if (!kpi_has_rows(walk->world, server->thread)) {
         kpi_blame_remote(walk, frame, index, from, to);
@@ -87,6 +89,7 @@ void kpi_span_enter(struct kpi_walk *walk, const struct kpi_frame *frame, uint32
     }
     struct kpi_frame child = kpi_frame_child(frame, server->thread, KPI_RULE_SPAN, from, to);
     const struct kpi_span *client = &walk->world->spans[server->up];
+    child.by_event = wake_index;
     bool sure = wake != NULL && (only || wake->a == server->thread);
     if (!sure || server->guess || client->guess ||
         !is_corroborated(walk->world, frame->thread, server, client, wake))

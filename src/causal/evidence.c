@@ -9,7 +9,22 @@
 
 enum { STATE_RUNNABLE = 0, STATE_PREEMPTED = 256 }; /* catalogue: TASK_STATE */
 
-enum evidence_column { E_ROW, E_TS, E_STREAM, E_HOST, E_CPU, E_SEQ, E_TID, E_PID, E_COMM, E_WHAT };
+enum evidence_column {
+    E_ROW,
+    E_TS,
+    E_STREAM,
+    E_HOST,
+    E_CPU,
+    E_SEQ,
+    E_TID,
+    E_PID,
+    E_COMM,
+    E_RULE,
+    E_STRENGTH,
+    E_GAP,
+    E_SKEW,
+    E_WHAT
+};
 
 static const struct kp_field evidence_fields[] = {
     [E_ROW] = {KP_STR("row"), KP_TYPE_I64, KP_UNIT_NONE, 0},
@@ -21,6 +36,10 @@ static const struct kp_field evidence_fields[] = {
     [E_TID] = {KP_STR("tid"), KP_TYPE_I64, KP_UNIT_ID, 0},
     [E_PID] = {KP_STR("pid"), KP_TYPE_I64, KP_UNIT_ID, 0},
     [E_COMM] = {KP_STR("comm"), KP_TYPE_STR, KP_UNIT_NONE, 0},
+    [E_RULE] = {KP_STR("rule"), KP_TYPE_STR, KP_UNIT_NONE, 0},
+    [E_STRENGTH] = {KP_STR("strength"), KP_TYPE_STR, KP_UNIT_NONE, 0},
+    [E_GAP] = {KP_STR("gap_ns"), KP_TYPE_DUR, KP_UNIT_NS, 0},
+    [E_SKEW] = {KP_STR("skew_ns"), KP_TYPE_DUR, KP_UNIT_NS, 0},
     [E_WHAT] = {KP_STR("what"), KP_TYPE_STR, KP_UNIT_NONE, 0},
 };
 static const struct kp_schema evidence_schema = {evidence_fields, KP_ARRAY_LEN(evidence_fields)};
@@ -33,6 +52,7 @@ const struct kp_schema *kp_evidence_schema(void)
 /* A ref with what it is sorted and shown by: its stamp as stored. */
 struct item {
     const struct kpi_ref *ref;
+    const struct kpi_ref_node *node; /* what it is evidence of */
     kp_time ts;
     uint64_t seq;
     uint32_t cpu;
@@ -45,10 +65,11 @@ static struct item item_of(const struct kpi_world *world, const struct kpi_ref *
     struct item item;
     if (ref->event == KPI_NONE) {
         const struct kpi_work *work = ref->work;
-        item = (struct item){ref, work->to, work->seq, work->cpu, work->actor, work->stream};
+        item = (struct item){ref, NULL, work->to, work->seq, work->cpu, work->actor, work->stream};
     } else {
         const struct kpi_event *event = kpi_event_of(world, ref->event);
-        item = (struct item){ref, event->ts, event->seq, event->cpu, event->actor_a, event->stream};
+        item = (struct item){ref,        NULL,           event->ts,    event->seq,
+                             event->cpu, event->actor_a, event->stream};
     }
     if (item.cpu != KPI_NONE)
         item.ts -= kpi_host_of(world, kpi_cpu_of(world, item.cpu)->host)->shift;
@@ -240,7 +261,18 @@ static int item_compare(const void *a, const void *b)
         return x->cpu < y->cpu ? -1 : 1;
     if (x->seq != y->seq)
         return x->seq < y->seq ? -1 : 1;
-    return x->stream < y->stream ? -1 : x->stream > y->stream;
+    if (x->stream != y->stream)
+        return x->stream < y->stream ? -1 : 1;
+    if (x->node->rule != y->node->rule)
+        return x->node->rule < y->node->rule ? -1 : 1;
+    return x->node->strength < y->node->strength ? -1 : x->node->strength > y->node->strength;
+}
+
+static struct kp_str strength_text(const struct kpi_ref_node *node)
+{
+    static const char *const names[] = {
+        [KPI_WEAK] = "weak", [KPI_STRONG] = "strong", [KPI_STRONG_COUNTER] = "strong(counter)"};
+    return node->rule == KPI_RULE_NONE ? KP_STR("-") : kp_str_from(names[node->strength]);
 }
 
 static void put_item(struct kp_rows *rows, const struct kpi_world *world, uint32_t row,
@@ -257,6 +289,10 @@ static void put_item(struct kp_rows *rows, const struct kpi_world *world, uint32
     kpi_rows_i64(rows, E_TID, actor->tid);
     kpi_rows_i64(rows, E_PID, actor->pid);
     kpi_rows_str(rows, E_COMM, actor->comm);
+    kpi_rows_str(rows, E_RULE, kp_str_from(kpi_rule_name(item->node->rule)));
+    kpi_rows_str(rows, E_STRENGTH, strength_text(item->node));
+    kpi_rows_i64(rows, E_GAP, item->node->gap);
+    kpi_rows_i64(rows, E_SKEW, item->node->skew);
     kpi_rows_str(rows, E_WHAT, item_text(world, item, arena));
 }
 
@@ -266,8 +302,10 @@ static void put_cause(struct kp_rows *rows, const struct kpi_answer *answer, uin
     const struct kpi_cause *cause = answer->ranked[rank];
     struct item items[KPI_CAUSE_REFS];
     uint32_t count = 0;
-    for (const struct kpi_ref_node *node = cause->refs; node != NULL; node = node->next)
-        items[count++] = item_of(answer->world, &node->ref);
+    for (const struct kpi_ref_node *node = cause->refs; node != NULL; node = node->next) {
+        items[count] = item_of(answer->world, &node->ref);
+        items[count++].node = node;
+    }
     qsort(items, count, sizeof(*items), item_compare);
     for (uint32_t i = 0; i < count; i++)
         if (i == 0 || item_compare(&items[i - 1], &items[i]) != 0)

@@ -146,6 +146,8 @@ static bool packet(struct kpi_walk *walk, const struct kpi_frame *frame,
         return false;
     kp_time sent = KP_MIN(KP_MAX(message.sent, from), to);
     struct kpi_frame child = kpi_frame_child(frame, message.send->thread, KPI_RULE_NET, from, sent);
+    child.by_event = iv->end;
+    child.by_work = message.send;
     if (from < sent)
         kpi_frame_enter(walk, frame, &child);
     stuck(walk, frame, iv, wake, sent, to);
@@ -163,6 +165,7 @@ static void blocked(struct kpi_walk *walk, const struct kpi_frame *frame,
     if (of->follows && wake != NULL && is_thread(walk->world, wake) &&
         !kpi_frame_within(frame, wake->a)) {
         struct kpi_frame child = kpi_frame_child(frame, wake->a, KPI_RULE_WAKE, from, to);
+        child.by_event = iv->end;
         kpi_frame_enter(walk, frame, &child);
         return;
     }

@@ -362,7 +362,7 @@ static void thread_walk(struct kpi_answer *answer, struct kpi_walk *walk)
 
 kp_status kpi_root_walk(struct kpi_answer *answer, struct kp_arena *arena, struct kp_error *err)
 {
-    kpi_causes_init(&answer->causes, arena, answer->world, true);
+    kpi_causes_init(&answer->causes, arena, answer->world, answer->req->evidence);
     kpi_list_init(&answer->parts, arena, sizeof(struct kpi_part));
     struct kpi_walk walk = {.oracle = answer->req->oracle,
                             .world = answer->world,

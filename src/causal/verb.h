@@ -59,6 +59,7 @@ struct kp_causes_req {
     bool strong;           /* EDGES strong: what only weak edges lead to is unknown(weak-edge) */
     bool parts;            /* PARTS: a row for each stretch of time, in its order */
     bool eager;            /* oracle runs: read all of the window before the walk */
+    bool evidence;         /* keep every row behind the answer's, for EVIDENCE OF */
     enum kp_oracle oracle; /* by the rules of another tool: no baseline, nothing strong */
 };
 

@@ -65,6 +65,7 @@ struct kpi_frame kpi_frame_child(const struct kpi_frame *parent, uint32_t thread
         .strength = parent->strength,
         .timeout = parent->timeout,
         .depth = parent->depth + 1,
+        .by_event = KPI_NONE,
     };
 }
 
@@ -146,6 +147,7 @@ static void explain_unborn(struct kpi_walk *walk, const struct kpi_frame *frame,
         kpi_blame_fork(walk, frame, row, from, made);
     } else if (from < made) {
         struct kpi_frame parent = kpi_frame_child(frame, row->other, KPI_RULE_FORK, from, made);
+        parent.by_work = row;
         kpi_frame_enter(walk, frame, &parent);
     }
     if (KP_MAX(from, made) < to)
@@ -279,6 +281,7 @@ void kpi_walk_run(struct kpi_walk *walk, uint32_t thread, uint32_t span, kp_time
         .to = to,
         .edge = KPI_RULE_ROOT,
         .strength = KPI_STRONG,
+        .by_event = KPI_NONE,
     };
     walk->cursor = from;
     if (kpi_has_rows(walk->world, thread)) {

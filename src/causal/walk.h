@@ -85,6 +85,8 @@ struct kpi_frame {
     unsigned holders;                  /* of the lock in turn during the wait; 0 = not known */
     bool timeout;
     unsigned depth;
+    uint32_t by_event;              /* the wakeup that led here, KPI_NONE = none */
+    const struct kpi_work *by_work; /* the message, lock, job or request that did, or NULL */
 };
 
 /* True when the frame or one around it explains the thread. */

@@ -175,6 +175,28 @@ static void evidence_of_the_root_is_the_switch(void **state)
                         "batch/500 took the CPU from settlement/301 (left in R+, prio 120 -> 120)");
 }
 
+/* Settlement's time lies two calls away: the evidence has the rows that lead there. */
+static void evidence_has_the_edges(void **state)
+{
+    struct stage *s = *state;
+    bool edge = false;
+    payment(s);
+    world_commit(&s->w);
+    world_evidence(&s->w, "98721", 1, &s->answer);
+    for (uint32_t row = 0; row < s->answer.count; row++) {
+        const char *rule = cell_str(&s->answer, row, "rule");
+        assert_int_equal(cell_i64(&s->answer, row, "gap_ns"), 0);
+        if (strcmp(rule, "span") == 0) {
+            edge = true;
+            assert_string_equal(cell_str(&s->answer, row, "stream"), "sched_waking");
+        } else {
+            assert_string_equal(rule, "occupant");
+            assert_string_equal(cell_str(&s->answer, row, "strength"), "strong");
+        }
+    }
+    assert_true(edge);
+}
+
 static void evidence_row_out_of_range(void **state)
 {
     struct stage *s = *state;
@@ -430,6 +452,7 @@ int main(void)
         T_(late_work_behind_a_time_limit),
         T_(request_held_back_with_its_worker),
         T_(evidence_of_the_root_is_the_switch),
+        T_(evidence_has_the_edges),
         T_(evidence_row_out_of_range),
         T_(waker_in_process_context),
         T_(waker_is_bounded_by_the_wait),
