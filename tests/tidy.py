@@ -214,6 +214,23 @@ def check_documents(paths):
                 breach(path, 1, f"dead link {target}")
 
 
+def check_cases(path):
+    """The last cell of a row in a table of edge cases names programs and tests of them."""
+    table = read(path).split("## Edge cases")[1].split("\n## ")[0]
+    rows = [row for row in table.split("\n") if row.startswith("| ")][2:]
+    for row in rows:
+        cell = row.rstrip(" |").split(" | ")[-1]
+        if "`test_" not in cell:
+            breach(path, 1, f"no test: {row[:60]}")
+        for program, names in re.findall(r"`(test_\w+)` ([\w, ]+)", cell):
+            source = f"tests/unit/{program}.c"
+            text = read(source) if os.path.exists(source) else ""
+            for name in re.split(r",\s*", names.strip(" ,")):
+                defined = f"static void {name}(void **state)" in text
+                if not defined or len(re.findall(rf"\b{name}\b", text)) < 2:
+                    breach(path, 1, f"{source} does not run {name}")
+
+
 def check_format(paths):
     if not paths:
         return
@@ -240,6 +257,7 @@ def main():
     check_headers(headers, sources)
     check_cycles(headers)
     check_documents(tracked("*.md", "docs/*.md", "docs/decisions/*.md"))
+    check_cases("docs/causality.md")
     check_format(sources)
     if len(read("Makefile").split("\n")) > MAKEFILE_LINES_MAX:
         breach("Makefile", 1, f"longer than {MAKEFILE_LINES_MAX} lines")

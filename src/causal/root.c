@@ -164,6 +164,27 @@ static kp_status window_read(struct kpi_reader *reader, struct kp_arena *arena,
     return status;
 }
 
+/* Reads the window again with the stamps of all hosts told on the clock of the thread's. */
+static kp_status thread_align(struct kpi_reader *reader, struct kp_arena *arena,
+                              struct kpi_answer *answer, struct kp_error *err)
+{
+    const struct kpi_thread chosen = *kpi_thread_of(answer->world, answer->thread);
+    reader->axis = kpi_host_of(answer->world, chosen.host)->name;
+    kp_status status = window_read(reader, arena, answer, answer->to, err);
+    if (status != KP_OK)
+        return status;
+    const struct kpi_world *world = answer->world;
+    for (uint32_t i = 0; i < world->threads.count; i++) {
+        const struct kpi_thread *thread = kpi_thread_of(world, i);
+        if (thread->tid == chosen.tid && thread->start == chosen.start &&
+            kp_str_equal(kpi_host_of(world, thread->host)->name, reader->axis)) {
+            answer->thread = i;
+            return KP_OK;
+        }
+    }
+    return no_such_thread(answer, err);
+}
+
 static kp_status thread_open(struct kpi_reader *reader, struct kp_arena *arena,
                              struct kpi_answer *answer, struct kp_error *err)
 {
@@ -171,7 +192,11 @@ static kp_status thread_open(struct kpi_reader *reader, struct kp_arena *arena,
     answer->from = kpi_time_sane(answer->req->from);
     answer->to = kpi_time_sane(answer->req->to);
     kp_status status = window_read(reader, arena, answer, answer->to, err);
-    return status == KP_OK ? thread_choose(answer, err) : status;
+    if (status == KP_OK)
+        status = thread_choose(answer, err);
+    if (status == KP_OK && answer->world->hosts.count > 1)
+        status = thread_align(reader, arena, answer, err);
+    return status;
 }
 
 /* ---------- waits ---------- */
@@ -200,6 +225,7 @@ static kp_status wait_open(struct kpi_reader *reader, struct kp_arena *arena,
         return status;
     answer->root = KPI_NONE;
     answer->from = place.ts;
+    reader->axis = place.host;
     status = window_read(reader, arena, answer, kpi_time_add(place.ts, WAIT_AFTER), err);
     if (status != KP_OK)
         return status;
@@ -325,8 +351,8 @@ static void answer_emit(void *ctx, const struct kpi_slice *given)
     struct kpi_cause *cause = kpi_causes_put(&answer->causes, &slice);
     if (cause == NULL)
         return;
-    if (slice.rule == KPI_RULE_OCCUPANT && answer->req->depth > 1 &&
-        cause->largest.from == slice.from)
+    bool occupied = slice.rule == KPI_RULE_OCCUPANT || slice.rule == KPI_RULE_MISPLACED;
+    if (occupied && answer->req->depth > 1 && cause->largest.from == slice.from)
         cause->because = because_of(answer, &slice, answer->causes.arena);
     if (answer->req->parts)
         *(struct kpi_part *)kpi_list_add(&answer->parts) = (struct kpi_part){slice, cause};

@@ -246,6 +246,76 @@ static void occupants_are_explained_on_request(void **state)
         strstr(cell_str(&s->answer, (uint32_t)row, "note"), "first(301) was woken by second(401)"));
 }
 
+/* Whoever held the CPU that it waited for in vain is explained, too. */
+static void depth_explains_who_held_the_wrong_cpu(void **state)
+{
+    struct stage *s = *state;
+    struct kp_causes_req req = world_req("98721");
+    on(s, -1 * MS, 0, s->pay);
+    on(s, -1 * MS, 2, s->second);
+    world_wake(&s->w, 9 * MS, 2, s->second, s->first, 0);
+    world_switch(&s->w, 10 * MS, 0, s->pay, RP, s->first);
+    world_switch(&s->w, 20 * MS, 2, s->second, S, s->idle);
+    world_move(&s->w, 40 * MS, s->pay, 0, 2);
+    on(s, 40 * MS + 10, 2, s->pay);
+    span(s, "a", "", s->pay, 0, 100 * MS, 2);
+    world_commit(&s->w);
+    req.depth = 2;
+    world_causes_req(&s->w, &req, &s->answer);
+    int row = answer_find(&s->answer, "runnable.misplaced");
+    assert_int_equal(cell_i64(&s->answer, (uint32_t)row, "dur"), 20 * MS);
+    assert_non_null(
+        strstr(cell_str(&s->answer, (uint32_t)row, "note"), "first(301) was woken by second(401)"));
+}
+
+/* A thread is told on the clock of its host, as its transaction is: db1's is 5 s behind. */
+static void a_thread_has_the_clock_of_its_host(void **state)
+{
+    struct stage *s = *state;
+    kp_dur behind = -5 * KP_SEC;
+    struct kp_causes_req req = world_req("");
+    world_clock(&s->w, -KP_SEC, 0, 1000, 0);
+    s->w.host = "db1";
+    kp_actor_id ledger = world_thread(&s->w, 600, 601, "ledger"), idle = world_idle(&s->w);
+    world_clock(&s->w, behind - KP_SEC, -behind, 2000, 0);
+    world_switch(&s->w, behind - 2 * MS, 0, idle, R, ledger);
+    world_sock(&s->w, &(struct world_sock){.from = behind + 55 * MS,
+                                           .to = behind + 56 * MS,
+                                           .thread = ledger,
+                                           .op = 0,
+                                           .local = 2,
+                                           .local_port = 5432,
+                                           .peer = 1,
+                                           .peer_port = 40000,
+                                           .bytes = 100,
+                                           .seq = 1150});
+    s->w.host = "web1";
+    on(s, -1 * MS, 0, s->pay);
+    world_switch(&s->w, 10 * MS, 0, s->pay, S, s->idle);
+    world_wake_irq(&s->w, 60 * MS, 0, s->idle, s->pay, IN_SOFTIRQ, VEC_NET_RX, -1, 0);
+    on(s, 60 * MS + 1, 0, s->pay);
+    world_sock(&s->w, &(struct world_sock){.from = 9 * MS,
+                                           .to = 61 * MS,
+                                           .thread = s->pay,
+                                           .op = 1,
+                                           .local = 1,
+                                           .local_port = 40000,
+                                           .peer = 2,
+                                           .peer_port = 5432,
+                                           .bytes = 100,
+                                           .seq = 1150});
+    world_commit(&s->w);
+    req.root = KP_ROOT_THREAD;
+    req.number = 200;
+    req.from = s->w.zero;
+    req.to = s->w.zero + 100 * MS;
+    world_causes_req(&s->w, &req, &s->answer);
+    answer_check(&s->answer, 100 * MS);
+    int wire = answer_find(&s->answer, "net.wire");
+    assert_int_equal(cell_i64(&s->answer, (uint32_t)wire, "dur"), 4 * MS);
+    assert_int_equal(answer_sum(&s->answer, "running"), 96 * MS - 1);
+}
+
 /* A signal of the timer interrupts the call; the thread makes it again, or does not. */
 static void interrupted_at_30(struct stage *s, bool again)
 {
@@ -295,7 +365,9 @@ int main(void)
         T_(a_late_host_refines_the_answer),
         T_(idle_is_never_a_culprit),
         T_(ties_are_ordered),
+        T_(a_thread_has_the_clock_of_its_host),
         T_(occupants_are_explained_on_request),
+        T_(depth_explains_who_held_the_wrong_cpu),
         T_(a_wait_begun_again_is_one_wait),
         T_(a_wait_not_begun_again_ends_by_the_timer),
     };
