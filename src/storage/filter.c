@@ -99,6 +99,16 @@ kp_status kpi_filter_init(struct kpi_filter *filter, const struct kp_scan_req *r
     return KP_OK;
 }
 
+/* seq: one of the numbers looked for lies among the block's. */
+static bool seq_may_pass(const struct kpi_filter_key *key, const struct kpi_block_ref *ref)
+{
+    bool passes = false;
+    for (uint32_t i = 0; i < key->count; i++)
+        passes |=
+            (uint64_t)key->numbers[i] >= ref->seq_min && (uint64_t)key->numbers[i] <= ref->seq_max;
+    return passes;
+}
+
 bool kpi_filter_may_pass(const struct kpi_filter *filter, const struct kpi_block_ref *ref)
 {
     if (ref->ts_max < filter->from || ref->ts_min > filter->to)
@@ -107,6 +117,8 @@ bool kpi_filter_may_pass(const struct kpi_filter *filter, const struct kpi_block
         const struct kpi_filter_key *key = &filter->keys[i];
         if (key->column.attr == KP_ATTR_TID &&
             !kpi_block_ref_has_tid(ref, key->column.stored, key->numbers, key->count))
+            return false;
+        if (key->column.stored == KP_COL_SEQ && !seq_may_pass(key, ref))
             return false;
     }
     return true;

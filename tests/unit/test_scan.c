@@ -504,6 +504,30 @@ static void an_absent_thread_reads_nothing(void **state)
     assert_true(stat.pages_pruned > 2);
 }
 
+/* A row by its number: pages that cannot have it are left alone. */
+static void a_number_reads_its_page(void **state)
+{
+    struct fixture *fix = *state;
+    struct oracle *oracle = &fix->oracles[0];
+    struct kp_colref seq = {KP_COL_SEQ, KP_ATTR_SELF};
+    uint32_t pages = 0, pruned = 0;
+    for (uint32_t i = 0; i < oracle->rows_count; i += 1009) {
+        int64_t number = oracle_cell(oracle, &oracle->rows[i], seq).number;
+        struct kp_scan_req req = {.stream = oracle->stream,
+                                  .from = KP_TIME_MIN,
+                                  .to = KP_TIME_MAX,
+                                  .cols = &seq,
+                                  .cols_count = 1,
+                                  .keys = {{.column = seq, .numbers = &number, .count = 1}},
+                                  .keys_count = 1};
+        struct kp_scan_stat stat;
+        assert_true(check_request(fix, oracle, &req, &stat) > 0);
+        pages += stat.pages;
+        pruned += stat.pages_pruned;
+    }
+    assert_true(pruned > pages);
+}
+
 static void wrong_requests_are_refused(void **state)
 {
     struct fixture *fix = *state;
@@ -746,6 +770,7 @@ int main(void)
         cmocka_unit_test(a_full_cache_changes_nothing),
         cmocka_unit_test(an_exact_key_reads_only_its_pages),
         cmocka_unit_test(an_absent_thread_reads_nothing),
+        cmocka_unit_test(a_number_reads_its_page),
         cmocka_unit_test(rows_are_counted_without_reading),
         cmocka_unit_test(any_order_has_the_same_rows),
         cmocka_unit_test(parts_make_the_whole),
