@@ -36,6 +36,11 @@ kp_status kpi_cursor_open(struct kpi_reader *reader, const struct kpi_cursor_req
     if (req->key2 != NULL)
         scan.keys[scan.keys_count++] = (struct kp_scan_key){
             .column = colref(scan.stream, req->key2), .strs = &req->str2, .count = 1};
+    for (uint32_t i = 0; req->numbers_of != NULL && req->numbers_of[i] != NULL; i++)
+        scan.keys[scan.keys_count++] =
+            (struct kp_scan_key){.column = colref(scan.stream, req->numbers_of[i]),
+                                 .numbers = &req->numbers[i],
+                                 .count = 1};
     struct kpi_cursor cursor = {.reader = reader};
     kp_status status = kp_scan_open(reader->snapshot, &scan, &cursor.scan, err);
     if (status == KP_OK)

@@ -36,6 +36,8 @@ struct kpi_cursor_req {
     uint32_t strs_count;
     const char *key2; /* a second one with a single value */
     struct kp_str str2;
+    const char *const *numbers_of; /* stored numbers that must be numbers[i], NULL-terminated */
+    const int64_t *numbers;
     bool descending;
 };
 

@@ -90,15 +90,22 @@ static bool place_parse(struct kp_str text, struct kpi_place_of *out)
     return true;
 }
 
-/* Looks for the event among the rows of one stream: OK, or END when it is not there. */
+/* Looks for the event among the rows of one stream: OK, or END when it is not there. Footers tell
+ * which numbers a page can have, so next to nothing is read. */
 static kp_status stream_search(struct kpi_reader *reader, const struct kp_stream *stream,
                                const struct kp_causes_req *req, struct kpi_place_of *place,
                                struct kp_error *err)
 {
     bool dur = kp_stream_stored(stream, "dur") >= 0;
     const char *const cols[] = {"ts", "seq", "cpu", "actor", dur ? "dur" : NULL, NULL};
-    struct kpi_cursor_req scan = {
-        .stream = stream->number, .from = KP_TIME_MIN, .to = KP_TIME_MAX, .cols = cols};
+    const char *const keys[] = {"seq", "cpu", NULL};
+    const int64_t numbers[] = {(int64_t)place->seq, place->cpu};
+    struct kpi_cursor_req scan = {.stream = stream->number,
+                                  .from = KP_TIME_MIN,
+                                  .to = KP_TIME_MAX,
+                                  .cols = cols,
+                                  .numbers_of = keys,
+                                  .numbers = numbers};
     const struct kp_actors *actors = kp_snapshot_actors(reader->snapshot);
     struct kpi_cursor cursor;
     if (req->at != KP_TIME_MIN) {
@@ -108,9 +115,7 @@ static kp_status stream_search(struct kpi_reader *reader, const struct kp_stream
     kp_status status = kpi_cursor_open(reader, &scan, &cursor, err);
     while (status == KP_OK && (status = kpi_cursor_next(&cursor, err)) == KP_OK) {
         kp_actor_id actor = (kp_actor_id)kpi_cursor_i64(&cursor, KP_COL_ACTOR);
-        if ((uint64_t)kpi_cursor_i64(&cursor, KP_COL_SEQ) == place->seq &&
-            (uint32_t)kpi_cursor_i64(&cursor, KP_COL_CPU) == place->cpu &&
-            kp_str_equal(kp_actors_get(actors, actor)->host, place->host))
+        if (kp_str_equal(kp_actors_get(actors, actor)->host, place->host))
             break;
     }
     if (status == KP_OK) {
