@@ -2,13 +2,11 @@
  *
  * The footer of a segment: what a reader must know to read only what it needs. Thread sets are
  * exact lists (about one byte a thread and block), not bit sets: they cost the same, never
- * saturate, and never send a reader to a page in vain. An exact index has one entry per value and
- * block, sorted by hash, so that a lookup is a binary search in the footer and then only the pages
- * that matter.
+ * saturate, and never send a reader to a page in vain.
  *
  *   footer = u32 pages, u32 blocks, u32 exact indexes, u32 sections
  *            blocks:  72 fixed bytes, then per set: u8 column, u32 count, chunk of tids
- *            indexes: u8 stream, u8 column, u16 0, u32 count, 16-byte entries
+ *            indexes: see exact.h
  *            sections: u8 kind, 7 x 0, u64 offset, u64 size, u64 sum
  */
 #include <stdlib.h>
@@ -81,11 +79,6 @@ static bool column_has_set(const struct kp_stream *stream, uint32_t column)
 
 /* ---------- building: exact indexes ---------- */
 
-uint64_t kpi_exact_hash(uint32_t stream, uint32_t column, struct kp_str value)
-{
-    return kp_hash64(value.ptr, value.len, KPI_EXACT_SEED ^ (uint64_t)stream << 8 ^ column);
-}
-
 static struct kp_buf *exact_buf(struct kpi_footer_builder *builder, uint32_t stream,
                                 uint32_t column)
 {
@@ -146,8 +139,10 @@ static kp_status exact_add(struct kpi_footer_builder *builder, const struct kp_b
 void kpi_footer_builder_deinit(struct kpi_footer_builder *builder)
 {
     kp_buf_deinit(&builder->blocks);
-    for (uint32_t i = 0; i < builder->exact_count; i++)
+    for (uint32_t i = 0; i < builder->exact_count; i++) {
         kp_buf_deinit(&builder->exact[i]);
+        kp_buf_deinit(&builder->fences[i]);
+    }
     builder->exact_count = 0;
     kpi_rollup_builder_deinit(&builder->rollup);
 }
@@ -196,6 +191,21 @@ kp_status kpi_footer_add(struct kpi_footer_builder *builder, const struct kpi_bl
     return builder->blocks.failed ? KP_NO_MEMORY : KP_OK;
 }
 
+kp_status kpi_footer_indexes(struct kpi_footer_builder *builder, uint64_t id, uint64_t offset,
+                             struct kp_buf *out)
+{
+    kp_status status = KP_OK;
+    for (uint32_t i = 0; i < builder->exact_count && status == KP_OK; i++) {
+        struct kp_buf *entries = &builder->exact[i];
+        uint32_t count = (uint32_t)(entries->size / KPI_EXACT_ENTRY);
+        if (count > 0)
+            qsort(entries->data, count, KPI_EXACT_ENTRY, compare_entries);
+        status = kpi_exact_pack((const uint8_t *)entries->data, count, id, offset + out->size,
+                                &builder->exact_of[i], &builder->fences[i], out);
+    }
+    return status;
+}
+
 kp_status kpi_footer_encode(struct kpi_footer_builder *builder, struct kp_buf *out)
 {
     uint8_t head[FOOTER_HEAD] = {0};
@@ -205,16 +215,8 @@ kp_status kpi_footer_encode(struct kpi_footer_builder *builder, struct kp_buf *o
     kp_store_u32(head + 12, builder->section.size > 0);
     kp_buf_add(out, head, sizeof(head));
     kp_buf_add(out, builder->blocks.data, builder->blocks.size);
-    for (uint32_t i = 0; i < builder->exact_count; i++) {
-        struct kp_buf *entries = &builder->exact[i];
-        uint32_t count = (uint32_t)(entries->size / KPI_EXACT_ENTRY);
-        uint8_t exact[8] = {builder->exact_of[i].stream, builder->exact_of[i].column};
-        kp_store_u32(exact + 4, count);
-        if (count > 0)
-            qsort(entries->data, count, KPI_EXACT_ENTRY, compare_entries);
-        kp_buf_add(out, exact, sizeof(exact));
-        kp_buf_add(out, entries->data, entries->size);
-    }
+    for (uint32_t i = 0; i < builder->exact_count; i++)
+        kpi_exact_head_add(&builder->exact_of[i], &builder->fences[i], out);
     if (builder->section.size > 0) {
         uint8_t section[KPI_SECTION_BYTES] = {KPI_SECTION_ROLLUP};
         kp_store_u64(section + 8, builder->section.offset);
@@ -300,7 +302,8 @@ static kp_status refs_parse(struct kp_reader *in, uint64_t data_end, struct kpi_
     return KP_OK;
 }
 
-static kp_status exact_parse(struct kp_reader *in, struct kpi_footer *footer)
+static kp_status indexes_parse(struct kp_reader *in, uint32_t version, uint64_t data_end,
+                               struct kpi_footer *footer)
 {
     if (footer->exact_count > KPI_EXACT_MAX)
         return KP_CORRUPT;
@@ -309,11 +312,9 @@ static kp_status exact_parse(struct kp_reader *in, struct kpi_footer *footer)
         return KP_NO_MEMORY;
     footer->exact = exact;
     for (uint32_t i = 0; i < footer->exact_count; i++) {
-        exact[i].stream = kp_read_u8(in);
-        exact[i].column = kp_read_u8(in);
-        kp_read_u16(in);
-        exact[i].count = kp_read_u32(in);
-        exact[i].entries = kp_read_bytes(in, (size_t)exact[i].count * KPI_EXACT_ENTRY);
+        kp_status status = kpi_exact_parse(in, version, data_end, &exact[i]);
+        if (status != KP_OK)
+            return status;
     }
     return in->bad ? KP_CORRUPT : KP_OK;
 }
@@ -339,7 +340,7 @@ static kp_status sections_parse(struct kp_reader *in, uint64_t data_end, uint32_
     return KP_OK;
 }
 
-kp_status kpi_footer_parse(const void *bytes, size_t size, uint64_t data_end,
+kp_status kpi_footer_parse(const void *bytes, size_t size, uint32_t version, uint64_t data_end,
                            struct kpi_footer *out)
 {
     struct kp_reader in = kp_reader_init(bytes, size);
@@ -351,7 +352,7 @@ kp_status kpi_footer_parse(const void *bytes, size_t size, uint64_t data_end,
     uint32_t sections = kp_read_u32(&in); /* 0 before version 3 */
     kp_status status = in.bad ? KP_CORRUPT : refs_parse(&in, data_end, &footer);
     if (status == KP_OK)
-        status = exact_parse(&in, &footer);
+        status = indexes_parse(&in, version, data_end, &footer);
     if (status == KP_OK)
         status = sections_parse(&in, data_end, sections, &footer);
     if (status == KP_OK && kp_reader_left(&in) != 0)
@@ -404,41 +405,4 @@ bool kpi_block_ref_has_tid(const struct kpi_block_ref *ref, uint32_t column, con
         if (ref->sets[s].column == column)
             return tids_meet(tids, count, ref->sets[s].tids, ref->sets[s].count);
     return true; /* no set for this column: anything is possible */
-}
-
-/* First entry whose hash is not below. */
-static uint32_t exact_lower(const struct kpi_exact *exact, uint64_t hash)
-{
-    uint32_t low = 0, high = exact->count;
-    while (low < high) {
-        uint32_t mid = low + (high - low) / 2;
-        if (kp_load_u64(exact->entries + (size_t)mid * KPI_EXACT_ENTRY) < hash)
-            low = mid + 1;
-        else
-            high = mid;
-    }
-    return low;
-}
-
-bool kpi_exact_find(const struct kpi_footer *footer, uint32_t stream, uint32_t column,
-                    struct kp_str value, bool *blocks)
-{
-    if (value.len == 0)
-        return false;
-    const struct kpi_exact *exact = NULL;
-    for (uint32_t i = 0; i < footer->exact_count; i++)
-        if (footer->exact[i].stream == stream && footer->exact[i].column == column)
-            exact = &footer->exact[i];
-    if (exact == NULL)
-        return false;
-    uint64_t hash = kpi_exact_hash(stream, column, value);
-    for (uint32_t i = exact_lower(exact, hash); i < exact->count; i++) {
-        const uint8_t *entry = exact->entries + (size_t)i * KPI_EXACT_ENTRY;
-        if (kp_load_u64(entry) != hash)
-            break;
-        uint32_t block = kp_load_u32(entry + 8);
-        if (block < footer->blocks_count)
-            blocks[block] = true;
-    }
-    return true;
 }

@@ -27,7 +27,8 @@
 struct source {
     struct kpi_run_entry head; /* segment: of the new table */
     bool ended;
-    const struct kpi_exact *exact;
+    const struct kpi_run_entry *entries; /* of a segment: all its count */
+    uint32_t count;
     const struct kpi_run *run;
     const uint32_t *map; /* of a run: its segments in the new table, UINT32_MAX = not there */
     struct kpi_run_page *page;
@@ -86,14 +87,12 @@ bool kpi_merge_due(const struct kp_store *store, int64_t now)
 
 static void exact_step(struct source *source)
 {
-    if (source->at == source->exact->count) {
+    if (source->at == source->count) {
         source->ended = true;
         return;
     }
-    const uint8_t *entry = source->exact->entries + (size_t)source->at++ * KPI_EXACT_ENTRY;
-    source->head = (struct kpi_run_entry){.key = kpi_run_key(kp_load_u64(entry)),
-                                          .segment = source->segment,
-                                          .block = kp_load_u32(entry + 8)};
+    source->head = source->entries[source->at++];
+    source->head.segment = source->segment;
 }
 
 /* Entries of segments that are gone are passed over. */
@@ -136,6 +135,19 @@ static void table_add(struct merge *merge, uint64_t id, uint64_t footer_hash)
     merge->table[merge->table_count++][1] = footer_hash;
 }
 
+/* The segment's list of one column. */
+static kp_status list_take(struct merge *merge, const struct kpi_segment *segment,
+                           const struct kpi_exact *index)
+{
+    struct kpi_run_entry *entries;
+    kp_status status =
+        kpi_exact_load(segment, merge->store->seal_queue, index, &merge->arena, &entries);
+    if (status == KP_OK)
+        merge->sources[merge->sources_count++] = (struct source){
+            .entries = entries, .count = index->count, .segment = merge->table_count};
+    return status;
+}
+
 static kp_status segment_take(struct merge *merge, const struct kpi_segment_meta *meta)
 {
     struct kp_store *store = merge->store;
@@ -152,11 +164,14 @@ static kp_status segment_take(struct merge *merge, const struct kpi_segment_meta
     if (segment->footer_hash.lo != meta->footer_hash.lo ||
         segment->footer_hash.hi != meta->footer_hash.hi)
         return KP_CORRUPT;
-    for (uint32_t i = 0; i < segment->footer.exact_count; i++)
-        merge->sources[merge->sources_count++] =
-            (struct source){.exact = &segment->footer.exact[i], .segment = merge->table_count};
-    table_add(merge, meta->id, meta->footer_hash.lo);
-    return KP_OK;
+    uint32_t sources = merge->sources_count;
+    for (uint32_t i = 0; i < segment->footer.exact_count && status == KP_OK; i++)
+        status = list_take(merge, segment, &segment->footer.exact[i]);
+    if (status == KP_OK)
+        table_add(merge, meta->id, meta->footer_hash.lo);
+    else
+        merge->sources_count = sources;
+    return status;
 }
 
 static const struct kpi_segment_meta *meta_of(const struct kpi_manifest *state, uint64_t id)

@@ -13,7 +13,6 @@
 
 #define FENCE_SHIFT (KPI_RUN_KEY_BITS - 32u)
 #define ROOM_BITS   ((KPI_RUN_PAGE - KPI_RUN_HEAD) * 8u)
-#define ENTRIES_MAX 8192u /* of a page */
 
 static uint64_t page_seed(uint64_t id, uint64_t place)
 {
@@ -44,7 +43,8 @@ static void bits_put(uint8_t *bytes, uint32_t at, uint64_t value)
 
 kp_status kpi_run_packer_init(struct kpi_run_packer *packer)
 {
-    *packer = (struct kpi_run_packer){.entries = malloc(ENTRIES_MAX * sizeof(*packer->entries))};
+    *packer =
+        (struct kpi_run_packer){.entries = malloc(KPI_RUN_ENTRIES_MAX * sizeof(*packer->entries))};
     return packer->entries == NULL ? KP_NO_MEMORY : KP_OK;
 }
 
@@ -62,7 +62,7 @@ bool kpi_run_packer_takes(const struct kpi_run_packer *packer, const struct kpi_
     uint32_t each = bits_of(entry->key - packer->entries[0].key) +
                     bits_of(KP_MAX(packer->segment_max, entry->segment)) +
                     bits_of(KP_MAX(packer->block_max, entry->block));
-    return packer->count < ENTRIES_MAX && (packer->count + 1) * each <= ROOM_BITS;
+    return packer->count < KPI_RUN_ENTRIES_MAX && (packer->count + 1) * each <= ROOM_BITS;
 }
 
 void kpi_run_packer_add(struct kpi_run_packer *packer, const struct kpi_run_entry *entry)

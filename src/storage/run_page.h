@@ -13,10 +13,11 @@
 #include "base/bytes.h"
 #include "storage/storage_int.h"
 
-#define KPI_RUN_PAGE     4096u
-#define KPI_RUN_HEAD     32u /* of a page */
-#define KPI_RUN_KEY_BITS 40u
-#define KPI_RUN_FENCE    4u /* bytes of a fence */
+#define KPI_RUN_PAGE        4096u
+#define KPI_RUN_HEAD        32u /* of a page */
+#define KPI_RUN_KEY_BITS    40u
+#define KPI_RUN_FENCE       4u    /* bytes of a fence */
+#define KPI_RUN_ENTRIES_MAX 8192u /* of a page */
 
 enum kpi_run_page_at {
     KPI_RUN_PAGE_AT_SUM = 0,  /* XXH3-64 of the bytes behind it, seeded with id and place */

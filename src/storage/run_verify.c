@@ -47,7 +47,7 @@ static kp_status run_digest(const struct verifying *v, const struct kpi_run *run
     return KP_OK;
 }
 
-/* False: the segment does not open, which was told of already. */
+/* False: the segment or its lists do not read, which was told of already. */
 static bool segment_digest(const struct verifying *v, const struct kpi_segment_meta *meta,
                            struct digest *out)
 {
@@ -60,13 +60,16 @@ static bool segment_digest(const struct verifying *v, const struct kpi_segment_m
     if (status != KP_OK)
         return false;
     *out = (struct digest){0};
-    for (uint32_t e = 0; e < segment.footer.exact_count; e++)
-        for (uint32_t i = 0; i < segment.footer.exact[e].count; i++) {
-            const uint8_t *entry = segment.footer.exact[e].entries + (size_t)i * KPI_EXACT_ENTRY;
-            digest_add(out, kpi_run_key(kp_load_u64(entry)), kp_load_u32(entry + 8));
-        }
+    struct kp_arena arena = {0};
+    for (uint32_t e = 0; e < segment.footer.exact_count && status == KP_OK; e++) {
+        struct kpi_run_entry *entries;
+        status = kpi_exact_load(&segment, v->queue, &segment.footer.exact[e], &arena, &entries);
+        for (uint32_t i = 0; status == KP_OK && i < segment.footer.exact[e].count; i++)
+            digest_add(out, entries[i].key, entries[i].block);
+    }
+    kp_arena_deinit(&arena);
     kpi_segment_close(&segment);
-    return true;
+    return status == KP_OK;
 }
 
 /* True when the run and the segments it speaks for say the same. */

@@ -46,23 +46,61 @@ static kp_status unit_add(struct kp_scan *scan, struct kpi_unit unit, kp_time ts
     return KP_OK;
 }
 
-/* Blocks that an EXACT key leaves; NULL when no key has an index here. */
-static bool *exact_blocks(const struct kp_scan *scan, const struct kpi_footer *footer)
+static void index_damage(struct kp_scan *scan, uint32_t number)
 {
-    bool *wanted = NULL;
-    for (uint32_t k = 0; k < scan->filter.keys_count && wanted == NULL; k++) {
+    const struct kpi_snapshot_segment *from = &scan->snapshot->segments[number];
+    struct kp_damage damage = {.file = from->path,
+                               .offset = from->segment.footer.exact[0].offset,
+                               .from = 0,
+                               .to = -1,
+                               .what = "a list of transactions of the segment is damaged; all of "
+                                       "its pages were read instead"};
+    kpi_snapshot_add_damage(scan->snapshot, &damage);
+}
+
+/* Marks the blocks of one key by the segment's own index; false: it cannot tell. */
+static bool key_blocks(struct kp_scan *scan, uint32_t number, const struct kpi_filter_key *key,
+                       bool *wanted)
+{
+    for (uint32_t i = 0; i < key->count; i++) {
+        kp_status status =
+            kpi_exact_find(&scan->snapshot->segments[number].segment, scan->queue,
+                           scan->filter.stream->number, key->column.stored, key->strs[i], wanted);
+        if (status == KP_CORRUPT)
+            index_damage(scan, number);
+        if (status != KP_OK)
+            return false;
+    }
+    return true;
+}
+
+/* Blocks that an EXACT key leaves; NULL when no key has an index here. */
+static bool *exact_blocks(struct kp_scan *scan, uint32_t number)
+{
+    uint32_t blocks = scan->snapshot->segments[number].segment.footer.blocks_count;
+    for (uint32_t k = 0; k < scan->filter.keys_count; k++) {
         const struct kpi_filter_key *key = &scan->filter.keys[k];
         if (key->strs == NULL || key->column.attr != KP_ATTR_SELF)
             continue;
-        wanted = calloc(footer->blocks_count + 1, sizeof(*wanted));
-        for (uint32_t i = 0; i < key->count && wanted != NULL; i++) {
-            if (kpi_exact_find(footer, scan->filter.stream->number, key->column.stored,
-                               key->strs[i], wanted))
-                continue;
-            free(wanted);
-            wanted = NULL;
-        }
+        bool *wanted = calloc(blocks + 1, sizeof(*wanted));
+        if (wanted != NULL && key_blocks(scan, number, key, wanted))
+            return wanted;
+        free(wanted);
     }
+    return NULL;
+}
+
+/* The same as a run has said it; NULL: it speaks not for this segment. */
+static bool *places_blocks(const struct kp_scan *scan, const struct kpi_run_places *places,
+                           uint32_t number)
+{
+    uint32_t blocks = scan->snapshot->segments[number].segment.footer.blocks_count;
+    if (places == NULL || places->segments[number] != KPI_RUN_PRESENT)
+        return NULL;
+    bool *wanted = calloc(blocks + 1, sizeof(*wanted));
+    for (uint32_t i = 0; i < places->count && wanted != NULL; i++)
+        if (places->places[i].segment == number && places->places[i].block < blocks)
+            wanted[places->places[i].block] = true;
     return wanted;
 }
 
@@ -210,9 +248,12 @@ static kp_status spine_unit(struct kp_scan *scan, uint32_t number, const struct 
 }
 
 static kp_status blocks_units(struct kp_scan *scan, uint32_t number,
-                              const struct kpi_footer *footer, const struct actor_tids *actors)
+                              const struct kpi_run_places *places, const struct actor_tids *actors)
 {
-    bool *wanted = scan->no_prune ? NULL : exact_blocks(scan, footer);
+    const struct kpi_footer *footer = &scan->snapshot->segments[number].segment.footer;
+    bool *wanted = scan->no_prune ? NULL : places_blocks(scan, places, number);
+    if (wanted == NULL && !scan->no_prune)
+        wanted = exact_blocks(scan, number);
     kp_status status = KP_OK;
     uint32_t next;
     for (uint32_t b = 0; b < footer->blocks_count && status == KP_OK; b = next) {
@@ -237,12 +278,12 @@ static kp_status blocks_units(struct kp_scan *scan, uint32_t number,
 }
 
 static kp_status segment_units(struct kp_scan *scan, uint32_t number,
-                               const struct kpi_segment *segment)
+                               const struct kpi_run_places *places)
 {
     struct actor_tids actors;
     kp_status status = actor_tids(scan, number, &actors);
     if (status == KP_OK)
-        status = blocks_units(scan, number, &segment->footer, &actors);
+        status = blocks_units(scan, number, places, &actors);
     free(actors.tids);
     return status;
 }
@@ -281,9 +322,8 @@ static kp_status segments_units(struct kp_scan *scan)
         if (scan->rolled && kpi_snapshot_rolled(scan->snapshot, i, scan->queue, scan->filter.stream,
                                                 scan->rolled_from, scan->rolled_to))
             continue;
-        const struct kpi_segment *segment = kpi_snapshot_segment(scan->snapshot, i, scan->queue);
-        if (segment != NULL)
-            status = segment_units(scan, i, segment);
+        if (kpi_snapshot_segment(scan->snapshot, i, scan->queue) != NULL)
+            status = segment_units(scan, i, places);
         else if (scan->snapshot->segments[i].state == KPI_SEGMENT_DROPPED)
             status = KP_BUSY;
         if (status != KP_OK)

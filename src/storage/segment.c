@@ -317,6 +317,18 @@ static kp_status rollup_write(struct writer *writer)
     return status;
 }
 
+/* Between the blocks and the footer too. */
+static kp_status indexes_write(struct writer *writer)
+{
+    struct kp_buf bytes = {0};
+    kp_status status =
+        kpi_footer_indexes(&writer->footer, writer->id, writer->output.offset, &bytes);
+    if (status == KP_OK)
+        status = output_add(&writer->output, bytes.data, bytes.size);
+    kp_buf_deinit(&bytes);
+    return status;
+}
+
 static kp_status footer_write(struct writer *writer)
 {
     struct kp_buf footer = {0};
@@ -360,6 +372,8 @@ static kp_status file_write(struct writer *writer, const struct feed *feed)
                      : kpi_pages_make(feed->runs, feed->runs_count, page_add, writer);
     if (status == KP_OK)
         status = rollup_write(writer);
+    if (status == KP_OK)
+        status = indexes_write(writer);
     if (status == KP_OK)
         status = footer_write(writer);
     if (status == KP_OK)
@@ -506,8 +520,8 @@ static kp_status footer_load(struct kpi_segment *segment, struct kp_io_queue *qu
     segment->id = trailer->id;
     segment->version = trailer->version;
     segment->footer_hash = hash;
-    return kpi_footer_parse(segment->footer_bytes, trailer->footer_size, trailer->footer,
-                            &segment->footer);
+    return kpi_footer_parse(segment->footer_bytes, trailer->footer_size, trailer->version,
+                            trailer->footer, &segment->footer);
 }
 
 static kp_status segment_load(struct kpi_segment *segment, struct kp_io_queue *queue, uint64_t id)

@@ -2,16 +2,16 @@
  *
  * Segments: immutable files of pages with a footer that tells what lies where.
  *
- *   header (64)  block  block ...  footer  trailer (64)
+ *   header (64)  block  block ...  sections, exact indexes  footer  trailer (64)
  *
  * The footer (index.c) holds one entry per block: place, size, rows, ranges, the threads that
- * occur, and sorted lists from the hash of an EXACT column's value to the block and row it first
- * occurs in.
+ * occur; and where the exact indexes are (exact.h).
  */
 #ifndef KP_STORAGE_SEGMENT_H
 #define KP_STORAGE_SEGMENT_H
 
 #include "storage/block.h"
+#include "storage/exact.h"
 #include "storage/rollup_int.h"
 
 /* Thread ids in one ACTOR column of a block, ascending. */
@@ -31,13 +31,6 @@ struct kpi_block_ref {
     uint32_t size, rows, page;
     uint32_t sets_count;
     const struct kpi_tid_set *sets;
-};
-
-/* Sorted 16-byte entries (hash, block, first row) of one EXACT column. */
-struct kpi_exact {
-    uint8_t stream, column;
-    uint32_t count;
-    const uint8_t *entries;
 };
 
 /* Bytes between the blocks and the footer, read when they are asked for. */
@@ -62,6 +55,7 @@ struct kpi_footer_builder {
     struct kp_buf blocks; /* encoded entries */
     uint32_t blocks_count, pages;
     struct kp_buf exact[KPI_EXACT_MAX]; /* unsorted entries per EXACT column */
+    struct kp_buf fences[KPI_EXACT_MAX];
     struct kpi_exact exact_of[KPI_EXACT_MAX];
     uint32_t exact_count;
     struct kpi_rollup_builder rollup; /* of all batches */
@@ -73,20 +67,19 @@ void kpi_footer_builder_deinit(struct kpi_footer_builder *builder);
  * a spine, which has none). */
 kp_status kpi_footer_add(struct kpi_footer_builder *builder, const struct kpi_block_ref *ref,
                          const struct kp_batch *batch) KP_MUST;
+/* Appends the exact indexes as they lie at `offset` of segment `id`; before the footer is encoded.
+ */
+kp_status kpi_footer_indexes(struct kpi_footer_builder *builder, uint64_t id, uint64_t offset,
+                             struct kp_buf *out) KP_MUST;
 kp_status kpi_footer_encode(struct kpi_footer_builder *builder, struct kp_buf *out) KP_MUST;
-/* Parses footer bytes; the footer points into them. CORRUPT when they lie. data_end: blocks lie
- * before it. */
-kp_status kpi_footer_parse(const void *bytes, size_t size, uint64_t data_end,
+/* Parses footer bytes of a format; the footer points into them. CORRUPT when they lie. data_end:
+ * all else lies before it. */
+kp_status kpi_footer_parse(const void *bytes, size_t size, uint32_t version, uint64_t data_end,
                            struct kpi_footer *out) KP_MUST;
 void kpi_footer_deinit(struct kpi_footer *footer);
 /* False when no row of the block has one of these thread ids (ascending) in this ACTOR column. */
 bool kpi_block_ref_has_tid(const struct kpi_block_ref *ref, uint32_t column, const int64_t *tids,
                            uint32_t count);
-uint64_t kpi_exact_hash(uint32_t stream, uint32_t column, struct kp_str value);
-/* Marks in `blocks` (blocks_count flags) every block that may hold value. False: there is no index
- * for this column, nothing was marked. */
-bool kpi_exact_find(const struct kpi_footer *footer, uint32_t stream, uint32_t column,
-                    struct kp_str value, bool *blocks);
 
 /* ---------- segment.c: the file ---------- */
 

@@ -40,6 +40,8 @@ struct checking {
     struct kp_actors *actors;
     const struct kpi_block_ref *ref;
     const struct kp_batch *batch;
+    struct kpi_run_entry *lists[KPI_EXACT_MAX]; /* of the exact indexes; NULL: it does not read */
+    struct kp_arena lists_arena;
     struct kpi_rollup_builder rollup;       /* of the rows so far */
     struct kpi_row_key last[KP_STREAM_MAX]; /* of the stream so far */
     bool seen[KP_STREAM_MAX];
@@ -86,9 +88,9 @@ static void block_damage(const struct checking *checking, const char *what)
     report_damage(checking->verifier, &damage);
 }
 
-static void section_damage(const struct checking *checking, const char *what)
+static void section_damage(const struct checking *checking, const struct kpi_section *section,
+                           const char *what)
 {
-    const struct kpi_section *section = &checking->segment.footer.rollup;
     struct kp_damage damage = {.file = checking->path,
                                .offset = section->offset,
                                .size = section->size,
@@ -153,34 +155,74 @@ static bool sets_hold(const struct checking *checking)
     return true;
 }
 
-static bool value_is_indexed(const struct checking *checking, uint32_t column, uint32_t row,
-                             bool *marks)
+static bool list_has(const struct kpi_run_entry *list, uint32_t count, uint64_t key, uint32_t block)
 {
-    const struct kpi_footer *footer = &checking->segment.footer;
-    struct kp_str value = kp_vec_str(&checking->batch->cols[column], row);
-    uint32_t block = (uint32_t)(checking->ref - footer->blocks);
-    if (value.len == 0)
-        return true;
-    marks[block] = false;
-    return kpi_exact_find(footer, checking->batch->stream->number, column, value, marks) &&
-           marks[block];
+    uint32_t low = 0, high = count;
+    while (low < high) {
+        uint32_t mid = low + (high - low) / 2;
+        if (list[mid].key < key)
+            low = mid + 1;
+        else
+            high = mid;
+    }
+    while (low < count && list[low].key == key && list[low].block != block)
+        low++;
+    return low < count && list[low].key == key;
+}
+
+static bool column_is_indexed(const struct checking *checking, uint32_t number)
+{
+    const struct kpi_exact *index = &checking->segment.footer.exact[number];
+    const struct kp_batch *batch = checking->batch;
+    uint32_t block = (uint32_t)(checking->ref - checking->segment.footer.blocks);
+    for (uint32_t row = 0; row < batch->rows; row++) {
+        struct kp_str value = kp_vec_str(&batch->cols[index->column], row);
+        uint64_t key = kpi_run_key(kpi_exact_hash(index->stream, index->column, value));
+        if (value.len > 0 && !list_has(checking->lists[number], index->count, key, block))
+            return false;
+    }
+    return true;
+}
+
+/* The place of a column's index; exact_count: there is none. */
+static uint32_t index_of(const struct kpi_footer *footer, uint32_t stream, uint32_t column)
+{
+    uint32_t i = 0;
+    while (i < footer->exact_count &&
+           (footer->exact[i].stream != stream || footer->exact[i].column != column))
+        i++;
+    return i;
 }
 
 static bool exact_holds(const struct checking *checking)
 {
-    const struct kp_batch *batch = checking->batch;
-    bool holds = true;
-    bool *marks = calloc(checking->segment.footer.blocks_count, sizeof(*marks));
-    if (marks == NULL) {
-        checking->verifier->status = KP_NO_MEMORY;
-        return true;
+    const struct kpi_footer *footer = &checking->segment.footer;
+    const struct kp_stream *stream = checking->batch->stream;
+    for (uint32_t c = 0; c < checking->batch->cols_count; c++) {
+        uint32_t number = index_of(footer, stream->number, c);
+        if (stream->stored[c].index != KP_INDEX_EXACT)
+            continue;
+        if (number == footer->exact_count)
+            return false;
+        if (checking->lists[number] != NULL && !column_is_indexed(checking, number))
+            return false;
     }
-    for (uint32_t c = 0; c < batch->cols_count && holds; c++)
-        if (batch->stream->stored[c].index == KP_INDEX_EXACT)
-            for (uint32_t row = 0; row < batch->rows && holds; row++)
-                holds = value_is_indexed(checking, c, row, marks);
-    free(marks);
-    return holds;
+    return true;
+}
+
+static void lists_load(struct checking *checking)
+{
+    const struct kpi_footer *footer = &checking->segment.footer;
+    for (uint32_t i = 0; i < footer->exact_count; i++) {
+        const struct kpi_exact *index = &footer->exact[i];
+        const struct kpi_section place = {.offset = index->offset, .size = index->size};
+        kp_status status = kpi_exact_load(&checking->segment, checking->verifier->queue, index,
+                                          &checking->lists_arena, &checking->lists[i]);
+        if (status == KP_NO_MEMORY)
+            checking->verifier->status = status;
+        else if (status != KP_OK)
+            section_damage(checking, &place, "a list of the exact index does not read");
+    }
 }
 
 static void block_content(struct checking *checking, const struct kp_batch *batch)
@@ -314,9 +356,9 @@ static void rollup_check(struct checking *checking)
     if (status == KP_NO_MEMORY)
         checking->verifier->status = status;
     else if (status != KP_OK)
-        section_damage(checking, "the rollups of the segment do not read");
+        section_damage(checking, section, "the rollups of the segment do not read");
     else if (!kpi_rollup_agrees(&checking->rollup, &rollup))
-        section_damage(checking, "the rollups of the segment disagree with its rows");
+        section_damage(checking, section, "the rollups of the segment disagree with its rows");
     free(bytes);
     kp_arena_deinit(&arena);
 }
@@ -333,6 +375,7 @@ static void segment_content(struct checking *checking)
     if (!header_holds(checking))
         segment_damage(checking, "the header is damaged");
     uint64_t before = checking->verifier->report.damaged;
+    lists_load(checking);
     blocks_check(checking);
     if (segment->footer.rollup.size > 0 && checking->verifier->report.damaged == before)
         rollup_check(checking); /* rows that do not read are not in any sum */
@@ -363,6 +406,7 @@ static kp_status segment_check(struct verifier *verifier, const struct kpi_segme
         kp_actors_deinit(checking->actors);
         kpi_rollup_builder_deinit(&checking->rollup);
         kp_arena_deinit(&checking->spine_arena);
+        kp_arena_deinit(&checking->lists_arena);
     }
     verifier->report.files++;
     free(checking);

@@ -48,14 +48,27 @@ static void use_block(const struct kpi_segment *segment, struct kp_io_queue *que
     kp_arena_deinit(&arena);
 }
 
+static void use_index(const struct kpi_segment *segment, struct kp_io_queue *queue,
+                      const struct kpi_exact *index, bool *marks)
+{
+    struct kp_arena arena = {0};
+    struct kpi_run_entry *entries;
+    kp_status found =
+        kpi_exact_find(segment, queue, index->stream, index->column, KP_STR("98721"), marks);
+    kp_assert(found != KP_NOT_FOUND);
+    if (kpi_exact_load(segment, queue, index, &arena, &entries) == KP_OK)
+        for (uint32_t i = 1; i < index->count; i++)
+            kp_assert(index->entries != NULL || entries[i].key >= entries[i - 1].key);
+    kp_arena_deinit(&arena);
+}
+
 static void use_segment(struct kpi_segment *segment, struct kp_io_queue *queue)
 {
     const struct kpi_footer *footer = &segment->footer;
     bool *marks = calloc(footer->blocks_count + 1, sizeof(*marks));
     kp_assert(marks != NULL);
     for (uint32_t i = 0; i < footer->exact_count; i++)
-        kpi_exact_find(footer, footer->exact[i].stream, footer->exact[i].column, KP_STR("98721"),
-                       marks);
+        use_index(segment, queue, &footer->exact[i], marks);
     free(marks);
     for (uint32_t b = 0; b < footer->blocks_count; b++) {
         const struct kpi_block_ref *ref = &footer->blocks[b];

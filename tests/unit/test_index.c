@@ -13,17 +13,35 @@
 
 #include "base/assert.h"
 #include "rows.h"
+#include "storage/io_sim.h"
 #include "storage/segment.h"
 
 #define BLOCKS   6
 #define DATA_END ((uint64_t)1 << 40)
+#define INDEXES  (KPI_SEGMENT_HEADER + BLOCKS * 1000ull) /* where they lie */
 
 struct fixture {
     struct rows_gen gen;
     struct kp_builder rows[BLOCKS]; /* spans and wakeups in turn */
     struct kp_buf footer;
-    struct kpi_footer parsed;
+    struct kpi_segment segment; /* of which there are only the indexes and the footer */
+    struct kp_sim *sim;
+    struct kp_io_queue *queue;
 };
+
+static void indexes_write(struct fixture *fix, struct kp_buf *bytes)
+{
+    struct kpi_segment *segment = &fix->segment;
+    assert_int_equal(kp_sim_open(1, &fix->sim), KP_OK);
+    segment->io = kp_sim_io(fix->sim);
+    segment->id = 1;
+    assert_int_equal(segment->io->queue_open(segment->io, 2, &fix->queue), KP_OK);
+    assert_int_equal(
+        segment->io->open(segment->io, "/segment", KP_IO_RDWR | KP_IO_CREATE, &segment->file), 0);
+    assert_int_equal(kp_io_once(segment->io, fix->queue, KP_IO_WRITE, segment->file, bytes->data,
+                                bytes->size, INDEXES),
+                     bytes->size);
+}
 
 static int setup(void **state)
 {
@@ -50,10 +68,15 @@ static int setup(void **state)
                                     .page = i / 2};
         assert_int_equal(kpi_footer_add(&builder, &ref, batch), KP_OK);
     }
+    struct kp_buf indexes = {0};
+    assert_int_equal(kpi_footer_indexes(&builder, 1, INDEXES, &indexes), KP_OK);
     assert_int_equal(kpi_footer_encode(&builder, &fix->footer), KP_OK);
     kpi_footer_builder_deinit(&builder);
-    assert_int_equal(kpi_footer_parse(fix->footer.data, fix->footer.size, DATA_END, &fix->parsed),
+    assert_int_equal(kpi_footer_parse(fix->footer.data, fix->footer.size, KPI_SEGMENT_VERSION,
+                                      DATA_END, &fix->segment.footer),
                      KP_OK);
+    indexes_write(fix, &indexes);
+    kp_buf_deinit(&indexes);
     *state = fix;
     return 0;
 }
@@ -63,7 +86,9 @@ static int teardown(void **state)
     struct fixture *fix = *state;
     for (uint32_t i = 0; i < BLOCKS; i++)
         kp_builder_deinit(&fix->rows[i]);
-    kpi_footer_deinit(&fix->parsed);
+    fix->segment.io->queue_close(fix->queue);
+    kpi_segment_close(&fix->segment);
+    kp_sim_close(fix->sim);
     kp_buf_deinit(&fix->footer);
     kp_actors_deinit(fix->gen.actors);
     free(fix);
@@ -73,10 +98,10 @@ static int teardown(void **state)
 static void entries_come_back(void **state)
 {
     struct fixture *fix = *state;
-    assert_int_equal(fix->parsed.blocks_count, BLOCKS);
-    assert_int_equal(fix->parsed.pages, BLOCKS / 2);
+    assert_int_equal(fix->segment.footer.blocks_count, BLOCKS);
+    assert_int_equal(fix->segment.footer.pages, BLOCKS / 2);
     for (uint32_t i = 0; i < BLOCKS; i++) {
-        const struct kpi_block_ref *ref = &fix->parsed.blocks[i];
+        const struct kpi_block_ref *ref = &fix->segment.footer.blocks[i];
         assert_ptr_equal(ref->stream, fix->rows[i].batch.stream);
         assert_true(ref->ts_min == -5 && ref->ts_max == i && ref->seq_max == UINT64_MAX);
         assert_true(ref->sum == i && ref->size == 1000 && ref->rows == 100 && ref->page == i / 2);
@@ -99,7 +124,7 @@ static void thread_sets_are_exact(void **state)
     struct fixture *fix = *state;
     for (uint32_t i = 0; i < BLOCKS; i++) {
         const struct kp_batch *batch = &fix->rows[i].batch;
-        const struct kpi_block_ref *ref = &fix->parsed.blocks[i];
+        const struct kpi_block_ref *ref = &fix->segment.footer.blocks[i];
         for (int64_t tid = -1; tid <= 301; tid++)
             for (uint32_t s = 0; s < ref->sets_count; s++) {
                 uint32_t column = ref->sets[s].column;
@@ -108,8 +133,8 @@ static void thread_sets_are_exact(void **state)
             }
     }
     int64_t tids[2] = {-1, 5000};
-    assert_false(kpi_block_ref_has_tid(&fix->parsed.blocks[0], KP_COL_ACTOR, tids, 2));
-    assert_true(kpi_block_ref_has_tid(&fix->parsed.blocks[0], KP_COL_FIRST, tids, 2));
+    assert_false(kpi_block_ref_has_tid(&fix->segment.footer.blocks[0], KP_COL_ACTOR, tids, 2));
+    assert_true(kpi_block_ref_has_tid(&fix->segment.footer.blocks[0], KP_COL_FIRST, tids, 2));
 }
 
 static void every_value_is_found_in_its_block(void **state)
@@ -121,15 +146,59 @@ static void every_value_is_found_in_its_block(void **state)
         for (uint32_t row = 0; row < 100; row++) {
             bool marks[BLOCKS] = {false};
             struct kp_str value = kp_vec_str(&fix->rows[i].batch.cols[txn], row);
-            bool indexed = kpi_exact_find(&fix->parsed, spans->number, txn, value, marks);
-            assert_int_equal(indexed, value.len > 0);
+            kp_status found =
+                kpi_exact_find(&fix->segment, fix->queue, spans->number, txn, value, marks);
+            assert_int_equal(found, value.len > 0 ? KP_OK : KP_NOT_FOUND);
             assert_int_equal(marks[i], value.len > 0);
         }
     bool marks[BLOCKS] = {false};
-    assert_true(kpi_exact_find(&fix->parsed, spans->number, txn, KP_STR("nowhere"), marks));
+    assert_int_equal(
+        kpi_exact_find(&fix->segment, fix->queue, spans->number, txn, KP_STR("nowhere"), marks),
+        KP_OK);
     for (uint32_t i = 0; i < BLOCKS; i++)
         assert_false(marks[i]);
-    assert_false(kpi_exact_find(&fix->parsed, spans->number, KP_COL_CPU, KP_STR("x"), marks));
+    assert_int_equal(
+        kpi_exact_find(&fix->segment, fix->queue, spans->number, KP_COL_CPU, KP_STR("x"), marks),
+        KP_NOT_FOUND);
+}
+
+static void count_entry(const struct kpi_run_entry *entries, uint32_t count,
+                        uint32_t blocks[BLOCKS])
+{
+    for (uint32_t i = 0; i < count; i++) {
+        assert_true(i == 0 || entries[i].key >= entries[i - 1].key);
+        assert_int_equal(entries[i].segment, 0);
+        blocks[entries[i].block]++;
+    }
+}
+
+/* A flipped bit anywhere in the pages is found, by who reads all and by who needs that page. */
+static void damaged_pages_are_told(void **state)
+{
+    struct fixture *fix = *state;
+    const struct kpi_segment *segment = &fix->segment;
+    const struct kpi_exact *index = &segment->footer.exact[0];
+    struct kp_arena arena = {0};
+    struct kpi_run_entry *entries;
+    uint32_t blocks[BLOCKS] = {0};
+    assert_int_equal(kpi_exact_load(segment, fix->queue, index, &arena, &entries), KP_OK);
+    count_entry(entries, index->count, blocks);
+    assert_true(blocks[0] > 0 && blocks[1] == 0 && blocks[2] > 0);
+    for (uint32_t at = 0; at < index->size; at += 37) {
+        uint8_t byte = 0;
+        uint64_t place = index->offset + at;
+        kp_io_once(segment->io, fix->queue, KP_IO_READ, segment->file, &byte, 1, place);
+        byte ^= 0x10;
+        kp_io_once(segment->io, fix->queue, KP_IO_WRITE, segment->file, &byte, 1, place);
+        bool marks[BLOCKS];
+        assert_int_equal(kpi_exact_load(segment, fix->queue, index, &arena, &entries), KP_CORRUPT);
+        assert_int_equal(kpi_exact_find(segment, fix->queue, index->stream, index->column,
+                                        KP_STR("name-1"), marks),
+                         KP_CORRUPT);
+        byte ^= 0x10;
+        kp_io_once(segment->io, fix->queue, KP_IO_WRITE, segment->file, &byte, 1, place);
+    }
+    kp_arena_deinit(&arena);
 }
 
 static kp_status parse_copy(const struct fixture *fix, size_t size, size_t at, uint8_t flip,
@@ -140,7 +209,7 @@ static kp_status parse_copy(const struct fixture *fix, size_t size, size_t at, u
     if (at < size)
         tight[at] ^= flip;
     struct kpi_footer footer;
-    kp_status status = kpi_footer_parse(tight, size, data_end, &footer);
+    kp_status status = kpi_footer_parse(tight, size, KPI_SEGMENT_VERSION, data_end, &footer);
     if (status == KP_OK)
         kpi_footer_deinit(&footer);
     free(tight);
@@ -174,6 +243,7 @@ int main(void)
         cmocka_unit_test(entries_come_back),
         cmocka_unit_test(thread_sets_are_exact),
         cmocka_unit_test(every_value_is_found_in_its_block),
+        cmocka_unit_test(damaged_pages_are_told),
         cmocka_unit_test(cut_footers_are_corrupt),
         cmocka_unit_test(forged_footers_do_no_harm),
     };

@@ -175,7 +175,8 @@ static void places_are_exact(void **state)
         for (uint32_t s = 0; s < snapshot->segments_count; s++) {
             bool marks[8] = {false};
             const struct kpi_segment *segment = kpi_snapshot_segment(snapshot, s, queue);
-            assert_true(kpi_exact_find(&segment->footer, KP_S_SPANS, trace, value, marks));
+            assert_int_equal(kpi_exact_find(segment, queue, KP_S_SPANS, trace, value, marks),
+                             KP_OK);
             bool present = places->segments[s] == KPI_RUN_PRESENT;
             assert_int_equal(marks[0], present);
             found += present;
