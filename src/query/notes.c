@@ -56,7 +56,8 @@ struct gap_sum {
 /* Whether the query reads what the gap is in. Neighbours mostly name the same stream. */
 static bool gap_matters(const struct kpi_run *run, struct kp_str stream, struct gap_sum *sum)
 {
-    if (sum->known && kp_str_equal(stream, sum->stream))
+    bool same = stream.ptr == sum->stream.ptr && stream.len == sum->stream.len; /* of one dict */
+    if (sum->known && (same || kp_str_equal(stream, sum->stream)))
         return sum->matters;
     const struct kp_stream *lost = kp_stream_by_name(stream);
     sum->known = true;

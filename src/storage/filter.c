@@ -204,6 +204,44 @@ static kp_status keep_actors(const struct kpi_filter_key *key, struct kp_snapsho
     return status;
 }
 
+/* Ids that follow each other differ at their end: a look at the last byte spares most comparisons.
+ */
+static bool dict_code(const struct kp_dict *dict, struct kp_str value, uint32_t *out)
+{
+    for (uint32_t i = 0; i < dict->count; i++) {
+        struct kp_str text = dict->values[i];
+        if (text.len == value.len &&
+            (text.len == 0 || text.ptr[text.len - 1] == value.ptr[text.len - 1]) &&
+            kp_str_equal(text, value)) {
+            *out = i;
+            return true;
+        }
+    }
+    return false;
+}
+
+#define STRIDE 32u
+
+/* Of rows that follow each other none, mostly, has the code: a stretch is passed over at once. */
+static void keep_code(const uint32_t *codes, uint32_t code, uint32_t *rows, uint32_t *count)
+{
+    uint32_t kept = 0;
+    for (uint32_t i = 0, end; i < *count; i = end) {
+        uint32_t hits = 1;
+        end = KP_MIN(i + STRIDE, *count);
+        if (end - i == STRIDE && rows[end - 1] - rows[i] == STRIDE - 1) {
+            hits = 0;
+            for (uint32_t at = rows[i]; at < rows[i] + STRIDE; at++)
+                hits |= codes[at] == code;
+        }
+        for (uint32_t at = i; hits != 0 && at < end; at++) {
+            rows[kept] = rows[at];
+            kept += codes[rows[at]] == code;
+        }
+    }
+    *count = kept;
+}
+
 static kp_status keep_strs(const struct kpi_filter_key *key, const struct kp_vec *vec,
                            uint32_t *rows, uint32_t *count)
 {
@@ -214,6 +252,14 @@ static kp_status keep_strs(const struct kpi_filter_key *key, const struct kp_vec
             kept += str_passes(key, vec->strs[rows[i]]);
         }
         *count = kept;
+        return KP_OK;
+    }
+    uint32_t code;
+    if (key->count == 1) {
+        if (dict_code(vec->dict, key->strs[0], &code))
+            keep_code(vec->codes, code, rows, count);
+        else
+            *count = 0;
         return KP_OK;
     }
     bool *passes = malloc(vec->dict->count);
