@@ -9,6 +9,7 @@
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/un.h>
 #include <unistd.h>
@@ -264,6 +265,17 @@ static int serve(struct daemon *daemon)
     return 0;
 }
 
+/* A thousand clients need a descriptor each; the usual 1,024 are for programs that use select(). */
+static void raise_descriptors(void)
+{
+    struct rlimit limit;
+    if (getrlimit(RLIMIT_NOFILE, &limit) != 0)
+        return;
+    limit.rlim_cur = limit.rlim_max;
+    if (setrlimit(RLIMIT_NOFILE, &limit) != 0)
+        kp_log(KP_LOG_WARN, "kpd", "cannot raise the limit of descriptors: error %d", errno);
+}
+
 int main(int argc, char **argv)
 {
     struct kpi_opts opts = {0};
@@ -273,6 +285,7 @@ int main(int argc, char **argv)
     int code = 0;
     setlocale(LC_CTYPE, "");
     signal(SIGPIPE, SIG_IGN);
+    raise_descriptors();
     kp_arena_init(&arena, 1024 * 1024);
     kp_status status = kpi_opts_parse(argc, argv, KPI_KPD, &opts, &err);
     if (status == KP_OK && kpi_opts_answered(&opts, help))

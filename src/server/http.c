@@ -2,8 +2,8 @@
  *
  * The only user of libmicrohttpd: one listener, one thread a connection, so that a handler may
  * simply wait (for a disk, for a query). Bodies are collected up to a limit of each and of all
- * together; answers stream. A watcher looks at the sockets of running requests ten times a second:
- * when the client hangs up, the request's cancel flag is set and its query ends.
+ * together; answers stream. A watcher looks at the sockets of running requests every 20 ms: when
+ * the client hangs up, the request's cancel flag is set and its query ends.
  */
 #include <errno.h>
 #include <microhttpd.h>
@@ -21,8 +21,8 @@
 #include "server/listen.h"
 #include "server/server_int.h"
 
-#define WATCH_EVERY (100 * KP_MS)
-#define BLOCK_BYTES (64 * 1024) /* of a streaming answer */
+#define WATCH_EVERY (20 * KP_MS) /* while a request runs */
+#define BLOCK_BYTES (64 * 1024)  /* of a streaming answer */
 
 /* One request from its headers to its end. */
 struct exchange {
@@ -46,9 +46,10 @@ struct kpi_http {
     uint16_t port;
     pthread_t watcher;
     bool watching;
-    _Atomic bool stop;
-    pthread_mutex_t lock; /* running */
+    pthread_mutex_t lock; /* of the two below */
+    pthread_cond_t begun; /* a request, or the end */
     struct exchange *running;
+    bool stop;
     char listen[64];
 };
 
@@ -59,6 +60,7 @@ static void link_exchange(struct kpi_http *http, struct exchange *ex)
     pthread_mutex_lock(&http->lock);
     ex->next = http->running;
     http->running = ex;
+    pthread_cond_signal(&http->begun);
     pthread_mutex_unlock(&http->lock);
 }
 
@@ -79,21 +81,32 @@ static bool client_gone(int fd)
     return poll(&entry, 1, 0) == 1 && (entry.revents & (POLLRDHUP | POLLHUP | POLLERR)) != 0;
 }
 
+static void look(struct kpi_http *http)
+{
+    for (struct exchange *ex = http->running; ex != NULL; ex = ex->next) {
+        if (!atomic_load(&ex->cancel) && client_gone(ex->fd)) {
+            atomic_store(&ex->cancel, true);
+            atomic_fetch_add(&http->opts.stat->disconnects, 1);
+        }
+    }
+}
+
 static void *watch(void *ctx)
 {
     struct kpi_http *http = ctx;
-    while (!atomic_load(&http->stop)) {
+    pthread_mutex_lock(&http->lock);
+    while (!http->stop) {
         struct timespec wait = {.tv_nsec = WATCH_EVERY};
-        pthread_mutex_lock(&http->lock);
-        for (struct exchange *ex = http->running; ex != NULL; ex = ex->next) {
-            if (!atomic_load(&ex->cancel) && client_gone(ex->fd)) {
-                atomic_store(&ex->cancel, true);
-                atomic_fetch_add(&http->opts.stat->disconnects, 1);
-            }
+        if (http->running == NULL) {
+            pthread_cond_wait(&http->begun, &http->lock);
+            continue;
         }
+        look(http);
         pthread_mutex_unlock(&http->lock);
         nanosleep(&wait, NULL);
+        pthread_mutex_lock(&http->lock);
     }
+    pthread_mutex_unlock(&http->lock);
     return NULL;
 }
 
@@ -351,6 +364,7 @@ __attribute__((format(printf, 2, 0))) static void on_log(void *ctx, const char *
 
 static kp_status start_daemon(struct kpi_http *http, int fd, struct kp_error *err)
 {
+    unsigned most = http->opts.connections != 0 ? http->opts.connections : KPI_CONNECTIONS_MAX;
     unsigned flags = MHD_USE_INTERNAL_POLLING_THREAD | MHD_USE_THREAD_PER_CONNECTION |
                      MHD_USE_POLL | MHD_USE_ERROR_LOG | MHD_USE_ITC;
     if (fd < 0)
@@ -360,10 +374,10 @@ static kp_status start_daemon(struct kpi_http *http, int fd, struct kp_error *er
     http->daemon =
         MHD_start_daemon(flags, 0, NULL, NULL, on_request, http, MHD_OPTION_EXTERNAL_LOGGER, on_log,
                          NULL, MHD_OPTION_ARRAY, listen, MHD_OPTION_NOTIFY_COMPLETED, on_completed,
-                         http, MHD_OPTION_CONNECTION_LIMIT, (unsigned)KPI_CONNECTIONS_MAX,
-                         MHD_OPTION_CONNECTION_TIMEOUT, (unsigned)KPI_IDLE_SECONDS,
-                         MHD_OPTION_CONNECTION_MEMORY_LIMIT, (size_t)KPI_HEADER_BYTES_MAX,
-                         MHD_OPTION_THREAD_STACK_SIZE, (size_t)(1024 * 1024), MHD_OPTION_END);
+                         http, MHD_OPTION_CONNECTION_LIMIT, most, MHD_OPTION_CONNECTION_TIMEOUT,
+                         (unsigned)KPI_IDLE_SECONDS, MHD_OPTION_CONNECTION_MEMORY_LIMIT,
+                         (size_t)KPI_HEADER_BYTES_MAX, MHD_OPTION_THREAD_STACK_SIZE,
+                         (size_t)(1024 * 1024), MHD_OPTION_END);
     if (http->daemon == NULL) {
         if (fd >= 0)
             close(fd);
@@ -397,6 +411,7 @@ kp_status kpi_http_start(const struct kpi_http_opts *opts, struct kpi_http **out
     http->opts = *opts;
     http->port = port;
     pthread_mutex_init(&http->lock, NULL);
+    pthread_cond_init(&http->begun, NULL);
     status = start_daemon(http, fd, err);
     if (status != KP_OK) {
         kpi_http_stop(http, 0);
@@ -453,7 +468,10 @@ void kpi_http_stop(struct kpi_http *http, int64_t deadline)
         cancel_all(http);
         MHD_stop_daemon(http->daemon);
     }
-    atomic_store(&http->stop, true);
+    pthread_mutex_lock(&http->lock);
+    http->stop = true;
+    pthread_cond_signal(&http->begun);
+    pthread_mutex_unlock(&http->lock);
     if (http->watching)
         pthread_join(http->watcher, NULL);
     if (http->opts.unix_dir != NULL) {
@@ -461,6 +479,7 @@ void kpi_http_stop(struct kpi_http *http, int64_t deadline)
         snprintf(path, sizeof(path), "%s/kpd.sock", http->opts.unix_dir);
         unlink(path);
     }
+    pthread_cond_destroy(&http->begun);
     pthread_mutex_destroy(&http->lock);
     free(http);
 }

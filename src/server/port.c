@@ -2,89 +2,83 @@
  *
  * The porter of the query port. It peeks at the first bytes of a connection without taking them:
  * HTTP's methods are written in capitals and end in a space, which no statement of ours begins
- * with. One poll() over all sockets; a session whose input is full is not read until its thread has
- * taken some, so a client can make it hold one line and a piece.
+ * with. One epoll over all sockets. A client costs a socket and a few hundred bytes until a whole
+ * line of it is there; then it waits its turn for one of KPI_TEXT_BUSY_MAX threads, which it leaves
+ * when nothing more is to be answered. A session whose input is full is not read until its thread
+ * has taken some, so a client can make it hold one line and a piece.
  */
 #include "server/port.h"
 
 #include <errno.h>
 #include <inttypes.h>
-#include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/epoll.h>
 #include <sys/eventfd.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include "base/assert.h"
 #include "base/log.h"
 #include "server/listen.h"
 #include "server/text.h"
 
-#define WAITING_MAX    64 /* connections that have said nothing yet */
-#define PIECE_BYTES    (64 * 1024)
-#define TURN_MS        500
-#define SHORT_TURN_MS  20 /* while a connection's first bytes are too few to tell */
-#define ALIVE_EVERY    KP_SEC
-#define SESSION_STACK  (1024 * 1024)
-#define POLL_FDS_FIRST 2 /* the wake-up, the listener */
-
-struct waiting {
-    int fd;
-    int64_t since;
-    bool unsure; /* what it said may still become either */
-};
+#define PIECE_BYTES   (64 * 1024)
+#define TURN          (500 * KP_MS) /* what only time tells is looked at this often */
+#define STOP_TURN     (20 * KP_MS)
+#define ALIVE_EVERY   KP_SEC
+#define SESSION_STACK (1024 * 1024)
+#define EVENTS_MAX    64
 
 struct kpi_port {
     struct kpi_port_opts opts;
-    int listen_fd, wake_fd;
+    int listen_fd, wake_fd, epoll_fd;
     uint16_t number;
     pthread_t thread;
     bool running;
     _Atomic bool stop;
     _Atomic int64_t deadline;
-    struct waiting waiting[WAITING_MAX];
-    uint32_t waiting_count;
-    struct kpi_session *sessions[KPI_TEXT_CLIENTS_MAX];
-    uint32_t sessions_count;
-    struct pollfd fds[POLL_FDS_FIRST + WAITING_MAX + KPI_TEXT_CLIENTS_MAX];
+
+    /* Of the porter's thread. */
+    bool deaf;                    /* callers are not listened to */
+    struct kpi_session *sessions; /* all connections, told apart or not */
+    uint32_t sessions_count, text_count, busy_count;
+    struct kpi_session *first, **last; /* have lines and wait for a thread */
+
+    pthread_mutex_t lock;
+    struct kpi_session *told; /* threads that ended, under lock */
 };
 
 /* --- sessions --- */
 
+static void watch(struct kpi_port *port, struct kpi_session *session, int op, uint32_t events)
+{
+    struct epoll_event event = {.events = events, .data.ptr = session};
+    if (epoll_ctl(port->epoll_fd, op, session->fd, &event) != 0)
+        kp_log(KP_LOG_WARN, "query", "cannot watch a client: error %d", errno);
+}
+
 static void free_session(struct kpi_session *session)
 {
-    close(session->fd);
+    if (session->fd >= 0)
+        close(session->fd);
     pthread_mutex_destroy(&session->lock);
-    pthread_cond_destroy(&session->change);
     kp_buf_deinit(&session->in);
+    kp_buf_deinit(&session->statement);
     free(session);
 }
 
-static struct kpi_session *make_session(struct kpi_port *port, int fd)
+/* Takes it out of the list and frees it; it has no thread and waits for none. */
+static void drop(struct kpi_port *port, struct kpi_session *session)
 {
-    pthread_condattr_t clock;
-    pthread_attr_t attr;
-    struct kpi_session *session = calloc(1, sizeof(*session));
-    if (session == NULL)
-        return NULL;
-    session->opts = &port->opts;
-    session->fd = fd;
-    session->wake_fd = port->wake_fd;
-    session->format = KP_FORMAT_LINE;
-    pthread_mutex_init(&session->lock, NULL);
-    pthread_condattr_init(&clock);
-    pthread_condattr_setclock(&clock, CLOCK_MONOTONIC);
-    pthread_cond_init(&session->change, &clock);
-    pthread_condattr_destroy(&clock);
-    pthread_attr_init(&attr);
-    pthread_attr_setstacksize(&attr, SESSION_STACK);
-    int failed = pthread_create(&session->thread, &attr, kpi_text_serve, session);
-    pthread_attr_destroy(&attr);
-    if (failed == 0)
-        return session;
-    session->fd = -1; /* stays the caller's */
+    *session->link = session->next;
+    if (session->next != NULL)
+        session->next->link = session->link;
+    port->sessions_count--;
+    if (session->sorted)
+        port->text_count--;
+    atomic_store(&port->opts.server->port_stat.clients_now, port->text_count);
     free_session(session);
-    return NULL;
 }
 
 static void refuse(struct kpi_port *port, int fd, const char *why)
@@ -100,41 +94,147 @@ static void refuse(struct kpi_port *port, int fd, const char *why)
     close(fd);
 }
 
-static void begin_session(struct kpi_port *port, int fd)
+static void add_session(struct kpi_port *port, int fd)
 {
-    struct kpi_port_stat *stat = &port->opts.server->port_stat;
-    if (port->sessions_count == KPI_TEXT_CLIENTS_MAX) {
-        refuse(port, fd, "too many text clients; try again");
-        return;
-    }
-    struct kpi_session *session = make_session(port, fd);
+    struct kpi_session *session = NULL;
+    if (port->sessions_count < KPI_TEXT_CLIENTS_MAX)
+        session = calloc(1, sizeof(*session));
     if (session == NULL) {
-        refuse(port, fd, "no memory for another client; try again");
+        refuse(port, fd, "too many connections; try again");
         return;
     }
-    port->sessions[port->sessions_count++] = session;
-    atomic_fetch_add(&stat->clients, 1);
-    atomic_store(&stat->clients_now, port->sessions_count);
+    session->port = port;
+    session->opts = &port->opts;
+    session->fd = fd;
+    session->format = KP_FORMAT_LINE;
+    session->since = kp_time_monotonic();
+    pthread_mutex_init(&session->lock, NULL);
+    session->next = port->sessions;
+    session->link = &port->sessions;
+    if (session->next != NULL)
+        session->next->link = &session->next;
+    port->sessions = session;
+    port->sessions_count++;
+    watch(port, session, EPOLL_CTL_ADD, EPOLLIN | EPOLLRDHUP | EPOLLET);
 }
 
-static void end_done_sessions(struct kpi_port *port)
+/* Without descriptors, or at the end, callers are left in the kernel's queue. */
+static void listen_again(struct kpi_port *port, bool on)
 {
-    uint32_t kept = 0;
-    for (uint32_t i = 0; i < port->sessions_count; i++) {
-        struct kpi_session *session = port->sessions[i];
-        pthread_mutex_lock(&session->lock);
-        bool done = session->done;
-        pthread_mutex_unlock(&session->lock);
-        if (!done) {
-            port->sessions[kept++] = session;
+    struct epoll_event call = {.events = EPOLLIN, .data.ptr = port};
+    if (port->deaf != on)
+        return;
+    port->deaf = !on;
+    if (epoll_ctl(port->epoll_fd, on ? EPOLL_CTL_ADD : EPOLL_CTL_DEL, port->listen_fd, &call) != 0)
+        kp_log(KP_LOG_WARN, "query", "cannot watch for callers: error %d", errno);
+}
+
+static void accept_all(struct kpi_port *port)
+{
+    for (;;) {
+        int fd = accept4(port->listen_fd, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
+        if (fd >= 0) {
+            add_session(port, fd);
             continue;
         }
-        pthread_join(session->thread, NULL);
-        free_session(session);
+        if (errno != EAGAIN && errno != EINTR && errno != ECONNABORTED) {
+            kp_log(KP_LOG_WARN, "query", "cannot accept: error %d", errno);
+            listen_again(port, false); /* until the next turn */
+        }
+        return;
     }
-    port->sessions_count = kept;
-    atomic_store(&port->opts.server->port_stat.clients_now, kept);
 }
+
+/* --- threads --- */
+
+static bool begin_work(struct kpi_session *session)
+{
+    pthread_attr_t attr;
+    pthread_attr_init(&attr);
+    pthread_attr_setstacksize(&attr, SESSION_STACK);
+    int failed = pthread_create(&session->thread, &attr, kpi_text_serve, session);
+    pthread_attr_destroy(&attr);
+    return failed == 0;
+}
+
+/* Gives threads to those that wait for one, in the order in which they came. */
+static void begin_waiting(struct kpi_port *port)
+{
+    while (port->first != NULL && port->busy_count < KPI_TEXT_BUSY_MAX) {
+        struct kpi_session *session = port->first;
+        if (!begin_work(session)) {
+            kp_log(KP_LOG_WARN, "query", "cannot start a thread for a client");
+            return; /* the next turn tries again */
+        }
+        port->first = session->next_waiting;
+        if (port->first == NULL)
+            port->last = &port->first;
+        session->waiting = false;
+        session->working = true;
+        port->busy_count++;
+    }
+}
+
+/* Its input has changed: it waits for a thread when there is something to do, or is gone. */
+static void consider(struct kpi_port *port, struct kpi_session *session)
+{
+    if (session->working || session->waiting)
+        return;
+    pthread_mutex_lock(&session->lock);
+    bool gone = session->gone, ready = kpi_text_ready(session);
+    if (session->in.size == session->taken && !ready) {
+        session->in_at += session->in.size;
+        session->taken = 0;
+        kp_buf_deinit(&session->in); /* who says nothing keeps no memory */
+    }
+    pthread_mutex_unlock(&session->lock);
+    if (gone) {
+        drop(port, session);
+    } else if (ready) {
+        session->waiting = true;
+        session->next_waiting = NULL;
+        *port->last = session;
+        port->last = &session->next_waiting;
+    }
+}
+
+void kpi_port_tell(struct kpi_session *session)
+{
+    struct kpi_port *port = session->port;
+    uint64_t one = 1;
+    pthread_mutex_lock(&port->lock);
+    session->next_told = port->told;
+    port->told = session;
+    pthread_mutex_unlock(&port->lock);
+    if (write(port->wake_fd, &one, sizeof(one)) < 0)
+        kp_log(KP_LOG_DEBUG, "query", "the porter is awake");
+}
+
+/* Joins the threads that ended. */
+static void hear_threads(struct kpi_port *port)
+{
+    uint64_t wakes;
+    if (read(port->wake_fd, &wakes, sizeof(wakes)) < 0)
+        return;
+    pthread_mutex_lock(&port->lock);
+    struct kpi_session *session = port->told;
+    port->told = NULL;
+    pthread_mutex_unlock(&port->lock);
+    while (session != NULL) {
+        struct kpi_session *next = session->next_told;
+        pthread_join(session->thread, NULL);
+        session->working = false;
+        session->since = kp_time_monotonic();
+        port->busy_count--;
+        if (session->done)
+            drop(port, session);
+        else
+            consider(port, session);
+        session = next;
+    }
+}
+
+/* --- what clients send --- */
 
 /* Looks for .cancel in the lines that are whole by now; it reaches every query sent before it. */
 static void find_cancel(struct kpi_session *session)
@@ -172,185 +272,183 @@ static void drop_taken(struct kpi_session *session)
     session->taken = 0;
 }
 
-/* What the socket of a session has to say. */
-static void hear(struct kpi_session *session, short events)
+static void set_gone(struct kpi_session *session)
+{
+    session->gone = true;
+    atomic_store(&session->cancel, true);
+}
+
+/* Takes what the socket has, under the session's lock. */
+static void read_input(struct kpi_session *session)
+{
+    drop_taken(session);
+    void *at = kp_buf_reserve(&session->in, PIECE_BYTES);
+    ssize_t got = at == NULL ? -1 : recv(session->fd, at, PIECE_BYTES, MSG_DONTWAIT);
+    if (got > 0)
+        session->in.size += (size_t)got;
+    else if (got == 0)
+        session->eof = true;
+    else if (at == NULL || (errno != EAGAIN && errno != EINTR))
+        set_gone(session);
+    find_cancel(session);
+}
+
+/* What the socket of a text client has to say. */
+static void hear(struct kpi_port *port, struct kpi_session *session, uint32_t events)
 {
     pthread_mutex_lock(&session->lock);
-    if ((events & (POLLERR | POLLHUP)) != 0)
-        session->gone = true;
-    if ((events & (POLLIN | POLLRDHUP)) != 0 && !session->gone) {
-        drop_taken(session);
-        void *at = kp_buf_reserve(&session->in, PIECE_BYTES);
-        ssize_t got = at == NULL ? -1 : recv(session->fd, at, PIECE_BYTES, MSG_DONTWAIT);
-        if (got > 0)
-            session->in.size += (size_t)got;
-        else if (got == 0)
-            session->eof = true;
-        else if (at == NULL || (errno != EAGAIN && errno != EINTR))
-            session->gone = true;
-        find_cancel(session);
-    }
+    if ((events & (EPOLLERR | EPOLLHUP)) != 0)
+        set_gone(session);
+    else if ((events & (EPOLLIN | EPOLLRDHUP)) != 0)
+        read_input(session);
+    session->full = session->in.size - session->taken > KPI_LINE_BYTES_MAX + PIECE_BYTES;
     if (session->gone)
-        atomic_store(&session->cancel, true);
-    pthread_cond_signal(&session->change);
+        watch(port, session, EPOLL_CTL_DEL, 0);
+    else if (session->eof || session->full)
+        watch(port, session, EPOLL_CTL_MOD, 0);
     pthread_mutex_unlock(&session->lock);
+    session->since = kp_time_monotonic();
+    consider(port, session);
 }
+
+void kpi_port_room(struct kpi_session *session)
+{
+    if (!session->full || session->gone || session->eof)
+        return;
+    session->full = false;
+    watch(session->port, session, EPOLL_CTL_MOD, EPOLLIN | EPOLLRDHUP);
+}
+
+/* Looks at the first bytes of a connection. */
+static void sort_out(struct kpi_port *port, struct kpi_session *session, uint32_t events)
+{
+    char begin[KPI_SNIFF_BYTES];
+    struct kpi_port_stat *stat = &port->opts.server->port_stat;
+    ssize_t got = recv(session->fd, begin, sizeof(begin), MSG_PEEK | MSG_DONTWAIT);
+    if (got < 0 && (errno == EAGAIN || errno == EINTR))
+        return;
+    enum kpi_sniff kind =
+        got > 0 ? kpi_sniff((struct kp_str){begin, (uint32_t)got}) : KPI_SNIFF_MORE;
+    if (kind == KPI_SNIFF_MORE && got > 0 && (events & EPOLLRDHUP) == 0)
+        return;
+    if (got > 0 && kind != KPI_SNIFF_HTTP) {
+        session->sorted = true;
+        port->text_count++;
+        atomic_fetch_add(&stat->clients, 1);
+        atomic_store(&stat->clients_now, port->text_count);
+        watch(port, session, EPOLL_CTL_MOD, EPOLLIN | EPOLLRDHUP);
+        return;
+    }
+    watch(port, session, EPOLL_CTL_DEL, 0);
+    if (got > 0) {
+        kpi_http_add(port->opts.http, session->fd);
+        session->fd = -1;
+    }
+    drop(port, session);
+}
+
+/* --- what only time tells --- */
 
 /* A client that closed its sending half may wait for the answer or be gone: only bytes tell. They
  * are a remark, and none goes out once the answer has begun. */
 static void show_life(struct kpi_session *session, int64_t now)
 {
-    char text[64];
     pthread_mutex_lock(&session->lock);
     if (session->eof && session->running && !session->answered &&
         now - session->alive_at >= ALIVE_EVERY) {
-        snprintf(text, sizeof(text), "# running\n");
         session->alive_at = now;
-        if (!kpi_text_send_now(session, kp_str_from(text))) {
-            session->gone = true;
-            atomic_store(&session->cancel, true);
-        }
+        if (!kpi_text_send_now(session, KP_STR("# running\n")))
+            set_gone(session);
     }
     pthread_mutex_unlock(&session->lock);
 }
 
-/* --- connections that have said nothing yet --- */
-
-static void accept_all(struct kpi_port *port)
+static void stop_session(struct kpi_session *session, bool late)
 {
-    for (;;) {
-        int fd = accept4(port->listen_fd, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
-        if (fd < 0) {
-            if (errno != EAGAIN && errno != EINTR && errno != ECONNABORTED)
-                kp_log(KP_LOG_WARN, "query", "cannot accept: error %d", errno);
-            return;
-        }
-        if (port->waiting_count == WAITING_MAX) {
-            refuse(port, fd, "too many connections; try again");
-            continue;
-        }
-        port->waiting[port->waiting_count++] =
-            (struct waiting){.fd = fd, .since = kp_time_monotonic()};
-    }
+    pthread_mutex_lock(&session->lock);
+    session->stop = true;
+    if (late)
+        set_gone(session);
+    pthread_mutex_unlock(&session->lock);
 }
 
-/* Looks at the first bytes; true when the connection went on or away. */
-static bool sort_out(struct kpi_port *port, struct waiting *waiting, short events, int64_t now)
+static void turn(struct kpi_port *port, int64_t now)
 {
-    char begin[KPI_SNIFF_BYTES];
     kp_dur idle = port->opts.idle != 0 ? port->opts.idle : KPI_TEXT_IDLE;
-    ssize_t got = recv(waiting->fd, begin, sizeof(begin), MSG_PEEK | MSG_DONTWAIT);
-    if (got > 0) {
-        enum kpi_sniff kind = kpi_sniff((struct kp_str){begin, (uint32_t)got});
-        waiting->unsure = kind == KPI_SNIFF_MORE && (events & POLLRDHUP) == 0;
-        if (kind == KPI_SNIFF_HTTP)
-            kpi_http_add(port->opts.http, waiting->fd);
-        else if (!waiting->unsure)
-            begin_session(port, waiting->fd);
-        if (!waiting->unsure)
-            return true;
+    bool stop = atomic_load(&port->stop), late = now >= atomic_load(&port->deadline);
+    struct kpi_session *next;
+    listen_again(port, !stop);
+    for (struct kpi_session *session = port->sessions; session != NULL; session = next) {
+        next = session->next;
+        if (session->working)
+            show_life(session, now);
+        if (stop)
+            stop_session(session, late);
+        if (!session->working && !session->waiting && (stop || now - session->since > idle))
+            drop(port, session);
     }
-    bool over =
-        got == 0 || (got < 0 && errno != EAGAIN && errno != EINTR) || now - waiting->since > idle;
-    if (over)
-        close(waiting->fd);
-    return over;
 }
 
 /* --- the loop --- */
 
-static void add_fd(struct kpi_port *port, uint32_t *count, int fd, short events)
+static void serve_events(struct kpi_port *port, const struct epoll_event *events, int count)
 {
-    port->fds[(*count)++] = (struct pollfd){.fd = fd, .events = events};
-}
-
-/* A socket that is gone is left out by a negative descriptor, so that places stay the same. */
-static void add_session(struct kpi_port *port, uint32_t *count, struct kpi_session *session)
-{
-    pthread_mutex_lock(&session->lock);
-    bool room = session->in.size - session->taken <= KPI_LINE_BYTES_MAX + PIECE_BYTES;
-    short events = session->eof || !room ? 0 : POLLIN | POLLRDHUP;
-    add_fd(port, count, session->gone ? -1 : session->fd, events);
-    pthread_mutex_unlock(&session->lock);
-}
-
-/* Waits for something to happen; returns the number of places in port->fds. */
-static uint32_t wait_events(struct kpi_port *port)
-{
-    uint32_t count = 0;
-    uint64_t wakes;
-    int timeout = TURN_MS;
-    bool stop = atomic_load(&port->stop);
-    add_fd(port, &count, port->wake_fd, POLLIN);
-    add_fd(port, &count, stop ? -1 : port->listen_fd, POLLIN);
-    for (uint32_t i = 0; i < port->waiting_count; i++) {
-        bool unsure = port->waiting[i].unsure;
-        add_fd(port, &count, port->waiting[i].fd, unsure ? POLLRDHUP : POLLIN | POLLRDHUP);
-        if (unsure)
-            timeout = SHORT_TURN_MS;
+    bool woken = false, called = false;
+    for (int i = 0; i < count; i++) {
+        struct kpi_session *session = events[i].data.ptr;
+        if (events[i].data.ptr == NULL)
+            woken = true;
+        else if (events[i].data.ptr == port)
+            called = true;
+        else if (session->sorted)
+            hear(port, session, events[i].events);
+        else
+            sort_out(port, session, events[i].events);
     }
-    for (uint32_t i = 0; i < port->sessions_count; i++)
-        add_session(port, &count, port->sessions[i]);
-    if (poll(port->fds, count, stop ? SHORT_TURN_MS : timeout) < 0)
-        count = 0;
-    if (count > 0 && port->fds[0].revents != 0 && read(port->wake_fd, &wakes, sizeof(wakes)) < 0)
-        kp_log(KP_LOG_DEBUG, "query", "woken for nothing");
-    return count;
-}
-
-static void serve_events(struct kpi_port *port)
-{
-    int64_t now = kp_time_monotonic();
-    uint32_t sessions = port->sessions_count, kept = 0;
-    const struct pollfd *at = port->fds + POLL_FDS_FIRST;
-    for (uint32_t i = 0; i < sessions; i++) {
-        short events = at[port->waiting_count + i].revents;
-        if (events != 0)
-            hear(port->sessions[i], events);
-        show_life(port->sessions[i], now);
-    }
-    for (uint32_t i = 0; i < port->waiting_count; i++) {
-        struct waiting waiting = port->waiting[i];
-        if (!sort_out(port, &waiting, at[i].revents, now))
-            port->waiting[kept++] = waiting;
-    }
-    port->waiting_count = kept;
-    end_done_sessions(port);
-    if (port->fds[1].revents != 0)
+    if (woken) /* frees sessions, which may have events of their own above */
+        hear_threads(port);
+    if (called && !atomic_load(&port->stop))
         accept_all(port);
-}
-
-static void end_sessions(struct kpi_port *port)
-{
-    bool late = kp_time_monotonic() >= atomic_load(&port->deadline);
-    for (uint32_t i = 0; i < port->sessions_count; i++) {
-        struct kpi_session *session = port->sessions[i];
-        pthread_mutex_lock(&session->lock);
-        session->stop = true;
-        if (late) {
-            session->gone = true;
-            atomic_store(&session->cancel, true);
-        }
-        pthread_cond_signal(&session->change);
-        pthread_mutex_unlock(&session->lock);
-    }
+    begin_waiting(port);
 }
 
 static void *serve(void *ctx)
 {
     struct kpi_port *port = ctx;
-    while (!atomic_load(&port->stop) || port->sessions_count > 0) {
-        if (atomic_load(&port->stop))
-            end_sessions(port);
-        if (wait_events(port) > 0)
-            serve_events(port);
+    struct epoll_event events[EVENTS_MAX];
+    int64_t next_turn = kp_time_monotonic() + TURN;
+    while (!atomic_load(&port->stop) || port->sessions != NULL) {
+        int64_t now = kp_time_monotonic();
+        bool stop = atomic_load(&port->stop);
+        if (now >= next_turn || stop) {
+            turn(port, now);
+            next_turn = now + (stop ? STOP_TURN : TURN);
+        }
+        int count =
+            epoll_wait(port->epoll_fd, events, EVENTS_MAX, (int)((next_turn - now) / KP_MS) + 1);
+        serve_events(port, events, count);
     }
-    for (uint32_t i = 0; i < port->waiting_count; i++)
-        close(port->waiting[i].fd);
     return NULL;
 }
 
 /* --- life --- */
+
+static kp_status open_descriptors(struct kpi_port *port, struct kp_error *err)
+{
+    struct epoll_event wake = {.events = EPOLLIN, .data.ptr = NULL};
+    port->wake_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+    port->epoll_fd = epoll_create1(EPOLL_CLOEXEC);
+    if (port->wake_fd < 0 || port->epoll_fd < 0)
+        return kp_error_os(err, KP_NO_MEMORY, errno, "cannot start the query port");
+    kp_status status = kpi_listen_tcp(port->opts.listen, &port->listen_fd, &port->number, err);
+    if (status != KP_OK)
+        return status;
+    if (epoll_ctl(port->epoll_fd, EPOLL_CTL_ADD, port->wake_fd, &wake) != 0)
+        return kp_error_os(err, KP_NO_MEMORY, errno, "cannot start the query port");
+    port->deaf = true;
+    listen_again(port, true);
+    return KP_OK;
+}
 
 kp_status kpi_port_start(const struct kpi_port_opts *opts, struct kpi_port **out,
                          struct kp_error *err)
@@ -359,13 +457,10 @@ kp_status kpi_port_start(const struct kpi_port_opts *opts, struct kpi_port **out
     if (port == NULL)
         return kp_error_set(err, KP_NO_MEMORY, "no memory for the query port");
     port->opts = *opts;
-    port->listen_fd = -1;
-    port->wake_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
-    kp_status status = KP_OK;
-    if (port->wake_fd < 0)
-        status = kp_error_os(err, KP_NO_MEMORY, errno, "cannot start the query port");
-    if (status == KP_OK)
-        status = kpi_listen_tcp(opts->listen, &port->listen_fd, &port->number, err);
+    port->listen_fd = port->wake_fd = port->epoll_fd = -1;
+    port->last = &port->first;
+    pthread_mutex_init(&port->lock, NULL);
+    kp_status status = open_descriptors(port, err);
     if (status == KP_OK && pthread_create(&port->thread, NULL, serve, port) != 0)
         status = kp_error_set(err, KP_NO_MEMORY, "cannot start a thread");
     port->running = status == KP_OK;
@@ -390,9 +485,10 @@ void kpi_port_stop(struct kpi_port *port, int64_t deadline)
     atomic_store(&port->stop, true);
     if (port->running)
         pthread_join(port->thread, NULL);
-    if (port->listen_fd >= 0)
-        close(port->listen_fd);
-    if (port->wake_fd >= 0)
-        close(port->wake_fd);
+    const int fds[] = {port->listen_fd, port->wake_fd, port->epoll_fd};
+    for (size_t i = 0; i < KP_ARRAY_LEN(fds); i++)
+        if (fds[i] >= 0)
+            close(fds[i]);
+    pthread_mutex_destroy(&port->lock);
     free(port);
 }

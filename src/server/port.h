@@ -3,9 +3,9 @@
  * The query port: one listener; the first bytes of a connection decide whether it speaks HTTP
  * (influx.c) or the text protocol (session.c).
  *
- * One thread, the porter, accepts, tells the two apart and reads what text clients send; each text
- * client has a thread that answers. So a .cancel, or a client that leaves, is seen while its query
- * runs.
+ * One thread, the porter, accepts, tells the two apart and reads what text clients send; a thread
+ * that answers is given to a text client while it has lines. So a .cancel, or a client that leaves,
+ * is seen while its query runs, and a thousand clients that say nothing cost nothing.
  */
 #ifndef KP_SERVER_PORT_H
 #define KP_SERVER_PORT_H
@@ -13,7 +13,8 @@
 #include "render/render.h"
 #include "server/server_int.h"
 
-#define KPI_TEXT_CLIENTS_MAX 64
+#define KPI_TEXT_CLIENTS_MAX 2000           /* and connections that have said nothing yet */
+#define KPI_TEXT_BUSY_MAX    64             /* answered at once; more wait their turn */
 #define KPI_TEXT_IDLE        (300 * KP_SEC) /* without a line */
 #define KPI_TEXT_STALL       (30 * KP_SEC)  /* a reader that takes nothing */
 
@@ -32,18 +33,22 @@ void kpi_port_stop(struct kpi_port *port, int64_t deadline);
 
 /* --- port.c and session.c --- */
 
-/* A text client. Fields of the first group belong to its thread, of the second to `lock`. */
+/* A connection; once it is sorted, a text client. Fields of the first group belong to the porter,
+ * of the second to the client's thread while it has one, of the third to `lock`. */
 struct kpi_session {
-    const struct kpi_port_opts *opts;
+    struct kpi_session *next, **link, *next_waiting;
+    bool sorted, waiting, working; /* a text client; waits for a thread; has one */
+    int64_t since;                 /* it was heard of, or its thread ended */
     pthread_t thread;
+    struct kpi_port *port;
+    const struct kpi_port_opts *opts;
     int fd;
-    int wake_fd; /* tells the porter that there is room again, or that this is done */
+
     enum kp_format format;
     kp_dur timeout;
     struct kp_buf statement;
 
     pthread_mutex_t lock;
-    pthread_cond_t change;
     struct kp_buf in; /* read; its first `taken` bytes were taken */
     size_t taken;
     uint64_t in_at;         /* position of in's first byte in all that came */
@@ -53,13 +58,21 @@ struct kpi_session {
     bool running, answered; /* a query runs; its first byte is out */
     bool eof;               /* the client sends nothing more */
     bool gone, stop;        /* the client takes nothing more; the server ends */
-    bool done;              /* the thread is about to end */
-    int64_t alive_at;       /* last sign of life sent while a query ran */
+    bool full;              /* not read until there is room */
+    bool done;              /* the session is over */
+    struct kpi_session *next_told;
+    int64_t alive_at; /* last sign of life sent while a query ran */
     _Atomic bool cancel;
 };
 
-/* The thread of a session. */
+/* The thread of a session: answers what lines there are and ends. */
 void *kpi_text_serve(void *session);
+/* Under the lock: there is something for a thread to do. */
+bool kpi_text_ready(const struct kpi_session *session);
+/* Under the lock: input was taken. */
+void kpi_port_room(struct kpi_session *session);
+/* The thread of the session ends; the session is the porter's again. */
+void kpi_port_tell(struct kpi_session *session);
 /* Sends what the socket takes at once; false when the client is gone. */
 bool kpi_text_send_now(struct kpi_session *session, struct kp_str text);
 

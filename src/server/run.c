@@ -4,11 +4,47 @@
  * how they are asked and how they write the answer.
  */
 #include <inttypes.h>
+#include <time.h>
 
 #include "base/log.h"
 #include "server/server_int.h"
 
 #define SLOW_QUERY_NS (10 * KP_SEC)
+#define CANCEL_EVERY  (20 * KP_MS) /* looks whether it is still wanted while it waits */
+
+/* Counts one query more, when there is room for it in time. */
+static kp_status admit(struct kpi_run *run, const _Atomic bool *cancel, struct kp_error *err)
+{
+    struct kp_server *server = run->server;
+    int64_t until = kp_time_monotonic() + KPI_QUERY_PATIENCE;
+    bool given_up = false;
+    pthread_mutex_lock(&server->run_lock);
+    while (server->runs >= KPI_QUERIES_MAX && !given_up) {
+        int64_t wake = kp_time_monotonic() + CANCEL_EVERY;
+        struct timespec at = {.tv_sec = wake / KP_SEC, .tv_nsec = wake % KP_SEC};
+        pthread_cond_timedwait(&server->run_ended, &server->run_lock, &at);
+        given_up = wake > until || (cancel != NULL && atomic_load(cancel));
+    }
+    run->admitted = !given_up;
+    server->runs += run->admitted;
+    pthread_mutex_unlock(&server->run_lock);
+    if (run->admitted)
+        return KP_OK;
+    if (cancel != NULL && atomic_load(cancel))
+        return kp_error_set(err, KP_CANCELLED, "the query was cancelled before it began");
+    return kp_error_set(err, KP_BUSY, "%d queries run at once and none ended; try again",
+                        KPI_QUERIES_MAX);
+}
+
+static void leave(struct kpi_run *run)
+{
+    if (!run->admitted)
+        return;
+    pthread_mutex_lock(&run->server->run_lock);
+    run->server->runs--;
+    pthread_cond_signal(&run->server->run_ended);
+    pthread_mutex_unlock(&run->server->run_lock);
+}
 
 kp_status kpi_run_open(struct kpi_run *run, struct kp_server *server, struct kp_str text,
                        kp_dur timeout, const _Atomic bool *cancel, struct kp_error *err)
@@ -19,7 +55,9 @@ kp_status kpi_run_open(struct kpi_run *run, struct kp_server *server, struct kp_
     opts.cancel = cancel;
     if (timeout > 0 && (opts.timeout == 0 || timeout < opts.timeout))
         opts.timeout = timeout;
-    kp_status status = kpi_recent_take(&server->recent, &run->held, err);
+    kp_status status = admit(run, cancel, err);
+    if (status == KP_OK)
+        status = kpi_recent_take(&server->recent, &run->held, err);
     if (status != KP_OK)
         return status;
     run->snapshot = kpi_recent_of(run->held);
@@ -59,5 +97,6 @@ void kpi_run_close(struct kpi_run *run)
         kp_query_close(run->query);
     if (run->held != NULL)
         kpi_recent_give(&run->server->recent, run->held);
+    leave(run);
     *run = (struct kpi_run){0};
 }

@@ -17,6 +17,7 @@ static kp_status start_port(struct kp_server *server, const struct kpi_http_opts
     struct kpi_http_opts influx = *api;
     influx.name = "influx";
     influx.listen = NULL;
+    influx.connections = KPI_INFLUX_CLIENTS_MAX;
     influx.handler = kpi_influx_handle;
     influx.refuse = kpi_influx_error;
     kp_status status = kpi_http_start(&influx, &server->influx, err);
@@ -59,6 +60,7 @@ static kp_status start_doors(struct kp_server *server, struct kp_error *err)
 kp_status kp_server_start(struct kp_store *store, const struct kp_server_opts *opts,
                           struct kp_server **out, struct kp_error *err)
 {
+    pthread_condattr_t clock;
     struct kp_server *server = calloc(1, sizeof(*server));
     if (server == NULL)
         return kp_error_set(err, KP_NO_MEMORY, "no memory for the server");
@@ -66,6 +68,11 @@ kp_status kp_server_start(struct kp_store *store, const struct kp_server_opts *o
     server->opts = *opts;
     server->started = kp_time_monotonic();
     kpi_recent_init(&server->recent, store);
+    pthread_mutex_init(&server->run_lock, NULL);
+    pthread_condattr_init(&clock);
+    pthread_condattr_setclock(&clock, CLOCK_MONOTONIC);
+    pthread_cond_init(&server->run_ended, &clock);
+    pthread_condattr_destroy(&clock);
     kp_status status = start_doors(server, err);
     if (status != KP_OK) {
         kp_server_stop(server, 0);
@@ -87,6 +94,8 @@ void kp_server_stop(struct kp_server *server, kp_dur grace)
     kpi_http_stop(server->api, deadline);
     kpi_http_stop(server->local, deadline);
     kpi_recent_deinit(&server->recent);
+    pthread_cond_destroy(&server->run_ended);
+    pthread_mutex_destroy(&server->run_lock);
     free(server);
 }
 

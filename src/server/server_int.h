@@ -16,6 +16,9 @@
 /* --- limits --- */
 #define KPI_HEADER_BYTES_MAX    (64 * 1024)          /* of one request; more is 431 */
 #define KPI_CONNECTIONS_MAX     64                   /* of one listener */
+#define KPI_INFLUX_CLIENTS_MAX  1200                 /* HTTP connections of the query port */
+#define KPI_QUERIES_MAX         96                   /* at once, of all doors; more wait */
+#define KPI_QUERY_PATIENCE      (10 * KP_SEC)        /* that long; then 503 */
 #define KPI_IDLE_SECONDS        30                   /* without a byte moving */
 #define KPI_BODY_BYTES_DEFAULT  (64u * 1024 * 1024)  /* OTLP, also after inflation; more is 413 */
 #define KPI_QUERY_BYTES_MAX     (1024u * 1024)       /* body of /api/query */
@@ -85,6 +88,7 @@ struct kpi_http_opts {
     const char *unix_dir; /* directory of the unix socket kpd.sock, or neither: */
                           /* connections come by kpi_http_add */
     size_t body_bytes_max;
+    unsigned connections; /* at once; 0 = KPI_CONNECTIONS_MAX */
     kpi_handler handler;
     void (*refuse)(struct kpi_answer *answer, const struct kp_error *err); /* its error shape */
     void *ctx;
@@ -105,6 +109,7 @@ void kpi_http_stop(struct kpi_http *http, int64_t deadline);
 
 struct kpi_run {
     struct kp_server *server;
+    bool admitted; /* counts among the queries at once */
     struct kpi_recent_snapshot *held;
     struct kp_snapshot *snapshot; /* of held */
     struct kp_query *query;
@@ -112,7 +117,8 @@ struct kpi_run {
     bool over;                    /* END was seen */
 };
 
-/* Parses, binds, plans and pulls the first batch: everything that makes a query wrong shows here.
+/* Waits for its turn, parses, binds, plans and pulls the first batch: everything that makes a query
+ * wrong shows here. BUSY: others took too long.
  * timeout 0 = the server's. run is to be closed in any case. */
 kp_status kpi_run_open(struct kpi_run *run, struct kp_server *server, struct kp_str text,
                        kp_dur timeout, const _Atomic bool *cancel, struct kp_error *err) KP_MUST;
@@ -139,6 +145,9 @@ struct kp_server {
     struct kpi_port *port;
     struct kpi_port_stat port_stat;
     struct kpi_recent recent;
+    pthread_mutex_t run_lock;
+    pthread_cond_t run_ended;
+    uint32_t runs; /* queries now, under run_lock */
     struct kpi_http_stat http;
     _Atomic bool draining;
     int64_t started;

@@ -8,7 +8,6 @@
 #include <inttypes.h>
 #include <poll.h>
 #include <sys/socket.h>
-#include <time.h>
 #include <unistd.h>
 
 #include "base/assert.h"
@@ -224,22 +223,23 @@ static void take_bytes(struct kpi_session *session, size_t size, struct kp_buf *
     kp_buf_add(out, session->in.data + session->taken, size);
     session->query_at = session->in_at + session->taken;
     session->taken += size;
+    kpi_port_room(session);
 }
 
-/* Waits for a line; false at the end: the client said all, left, was idle, or the server stops. */
-static bool wait_line(struct kpi_session *session, struct kp_buf *out)
+bool kpi_text_ready(const struct kpi_session *session)
 {
-    kp_dur idle = session->opts->idle != 0 ? session->opts->idle : KPI_TEXT_IDLE;
-    int64_t until = kp_time_monotonic() + idle;
-    struct timespec deadline = {.tv_sec = until / KP_SEC, .tv_nsec = until % KP_SEC};
-    bool whole = false, late = false;
+    bool whole = false;
+    line_size(session, &whole);
+    return whole || session->eof || session->stop;
+}
+
+/* The next line; false when there is none by now, or nothing more is to be answered. */
+static bool next_line(struct kpi_session *session, struct kp_buf *out)
+{
+    bool whole = false;
     kp_buf_clear(out);
     pthread_mutex_lock(&session->lock);
     size_t size = line_size(session, &whole);
-    while (!whole && !late && !session->eof && !session->gone && !session->stop) {
-        late = pthread_cond_timedwait(&session->change, &session->lock, &deadline) == ETIMEDOUT;
-        size = line_size(session, &whole);
-    }
     bool good = !session->gone && !session->stop && size > 0 && (whole || session->eof);
     if (good)
         take_bytes(session, size, out);
@@ -271,6 +271,8 @@ static void send_setting(struct kpi_session *session, const struct kpi_line *lin
     if (line->kind == KPI_LINE_FORMAT) {
         session->format = line->format;
         kp_buf_printf(&text, "# ok format=%s\n\n", kp_format_name(line->format));
+    } else if (line->kind == KPI_LINE_AUTH) {
+        kp_buf_text(&text, "# ok auth=none\n\n");
     } else {
         session->timeout = line->timeout;
         kp_buf_printf(&text, "# ok timeout_ns=%" PRId64 "\n\n", line->timeout);
@@ -292,6 +294,7 @@ static bool take_line(struct kpi_session *session, struct kp_str text)
     switch (line.kind) {
     case KPI_LINE_FORMAT:
     case KPI_LINE_TIMEOUT:
+    case KPI_LINE_AUTH:
         send_setting(session, &line);
         break;
     case KPI_LINE_WRONG:
@@ -316,15 +319,28 @@ static bool take_line(struct kpi_session *session, struct kp_str text)
 /* What is left when the client stops sending in the middle of a statement is run as it is. */
 static void take_rest(struct kpi_session *session)
 {
-    if (session->statement.size > 0 && !is_gone(session))
+    pthread_mutex_lock(&session->lock);
+    bool waits = session->eof && !session->gone && !session->stop;
+    pthread_mutex_unlock(&session->lock);
+    if (waits && session->statement.size > 0)
         take_line(session, KP_STR("\n"));
 }
 
-static void wake_porter(struct kpi_session *session)
+/* What is to be done when no line is left: more came meanwhile, nothing by now, or nothing ever. */
+enum next { NEXT_LINES, NEXT_REST, NEXT_END };
+
+static enum next find_next(struct kpi_session *session, bool more)
 {
-    uint64_t one = 1;
-    if (write(session->wake_fd, &one, sizeof(one)) < 0)
-        kp_log(KP_LOG_DEBUG, "query", "the porter cannot be woken");
+    pthread_mutex_lock(&session->lock);
+    bool over = !more || session->gone || session->stop;
+    bool empty = session->in.size == session->taken;
+    enum next next = over                       ? NEXT_END
+                     : !kpi_text_ready(session) ? NEXT_REST
+                     : session->eof && empty    ? NEXT_END
+                                                : NEXT_LINES;
+    session->done = next == NEXT_END;
+    pthread_mutex_unlock(&session->lock);
+    return next;
 }
 
 void *kpi_text_serve(void *ctx)
@@ -332,17 +348,15 @@ void *kpi_text_serve(void *ctx)
     struct kpi_session *session = ctx;
     struct kp_buf line = {0};
     bool more = true;
-    while (more && wait_line(session, &line)) {
-        wake_porter(session);
-        more = take_line(session, (struct kp_str){kp_buf_cstr(&line), (uint32_t)line.size});
+    enum next next = NEXT_LINES;
+    while (next == NEXT_LINES) {
+        while (more && next_line(session, &line))
+            more = take_line(session, (struct kp_str){kp_buf_cstr(&line), (uint32_t)line.size});
+        next = find_next(session, more && !line.failed);
     }
-    if (more)
+    if (more && next == NEXT_END)
         take_rest(session);
     kp_buf_deinit(&line);
-    kp_buf_deinit(&session->statement);
-    pthread_mutex_lock(&session->lock);
-    session->done = true;
-    pthread_mutex_unlock(&session->lock);
-    wake_porter(session);
+    kpi_port_tell(session);
     return NULL;
 }

@@ -57,6 +57,7 @@ static void read_word(struct kp_str text, struct kpi_line *out)
         bool value;
     } words[] = {{KP_STR(".format"), KPI_LINE_FORMAT, true},
                  {KP_STR(".timeout"), KPI_LINE_TIMEOUT, true},
+                 {KP_STR(".auth"), KPI_LINE_AUTH, true},
                  {KP_STR(".cancel"), KPI_LINE_CANCEL, false},
                  {KP_STR(".quit"), KPI_LINE_QUIT, false}};
     uint32_t end = 0;
@@ -75,7 +76,7 @@ static void read_word(struct kp_str text, struct kpi_line *out)
     } else if (out->kind == KPI_LINE_WRONG) {
         kp_error_set(&out->err, KP_INVALID, "unknown session word '%.*s'",
                      (int)KP_MIN(text.len, 40u), text.ptr);
-        kp_error_hint(&out->err, "there are .format .timeout .cancel .quit");
+        kp_error_hint(&out->err, "there are .format .timeout .auth .cancel .quit");
     }
     if (out->kind == KPI_LINE_WRONG)
         kp_error_place(&out->err, 1, 1, text.len);

@@ -14,6 +14,7 @@ enum kpi_line_kind {
     KPI_LINE_QUERY,   /* text, or a piece of it */
     KPI_LINE_FORMAT,  /* .format json */
     KPI_LINE_TIMEOUT, /* .timeout 5s */
+    KPI_LINE_AUTH,    /* .auth TOKEN: this server asks for none */
     KPI_LINE_CANCEL,  /* .cancel */
     KPI_LINE_QUIT,    /* .quit */
     KPI_LINE_WRONG    /* a . word that there is not, or a wrong value */
