@@ -102,6 +102,8 @@ struct kpi_aggregate_op {
     bool free;        /* the order of rows does not matter */
     kp_dur bin_width; /* rows are only counted, by bins of this width of ts; 0 = they are read */
     bool rolled;      /* whole segments come from rollups, the input leaves them out */
+    bool tallied;     /* rows are only counted, by attributes of actors and kind */
+    struct kpi_rolled *figures; /* room for what comes without rows */
     enum kp_type *types;
     struct kpi_groups groups;
     uint32_t *group_of; /* of the rows of this batch */
@@ -135,9 +137,11 @@ bool kpi_aggregate_windows(struct kpi_aggregate_op *op, kp_status *out);
 bool kpi_aggregate_counts(const struct kpi_aggregate_op *op);
 void kpi_aggregate_bin(struct kpi_aggregate_op *op);
 kp_status kpi_aggregate_bins(struct kpi_aggregate_op *op, kp_time from, kp_time to);
-/* aggregate_rollup.c. Of the plan: sets op->rolled where rollups answer; adds them at the end. */
+/* aggregate_rollup.c. Of the plan: sets op->rolled where rollups answer and op->tallied where rows
+ * need only be counted by actor; adds the rollups, and the tallies of [from, to]; END when done. */
 void kpi_aggregate_roll(struct kpi_aggregate_op *op);
 kp_status kpi_aggregate_rollup(struct kpi_aggregate_op *op);
+kp_status kpi_aggregate_tallies(struct kpi_aggregate_op *op, kp_time from, kp_time to);
 /* Makes states for all groups. */
 bool kpi_aggregate_grow(struct kpi_aggregate_op *op);
 

@@ -17,6 +17,7 @@
 #include "query/worker.h"
 
 #define WINDOW_ROWS 250000u /* aimed at; fewer are done sooner by one thread */
+#define COUNT_TIMES 8u      /* rows that are only counted take so much less */
 #define WINDOWS_MAX 256u
 
 /* --- when --- */
@@ -157,11 +158,14 @@ static uint64_t rows_wanted(const struct kpi_op *source, const struct kpi_bounds
 }
 
 /* False when one window is enough, or with the error set. */
-static bool cut(struct team *team, struct kpi_op *source)
+static bool cut(struct team *team, const struct kpi_aggregate_op *op)
 {
+    struct kpi_op *source = kpi_plan_source(op->base.input);
     const struct kp_query_opts *opts = &source->run->opts;
     const struct kpi_bounds *bounds = source->class->source->bounds(source);
-    uint32_t aim = opts->slice_rows != 0 ? opts->slice_rows : WINDOW_ROWS;
+    uint32_t aim = opts->slice_rows != 0 ? opts->slice_rows
+                   : op->tallied         ? COUNT_TIMES * WINDOW_ROWS
+                                         : WINDOW_ROWS;
     uint64_t parts = KP_MIN(rows_wanted(source, bounds) / aim + 1, (uint64_t)WINDOWS_MAX);
     team->end = bounds->to;
     return parts > 1 &&
@@ -177,11 +181,14 @@ static kp_status member_window(struct member *member, uint32_t window)
     const struct team *team = member->team;
     struct kpi_op *source = kpi_plan_source(member->op->base.input);
     kp_status status = KP_OK;
+    kp_time from = team->from[window];
     kp_time to = window + 1 < team->windows_count ? team->from[window + 1] - 1 : team->end;
     if (member->op->bin_width != 0)
-        status = kpi_aggregate_bins(member->op, team->from[window], to);
+        status = kpi_aggregate_bins(member->op, from, to);
+    else if (member->op->tallied)
+        status = kpi_aggregate_tallies(member->op, from, to);
     else
-        status = source->class->source->window(source, team->from[window], to);
+        status = source->class->source->window(source, from, to);
     if (status == KP_OK)
         status = kpi_aggregate_rows(member->op);
     return status == KP_END ? KP_OK : status;
@@ -311,7 +318,7 @@ bool kpi_aggregate_windows(struct kpi_aggregate_op *op, kp_status *out)
 {
     struct kpi_run *run = op->base.run;
     struct team *team = op->free ? kpi_new(&run->ctx, 1, sizeof(*team)) : NULL;
-    if (team == NULL || !cut(team, kpi_plan_source(op->base.input))) {
+    if (team == NULL || !cut(team, op)) {
         *out = run->ctx.status;
         return run->ctx.status != KP_OK;
     }

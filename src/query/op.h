@@ -68,8 +68,11 @@ struct kpi_source_class {
     kp_status (*window)(struct kpi_op *op, kp_time from, kp_time to);
     /* True when no condition but those on time was pushed. */
     bool (*all)(const struct kpi_op *op);
-    /* The one stream it reads; NULL when it can be several. */
+    /* The stream it reads, which may be kp_stream_events(). */
     const struct kp_stream *(*stream)(const struct kpi_op *op);
+    /* The request of a kp_scan_tally over its rows in [from, to]; false when there is none. NULL
+     * like stream. */
+    bool (*tally)(struct kpi_op *op, kp_time from, kp_time to, struct kp_scan_req *out);
     /* Leaves out from now on what rollups answer for its bounds; false when conditions forbid it.
      * NULL like stream. */
     bool (*roll)(struct kpi_op *op);

@@ -95,6 +95,7 @@ static kp_status consume(struct kpi_aggregate_op *op)
     bool tallied = kpi_aggregate_tally(op, &status);
     if (!tallied && !kpi_aggregate_windows(op, &status))
         status = op->bin_width != 0 ? kpi_aggregate_bins(op, KP_TIME_MIN, KP_TIME_MAX)
+                 : op->tallied      ? kpi_aggregate_tallies(op, KP_TIME_MIN, KP_TIME_MAX)
                                     : kpi_aggregate_rows(op);
     if (status == KP_END && op->rolled && !tallied)
         status = kpi_aggregate_rollup(op);
@@ -284,6 +285,8 @@ static void aggregate_describe(const struct kpi_op *base, struct kp_buf *out)
     }
     if (op->bin_width != 0)
         kp_buf_text(out, ", bins found by search");
+    if (op->tallied)
+        kp_buf_text(out, ", rows tallied by actor");
     if (op->rolled)
         kp_buf_text(out, ", whole segments from rollups");
 }

@@ -60,7 +60,7 @@ struct events_op {
     uint32_t lanes_count;
     struct lane *largest;      /* NULL: none has rows */
     struct kpi_scan_keys keys; /* of all lanes alike; its bounds are those of the source */
-    bool descending, unordered;
+    bool descending, unordered, unread;
     bool joined;               /* one scan over all streams */
     bool kinds[KP_STREAM_MAX]; /* that it reads */
     struct kpi_reader reader;
@@ -187,6 +187,13 @@ static kp_status enter_window(struct events_op *op)
 
 /* --- one scan over all streams --- */
 
+static const bool *kinds_of(struct events_op *op)
+{
+    for (uint32_t i = 0; i < op->lanes_count; i++)
+        op->kinds[op->lanes[i].stream->number] = op->lanes[i].wanted;
+    return op->kinds;
+}
+
 static kp_status open_joined(struct events_op *op)
 {
     struct kpi_ctx *ctx = &op->base.run->ctx;
@@ -201,14 +208,14 @@ static kp_status open_joined(struct events_op *op)
         if (op->base.need[c])
             need[op->columns[c]] = true;
     }
-    for (uint32_t i = 0; i < op->lanes_count; i++)
-        op->kinds[op->lanes[i].stream->number] = op->lanes[i].wanted;
     if (!kpi_reader_init(&op->reader, op->base.run, stream, need))
         return ctx->status;
     op->reader.any_order = op->unordered;
-    op->reader.kinds = op->kinds;
-    return kpi_reader_open(&op->reader, &op->keys, op->keys.bounds.from, op->keys.bounds.to,
-                           op->descending);
+    op->reader.kinds = kinds_of(op);
+    const struct kpi_bounds *bounds = &op->keys.bounds;
+    return op->unread
+               ? KP_OK
+               : kpi_reader_open(&op->reader, &op->keys, bounds->from, bounds->to, op->descending);
 }
 
 static kp_status next_joined(struct events_op *op, const struct kp_batch **out)
@@ -532,10 +539,27 @@ static kp_status events_window(struct kpi_op *base, kp_time from, kp_time to)
     return kpi_reader_open(&op->reader, &op->keys, from, to, false);
 }
 
+static const struct kp_stream *events_stream(const struct kpi_op *base)
+{
+    (void)base;
+    return kp_stream_events();
+}
+
+static bool events_tally(struct kpi_op *base, kp_time from, kp_time to, struct kp_scan_req *out)
+{
+    struct events_op *op = (struct events_op *)base;
+    return op->unordered && kpi_scan_keys_tally(base->run, &op->keys, kinds_of(op), from, to, out);
+}
+
+/* What rollups do not answer is tallied, or they are not asked. */
+static bool events_roll(struct kpi_op *base)
+{
+    return events_all(base) && ((const struct events_op *)base)->unread;
+}
+
 static const struct kpi_source_class events_source = {
-    events_push,    events_descend, events_bounds, events_value,
-    events_unorder, events_lane,    events_split,  events_window,
-    events_all,     NULL,           NULL};
+    events_push,  events_descend, events_bounds, events_value,  events_unorder, events_lane,
+    events_split, events_window,  events_all,    events_stream, events_tally,   events_roll};
 static const struct kpi_op_class events_class = {
     "merge", events_open, events_next, events_close, NULL, events_describe, &events_source};
 

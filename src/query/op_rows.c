@@ -172,7 +172,7 @@ static struct kp_str rows_value(const struct kpi_op *base, uint32_t column, uint
 }
 
 static const struct kpi_source_class rows_source = {
-    rows_push, NULL, rows_bounds, rows_value, NULL, NULL, NULL, NULL, NULL, NULL, NULL};
+    rows_push, NULL, rows_bounds, rows_value, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL};
 
 static void rows_need(struct kpi_op *base)
 {

@@ -9,7 +9,8 @@ struct scan_op {
     struct kpi_op base;
     const struct kp_stream *stream;
     struct kpi_scan_keys keys;
-    bool descending, unordered, rolled;
+    bool descending, unordered, rolled, unread;
+    bool kinds[KP_STREAM_MAX]; /* its own */
     struct kpi_reader reader;
     struct kp_batch out;
 };
@@ -24,7 +25,9 @@ static kp_status scan_open(struct kpi_op *base)
     op->reader.any_order = op->unordered;
     if (op->rolled)
         kpi_reader_roll(&op->reader, bounds->from, bounds->to);
-    return kpi_reader_open(&op->reader, &op->keys, bounds->from, bounds->to, op->descending);
+    return op->unread
+               ? KP_OK
+               : kpi_reader_open(&op->reader, &op->keys, bounds->from, bounds->to, op->descending);
 }
 
 static kp_status scan_next(struct kpi_op *base, const struct kp_batch **out)
@@ -131,6 +134,15 @@ static const struct kp_stream *scan_stream(const struct kpi_op *base)
     return ((const struct scan_op *)base)->stream;
 }
 
+static bool scan_tally(struct kpi_op *base, kp_time from, kp_time to, struct kp_scan_req *out)
+{
+    struct scan_op *op = (struct scan_op *)base;
+    op->kinds[op->stream->number] = true;
+    op->unread = op->stream->family == KP_FAMILY_KERNEL &&
+                 kpi_scan_keys_tally(base->run, &op->keys, op->kinds, from, to, out);
+    return op->unread;
+}
+
 static bool scan_roll(struct kpi_op *base)
 {
     struct scan_op *op = (struct scan_op *)base;
@@ -139,7 +151,7 @@ static bool scan_roll(struct kpi_op *base)
 
 static const struct kpi_source_class scan_source = {
     scan_push,  scan_descend, scan_bounds, scan_value,  scan_unorder, scan_lane,
-    scan_split, scan_window,  scan_all,    scan_stream, scan_roll};
+    scan_split, scan_window,  scan_all,    scan_stream, scan_tally,   scan_roll};
 static const struct kpi_op_class scan_class = {"scan", scan_open,     scan_next,   scan_close,
                                                NULL,   scan_describe, &scan_source};
 

@@ -23,6 +23,10 @@ bool kpi_scan_keys_push(struct kpi_run *run, struct kpi_scan_keys *keys,
                         const struct kpi_push *push);
 void kpi_scan_keys_text(const struct kpi_scan_keys *keys, const struct kp_stream *stream,
                         struct kp_buf *out);
+/* A scan of these streams (by number) without columns, for kp_scan_tally; false when it cannot do
+ * what is wanted. */
+bool kpi_scan_keys_tally(const struct kpi_run *run, const struct kpi_scan_keys *keys,
+                         const bool *kinds, kp_time from, kp_time to, struct kp_scan_req *out);
 /* One bound of time; narrows the range. */
 void kpi_bounds_push(struct kpi_bounds *bounds, const struct kpi_push *push);
 /* True when every stored row lies within. */

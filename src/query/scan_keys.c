@@ -14,6 +14,25 @@ void kpi_scan_keys_init(struct kpi_scan_keys *keys)
     *keys = (struct kpi_scan_keys){.bounds = {KP_TIME_MIN, KP_TIME_MAX, false}};
 }
 
+bool kpi_scan_keys_tally(const struct kpi_run *run, const struct kpi_scan_keys *keys,
+                         const bool *kinds, kp_time from, kp_time to, struct kp_scan_req *out)
+{
+    if (keys->empty || (run->opts.off & (KP_OFF_ROLLUPS | KP_OFF_PRUNING | KP_OFF_JOINED)) != 0)
+        return false;
+    for (uint32_t k = 0; k < keys->count; k++)
+        if (keys->keys[k].column.stored != KP_COL_ACTOR)
+            return false;
+    *out = (struct kp_scan_req){.stream = kp_stream_events(),
+                                .kinds = kinds,
+                                .from = KP_MAX(from, keys->bounds.from),
+                                .to = KP_MIN(to, keys->bounds.to),
+                                .keys_count = keys->count,
+                                .rolled_from = keys->bounds.from,
+                                .rolled_to = keys->bounds.to};
+    memcpy(out->keys, keys->keys, sizeof(out->keys));
+    return true;
+}
+
 void kpi_bounds_push(struct kpi_bounds *bounds, const struct kpi_push *push)
 {
     kp_time low = push->values[0].i64, high = low;

@@ -59,6 +59,9 @@ kp_status kpi_filter_spine(const struct kpi_filter *filter, struct kp_snapshot *
 /* Which local numbers of actors a key on them lets pass; room for page->actors + 1. */
 kp_status kpi_filter_locals(const struct kpi_filter_key *key, struct kp_snapshot *snapshot,
                             struct kpi_page *page, bool *passes) KP_MUST;
+/* Which pass all keys on actors (malloc'd); *out NULL: there are no such keys. */
+kp_status kpi_filter_actors(const struct kpi_filter *filter, struct kp_snapshot *snapshot,
+                            struct kpi_page *page, bool **out) KP_MUST;
 bool kpi_filter_number(const struct kpi_filter_key *key, int64_t value);
 /* ts - dur, held inside the range of time. */
 static inline kp_time kpi_start_of(kp_time ts, kp_dur dur)

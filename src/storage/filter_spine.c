@@ -26,9 +26,8 @@ static uint32_t columns_needed(const struct kpi_filter *filter, const struct kpi
     return columns;
 }
 
-/* Local numbers that pass all keys on actors; *out NULL: there is none. */
-static kp_status actors_table(const struct kpi_filter *filter, struct kp_snapshot *snapshot,
-                              struct kpi_page *page, bool **out)
+kp_status kpi_filter_actors(const struct kpi_filter *filter, struct kp_snapshot *snapshot,
+                            struct kpi_page *page, bool **out)
 {
     size_t count = (size_t)page->actors + 1;
     bool *all = NULL, *one = NULL;
@@ -109,7 +108,7 @@ kp_status kpi_filter_spine(const struct kpi_filter *filter, struct kp_snapshot *
     bool *actors = NULL;
     kp_status status = kpi_page_common(snapshot, page, columns_needed(filter, page, any_order));
     if (status == KP_OK)
-        status = actors_table(filter, snapshot, page, &actors);
+        status = kpi_filter_actors(filter, snapshot, page, &actors);
     if (status == KP_OK)
         status = rows_pick(filter, page, kinds, actors, any_order, &rows);
     free(actors);

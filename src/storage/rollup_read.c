@@ -85,13 +85,13 @@ const struct kpi_rollup *kpi_snapshot_rollup(struct kp_snapshot *snapshot, uint3
 }
 
 bool kpi_snapshot_rolled(struct kp_snapshot *snapshot, uint32_t number, struct kp_io_queue *queue,
-                         const struct kp_stream *stream, kp_time from, kp_time to)
+                         uint32_t stream, kp_time from, kp_time to)
 {
     const struct kpi_segment_meta *meta = &snapshot->segments[number].meta;
-    if (meta->ts_min < from || meta->ts_max > to || meta->rows_by_stream[stream->number] == 0)
+    if (meta->ts_min < from || meta->ts_max > to || meta->rows_by_stream[stream] == 0)
         return false;
     const struct kpi_rollup *rollup = kpi_snapshot_rollup(snapshot, number, queue);
-    return rollup != NULL && rollup->rows[stream->number] != NULL;
+    return rollup != NULL && rollup->rows[stream] != NULL;
 }
 
 /* ---------- public ---------- */
@@ -118,7 +118,7 @@ kp_status kp_rollup_next(struct kp_rollup *rollup, const struct kp_rollup_row **
     struct kp_snapshot *snapshot = rollup->snapshot;
     while (rollup->next < snapshot->segments_count) {
         uint32_t number = rollup->next++;
-        bool rolled = kpi_snapshot_rolled(snapshot, number, rollup->queue, rollup->stream,
+        bool rolled = kpi_snapshot_rolled(snapshot, number, rollup->queue, rollup->stream->number,
                                           rollup->from, rollup->to);
         if (rolled) {
             const struct kpi_rollup *own = snapshot->segments[number].rollup;

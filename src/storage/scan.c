@@ -81,12 +81,11 @@ static void take_kinds(struct kp_scan *scan, const struct kp_scan_req *req)
     uint32_t count;
     const struct kp_stream *streams = kp_streams(&count);
     scan->events = req->stream == kp_stream_events();
-    scan->all_kinds = scan->events;
+    scan->kinds_now = scan->kinds;
     for (uint32_t i = 0; i < count && scan->events; i++) {
         uint32_t number = streams[i].number;
         bool kernel = streams[i].family == KP_FAMILY_KERNEL;
         scan->kinds[number] = kernel && (req->kinds == NULL || req->kinds[number]);
-        scan->all_kinds &= scan->kinds[number] == kernel;
     }
 }
 
@@ -230,8 +229,7 @@ static kp_status unit_filter(struct kp_scan *scan, struct kpi_unit *unit)
                   KP_MAX(unit->first, unit->last) <= scan->filter.to;
     kp_status status =
         page->spine != NULL
-            ? kpi_filter_spine(&scan->filter, scan->snapshot, page,
-                               scan->all_kinds ? NULL : scan->kinds,
+            ? kpi_filter_spine(&scan->filter, scan->snapshot, page, unit->kinds,
                                scan->any_order || scan->cols_count == 0, &unit->rows)
             : kpi_filter_page(&scan->filter, scan->snapshot, page, unit->lying, &unit->rows);
     if (status != KP_OK)

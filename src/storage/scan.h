@@ -34,7 +34,7 @@ struct kp_scan_req {
     bool any_order;    /* rows may come in any order: what counts and sums need not pay for it */
     bool ahead;        /* a second thread may prepare pages while rows of others are given out */
     bool no_prune;     /* oracle runs: read everything, filter afterwards */
-    bool rolled;       /* leave out segments that kp_rollup answers for this stream and ... */
+    bool rolled;       /* leave out of segments what kp_rollup answers, stream by stream, for ... */
     kp_time rolled_from, rolled_to; /* ... this range */
 };
 
@@ -60,6 +60,17 @@ kp_status kp_scan_next(struct kp_scan *scan, const struct kp_batch **out,
 kp_status kp_scan_bins(struct kp_scan *scan, kp_dur width,
                        bool (*each)(void *ctx, kp_time begin, uint64_t rows), void *ctx,
                        struct kp_error *err) KP_MUST;
+/* So many rows of one actor (and of one stream, when asked by kind). */
+struct kp_tally {
+    kp_actor_id actor;
+    uint32_t kind; /* stream number; 0 when not asked */
+    int64_t rows;
+};
+/* Gives away all rows of a scan of kp_stream_events() without columns, with keys on actors only and
+ * with pruning, as counts by actor, in any order, one actor several times. each: false ends it. */
+kp_status kp_scan_tally(struct kp_scan *scan, bool by_kind,
+                        bool (*each)(void *ctx, const struct kp_tally *tallies, uint32_t count),
+                        void *ctx, struct kp_error *err) KP_MUST;
 void kp_scan_stat(const struct kp_scan *scan, struct kp_scan_stat *out);
 void kp_scan_close(struct kp_scan *scan);
 /* Cuts [req->from, req->to] where pages begin, into windows of about equally many rows to read, for

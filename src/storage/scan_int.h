@@ -15,6 +15,7 @@ struct kpi_unit {
     uint32_t number;                  /* block of the segment, or log page */
     uint32_t held;                    /* rows of its page, by the footer */
     uint8_t stream;                   /* of the log page */
+    const bool *kinds;                /* of a spine's page: wanted streams; NULL = all */
     kp_time first, last;              /* times; first is where the scan meets it */
     struct kpi_page *page;            /* while active */
     bool lying;                       /* its rows come as they lie */
@@ -38,7 +39,7 @@ struct kp_scan {
     bool descending, no_prune, rolled, any_order;
     bool events;               /* reads several streams, those that are in kinds ... */
     bool kinds[KP_STREAM_MAX]; /* ... by number */
-    bool all_kinds;
+    const bool *kinds_now;     /* of the segment that is planned */
     kp_time rolled_from, rolled_to;
     bool lying; /* any order will do, and rows of bound pages can be read as they lie */
     struct kpi_unit *units;

@@ -17,7 +17,7 @@
 /* True when the scan reads the stream of this number. */
 static bool wants(const struct kp_scan *scan, uint32_t stream)
 {
-    return scan->events ? scan->kinds[stream] : stream == scan->filter.stream->number;
+    return scan->events ? scan->kinds_now[stream] : stream == scan->filter.stream->number;
 }
 
 /* ---------- which pages ---------- */
@@ -228,10 +228,11 @@ static kp_status spine_unit(struct kp_scan *scan, uint32_t number, const struct 
     struct kpi_unit unit = {.segment = number, .number = b};
     kp_time from = KP_TIME_MAX, to = KP_TIME_MIN;
     const struct kpi_block_ref *spine = &footer->blocks[b], *ref = spine + 1;
-    bool passes = false;
+    bool passes = false, all = true;
     for (; ref < footer->blocks + footer->blocks_count && ref->page == spine->page; ref++) {
         if (ref->stream == &kpi_spine_stream)
             break;
+        all &= wants(scan, ref->stream->number);
         if (!wants(scan, ref->stream->number))
             continue;
         passes |= block_passes(scan, ref, actors);
@@ -240,6 +241,7 @@ static kp_status spine_unit(struct kp_scan *scan, uint32_t number, const struct 
         to = KP_MAX(to, ref->ts_max);
     }
     *out_end = (uint32_t)(ref - footer->blocks);
+    unit.kinds = all ? NULL : scan->kinds_now;
     if (unit.held == 0)
         return KP_OK;
     scan->stat.pages += passes;
@@ -304,6 +306,42 @@ static bool segment_pruned(const struct kp_scan *scan, const struct kpi_run_plac
     return !scan->no_prune && !segment_wanted(scan, &scan->snapshot->segments[number].meta);
 }
 
+/* Sets aside the streams of a segment that rollups answer; *out_left: some are left to read. */
+static kp_status leave_rolled(struct kp_scan *scan, uint32_t number, bool *out_left)
+{
+    struct kp_snapshot *snapshot = scan->snapshot;
+    bool rolled[KP_STREAM_MAX], any = false;
+    *out_left = !scan->rolled;
+    for (uint32_t s = 0; s < KP_STREAM_MAX && scan->rolled; s++) {
+        rolled[s] = wants(scan, s) && kpi_snapshot_rolled(snapshot, number, scan->queue, s,
+                                                          scan->rolled_from, scan->rolled_to);
+        any |= rolled[s];
+        *out_left |= wants(scan, s) && !rolled[s];
+    }
+    if (!any || !scan->events)
+        return KP_OK;
+    bool *kinds = kp_arena_alloc(&scan->arena, sizeof(scan->kinds));
+    for (uint32_t s = 0; s < KP_STREAM_MAX && kinds != NULL; s++)
+        kinds[s] = scan->kinds[s] && !rolled[s];
+    scan->kinds_now = kinds == NULL ? scan->kinds : kinds;
+    return kinds == NULL ? KP_NO_MEMORY : KP_OK;
+}
+
+/* The pages of a segment that is not left out. BUSY: it was dropped. */
+static kp_status segment_plan(struct kp_scan *scan, uint32_t number,
+                              const struct kpi_run_places *places)
+{
+    bool left;
+    kp_status status = kpi_scan_queue(scan);
+    if (status == KP_OK)
+        status = leave_rolled(scan, number, &left);
+    if (status != KP_OK || !left)
+        return status;
+    if (kpi_snapshot_segment(scan->snapshot, number, scan->queue) != NULL)
+        return segment_units(scan, number, places);
+    return scan->snapshot->segments[number].state == KPI_SEGMENT_DROPPED ? KP_BUSY : KP_OK;
+}
+
 static kp_status segments_units(struct kp_scan *scan)
 {
     struct kpi_run_places *places;
@@ -316,16 +354,8 @@ static kp_status segments_units(struct kp_scan *scan)
             continue;
         }
         scan->stat.segments++;
-        status = kpi_scan_queue(scan);
-        if (status != KP_OK)
-            return status;
-        if (scan->rolled && kpi_snapshot_rolled(scan->snapshot, i, scan->queue, scan->filter.stream,
-                                                scan->rolled_from, scan->rolled_to))
-            continue;
-        if (kpi_snapshot_segment(scan->snapshot, i, scan->queue) != NULL)
-            status = segment_units(scan, i, places);
-        else if (scan->snapshot->segments[i].state == KPI_SEGMENT_DROPPED)
-            status = KP_BUSY;
+        status = segment_plan(scan, i, places);
+        scan->kinds_now = scan->kinds;
         if (status != KP_OK)
             return status;
     }

@@ -121,7 +121,7 @@ const struct kpi_segment *kpi_snapshot_segment(struct kp_snapshot *snapshot, uin
 const struct kpi_rollup *kpi_snapshot_rollup(struct kp_snapshot *snapshot, uint32_t number,
                                              struct kp_io_queue *queue);
 bool kpi_snapshot_rolled(struct kp_snapshot *snapshot, uint32_t number, struct kp_io_queue *queue,
-                         const struct kp_stream *stream, kp_time from, kp_time to);
+                         uint32_t stream, kp_time from, kp_time to);
 /* Adds a finding unless it is known. Strings are copied. */
 void kpi_snapshot_add_damage(struct kp_snapshot *snapshot, const struct kp_damage *damage);
 

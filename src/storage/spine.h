@@ -104,6 +104,12 @@ uint32_t kpi_spine_select(const struct kpi_spine *spine, const struct kpi_spine_
 /* Puts ascending places into the order of the page. Times are decoded. */
 kp_status kpi_spine_arrange(const struct kpi_spine *spine, uint32_t *places,
                             uint32_t count) KP_MUST;
+/* Counts rows in the time of a pick by actor: counts[slots[kind] * (actors + 1) + actor]; slots
+ * NULL: all in the first, and then there is a second table of the same size to be added to it. */
+void kpi_spine_tally(const struct kpi_spine *spine, const struct kpi_spine_pick *pick,
+                     const uint32_t *slots, uint32_t *counts);
+/* How many rows of a stream the page has; kinds are decoded. */
+uint32_t kpi_spine_held(const struct kpi_spine *spine, uint32_t stream);
 /* Times by place. */
 const int64_t *kpi_spine_times(const struct kpi_spine *spine);
 /* Values of a decoded common column, and stream numbers, at places; actors as local numbers. */

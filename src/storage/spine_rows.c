@@ -61,6 +61,30 @@ uint32_t kpi_spine_select(const struct kpi_spine *spine, const struct kpi_spine_
     return count;
 }
 
+/* Neighbours are often of one actor: two tables let one count not wait for the other. */
+void kpi_spine_tally(const struct kpi_spine *spine, const struct kpi_spine_pick *pick,
+                     const uint32_t *slots, uint32_t *counts)
+{
+    size_t stride = (size_t)spine->block.actors + 1;
+    const uint32_t *actor = spine->actor;
+    uint32_t first, end;
+    for (uint32_t lane = 0; lane < spine->lanes_count; lane++) {
+        lane_range(spine, &spine->lanes[lane], pick, &first, &end);
+        uint32_t p = first;
+        for (; slots == NULL && p + 1 < end; p += 2) {
+            counts[actor[p]]++;
+            counts[stride + actor[p + 1]]++;
+        }
+        for (; p < end; p++)
+            counts[(slots == NULL ? 0 : slots[spine->kind[p]] * stride) + actor[p]]++;
+    }
+}
+
+uint32_t kpi_spine_held(const struct kpi_spine *spine, uint32_t stream)
+{
+    return spine->counts[stream];
+}
+
 kp_status kpi_spine_arrange(const struct kpi_spine *spine, uint32_t *places, uint32_t count)
 {
     return kpi_places_order(spine, places, count);
