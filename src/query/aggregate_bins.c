@@ -75,11 +75,12 @@ struct taker {
     struct kp_str name;
 };
 
-static bool take(void *ctx, kp_time begin, uint64_t rows)
+static bool take(void *ctx, kp_time begin, uint32_t stream, uint64_t rows)
 {
     struct taker *taker = ctx;
     struct kpi_aggregate_op *op = taker->op;
     taker->begin = begin;
+    taker->name = kp_str_from(kp_stream_by_number(stream)->name);
     uint32_t group = kpi_groups_find(&op->groups, taker->keys, 0);
     if (group == UINT32_MAX || !kpi_aggregate_grow(op))
         return false;
@@ -88,11 +89,14 @@ static bool take(void *ctx, kp_time begin, uint64_t rows)
     return kpi_run_check(op->base.run) == KP_OK;
 }
 
-static kp_status lane_bins(struct taker *taker, kp_time from, kp_time to)
+/* Streams of the kernel share pages: they are counted at once. */
+static kp_status bins_of(struct taker *taker, const struct kp_stream *stream, const bool *kinds,
+                         kp_time from, kp_time to)
 {
     struct kpi_aggregate_op *op = taker->op;
     struct kpi_run *run = op->base.run;
-    struct kp_scan_req req = {.stream = kp_stream_by_name(taker->name),
+    struct kp_scan_req req = {.stream = stream,
+                              .kinds = kinds,
                               .from = from,
                               .to = to,
                               .no_prune = (run->opts.off & KP_OFF_PRUNING) != 0};
@@ -108,10 +112,12 @@ static kp_status lane_bins(struct taker *taker, kp_time from, kp_time to)
 
 kp_status kpi_aggregate_bins(struct kpi_aggregate_op *op, kp_time from, kp_time to)
 {
-    struct kpi_op *source = kpi_plan_source(op->base.input);
-    const struct kpi_bounds *bounds = source->class->source->bounds(source);
+    const struct kpi_op *source = kpi_plan_source(op->base.input);
+    const struct kpi_bounds *bounds =
+        source->class->source->bounds((struct kpi_op *)(uintptr_t)source);
+    const struct kp_stream *stream = source->class->source->stream(source);
     struct taker taker = {.op = op};
-    kp_status status = KP_OK;
+    bool kinds[KP_STREAM_MAX] = {false};
     uint64_t rows;
     from = KP_MAX(from, bounds->from);
     to = KP_MIN(to, bounds->to);
@@ -119,12 +125,12 @@ kp_status kpi_aggregate_bins(struct kpi_aggregate_op *op, kp_time from, kp_time 
     taker.kind = (struct kp_vec){.type = KP_TYPE_STR, .strs = &taker.name};
     for (uint32_t k = 0; k < op->keys_count; k++)
         taker.keys[k] = op->keys[k]->kind == KPI_EXPR_CALL ? &taker.bin : &taker.kind;
-    for (uint32_t l = 0; status == KP_OK; l++) {
-        rows = source->class->source->lane(source, l, &taker.name);
-        if (rows == UINT64_MAX)
-            return KP_END;
-        if (rows > 0 && from <= to)
-            status = lane_bins(&taker, from, to);
-    }
-    return status;
+    for (uint32_t l = 0; (rows = source->class->source->lane(source, l, &taker.name)) != UINT64_MAX;
+         l++)
+        if (rows > 0)
+            kinds[kp_stream_by_name(taker.name)->number] = true;
+    if (stream->family == KP_FAMILY_KERNEL)
+        stream = kp_stream_events();
+    kp_status status = from <= to ? bins_of(&taker, stream, kinds, from, to) : KP_OK;
+    return status == KP_OK ? KP_END : status;
 }

@@ -163,9 +163,9 @@ static bool cut(struct team *team, const struct kpi_aggregate_op *op)
     struct kpi_op *source = kpi_plan_source(op->base.input);
     const struct kp_query_opts *opts = &source->run->opts;
     const struct kpi_bounds *bounds = source->class->source->bounds(source);
-    uint32_t aim = opts->slice_rows != 0 ? opts->slice_rows
-                   : op->tallied         ? COUNT_TIMES * WINDOW_ROWS
-                                         : WINDOW_ROWS;
+    uint32_t aim = opts->slice_rows != 0               ? opts->slice_rows
+                   : op->tallied || op->bin_width != 0 ? COUNT_TIMES * WINDOW_ROWS
+                                                       : WINDOW_ROWS;
     uint64_t parts = KP_MIN(rows_wanted(source, bounds) / aim + 1, (uint64_t)WINDOWS_MAX);
     team->end = bounds->to;
     return parts > 1 &&

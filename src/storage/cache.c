@@ -472,26 +472,6 @@ kp_status kpi_page_common(struct kp_snapshot *snapshot, struct kpi_page *page, u
     return status;
 }
 
-kp_status kpi_page_count(struct kp_snapshot *snapshot, struct kpi_page *page, kp_time from,
-                         kp_time to, uint32_t *out)
-{
-    struct kpi_page *spine = page->bound;
-    pthread_mutex_lock(&page->lock);
-    pthread_mutex_lock(&spine->lock);
-    size_t before = spine->arena.used_bytes;
-    kp_status status = page->bad ? KP_CORRUPT : KP_OK;
-    if (status == KP_OK)
-        status = kpi_spine_count(spine->spine, page->stream, from, to, out);
-    if (status == KP_OK && *out > page->rows)
-        status = KP_CORRUPT; /* they do not belong together */
-    kpi_page_charge(snapshot, spine, before);
-    pthread_mutex_unlock(&spine->lock);
-    if (status == KP_CORRUPT)
-        page_damage(snapshot, page);
-    pthread_mutex_unlock(&page->lock);
-    return status;
-}
-
 static kp_status lying_decode(struct kp_snapshot *snapshot, struct kpi_page *page, uint32_t column)
 {
     size_t before = page->arena.used_bytes;

@@ -54,12 +54,13 @@ kp_status kp_scan_open(struct kp_snapshot *snapshot, const struct kp_scan_req *r
 /* Next batch (<= KP_VECTOR_ROWS rows, no selection) or END. Valid until the next call. */
 kp_status kp_scan_next(struct kp_scan *scan, const struct kp_batch **out,
                        struct kp_error *err) KP_MUST;
-/* Gives away all rows of a scan without columns and keys as counts by bins of time, k * width to
- * (k + 1) * width - 1; no row is earlier than 0. Bins come in any order, one several times. Where
- * pages end in other bins than they begin, their times are searched. each: false ends it early. */
+/* Gives away all rows of a scan without columns and keys as counts by stream and by bins of time,
+ * k * width to (k + 1) * width - 1; no row is earlier than 0. Bins come in any order, one several
+ * times. Where pages end in other bins than they begin, their times are searched. each: false ends
+ * it early. */
 kp_status kp_scan_bins(struct kp_scan *scan, kp_dur width,
-                       bool (*each)(void *ctx, kp_time begin, uint64_t rows), void *ctx,
-                       struct kp_error *err) KP_MUST;
+                       bool (*each)(void *ctx, kp_time begin, uint32_t stream, uint64_t rows),
+                       void *ctx, struct kp_error *err) KP_MUST;
 /* So many rows of one actor (and of one stream, when asked by kind). */
 struct kp_tally {
     kp_actor_id actor;

@@ -163,9 +163,6 @@ kp_status kpi_page_lying(struct kp_snapshot *snapshot, struct kpi_page *page, ui
  * with KP_COL_ACTOR. CORRUPT was reported. */
 kp_status kpi_page_common(struct kp_snapshot *snapshot, struct kpi_page *page,
                           uint32_t columns) KP_MUST;
-/* Counts the rows of a bound page in [from, to] by its spine; no column is decoded. */
-kp_status kpi_page_count(struct kp_snapshot *snapshot, struct kpi_page *page, kp_time from,
-                         kp_time to, uint32_t *out) KP_MUST;
 /* An attribute of the page's actors by local number, int64_t (tid, pid) or struct kp_str; after a
  * column of actors was decoded. NULL: out of memory. It lives as long as the page. */
 const void *kpi_page_attr(struct kp_snapshot *snapshot, struct kpi_page *page, enum kp_attr attr);

@@ -76,9 +76,6 @@ kp_status kpi_spine_bind(struct kpi_spine *spine, struct kp_arena *arena,
  * its numbers lie. */
 kp_status kpi_spine_need(struct kpi_spine *spine, const struct kp_stream *stream,
                          uint32_t column) KP_MUST;
-/* Counts the stream's rows in [from, to] by searching times; nothing is put in order for it. */
-kp_status kpi_spine_count(struct kpi_spine *spine, const struct kp_stream *stream, kp_time from,
-                          kp_time to, uint32_t *out) KP_MUST;
 /* A column that a bound block leaves to the spine; memory from arena. */
 kp_status kpi_spine_column(const struct kpi_block *block, uint32_t column, struct kp_arena *arena,
                            struct kp_vec *out) KP_MUST;
@@ -108,6 +105,13 @@ kp_status kpi_spine_arrange(const struct kpi_spine *spine, uint32_t *places,
  * NULL: all in the first, and then there is a second table of the same size to be added to it. */
 void kpi_spine_tally(const struct kpi_spine *spine, const struct kpi_spine_pick *pick,
                      const uint32_t *slots, uint32_t *counts);
+/* Places of a lane with times in [from, to]: [*out_first, *out_end). False: there is no such lane.
+ * Times are decoded. */
+bool kpi_spine_lane(const struct kpi_spine *spine, uint32_t lane, kp_time from, kp_time to,
+                    uint32_t *out_first, uint32_t *out_end);
+/* Rows of each stream number in places [first, end). */
+void kpi_spine_kinds_count(const struct kpi_spine *spine, uint32_t first, uint32_t end,
+                           uint32_t out[UINT8_MAX + 1]);
 /* How many rows of a stream the page has; kinds are decoded. */
 uint32_t kpi_spine_held(const struct kpi_spine *spine, uint32_t stream);
 /* Times by place. */

@@ -33,6 +33,33 @@ static void lane_range(const struct kpi_spine *spine, const struct kpi_lane *lan
         *out_end = KP_MAX(*out_first, lane_bound(spine, lane, pick->to + 1));
 }
 
+bool kpi_spine_lane(const struct kpi_spine *spine, uint32_t lane, kp_time from, kp_time to,
+                    uint32_t *out_first, uint32_t *out_end)
+{
+    struct kpi_spine_pick pick = {.from = from, .to = to};
+    if (lane >= spine->lanes_count)
+        return false;
+    lane_range(spine, &spine->lanes[lane], &pick, out_first, out_end);
+    return true;
+}
+
+/* Neighbours are often alike: four tables let one count not wait for the other. */
+void kpi_spine_kinds_count(const struct kpi_spine *spine, uint32_t first, uint32_t end,
+                           uint32_t out[UINT8_MAX + 1])
+{
+    uint32_t counts[4][UINT8_MAX + 1] = {0}, p = first;
+    for (; p + 4 <= end; p += 4) {
+        counts[0][spine->kind[p]]++;
+        counts[1][spine->kind[p + 1]]++;
+        counts[2][spine->kind[p + 2]]++;
+        counts[3][spine->kind[p + 3]]++;
+    }
+    for (; p < end; p++)
+        counts[0][spine->kind[p]]++;
+    for (uint32_t s = 0; s <= UINT8_MAX; s++)
+        out[s] = counts[0][s] + counts[1][s] + counts[2][s] + counts[3][s];
+}
+
 static uint32_t range_select(const struct kpi_spine *spine, const struct kpi_spine_pick *pick,
                              uint32_t first, uint32_t end, uint32_t *out)
 {
