@@ -45,7 +45,7 @@ static void literal(struct kpi_lexer *lexer, struct kpi_token *out, bool good)
     if (!good && lexer->ctx->status == KP_OK) {
         kpi_fail(lexer->ctx, KP_INVALID, out->place, "'%.*s' is not a value",
                  (int)KP_MIN(out->text.len, 60u), out->text.ptr);
-        kpi_hint(lexer->ctx, "longs fit in 64 bits; datetime(2026-11-23T03:47:00.123456789Z), "
+        kpi_hint(lexer->ctx, "longs fit in 64 bits; decimal(12.50), datetime(2026-11-23T03:47:00.123456789Z), "
                              "timespan(01:02:03.5), 'text' with \\n \\t \\\\ \\' \\u0041");
     }
     if (lexer->ctx->status != KP_OK)
@@ -132,7 +132,7 @@ void kpi_lex(struct kpi_lexer *lexer, struct kpi_token *out)
         raw1    = "@'" ([^'\x00] | "''")*;
         raw2    = "@\"" ([^"\x00] | "\"\"")*;
         typed   = "long" | "int" | "real" | "double" | "bool" | "boolean" | "string"
-                | "datetime" | "date" | "timespan" | "time";
+                | "datetime" | "date" | "timespan" | "time" | "decimal";
         plain   = [^()\x00\n'",=<>]*;
 
         $               { TOKEN(0); }

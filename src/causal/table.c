@@ -143,7 +143,6 @@ kp_status kp_rows_next(struct kp_rows *rows, const struct kp_batch **out)
         struct null_words *nulls = kpi_list_at(&rows->nulls[i], page);
         memset(vec, 0, sizeof(*vec));
         vec->type = rows->schema->fields[i].type;
-        vec->scale = rows->schema->fields[i].scale;
         vec->i64 = kpi_list_at(&rows->cols[i], rows->given);
         vec->nulls = rows->has_nulls[i] ? nulls->bits : NULL;
     }

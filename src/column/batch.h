@@ -32,12 +32,11 @@ struct kp_dict {
 
 struct kp_vec {
     enum kp_type type;
-    uint8_t scale; /* DEC: digits after the point */
     union {
         int64_t *i64;        /* KP_PHYS_I64 */
         double *f64;         /* KP_PHYS_F64 */
         struct kp_str *strs; /* KP_PHYS_STR, NULL when dict-coded */
-        __int128 *i128;      /* KP_PHYS_I128 */
+        kp_dec *i128;        /* KP_PHYS_I128 */
     };
     const struct kp_dict *dict; /* STR and ENUM-as-string: dictionary, else NULL */
     uint32_t *codes;            /* with dict */
@@ -114,7 +113,7 @@ struct kp_field {
     struct kp_str name;
     enum kp_type type; /* never ACTOR or ENUM */
     enum kp_unit unit;
-    uint8_t scale; /* DEC */
+    uint8_t scale; /* not used: decimals carry their own */
 };
 
 struct kp_schema {

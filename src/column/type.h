@@ -8,6 +8,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "base/decimal.h"
 #include "base/str.h"
 #include "base/time.h"
 
@@ -21,7 +22,7 @@ enum kp_type {
     KP_TYPE_ACTOR, /* kp_actor_id; storage and causal only, queries see its attributes */
     KP_TYPE_ENUM,  /* number with a table of names; queries see the name as a string */
     KP_TYPE_DYN,   /* JSON text */
-    KP_TYPE_DEC,   /* exact decimal; 128-bit integer and a scale per column */
+    KP_TYPE_DEC,   /* kp_dec */
     KP_TYPE_NULL,  /* type of a bare null literal */
 };
 

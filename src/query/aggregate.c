@@ -101,6 +101,41 @@ static void finish_avg_ns(struct kpi_aggregate *aggregate, void *state, struct k
     out->i64 = s->count == 0 ? 0 : (int64_t)(s->sum / s->count);
 }
 
+/* Decimals: exact, or the query ends. */
+struct dec_state {
+    kp_dec sum;
+    int64_t count;
+};
+
+static void fail_sum(struct kpi_aggregate *aggregate)
+{
+    kpi_fail(aggregate->ctx, KP_LIMIT, aggregate->args[0]->place, "the sum has more than %d digits",
+             KP_DEC_DIGITS);
+    kpi_hint(aggregate->ctx, "round(x, digits) what is added, or sum toreal(x)");
+}
+
+static void fold_sum_dec(struct kpi_fold *fold)
+{
+    const kp_dec *values = fold->args[0]->i128;
+    FOLD(fold, struct dec_state, s, row, s->count++;
+         if (!kp_dec_add(s->sum, values[row], &s->sum)) fail_sum(fold->aggregate));
+}
+
+static void finish_sum_dec(struct kpi_aggregate *aggregate, void *state, struct kpi_value *out)
+{
+    (void)aggregate;
+    out->dec = ((struct dec_state *)state)->sum;
+}
+
+static void finish_avg_dec(struct kpi_aggregate *aggregate, void *state, struct kpi_value *out)
+{
+    struct dec_state *s = state;
+    out->dec = 0;
+    out->null = s->count == 0;
+    if (!out->null && !kp_dec_div(s->sum, kp_dec_from_i64(s->count), &out->dec))
+        fail_sum(aggregate);
+}
+
 /* --- stdev, variance: Welford, "Note on a method for calculating corrected sums" (1962) --- */
 
 struct spread_state {
@@ -581,10 +616,12 @@ static const struct kpi_aggregate_func funcs[] = {
     {"sum", "l", 'l', SIZE(sum_state), false, fold_sum_i64, finish_sum_i64, "sum"},
     {"sum", "r", 'r', SIZE(sum_state), false, fold_sum_f64, finish_sum_f64, NULL},
     {"sum", "d", 'd', SIZE(sum_state), false, fold_sum_i64, finish_sum_i64, NULL},
+    {"sum", "m", 'm', SIZE(dec_state), false, fold_sum_dec, finish_sum_dec, NULL},
     {"avg", "l", 'r', SIZE(sum_state), false, fold_sum_i64, finish_avg_long, "mean"},
     {"avg", "r", 'r', SIZE(sum_state), false, fold_sum_f64, finish_avg_f64, NULL},
     {"avg", "d", 'd', SIZE(sum_state), false, fold_sum_i64, finish_avg_ns, NULL},
     {"avg", "t", 't', SIZE(sum_state), false, fold_sum_i64, finish_avg_ns, NULL},
+    {"avg", "m", 'm', SIZE(dec_state), false, fold_sum_dec, finish_avg_dec, NULL},
     {"min", "l", 'l', SIZE(extreme_state), false, fold_min_i64, finish_extreme, "smallest value"},
     {"min", "t", 't', SIZE(extreme_state), false, fold_min_i64, finish_extreme, NULL},
     {"min", "d", 'd', SIZE(extreme_state), false, fold_min_i64, finish_extreme, NULL},

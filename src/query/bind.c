@@ -237,6 +237,22 @@ static struct kpi_expr *as_instant(struct kpi_bind *bind, struct kpi_expr *expr,
     return kpi_bind_value(bind, value, expr->place);
 }
 
+/* Beside a decimal a real that was written out is one too. */
+static void adjust_decimals(struct kpi_bind *bind, struct kpi_expr **args, uint32_t count)
+{
+    bool decimal = false;
+    for (uint32_t i = 0; i < count; i++)
+        decimal |= args[i] != NULL && args[i]->type == KP_TYPE_DEC;
+    for (uint32_t i = 0; i < count && decimal; i++) {
+        struct kpi_value value = {.type = KP_TYPE_DEC};
+        bool real = args[i] != NULL && args[i]->kind == KPI_EXPR_CONST &&
+                    args[i]->type == KP_TYPE_F64 && !args[i]->value.null &&
+                    kp_dec_from_real(args[i]->value.f64, &value.dec);
+        if (real)
+            args[i] = kpi_bind_value(bind, value, args[i]->place);
+    }
+}
+
 static bool is_comparison(struct kp_str name)
 {
     static const char *const names[] = {"==", "!=", "<", "<=", ">", ">=", "in", "!in"};
@@ -334,6 +350,7 @@ static struct kpi_expr *call_of(struct kpi_bind *bind, struct kp_str name, struc
 {
     enum kp_type type = KP_TYPE_NULL, generic = KP_TYPE_NULL;
     adjust_times(bind, name, args, count);
+    adjust_decimals(bind, args, count);
     for (uint32_t i = 0; i < count; i++)
         if (args[i] == NULL)
             return NULL;
@@ -694,7 +711,8 @@ bool kpi_bind_constant(struct kpi_bind *bind, const struct kpi_node *node, enum 
     if (instant)
         expr = as_instant(&alone, expr, type);
     bool fits = expr != NULL && expr->kind == KPI_EXPR_CONST && !expr->value.null &&
-                (expr->type == type || (expr->type == KP_TYPE_I64 && type == KP_TYPE_F64));
+                (expr->type == type ||
+                 (expr->type == KP_TYPE_I64 && (type == KP_TYPE_F64 || type == KP_TYPE_DEC)));
     if (!fits) {
         kpi_fail(bind->ctx, KP_INVALID, node->place, "%s must be a constant %s", what,
                  kp_type_name(type));

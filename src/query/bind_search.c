@@ -306,9 +306,9 @@ static struct kpi_item *rest(struct kpi_bind *bind, const struct kpi_items *item
 static struct kpi_item *converted(struct kpi_bind *bind, const struct kpi_item *given)
 {
     static const char *const casts[] = {
-        [KP_TYPE_BOOL] = "tobool",  [KP_TYPE_I64] = "tolong",      [KP_TYPE_F64] = "toreal",
-        [KP_TYPE_STR] = "tostring", [KP_TYPE_TIME] = "todatetime", [KP_TYPE_DUR] = "totimespan",
-        [KP_TYPE_DYN] = "todynamic"};
+        [KP_TYPE_BOOL] = "tobool",   [KP_TYPE_I64] = "tolong",      [KP_TYPE_F64] = "toreal",
+        [KP_TYPE_STR] = "tostring",  [KP_TYPE_TIME] = "todatetime", [KP_TYPE_DUR] = "totimespan",
+        [KP_TYPE_DYN] = "todynamic", [KP_TYPE_DEC] = "todecimal"};
     enum kp_type type;
     struct kpi_item *item = column_item(bind, given->name, given->place);
     if (item == NULL || given->type.ptr == NULL)

@@ -99,8 +99,9 @@ static void quote_regex(struct kp_str text, struct kp_buf *out)
 /* What a column of a type may look like; anything for those that are read by the conversion. */
 static const char *type_pattern(enum kp_type type)
 {
-    return type == KP_TYPE_I64    ? "[-+]?[0-9]+"
-           : type == KP_TYPE_F64  ? "[-+]?[0-9]+(?:\\.[0-9]+)?(?:[eE][-+]?[0-9]+)?"
+    return type == KP_TYPE_I64 ? "[-+]?[0-9]+"
+           : type == KP_TYPE_F64 || type == KP_TYPE_DEC
+               ? "[-+]?[0-9]+(?:\\.[0-9]+)?(?:[eE][-+]?[0-9]+)?"
            : type == KP_TYPE_BOOL ? "true|false|True|False|0|1"
                                   : ".*?";
 }

@@ -42,16 +42,8 @@ void kpi_emit_value(struct kpi_emit *emit, uint32_t col, struct kpi_value value)
     uint32_t row = emit->batch.rows;
     if (emit->nulls[col] == NULL)
         return;
-    enum kp_phys phys = kp_type_phys(vec->type);
-    if (phys == KP_PHYS_STR)
-        vec->strs[row] = value.null ? KP_STR("") : value.str;
-    else if (phys == KP_PHYS_F64)
-        vec->f64[row] = value.null ? 0 : value.f64;
-    else if (phys == KP_PHYS_I128)
-        vec->i128[row] = value.null ? 0 : value.i64;
-    else
-        vec->i64[row] = value.null ? 0 : value.i64;
-    if (value.null && phys != KP_PHYS_STR)
+    kpi_vec_set(vec, row, &value);
+    if (value.null && kp_type_phys(vec->type) != KP_PHYS_STR)
         mark_null(emit, col, row);
 }
 

@@ -124,22 +124,35 @@ struct kpi_value kpi_vec_value(const struct kp_vec *vec, uint32_t row)
         value.str = value.null ? KP_STR("") : kp_vec_str(vec, row);
     else if (phys == KP_PHYS_F64)
         value.f64 = value.null ? 0 : vec->f64[row];
+    else if (phys == KP_PHYS_I128)
+        value.dec = value.null ? 0 : vec->i128[row];
     else
-        value.i64 = value.null || phys != KP_PHYS_I64 ? 0 : vec->i64[row];
+        value.i64 = value.null ? 0 : vec->i64[row];
     return value;
+}
+
+void kpi_vec_set(struct kp_vec *vec, uint32_t row, const struct kpi_value *value)
+{
+    switch (kp_type_phys(vec->type)) {
+    case KP_PHYS_STR:
+        vec->strs[row] = value->null ? KP_STR("") : value->str;
+        break;
+    case KP_PHYS_F64:
+        vec->f64[row] = value->null ? 0 : value->f64;
+        break;
+    case KP_PHYS_I128:
+        vec->i128[row] = value->null ? 0 : value->dec;
+        break;
+    default:
+        vec->i64[row] = value->null ? 0 : value->i64;
+        break;
+    }
 }
 
 static void fill_constant(struct kpi_expr *expr, uint32_t rows)
 {
-    enum kp_phys phys = kp_type_phys(expr->type);
-    for (uint32_t i = 0; i < rows; i++) {
-        if (phys == KP_PHYS_STR)
-            expr->vec.strs[i] = expr->value.str;
-        else if (phys == KP_PHYS_F64)
-            expr->vec.f64[i] = expr->value.f64;
-        else
-            expr->vec.i64[i] = expr->value.i64;
-    }
+    for (uint32_t i = 0; i < rows; i++)
+        kpi_vec_set(&expr->vec, i, &expr->value);
     if (!expr->value.null)
         return;
     memset(expr->nulls, 0xff, KPI_NULL_WORDS * sizeof(uint64_t));
@@ -332,7 +345,7 @@ static void real_text(double value, struct kp_buf *out)
 
 void kpi_value_text(const struct kpi_value *value, struct kp_buf *out)
 {
-    char text[KP_TIME_TEXT_MAX];
+    char text[KP_MAX(KP_TIME_TEXT_MAX, KP_DEC_TEXT_MAX)];
     if (value->null) {
         kp_buf_printf(out, "%s(null)", kp_type_name(value->type));
         return;
@@ -343,6 +356,10 @@ void kpi_value_text(const struct kpi_value *value, struct kp_buf *out)
         break;
     case KP_TYPE_F64:
         real_text(value->f64, out);
+        break;
+    case KP_TYPE_DEC:
+        kp_dec_format(value->dec, text);
+        kp_buf_text(out, text);
         break;
     case KP_TYPE_STR:
     case KP_TYPE_DYN:

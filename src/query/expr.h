@@ -39,8 +39,8 @@ enum {
 };
 
 /* One overload. Types in args and result, one letter each: b bool, l long, r real, s string,
- * t datetime, d timespan, y dynamic, T any (all T the same), . any; `*` repeats the letter before
- * it any number of times. */
+ * t datetime, d timespan, y dynamic, m decimal (money), T any (all T the same), . any; `*` repeats
+ * the letter before it any number of times. */
 struct kpi_func {
     const char *name;
     const char *args;
@@ -129,6 +129,8 @@ void kpi_expr_text(const struct kpi_expr *expr, struct kp_buf *out);
 bool kpi_vec_alloc(struct kpi_ctx *ctx, enum kp_type type, uint32_t rows, struct kp_vec *out,
                    uint64_t **out_nulls);
 struct kpi_value kpi_vec_value(const struct kp_vec *vec, uint32_t row);
+/* Writes a value, 0 or the empty text for null; whether it is null is up to the caller. */
+void kpi_vec_set(struct kp_vec *vec, uint32_t row, const struct kpi_value *value);
 void kpi_value_text(const struct kpi_value *value, struct kp_buf *out);
 
 /* --- functions (func.c) --- */

@@ -7,13 +7,14 @@
 #include "query/aggregate.h"
 
 static const struct kpi_func_table *const tables[] = {
-    &kpi_funcs_arith, &kpi_funcs_compare, &kpi_funcs_flow,   &kpi_funcs_text,  &kpi_funcs_convert,
-    &kpi_funcs_time,  &kpi_funcs_json,    &kpi_funcs_regex,  &kpi_funcs_array, &kpi_funcs_set,
-    &kpi_funcs_net,   &kpi_funcs_code,    &kpi_funcs_series, &kpi_funcs_number};
+    &kpi_funcs_arith, &kpi_funcs_decimal, &kpi_funcs_compare, &kpi_funcs_flow,
+    &kpi_funcs_text,  &kpi_funcs_convert, &kpi_funcs_time,    &kpi_funcs_json,
+    &kpi_funcs_regex, &kpi_funcs_array,   &kpi_funcs_set,     &kpi_funcs_net,
+    &kpi_funcs_code,  &kpi_funcs_series,  &kpi_funcs_number};
 
-static const char letters[] = "blrstdy";
+static const char letters[] = "blrstdym";
 static const enum kp_type letter_types[] = {KP_TYPE_BOOL, KP_TYPE_I64, KP_TYPE_F64, KP_TYPE_STR,
-                                            KP_TYPE_TIME, KP_TYPE_DUR, KP_TYPE_DYN};
+                                            KP_TYPE_TIME, KP_TYPE_DUR, KP_TYPE_DYN, KP_TYPE_DEC};
 
 char kpi_type_letter(enum kp_type type)
 {
@@ -87,13 +88,14 @@ static int cast_cost(enum kp_type from, enum kp_type to)
         return 0;
     if (from == KP_TYPE_NULL)
         return 1;
-    if (from == KP_TYPE_I64 && to == KP_TYPE_F64)
+    if (from == KP_TYPE_I64 && (to == KP_TYPE_F64 || to == KP_TYPE_DEC))
         return 2;
     if (from == KP_TYPE_BOOL && to == KP_TYPE_I64)
         return 3;
     if (from == KP_TYPE_DYN)
         return to == KP_TYPE_STR    ? 6
                : to == KP_TYPE_F64  ? 4
+               : to == KP_TYPE_DEC  ? 5
                : to == KP_TYPE_I64  ? 7
                : to == KP_TYPE_BOOL ? 8
                                     : NO_CAST;
@@ -208,6 +210,16 @@ bool kpi_func_known(struct kpi_ctx *ctx, struct kp_str name, struct kpi_place pl
     return false;
 }
 
+static bool mixes(struct kpi_expr *const *args, uint32_t count)
+{
+    bool decimal = false, real = false;
+    for (uint32_t i = 0; i < count; i++) {
+        decimal |= args[i]->type == KP_TYPE_DEC;
+        real |= args[i]->type == KP_TYPE_F64;
+    }
+    return decimal && real;
+}
+
 static void fail_types(struct kpi_ctx *ctx, struct kp_str name, struct kpi_place place,
                        struct kpi_expr *const *args, uint32_t count)
 {
@@ -216,7 +228,10 @@ static void fail_types(struct kpi_ctx *ctx, struct kp_str name, struct kpi_place
     list_overloads(&forms, name);
     kpi_fail(ctx, KP_INVALID, place, "'%.*s' does not take (%s)", (int)name.len, name.ptr,
              kp_buf_cstr(&types));
-    kpi_hint(ctx, "it takes %s", kp_buf_cstr(&forms));
+    if (mixes(args, count))
+        kpi_hint(ctx, "decimals are exact and reals are not: write todecimal(x) or toreal(x)");
+    else
+        kpi_hint(ctx, "it takes %s", kp_buf_cstr(&forms));
     kp_buf_deinit(&types);
     kp_buf_deinit(&forms);
 }
@@ -261,7 +276,8 @@ const struct kpi_func *kpi_func_cast(enum kp_type from, enum kp_type to)
         const char *name;
     } casts[] = {{KP_TYPE_F64, "toreal"},     {KP_TYPE_I64, "tolong"},
                  {KP_TYPE_STR, "tostring"},   {KP_TYPE_BOOL, "tobool"},
-                 {KP_TYPE_DUR, "totimespan"}, {KP_TYPE_TIME, "todatetime"}};
+                 {KP_TYPE_DUR, "totimespan"}, {KP_TYPE_TIME, "todatetime"},
+                 {KP_TYPE_DEC, "todecimal"}};
     const struct kpi_func *func;
     for (size_t c = 0; c < KP_ARRAY_LEN(casts); c++) {
         for (uint32_t i = 0; casts[c].to == to && (func = kpi_func_at(i)) != NULL; i++) {

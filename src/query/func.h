@@ -15,7 +15,7 @@ struct kpi_func_table {
 extern const struct kpi_func_table kpi_funcs_arith, kpi_funcs_compare, kpi_funcs_text,
     kpi_funcs_time, kpi_funcs_convert, kpi_funcs_flow, kpi_funcs_json, kpi_funcs_regex,
     kpi_funcs_array, kpi_funcs_net, kpi_funcs_code, kpi_funcs_series, kpi_funcs_number,
-    kpi_funcs_set;
+    kpi_funcs_set, kpi_funcs_decimal;
 
 /* Does a text hold a term, case ignored? (func_text.c) */
 bool kpi_text_has(struct kp_str text, struct kp_str term);

@@ -53,6 +53,22 @@ EQUALITY(ne_i64, ne_all_i64, 1)
 EQUALITY(eq_f64, eq_all_f64, 0)
 EQUALITY(ne_f64, ne_all_f64, 1)
 
+#define COMPARE_DEC(name, op)                                                \
+    static void name(struct kpi_call *call)                                  \
+    {                                                                        \
+        const kp_dec *a = call->args[0]->i128, *b = call->args[1]->i128;     \
+        int64_t *out = call->out->i64;                                       \
+        KPI_EACH(call, row, out[row] = kp_dec_compare(a[row], b[row]) op 0); \
+    }
+COMPARE_DEC(eq_all_dec, ==)
+COMPARE_DEC(ne_all_dec, !=)
+COMPARE_DEC(lt_dec, <)
+COMPARE_DEC(le_dec, <=)
+COMPARE_DEC(gt_dec, >)
+COMPARE_DEC(ge_dec, >=)
+EQUALITY(eq_dec, eq_all_dec, 0)
+EQUALITY(ne_dec, ne_all_dec, 1)
+
 #define COMPARE_STR(name, expr)                                             \
     static void name(struct kpi_call *call)                                 \
     {                                                                       \
@@ -95,6 +111,14 @@ static void between_span(struct kpi_call *call)
              else out[row] = a[row] >= b[row] && a[row] <= end);
 }
 
+static void between_dec(struct kpi_call *call)
+{
+    const kp_dec *a = call->args[0]->i128, *b = call->args[1]->i128, *c = call->args[2]->i128;
+    int64_t *out = call->out->i64;
+    KPI_EACH(call, row,
+             out[row] = kp_dec_compare(a[row], b[row]) >= 0 && kp_dec_compare(a[row], c[row]) <= 0);
+}
+
 static void invert(struct kpi_call *call)
 {
     KPI_EACH(call, row, call->out->i64[row] = !call->out->i64[row]);
@@ -109,6 +133,12 @@ static void not_between_i64(struct kpi_call *call)
 static void not_between_f64(struct kpi_call *call)
 {
     between_f64(call);
+    invert(call);
+}
+
+static void not_between_dec(struct kpi_call *call)
+{
+    between_dec(call);
     invert(call);
 }
 
@@ -178,6 +208,8 @@ static bool value_equal(const struct kp_vec *a, const struct kp_vec *b, uint32_t
         return kp_str_equal(kp_vec_str(a, row), kp_vec_str(b, row));
     case KP_PHYS_F64:
         return a->f64[row] == b->f64[row];
+    case KP_PHYS_I128:
+        return kp_dec_compare(a->i128[row], b->i128[row]) == 0;
     default:
         return a->i64[row] == b->i64[row];
     }
@@ -196,7 +228,8 @@ static bool list_is_constant(const struct kpi_call *call)
     for (uint32_t i = 1; i < call->args_count; i++)
         if (call->expr->args[i]->kind != KPI_EXPR_CONST)
             return false;
-    return kp_type_phys(call->expr->args[0]->type) != KP_PHYS_F64;
+    enum kp_phys phys = kp_type_phys(call->expr->args[0]->type);
+    return phys == KP_PHYS_I64 || phys == KP_PHYS_STR;
 }
 
 static void in_any(struct kpi_call *call)
@@ -267,27 +300,29 @@ static void not_bool(struct kpi_call *call)
     KPI_EACH(call, row, call->out->i64[row] = !call->args[0]->i64[row]);
 }
 
-#define ORDERED(op, i64, f64, str, doc)                                                         \
+#define ORDERED(op, i64, f64, dec, str, doc)                                                    \
     {op, "ll", 'b', 0, i64, doc}, {op, "rr", 'b', 0, f64, NULL}, {op, "tt", 'b', 0, i64, NULL}, \
         {op, "dd", 'b', 0, i64, NULL}, {op, "ss", 'b', 0, str, NULL},                           \
+        {op, "bb", 'b', 0, i64, NULL},                                                          \
     {                                                                                           \
-        op, "bb", 'b', 0, i64, NULL                                                             \
+        op, "mm", 'b', 0, dec, NULL                                                             \
     }
-#define EQUAL(op, i64, f64, str, doc)                                                           \
+#define EQUAL(op, i64, f64, dec, str, doc)                                                      \
     {op, "ll", 'b', KPI_FUNC_NULLS, i64, doc}, {op, "rr", 'b', KPI_FUNC_NULLS, f64, NULL},      \
         {op, "tt", 'b', KPI_FUNC_NULLS, i64, NULL}, {op, "dd", 'b', KPI_FUNC_NULLS, i64, NULL}, \
         {op, "bb", 'b', KPI_FUNC_NULLS, i64, NULL}, {op, "ss", 'b', 0, str, NULL},              \
+        {op, "yy", 'b', 0, str, NULL},                                                          \
     {                                                                                           \
-        op, "yy", 'b', 0, str, NULL                                                             \
+        op, "mm", 'b', KPI_FUNC_NULLS, dec, NULL                                                \
     }
 
 static const struct kpi_func funcs[] = {
-    EQUAL("==", eq_i64, eq_f64, eq_str, "equal"),
-    EQUAL("!=", ne_i64, ne_f64, ne_str, "not equal"),
-    ORDERED("<", lt_i64, lt_f64, lt_str, "less"),
-    ORDERED("<=", le_i64, le_f64, le_str, "less or equal"),
-    ORDERED(">", gt_i64, gt_f64, gt_str, "greater"),
-    ORDERED(">=", ge_i64, ge_f64, ge_str, "greater or equal"),
+    EQUAL("==", eq_i64, eq_f64, eq_dec, eq_str, "equal"),
+    EQUAL("!=", ne_i64, ne_f64, ne_dec, ne_str, "not equal"),
+    ORDERED("<", lt_i64, lt_f64, lt_dec, lt_str, "less"),
+    ORDERED("<=", le_i64, le_f64, le_dec, le_str, "less or equal"),
+    ORDERED(">", gt_i64, gt_f64, gt_dec, gt_str, "greater"),
+    ORDERED(">=", ge_i64, ge_f64, ge_dec, ge_str, "greater or equal"),
     {"=~", "ss", 'b', 0, eq_nocase, "equal, ASCII case ignored"},
     {"!~", "ss", 'b', 0, ne_nocase, "not equal, ASCII case ignored"},
     {"between", "lll", 'b', 0, between_i64, "x between (a .. b): both ends included"},
@@ -295,11 +330,13 @@ static const struct kpi_func funcs[] = {
     {"between", "ttt", 'b', 0, between_i64, NULL},
     {"between", "ttd", 'b', 0, between_span, NULL},
     {"between", "ddd", 'b', 0, between_i64, NULL},
+    {"between", "mmm", 'b', 0, between_dec, NULL},
     {"!between", "lll", 'b', 0, not_between_i64, "outside both ends"},
     {"!between", "rrr", 'b', 0, not_between_f64, NULL},
     {"!between", "ttt", 'b', 0, not_between_i64, NULL},
     {"!between", "ttd", 'b', 0, not_between_span, NULL},
     {"!between", "ddd", 'b', 0, not_between_i64, NULL},
+    {"!between", "mmm", 'b', 0, not_between_dec, NULL},
     {"in", "TTT*", 'b', KPI_FUNC_NULLS, in_any, "x in (a, b, c): equal to one of them"},
     {"!in", "TTT*", 'b', KPI_FUNC_NULLS, not_in_any, "equal to none of them"},
     {"in~", "sss*", 'b', 0, in_nocase, "in, ASCII case ignored"},

@@ -14,6 +14,9 @@ static void copy_value(struct kpi_call *call, uint32_t row, const struct kp_vec 
     case KP_PHYS_F64:
         call->out->f64[row] = from->f64[row];
         break;
+    case KP_PHYS_I128:
+        call->out->i128[row] = from->i128[row];
+        break;
     default:
         call->out->i64[row] = from->i64[row];
         break;
@@ -53,6 +56,8 @@ static int compare(const struct kp_vec *a, const struct kp_vec *b, uint32_t row)
         return kp_str_compare(kp_vec_str(a, row), kp_vec_str(b, row));
     case KP_PHYS_F64:
         return (a->f64[row] > b->f64[row]) - (a->f64[row] < b->f64[row]);
+    case KP_PHYS_I128:
+        return kp_dec_compare(a->i128[row], b->i128[row]);
     default:
         return (a->i64[row] > b->i64[row]) - (a->i64[row] < b->i64[row]);
     }

@@ -192,23 +192,25 @@ static void k_beta_inv(struct kpi_call *call)
              if (!(p >= 0 && p <= 1)) kpi_set_null(call, row));
 }
 
-/* 1.2.3.4 as one number, eight digits a part. */
-static double version_of(struct kp_str text)
+/* 1.2.3.4 as one number, eight digits a part; false when it is none, or a part has more. */
+static bool version_of(struct kp_str text, kp_dec *out)
 {
-    double value = 0;
+    __int128 value = 0;
     for (int part = 0; part < 4; part++) {
-        double number = 0;
-        for (; text.len > 0 && text.ptr[0] >= '0' && text.ptr[0] <= '9'; text.len--)
+        int64_t number = 0;
+        for (; text.len > 0 && text.ptr[0] >= '0' && text.ptr[0] <= '9'; text.len--) {
             number = number * 10 + (*text.ptr++ - '0');
-        value = value * 1e8 + number;
-        if (text.len > 0 && text.ptr[0] == '.') {
-            text.ptr++;
-            text.len--;
-        } else if (text.len > 0) {
-            return NAN;
+            if (number >= 100000000)
+                return false;
         }
+        value = value * 100000000 + number;
+        bool point = text.len > 0 && text.ptr[0] == '.';
+        text.ptr += point;
+        text.len -= point;
+        if (!point && text.len > 0)
+            return false;
     }
-    return text.len > 0 ? NAN : value;
+    return text.len == 0 && kp_dec_make(value, 0, out);
 }
 
 /* --- states of hll() and tdigest() --- */
@@ -307,8 +309,9 @@ KERNEL(k_exp10, call->out->f64[row] = pow(10, REAL(0)))
 KERNEL(k_not, call->out->i64[row] = ~call->args[0]->i64[row])
 KERNEL(k_ones,
        call->out->i64[row] = __builtin_popcountll((unsigned long long)call->args[0]->i64[row]))
-KERNEL(k_version, double version = version_of(kp_vec_str(call->args[0], row));
-       call->out->f64[row] = version; if (isnan(version)) kpi_set_null(call, row))
+KERNEL(k_version, call->out->i128[row] = 0;
+       if (!version_of(kp_vec_str(call->args[0], row), &call->out->i128[row]))
+           kpi_set_null(call, row))
 KERNEL(k_hll, call->out->i64[row] = hll_count(kp_vec_str(call->args[0], row)))
 KERNEL(k_percentile, digest_percentile(call, row))
 KERNEL(k_rank, call->out->f64[row] = digest_rank(kp_vec_str(call->args[0], row), REAL(1)))
@@ -332,7 +335,7 @@ static const struct kpi_func funcs[] = {
     {"exp10", "r", 'r', 0, k_exp10, "10 to the power"},
     {"binary_not", "l", 'l', 0, k_not, "all bits turned over"},
     {"bitset_count_ones", "l", 'l', 0, k_ones, "bits that are set"},
-    {"parse_version", "s", 'r', 0, k_version, "up to four numbers with points as one, to compare"},
+    {"parse_version", "s", 'm', 0, k_version, "up to four numbers with points as one, to compare"},
     {"dcount_hll", "y", 'l', 0, k_hll, "number of different values of an hll()"},
     {"percentile_tdigest", "yr", 'r', 0, k_percentile, "a percentile of a tdigest()"},
     {"rank_tdigest", "yr", 'r', 0, k_rank, "values of a tdigest() at or below a number"},

@@ -414,10 +414,10 @@ static enum kp_type literal_type(struct kp_str word)
     static const struct {
         const char *name;
         enum kp_type type;
-    } types[] = {{"long", KP_TYPE_I64},      {"int", KP_TYPE_I64},   {"real", KP_TYPE_F64},
-                 {"double", KP_TYPE_F64},    {"bool", KP_TYPE_BOOL}, {"boolean", KP_TYPE_BOOL},
-                 {"datetime", KP_TYPE_TIME}, {"date", KP_TYPE_TIME}, {"timespan", KP_TYPE_DUR},
-                 {"time", KP_TYPE_DUR},      {"string", KP_TYPE_STR}};
+    } types[] = {{"long", KP_TYPE_I64},      {"int", KP_TYPE_I64},    {"real", KP_TYPE_F64},
+                 {"double", KP_TYPE_F64},    {"bool", KP_TYPE_BOOL},  {"boolean", KP_TYPE_BOOL},
+                 {"datetime", KP_TYPE_TIME}, {"date", KP_TYPE_TIME},  {"timespan", KP_TYPE_DUR},
+                 {"time", KP_TYPE_DUR},      {"string", KP_TYPE_STR}, {"decimal", KP_TYPE_DEC}};
     for (size_t i = 0; i < KP_ARRAY_LEN(types); i++)
         if (kp_str_equal(word, kp_str_from(types[i].name)))
             return types[i].type;
@@ -438,6 +438,8 @@ static bool typed_value(enum kp_type type, struct kp_str body, struct kpi_value 
         good = kpi_literal_datetime(body, &value.i64);
     else if (type == KP_TYPE_DUR)
         good = kpi_literal_timespan(body, &value.i64);
+    else if (type == KP_TYPE_DEC)
+        good = kp_dec_parse(body, &value.dec);
     if (good)
         *out = value;
     return good;
@@ -464,6 +466,8 @@ int kpi_literal_typed(struct kp_str text, struct kpi_value *out)
     }
     if (typed_value(type, body, out))
         return 1;
-    bool calculated = type != KP_TYPE_TIME && type != KP_TYPE_DUR;
+    bool number = body.len > 0 && body.ptr[0] >= '0' && body.ptr[0] <= '9';
+    bool calculated = type != KP_TYPE_TIME && type != KP_TYPE_DUR &&
+                      (type != KP_TYPE_DEC || !number || memchr(body.ptr, ' ', body.len) != NULL);
     return is_name(body) || calculated || type == KP_TYPE_STR ? 0 : -1;
 }

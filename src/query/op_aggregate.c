@@ -168,14 +168,8 @@ static kp_status aggregate_open(struct kpi_op *base)
 
 static void store(struct kp_vec *vec, uint32_t row, const struct kpi_value *value)
 {
-    enum kp_phys phys = kp_type_phys(vec->type);
-    if (phys == KP_PHYS_STR)
-        vec->strs[row] = value->null ? KP_STR("") : value->str;
-    else if (phys == KP_PHYS_F64)
-        vec->f64[row] = value->f64;
-    else
-        vec->i64[row] = value->i64;
-    bool null = value->null && phys != KP_PHYS_STR;
+    bool null = value->null && kp_type_phys(vec->type) != KP_PHYS_STR;
+    kpi_vec_set(vec, row, value);
     if (null)
         vec->nulls[row >> 6] |= 1ull << (row & 63);
     else

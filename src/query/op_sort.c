@@ -41,6 +41,15 @@ static uint64_t real_prefix(double value)
     return bits >> 63 ? ~bits : bits | 1ull << 63;
 }
 
+/* The whole part, as far as 64 bits go. */
+static uint64_t whole_prefix(kp_dec value)
+{
+    int64_t whole;
+    if (!kp_dec_to_i64(value, &whole))
+        whole = value < 0 ? INT64_MIN : INT64_MAX;
+    return (uint64_t)whole;
+}
+
 static uint64_t value_prefix(const struct kp_vec *vec, uint32_t row)
 {
     switch (kp_type_phys(vec->type)) {
@@ -49,7 +58,7 @@ static uint64_t value_prefix(const struct kp_vec *vec, uint32_t row)
     case KP_PHYS_F64:
         return real_prefix(vec->f64[row]);
     case KP_PHYS_I128:
-        return (uint64_t)(vec->i128[row] >> 64) ^ 1ull << 63;
+        return whole_prefix(vec->i128[row]) ^ 1ull << 63;
     default:
         return (uint64_t)vec->i64[row] ^ 1ull << 63;
     }

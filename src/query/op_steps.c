@@ -87,15 +87,9 @@ static kp_status steps_open(struct kpi_op *base)
 static void set_cell(struct steps_op *op, uint32_t col, struct kpi_value value)
 {
     struct kp_vec *vec = &op->row.cols[col];
-    enum kp_phys phys = kp_type_phys(vec->type);
     op->nulls[col][0] = value.null;
     vec->nulls = value.null ? op->nulls[col] : NULL;
-    if (phys == KP_PHYS_STR)
-        vec->strs[0] = value.null ? KP_STR("") : value.str;
-    else if (phys == KP_PHYS_F64)
-        vec->f64[0] = value.null ? 0 : value.f64;
-    else
-        vec->i64[0] = value.null ? 0 : value.i64;
+    kpi_vec_set(vec, 0, &value);
 }
 
 static struct kpi_value unset(const struct steps_op *op, uint32_t col)

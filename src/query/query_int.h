@@ -32,6 +32,7 @@ struct kpi_value {
     union {
         int64_t i64;
         double f64;
+        kp_dec dec;
         struct kp_str str;
     };
 };

@@ -127,17 +127,13 @@ bool kpi_rowset_set(struct kpi_rowset *set, uint32_t row, uint32_t col, struct k
 {
     struct kp_vec *vec = &set->chunks[row >> 10][col];
     uint32_t at = row & (CHUNK_ROWS - 1);
-    enum kp_phys phys = kp_type_phys(vec->type);
     if (value.null || vec->nulls != NULL)
         set_null(set, row, col, value.null);
-    if (phys == KP_PHYS_STR) {
+    if (kp_type_phys(vec->type) == KP_PHYS_STR) {
         vec->strs[at] = kpi_intern(set->ctx, &set->strings, value.str);
         return vec->strs[at].ptr != NULL;
     }
-    if (phys == KP_PHYS_F64)
-        vec->f64[at] = value.f64;
-    else if (phys == KP_PHYS_I64)
-        vec->i64[at] = value.i64;
+    kpi_vec_set(vec, at, &value);
     return true;
 }
 
@@ -195,7 +191,7 @@ int kpi_compare(const struct kp_vec *a, uint32_t row_a, const struct kp_vec *b, 
     case KP_PHYS_F64:
         return compare_real(a->f64[row_a], b->f64[row_b]);
     case KP_PHYS_I128:
-        return (a->i128[row_a] > b->i128[row_b]) - (a->i128[row_a] < b->i128[row_b]);
+        return kp_dec_compare(a->i128[row_a], b->i128[row_b]);
     default:
         return (a->i64[row_a] > b->i64[row_b]) - (a->i64[row_a] < b->i64[row_b]);
     }
@@ -217,8 +213,10 @@ uint64_t kpi_hash(const struct kp_vec *vec, uint32_t row, uint64_t seed)
         struct kp_str text = kp_vec_str(vec, row);
         return kp_hash64(text.ptr, text.len, seed);
     }
-    if (kp_type_phys(vec->type) == KP_PHYS_I128)
-        return kp_hash64(&vec->i128[row], sizeof(__int128), seed);
+    if (kp_type_phys(vec->type) == KP_PHYS_I128) {
+        kp_dec value = kp_dec_canonical(vec->i128[row]); /* 1.5 equals 1.50 */
+        return kp_hash64(&value, sizeof(value), seed);
+    }
     uint64_t bits = (uint64_t)vec->i64[row];
     if (kp_type_phys(vec->type) == KP_PHYS_F64 && vec->f64[row] == 0)
         bits = 0; /* -0.0 equals 0.0 */

@@ -141,7 +141,8 @@ static bool type_of_name(struct kp_str name, enum kp_type *out)
     } types[] = {{"bool", KP_TYPE_BOOL},     {"long", KP_TYPE_I64},     {"int", KP_TYPE_I64},
                  {"real", KP_TYPE_F64},      {"double", KP_TYPE_F64},   {"string", KP_TYPE_STR},
                  {"datetime", KP_TYPE_TIME}, {"timespan", KP_TYPE_DUR}, {"dynamic", KP_TYPE_DYN},
-                 {"date", KP_TYPE_TIME},     {"time", KP_TYPE_DUR},     {"boolean", KP_TYPE_BOOL}};
+                 {"date", KP_TYPE_TIME},     {"time", KP_TYPE_DUR},     {"boolean", KP_TYPE_BOOL},
+                 {"decimal", KP_TYPE_DEC}};
     for (size_t i = 0; i < KP_ARRAY_LEN(types); i++) {
         if (kp_str_equal(name, kp_str_from(types[i].name))) {
             *out = types[i].type;
@@ -161,8 +162,10 @@ static bool add_cells(struct kpi_bind *bind, struct kpi_op *op, const struct kpi
         enum kp_type type = op->schema.fields[i % cols].type;
         if (type == KP_TYPE_DYN && expr->type == KP_TYPE_STR)
             expr->type = expr->value.type = type;
-        bool fits = expr->type == type || expr->type == KP_TYPE_NULL ||
-                    (expr->type == KP_TYPE_I64 && type == KP_TYPE_F64);
+        bool fits =
+            expr->type == type || expr->type == KP_TYPE_NULL ||
+            (expr->type == KP_TYPE_I64 && type == KP_TYPE_F64) ||
+            (type == KP_TYPE_DEC && (expr->type == KP_TYPE_I64 || expr->type == KP_TYPE_F64));
         if (!fits) {
             kpi_fail(bind->ctx, KP_INVALID, expr->place, "a %s does not fit column '%.*s' (%s)",
                      kp_type_name(expr->type), (int)op->schema.fields[i % cols].name.len,
@@ -183,7 +186,7 @@ bool kpi_type_named(struct kpi_bind *bind, struct kp_str name, struct kpi_place 
         return true;
     kpi_fail(bind->ctx, KP_INVALID, place, "unknown type '%.*s'", (int)KP_MIN(name.len, 60u),
              name.ptr);
-    kpi_hint(bind->ctx, "types: bool long real string datetime timespan dynamic");
+    kpi_hint(bind->ctx, "types: bool long real string datetime timespan dynamic decimal");
     return false;
 }
 

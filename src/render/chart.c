@@ -35,7 +35,7 @@ struct chart {
 
 static bool is_number(enum kp_type type)
 {
-    return type == KP_TYPE_I64 || type == KP_TYPE_F64 || type == KP_TYPE_DUR;
+    return type == KP_TYPE_I64 || type == KP_TYPE_F64 || type == KP_TYPE_DUR || type == KP_TYPE_DEC;
 }
 
 /* The first number that is no id, and not what the rows are of (the first column), if another is.
@@ -86,7 +86,9 @@ static void add_bar(struct kp_render *render, const struct kp_batch *batch, uint
         kpi_value_shown(render, &render->schema->fields[c], &batch->cols[c], row, &chart->text);
     }
     bar->label = keep(render);
-    bar->value = field->type == KP_TYPE_F64 ? vec->f64[row] : (double)vec->i64[row];
+    bar->value = field->type == KP_TYPE_F64   ? vec->f64[row]
+                 : field->type == KP_TYPE_DEC ? kp_dec_to_real(vec->i128[row])
+                                              : (double)vec->i64[row];
     if (field->type == KP_TYPE_I64 && field->unit != KP_UNIT_HEX)
         kp_text_count(&chart->text, vec->i64[row]);
     else

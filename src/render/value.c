@@ -31,25 +31,10 @@ static void text_f64(struct kp_buf *out, double value, bool exact)
     kp_buf_text(out, text);
 }
 
-static void text_dec(struct kp_buf *out, __int128 value, uint32_t scale)
+static void text_dec(struct kp_buf *out, kp_dec value)
 {
-    unsigned __int128 left = value < 0 ? -(unsigned __int128)value : (unsigned __int128)value;
-    char digits[300];
-    uint32_t at = sizeof(digits);
-    for (uint32_t i = 0; i < scale || i == 0 || left != 0; i++) {
-        if (i == scale && scale > 0)
-            digits[--at] = '.';
-        digits[--at] = (char)('0' + (int)(left % 10));
-        left /= 10;
-    }
-    if (digits[at] == '.' || (scale > 0 && sizeof(digits) - at == scale)) {
-        if (digits[at] != '.')
-            digits[--at] = '.';
-        digits[--at] = '0';
-    }
-    if (value < 0)
-        digits[--at] = '-';
-    kp_buf_add(out, digits + at, sizeof(digits) - at);
+    char text[KP_DEC_TEXT_MAX];
+    kp_buf_add(out, text, kp_dec_format(value, text));
 }
 
 static void text_time(struct kp_buf *out, kp_time value)
@@ -99,7 +84,7 @@ void kp_value_text(const struct kp_field *field, const struct kp_vec *vec, uint3
         text_dur(out, vec->i64[row], exact);
         break;
     case KP_TYPE_DEC:
-        text_dec(out, vec->i128[row], vec->scale);
+        text_dec(out, vec->i128[row]);
         break;
     case KP_TYPE_STR:
     case KP_TYPE_DYN:

@@ -156,7 +156,7 @@ static void strings_copy(struct kpi_join *join, const struct kp_vec *from, uint3
 static void column_copy(struct kpi_join *join, const struct kp_vec *from, uint32_t rows,
                         struct kp_vec *to)
 {
-    *to = (struct kp_vec){.type = from->type, .scale = from->scale};
+    *to = (struct kp_vec){.type = from->type};
     if (kp_type_phys(from->type) == KP_PHYS_STR) {
         to->strs = memory_take(join, rows * sizeof(*to->strs));
         strings_copy(join, from, rows, to->strs);

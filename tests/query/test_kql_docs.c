@@ -57,6 +57,19 @@ static bool same_number(const char *expected, double got)
            fabs(wanted - got) <= 1e-9 * fmax(1, fabs(wanted));
 }
 
+/* The pages write large decimals with commas. */
+static bool same_decimal(const char *expected, kp_dec got)
+{
+    char text[CELL_BYTES_MAX];
+    size_t used = 0;
+    kp_dec wanted;
+    for (; *expected != '\0'; expected++)
+        if (*expected != ',')
+            text[used++] = *expected;
+    text[used] = '\0';
+    return kp_dec_parse(kp_str_from(text), &wanted) && kp_dec_compare(wanted, got) == 0;
+}
+
 static bool same_cell(const char *expected, const struct kp_vec *vec, uint32_t row)
 {
     struct kp_str text = kp_str_from(expected);
@@ -71,6 +84,8 @@ static bool same_cell(const char *expected, const struct kp_vec *vec, uint32_t r
         return same_number(expected, (double)vec->i64[row]);
     case KP_TYPE_F64:
         return same_number(expected, vec->f64[row]);
+    case KP_TYPE_DEC:
+        return same_decimal(expected, vec->i128[row]);
     case KP_TYPE_TIME:
         return kp_time_parse(text, &value) && value == vec->i64[row];
     case KP_TYPE_DUR:
