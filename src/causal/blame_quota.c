@@ -2,10 +2,11 @@
  *
  * Leaf rule `throttle`: a thread is held back because its control group has used up its quota. The
  * kernel says when that begins, at the switch, and nothing says when it ends. It lasts at least as
- * long as the CPU sat idle, for an idle CPU takes any thread it may. It is over when a thread of
+ * long as the CPU sits idle, for an idle CPU takes any thread it may. It is over when a thread of
  * the same group runs on that CPU, or one that was held back as well runs anywhere: a new quota is
- * handed to all CPUs at once. From then on the thread waited for its CPU like any other; between
- * the two it is still called throttled, but not for sure.
+ * handed to all CPUs at once. From then on the thread waited for its CPU like any other. Between
+ * the two the kernel's word stands that it was held back. Where rows were lost it may have run and
+ * been held back again meanwhile, so then that wait is not sure.
  */
 #include <string.h>
 
@@ -112,19 +113,6 @@ static kp_time held_at_most(const struct kpi_world *world, const struct kpi_inte
 
 /* ---------- the rule ---------- */
 
-static void held_slice(struct kpi_walk *walk, const struct kpi_frame *frame,
-                       const struct kpi_interval *iv, const struct kpi_slice *like, bool sure,
-                       kp_time from, kp_time to)
-{
-    struct kpi_slice slice = *like;
-    slice.from = from;
-    slice.to = to;
-    if (!sure && slice.strength != KPI_STRONG_COUNTER)
-        slice.strength = KPI_WEAK;
-    kpi_slice_lock(walk, frame, iv, &slice);
-    kpi_slice_emit(walk, &slice);
-}
-
 kp_time kpi_blame_quota(struct kpi_walk *walk, const struct kpi_frame *frame,
                         const struct kpi_interval *iv, kp_time from, kp_time to, bool *out_sure)
 {
@@ -145,14 +133,14 @@ kp_time kpi_blame_quota(struct kpi_walk *walk, const struct kpi_frame *frame,
     slice.subkind = says ? KP_STR("flag") : KP_STR("inferred");
     if (slice.strength != KPI_WEAK)
         slice.strength = quota.agrees ? KPI_STRONG_COUNTER : says ? KPI_STRONG : KPI_WEAK;
+    kp_time least = held_at_least(walk->world, iv);
+    kp_time most = held_at_most(walk->world, iv, slice.object, least);
+    slice.to = KP_MIN(KP_MAX(most, from), to);
+    *out_sure = kpi_gap_in(walk->world, host, KPI_NONE, true, iv->from, iv->to) == 0;
+    kpi_slice_lock(walk, frame, iv, &slice);
     kpi_slice_event(&slice, iv->begin);
     kpi_slice_event(&slice, iv->end);
     kpi_slice_work(&slice, quota.row);
-    kp_time least = held_at_least(walk->world, iv);
-    kp_time most = held_at_most(walk->world, iv, slice.object, least);
-    kp_time sure = KP_MIN(KP_MAX(least, from), to), end = KP_MIN(KP_MAX(most, from), to);
-    *out_sure = kpi_gap_in(walk->world, host, KPI_NONE, true, iv->from, iv->to) == 0;
-    held_slice(walk, frame, iv, &slice, *out_sure, from, sure);
-    held_slice(walk, frame, iv, &slice, false, sure, end);
-    return end;
+    kpi_slice_emit(walk, &slice);
+    return slice.to;
 }

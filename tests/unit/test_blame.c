@@ -155,15 +155,15 @@ static void throttled_by_quota(void **state)
     assert_string_equal(cell_str(&stage->answer, row, "strength"), "strong");
 }
 
-/* With its CPU busy to the end nothing tells whether it was still held back or only queued. */
-static void throttled_on_a_busy_cpu_is_weak(void **state)
+/* With its CPU busy to the end nothing tells that there was quota earlier. */
+static void throttled_on_a_busy_cpu(void **state)
 {
     struct stage *stage = *state;
     world_throttle(&stage->w, 20 * MS, 0, stage->pay, stage->batch);
     world_switch(&stage->w, 60 * MS, 0, stage->batch, RP, stage->pay);
     ask(stage);
     int row = expect(stage, "runnable.throttled", 40 * MS);
-    assert_string_equal(cell_str(&stage->answer, row, "strength"), "weak");
+    assert_string_equal(cell_str(&stage->answer, row, "strength"), "strong");
 }
 
 /* A thread of its group gets the same CPU: there is quota, and it waits behind that one. */
@@ -179,6 +179,20 @@ static void quota_is_over_when_its_group_runs(void **state)
     assert_string_equal(cell_str(&stage->answer, row, "strength"), "strong");
     row = expect(stage, "runnable.queued", 10 * MS);
     assert_int_equal(cell_i64(&stage->answer, row, "culprit_pid"), 300);
+}
+
+/* It may have run and been held back again where rows were lost. */
+static void quota_over_and_rows_lost_is_weak(void **state)
+{
+    struct stage *stage = *state;
+    world_throttle(&stage->w, 20 * MS, 0, stage->pay, stage->idle);
+    world_gap(&stage->w, 30 * MS, 31 * MS, 1);
+    world_wake(&stage->w, 45 * MS, 1, stage->idle, stage->other, 0);
+    world_switch(&stage->w, 50 * MS, 0, stage->idle, R, stage->other);
+    world_switch(&stage->w, 60 * MS, 0, stage->other, S, stage->pay);
+    ask(stage);
+    int row = expect(stage, "runnable.queued", 10 * MS);
+    assert_string_equal(cell_str(&stage->answer, row, "strength"), "weak");
 }
 
 /* One of its group that was held back as well runs on another CPU: quota is given to all at once.
@@ -435,7 +449,8 @@ int main(void)
         T_(queued_behind_higher_priority_is_preempted),
         T_(slices_of_one_culprit_are_one_row),
         T_(throttled_by_quota),
-        T_(throttled_on_a_busy_cpu_is_weak),
+        T_(throttled_on_a_busy_cpu),
+        T_(quota_over_and_rows_lost_is_weak),
         T_(quota_is_over_when_its_group_runs),
         T_(quota_is_over_when_another_goes_on),
         T_(throttled_and_the_counter_agrees),
