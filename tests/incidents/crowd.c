@@ -73,7 +73,7 @@ static void arm(struct kpi_run *run)
 static void arm_pinned(struct kpi_run *run)
 {
     kpi_pin(-1);
-    arm_with(run, 2);
+    arm_with(run, 3);
 }
 
 static void serve(struct kpi_run *run)

@@ -14,8 +14,8 @@
 #include <string.h>
 #include <unistd.h>
 
-#define WRITERS 6
-#define SIZE    (INT64_C(2) << 20)
+#define WRITERS 24
+#define SIZE    (INT64_C(4) << 20)
 
 static struct kpi_helper *neighbour;
 static char bulk[192], ledger[192];

@@ -42,9 +42,9 @@ static void pass_on(const struct kpi_order *order, struct kpi_report *report)
             cpu = ask(&hops[order->arg + 1], cpu);
         } else {
             kpi_pin((int)cpu);
-            int64_t before = kpi_now_waited();
+            int64_t before = kpi_now_waited(gettid());
             kpi_burn(5 * KPI_MS);
-            cpu = kpi_now_waited() - before; /* goes back as the answer */
+            cpu = kpi_now_waited(gettid()) - before; /* goes back as the answer */
         }
         if (write(own->answered[1], &cpu, sizeof(cpu)) != sizeof(cpu))
             break;

@@ -70,8 +70,8 @@ void kpi_skip(const char *format, ...) __attribute__((noreturn, format(printf, 1
 int64_t kpi_now(void); /* CLOCK_MONOTONIC */
 int64_t kpi_utc(void); /* CLOCK_REALTIME */
 struct timespec kpi_time(int64_t at);
-int64_t kpi_now_cpu(void);    /* CPU time of this thread */
-int64_t kpi_now_waited(void); /* time this thread spent on run queues, from schedstat */
+int64_t kpi_now_cpu(void);         /* CPU time of this thread */
+int64_t kpi_now_waited(pid_t tid); /* time a thread spent on run queues, from schedstat */
 void kpi_sleep(int64_t ns);
 void kpi_sleep_until(int64_t at);
 void kpi_burn(int64_t cpu_ns);   /* computes for so much CPU time */

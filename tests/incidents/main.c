@@ -5,9 +5,9 @@
  *
  * Writes D/spans.jsonl (OTLP JSON) and D/truth.jsonl, one line per disturbed transaction. A fault
  * counts as validated when the transaction lasted at least twice as long as the median of the
- * normal ones around it and is unusual among all before it, those after it are back to normal, and
- * what was measured of the fault is most of the slowdown: on a machine with other work a slow
- * transaction may have another reason.
+ * normal ones around it and is unusual beside all those before it, those after it are back to
+ * normal, and what was measured of the fault is most of the slowdown: on a machine with other work
+ * a slow transaction may have another reason.
  */
 #include "incidents/incident.h"
 
@@ -23,7 +23,7 @@
 
 extern const struct kpi_incident *__start_kpi_incidents[], *__stop_kpi_incidents[];
 
-#define HISTORY 200 /* transactions that the newest is compared with */
+#define HISTORY 200 /* normal transactions that the disturbed one is compared with */
 
 static struct {
     int64_t walls[HISTORY];
@@ -75,7 +75,8 @@ static int64_t serve(const struct kpi_incident *incident, struct kpi_run *run, b
     served_to = kpi_now();
     kpi_span_end(span);
     call(incident->settle, run);
-    history.walls[history.count++ % HISTORY] = span->end - span->start;
+    if (!fault)
+        history.walls[history.count++ % HISTORY] = span->end - span->start;
     kpi_sleep(kpi_draw(run, 500, 1500) * KPI_US);
     return span->end - span->start;
 }
@@ -92,7 +93,7 @@ static int64_t median(int64_t *values, int count)
     return values[count / 2];
 }
 
-/* Three times as far from the median as what 95 % of the transactions before it kept to: on a
+/* Three times as far from the median as what 95 % of the normal ones before it kept to: on a
  * machine busy with other things a slow transaction can be nothing out of the ordinary. */
 static bool is_unusual(int64_t wall, int64_t normal)
 {
@@ -103,13 +104,28 @@ static bool is_unusual(int64_t wall, int64_t normal)
     return wall > normal + 3 * (sorted[count * 95 / 100] - normal);
 }
 
-static bool is_valid(const struct kpi_truth *truth, int64_t wall, int64_t normal, int64_t after)
+/* How a fault and its transaction came out. */
+struct outcome {
+    struct kpi_truth truth;
+    int64_t wall, normal, after; /* of it, of those before, of those after it */
+    int64_t served;              /* time in which the fault can have acted */
+};
+
+/* Why the episode proves nothing, or "". */
+static const char *void_reason(const struct outcome *o)
 {
-    if (truth->kinds[0] == '\0')
-        return wall * 5 < normal * 6; /* not disturbed by anything else either */
-    int64_t known = truth->ns + (truth->also != NULL ? truth->also->ns : 0);
-    return wall > 2 * normal && is_unusual(wall, normal) && after < (wall + normal) / 2 &&
-           known * 10 > (wall - normal) * 6;
+    int64_t known = o->truth.ns + (o->truth.also != NULL ? o->truth.also->ns : 0);
+    if (o->truth.kinds[0] == '\0')
+        return o->wall * 5 < o->normal * 6 ? "" : "disturbed";
+    if (o->wall <= 2 * o->normal)
+        return "no impact";
+    if (!is_unusual(o->wall, o->normal))
+        return "not unusual";
+    if (o->after >= (o->wall + o->normal) / 2)
+        return "slow afterwards";
+    if (known * 10 <= (o->wall - o->normal) * 6)
+        return "other reasons";
+    return o->truth.ns <= o->served ? "" : "outlasted it";
 }
 
 static void cause_write(FILE *out, const struct kpi_truth *cause, const char *after)
@@ -129,20 +145,21 @@ static void episode(const struct options *options, struct kpi_run *run, FILE *tr
     for (int n = 0; n < normals - AFTER; n++)
         walls[n] = serve(incident, run, false);
     snprintf(run->txn, sizeof(run->txn), "f%lld", (long long)i);
-    int64_t wall = serve(incident, run, true);
-    struct kpi_truth truth = run->truth;
+    struct outcome o = {.wall = serve(incident, run, true)};
+    o.truth = run->truth;
     int64_t from = served_from + utc_offset, to = served_to + utc_offset;
-    bool within = truth.ns <= to - from; /* else the fault went on when it was over */
+    o.served = to - from;
     for (int n = 0; n < AFTER; n++)
         after[n] = serve(incident, run, false);
-    int64_t normal = median(walls, normals - AFTER), back = median(after, AFTER);
+    o.normal = median(walls, normals - AFTER);
+    o.after = median(after, AFTER);
     fprintf(truths, "{\"class\":\"%s\",\"txn\":\"f%lld\",\"wall\":%lld,\"normal\":%lld,",
-            incident->name, (long long)i, (long long)wall, (long long)normal);
+            incident->name, (long long)i, (long long)o.wall, (long long)o.normal);
     fprintf(truths, "\"tid\":%d,\"from\":%lld,\"to\":%lld,", (int)gettid(), (long long)from,
             (long long)to);
-    fprintf(truths, "\"after\":%lld,\"valid\":%s,\"causes\":[", (long long)back,
-            is_valid(&truth, wall, normal, back) && within ? "true" : "false");
-    for (const struct kpi_truth *cause = &truth; cause != NULL; cause = cause->also)
+    fprintf(truths, "\"after\":%lld,\"void\":\"%s\",\"causes\":[", (long long)o.after,
+            void_reason(&o));
+    for (const struct kpi_truth *cause = &o.truth; cause != NULL; cause = cause->also)
         cause_write(truths, cause, cause->also == NULL ? "]}\n" : ",");
 }
 

@@ -38,9 +38,9 @@ static void *hold(void *arg)
     kpi_pin(holder->cpu);
     kpi_sleep_until(holder->at);
     pthread_mutex_lock(&mutex);
-    int64_t queued = kpi_now_waited();
+    int64_t queued = kpi_now_waited(gettid());
     kpi_burn(holder->ns);
-    holder->queued = kpi_now_waited() - queued;
+    holder->queued = kpi_now_waited(gettid()) - queued;
     pthread_mutex_unlock(&mutex);
     return NULL;
 }

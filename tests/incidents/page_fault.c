@@ -63,12 +63,12 @@ static void serve(struct kpi_run *run)
     static volatile char sum;
     kpi_burn(KPI_MS);
     majors = major_faults();
-    queued = kpi_now_waited();
+    queued = kpi_now_waited(gettid());
     int64_t from = kpi_now(), touched = run->size_ns / KPI_MS;
     for (int64_t i = 0; i < touched; i++)
         sum = (char)(sum + map[i * EACH * PAGE]);
     took = kpi_now() - from;
-    queued = kpi_now_waited() - queued;
+    queued = kpi_now_waited(gettid()) - queued;
     majors = major_faults() - majors;
 }
 

@@ -11,7 +11,8 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#define ROOT "/sys/fs/cgroup/cpu"
+#define ROOT   "/sys/fs/cgroup/cpu"
+#define SHARES "100000"
 
 static char outer[96], inner[128];
 static const char *limited;
@@ -26,6 +27,9 @@ static void setup(struct kpi_run *run)
     snprintf(inner, sizeof(inner), "%s/service", outer);
     if (mkdir(outer, 0755) != 0 || mkdir(inner, 0755) != 0)
         kpi_die("no control group %s: %s", inner, strerror(errno));
+    /* a control group stands beside the sessions, whatever the priority within it */
+    kpi_write_file(SHARES, "%s/cpu.shares", outer);
+    kpi_write_file(SHARES, "%s/cpu.shares", inner);
     kpi_write_file(pid, "%s/cgroup.procs", inner);
     kpi_sleep(300 * KPI_MS); /* a service lives in its group long before it is throttled */
 }
@@ -36,7 +40,7 @@ static void arm(struct kpi_run *run)
     if (!run->fault)
         return;
     limited = kpi_draw(run, 0, 1) != 0 ? outer : inner;
-    snprintf(quota, sizeof(quota), "%lld", (long long)kpi_draw(run, 2000, 5000));
+    snprintf(quota, sizeof(quota), "%lld", (long long)kpi_draw(run, 1000, 2000));
     kpi_write_file("50000", "%s/cpu.cfs_period_us", limited);
     kpi_write_file(quota, "%s/cpu.cfs_quota_us", limited);
     throttled = kpi_read_counter("throttled_time ", "%s/cpu.stat", limited);

@@ -17,6 +17,7 @@ process, so they cannot be right where a control group or a disk is to blame, un
 tool know that kind of time; in the control class they are right when they name nobody.
 """
 import argparse
+import collections
 import json
 import os
 import shutil
@@ -67,9 +68,12 @@ class Store:
             sys.exit(f"{name} ended without a truth: {said}")
         with open(truth, encoding="utf-8") as lines:
             self.truths = [json.loads(line) for line in lines]
-        self.bare = {t["txn"]: self.bare_causes(t) for t in self.truths if t["valid"]}
+        self.bare = {t["txn"]: self.bare_causes(t) for t in self.valid()}
         self.seconds = []
         run(kpq, "import", os.path.join(folder, "spans.jsonl"), "--data", self.data)
+
+    def valid(self):
+        return [truth for truth in self.truths if not truth["void"]]
 
     def ask(self, query):
         begin = time.monotonic()
@@ -169,8 +173,8 @@ def score(truth, rows, simple, bare):
 
 
 def measure(options, incident):
-    """Scores of the validated episodes of one class, and how many were void."""
-    scores, voids, seconds = [], 0, []
+    """Scores of the validated episodes of one class, and how many were void for each reason."""
+    scores, voids, seconds = [], collections.Counter(), []
     for attempt in range(ROUNDS):
         missing = options.runs - len(scores)
         if missing <= 0:
@@ -180,14 +184,14 @@ def measure(options, incident):
             store = Store(options.kpq, options.incident, incident,
                           options.seed + attempt * 1000, missing, folder)
             found = [score(t, store.causes(t["txn"]), store.simple(t["txn"]),
-                           store.bare[t["txn"]]) for t in store.truths if t["valid"]]
+                           store.bare[t["txn"]]) for t in store.valid()]
             seconds += store.seconds
             if options.keep:
                 shutil.copytree(folder, os.path.join(options.keep, f"{incident}-{attempt}"))
         finally:
             shutil.rmtree(folder)
         scores += found
-        voids += len(store.truths) - len(found)
+        voids.update(t["void"] for t in store.truths if t["void"])
     return scores, voids, seconds
 
 
@@ -214,12 +218,18 @@ HEAD = (f"{'class':12} {'n':>3} {'void':>4} {'impact':>7} {'kind':>6} {'culprit'
         + " ".join(short for _, short in SIMPLE))
 
 
+def tell_void(voids):
+    if voids:
+        print("    void: " + ", ".join(f"{n} {why}" for why, n in voids.most_common()), flush=True)
+
+
 def tell(name, scores, voids, seconds):
     if not scores:
-        print(f"{name:12} {0:3} {voids:4}  every episode was void", flush=True)
+        print(f"{name:12} {0:3} {voids.total():4}  every episode was void", flush=True)
+        tell_void(voids)
         return
     median = statistics.median
-    print(f"{name:12} {len(scores):3} {voids:4} {median(s['impact'] for s in scores):6.1f}x "
+    print(f"{name:12} {len(scores):3} {voids.total():4} {median(s['impact'] for s in scores):6.1f}x "
           f"{percent(s['kind'] for s in scores):5.0f}% {percent(s['culprit'] for s in scores):6.0f}% "
           f"{100 * median(s['error'] for s in scores):5.1f}% "
           f"{100 * statistics.mean(s['unknown'] for s in scores):6.1f}% "
@@ -228,6 +238,7 @@ def tell(name, scores, voids, seconds):
           f"{1000 * median(seconds):5.0f} ms | "
           + " ".join(f"{percent(s['simple'][name] for s in scores):{len(short)}.0f}"
                      for name, short in SIMPLE), flush=True)
+    tell_void(voids)
     tell_wrong(scores)
 
 

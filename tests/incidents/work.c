@@ -39,10 +39,12 @@ int64_t kpi_now_cpu(void)
     return clock_ns(CLOCK_THREAD_CPUTIME_ID);
 }
 
-int64_t kpi_now_waited(void)
+int64_t kpi_now_waited(pid_t tid)
 {
     long long ran = 0, waited = 0;
-    FILE *file = fopen("/proc/thread-self/schedstat", "re");
+    char path[64];
+    snprintf(path, sizeof(path), "/proc/%d/schedstat", (int)tid);
+    FILE *file = fopen(path, "re");
     if (file == NULL || fscanf(file, "%lld %lld", &ran, &waited) != 2)
         kpi_die("cannot read schedstat");
     fclose(file);
