@@ -7,24 +7,17 @@
 
 #include <unistd.h>
 
-static struct kpi_helper *job;
 static struct kpi_truth slept;
 
 static void setup(struct kpi_run *run)
 {
     (void)run;
-    job = kpi_helper_start("batch-job", kpi_fifo_job);
+    kpi_job_start("batch-job", kpi_job_run);
 }
 
 static void arm(struct kpi_run *run)
 {
-    kpi_pin(run->cpu);
-    if (!run->fault)
-        return;
-    struct kpi_order order = {kpi_now() + kpi_draw(run, 2000, 3000) * KPI_US, run->size_ns,
-                              run->cpu, 0};
-    kpi_helper_order(job, &order);
-    kpi_sleep(500 * KPI_US);
+    kpi_job_arm(run, 2000, 3000, 0);
 }
 
 static void serve(struct kpi_run *run)
@@ -40,18 +33,7 @@ static void serve(struct kpi_run *run)
 
 static void settle(struct kpi_run *run)
 {
-    struct kpi_report report;
-    if (!run->fault)
-        return;
-    kpi_helper_report(job, &report);
-    run->truth = (struct kpi_truth){
-        "runnable.preempted", kpi_helper_pid(job), "", report.cpu_ns, false, &slept};
-}
-
-static void teardown(struct kpi_run *run)
-{
-    (void)run;
-    kpi_helper_stop(job);
+    kpi_job_settle(run, &slept);
 }
 
 KPI_INCIDENT(both) = {
@@ -63,5 +45,5 @@ KPI_INCIDENT(both) = {
     .arm = arm,
     .serve = serve,
     .settle = settle,
-    .teardown = teardown,
+    .teardown = kpi_job_stop,
 };

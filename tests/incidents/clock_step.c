@@ -11,7 +11,6 @@
 #include <string.h>
 #include <time.h>
 
-static struct kpi_helper *job;
 static int64_t off; /* by how much the wall clock is wrong now */
 
 static void clock_shift(int64_t ns)
@@ -39,19 +38,14 @@ static void setup(struct kpi_run *run)
 {
     (void)run;
     clock_shift(0);
-    job = kpi_helper_start("batch-job", hog);
+    kpi_job_start("batch-job", hog);
 }
 
 static void arm(struct kpi_run *run)
 {
-    kpi_pin(run->cpu);
-    if (!run->fault)
-        return;
-    off = kpi_draw(run, 3, 12) * KPI_MS * (kpi_draw(run, 0, 1) != 0 ? 1 : -1);
-    struct kpi_order order = {kpi_now() + kpi_draw(run, 2000, 4000) * KPI_US, run->size_ns,
-                              run->cpu, off};
-    kpi_helper_order(job, &order);
-    kpi_sleep(500 * KPI_US);
+    if (run->fault)
+        off = kpi_draw(run, 3, 12) * KPI_MS * (kpi_draw(run, 0, 1) != 0 ? 1 : -1);
+    kpi_job_arm(run, 2000, 4000, off);
 }
 
 static void serve(struct kpi_run *run)
@@ -62,20 +56,11 @@ static void serve(struct kpi_run *run)
 
 static void settle(struct kpi_run *run)
 {
-    struct kpi_report report;
     if (!run->fault)
         return;
-    kpi_helper_report(job, &report);
+    kpi_job_settle(run, NULL);
     kpi_sleep(20 * KPI_MS);
     clock_shift(-off);
-    run->truth = (struct kpi_truth){
-        "runnable.preempted", kpi_helper_pid(job), "", report.cpu_ns, false, NULL};
-}
-
-static void teardown(struct kpi_run *run)
-{
-    (void)run;
-    kpi_helper_stop(job);
 }
 
 KPI_INCIDENT(clock_step) = {
@@ -87,5 +72,5 @@ KPI_INCIDENT(clock_step) = {
     .arm = arm,
     .serve = serve,
     .settle = settle,
-    .teardown = teardown,
+    .teardown = kpi_job_stop,
 };

@@ -63,7 +63,7 @@ static void setup(struct kpi_run *run)
         helpers[i] = kpi_helper_start(names[i], pass_on);
         kpi_helper_order(helpers[i], &order);
     }
-    job = kpi_helper_start("batch-job", kpi_fifo_job);
+    job = kpi_helper_start("batch-job", kpi_job_run);
 }
 
 static void arm(struct kpi_run *run)

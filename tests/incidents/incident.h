@@ -97,15 +97,23 @@ struct kpi_report {
 };
 struct kpi_helper;
 typedef void (*kpi_helper_fn)(const struct kpi_order *order, struct kpi_report *report);
-/* A job for a helper: from order->at on it burns order->ns above all ordinary threads of the CPU.
- */
-void kpi_fifo_job(const struct kpi_order *order, struct kpi_report *report);
 /* A process of its own that carries out one order at a time; ends with this one. */
 struct kpi_helper *kpi_helper_start(const char *comm, kpi_helper_fn fn);
 pid_t kpi_helper_pid(const struct kpi_helper *helper);
 void kpi_helper_order(struct kpi_helper *helper, const struct kpi_order *order);
 void kpi_helper_report(struct kpi_helper *helper, struct kpi_report *out);
 void kpi_helper_stop(struct kpi_helper *helper);
+
+/* --- a job that takes the CPU, one of a program (job.c) --- */
+/* What it does by default: from order->at on it burns order->ns above all ordinary threads. */
+void kpi_job_run(const struct kpi_order *order, struct kpi_report *report);
+void kpi_job_start(const char *comm, kpi_helper_fn fn);
+/* Binds the service to the run's CPU; before a fault the job gets its order for that CPU, to act in
+ * least_us to most_us, for as long as the fault is large. */
+void kpi_job_arm(struct kpi_run *run, int64_t least_us, int64_t most_us, int64_t arg);
+/* After a fault: the truth is what it used; also = a second cause or NULL. */
+void kpi_job_settle(struct kpi_run *run, const struct kpi_truth *also);
+void kpi_job_stop(struct kpi_run *run);
 
 /* --- a second network namespace (network.c) --- */
 /* Moves the caller into an empty network. */

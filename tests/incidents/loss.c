@@ -10,7 +10,6 @@
 #include <time.h>
 #include <unistd.h>
 
-static struct kpi_helper *job;
 static int there[2], back[2];
 
 static void *echo(void *arg)
@@ -58,18 +57,12 @@ static void ping_pong(const struct kpi_order *order, struct kpi_report *report)
 static void setup(struct kpi_run *run)
 {
     (void)run;
-    job = kpi_helper_start("chatty-job", ping_pong);
+    kpi_job_start("chatty-job", ping_pong);
 }
 
 static void arm(struct kpi_run *run)
 {
-    kpi_pin(run->cpu);
-    if (!run->fault)
-        return;
-    struct kpi_order order = {kpi_now() + kpi_draw(run, 3000, 5000) * KPI_US, run->size_ns,
-                              run->cpu, 0};
-    kpi_helper_order(job, &order);
-    kpi_sleep(KPI_MS);
+    kpi_job_arm(run, 3000, 5000, 0);
 }
 
 static void serve(struct kpi_run *run)
@@ -80,18 +73,7 @@ static void serve(struct kpi_run *run)
 
 static void settle(struct kpi_run *run)
 {
-    struct kpi_report report;
-    if (!run->fault)
-        return;
-    kpi_helper_report(job, &report);
-    run->truth = (struct kpi_truth){
-        "runnable.preempted", kpi_helper_pid(job), "", report.cpu_ns, false, NULL};
-}
-
-static void teardown(struct kpi_run *run)
-{
-    (void)run;
-    kpi_helper_stop(job);
+    kpi_job_settle(run, NULL);
 }
 
 KPI_INCIDENT(loss) = {
@@ -103,5 +85,5 @@ KPI_INCIDENT(loss) = {
     .arm = arm,
     .serve = serve,
     .settle = settle,
-    .teardown = teardown,
+    .teardown = kpi_job_stop,
 };

@@ -193,13 +193,3 @@ int64_t kpi_read_counter(const char *key, const char *format, ...)
     fclose(file);
     return value;
 }
-
-void kpi_fifo_job(const struct kpi_order *order, struct kpi_report *report)
-{
-    kpi_pin((int)order->cpu);
-    kpi_fifo(1);
-    kpi_sleep_until(order->at);
-    int64_t cpu = kpi_now_cpu();
-    kpi_burn(order->ns);
-    report->cpu_ns = kpi_now_cpu() - cpu;
-}
