@@ -367,6 +367,16 @@ static kp_status fallback_read(struct reading *r)
     }
 }
 
+/* The file that counts is not known, or is not there. */
+static kp_status newest_read(struct reading *r)
+{
+    kp_status status = fallback_read(r);
+    if (status == KP_OK)
+        damage_tell(r, "super", 0, KPI_SUPER_SPACING + KPI_SECTOR,
+                    "superblocks missing or damaged; the newest whole manifest file was used");
+    return status == KP_NOT_FOUND ? KP_CORRUPT : status;
+}
+
 static kp_status manifest_try(struct reading *r)
 {
     struct kpi_super super;
@@ -380,15 +390,10 @@ static kp_status manifest_try(struct reading *r)
         if (status != KP_CORRUPT)
             return status == KP_NOT_FOUND ? KP_BUSY : status;
     }
-    status = fallback_read(r);
     /* a store that was just being made has neither segments nor a superblock */
-    bool unborn = found == KP_NOT_FOUND && (status == KP_NOT_FOUND || r->out->version == 1);
-    if (unborn)
-        return KP_NOT_FOUND;
-    if (status == KP_OK)
-        damage_tell(r, "super", 0, KPI_SUPER_SPACING + KPI_SECTOR,
-                    "superblocks missing or damaged; the newest whole manifest file was used");
-    return status == KP_NOT_FOUND ? KP_CORRUPT : status;
+    bool unborn =
+        found == KP_NOT_FOUND && (fallback_read(r) == KP_NOT_FOUND || r->out->version == 1);
+    return unborn ? KP_NOT_FOUND : newest_read(r);
 }
 
 kp_status kpi_manifest_read(const struct kp_io *io, const char *dir, struct kpi_manifest *out,
@@ -404,6 +409,8 @@ kp_status kpi_manifest_read(const struct kp_io *io, const char *dir, struct kpi_
     /* a writer may put a new manifest file in place of the one that super named a moment ago */
     for (unsigned i = 0; i < RETRIES && status == KP_BUSY; i++)
         status = manifest_try(&r);
+    if (status == KP_BUSY) /* there is none: the newer superblock is damaged, the older is old */
+        status = newest_read(&r);
     io->queue_close(r.queue);
     if (status == KP_OK) {
         *out = state;
