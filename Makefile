@@ -64,7 +64,7 @@ BPF_SKEL := $(if $(filter 0,$(BPF)),,$(if $(BPF_SRC),$(GEN)/capture.skel.h))
 
 .DELETE_ON_ERROR:
 .SECONDARY:
-.PHONY: deps all demo demo-accuracy truth truth-sim test check bench bench-store bench-query fuzz soak-codec soak-oracle soak-crash soak-steps soak-restart soak-nth asan ubsan tsan \
+.PHONY: deps all demo demo-accuracy truth truth-sim test check bench bench-store bench-query fuzz soak-codec soak-oracle soak-crash soak-steps soak-restart soak-nth soak-rot asan ubsan tsan \
 	tidy format man install uninstall clean help FORCE
 
 COMPLETIONS := bash-completion/completions/kpq zsh/vendor-completions/_kpq fish/vendor_completions.d/kpq.fish
@@ -131,6 +131,10 @@ soak-restart: $(OUT)/tests/fault/test_restart ## lose power in N states of start
 
 soak-nth: N = 200
 soak-nth: $(OUT)/tests/fault/test_nth ## every n-th operation of N workloads fails, alone and in pairs
+	$(Q)KP_COUNT=$(N) KP_SEED=$(SEED) $<
+
+soak-rot: N = 5000000
+soak-rot: $(OUT)/tests/fault/test_rot ## change N places of stores as disks change them
 	$(Q)KP_COUNT=$(N) KP_SEED=$(SEED) $<
 
 asan ubsan tsan: ## run the tests under a sanitizer

@@ -30,6 +30,7 @@ struct inode {
     struct image seen, durable;
     uint8_t *dirty; /* one byte per sector of seen's capacity */
     size_t dirty_count;
+    uint64_t rot_from, rot_to; /* does not read */
 };
 
 struct entry {
@@ -262,6 +263,8 @@ static void image_write(struct inode *inode, const void *buf, size_t size, uint6
         image_resize(&inode->seen, offset + size);
     memcpy(inode->seen.bytes + offset, buf, size);
     inode_dirty(inode, offset, offset + size);
+    if (offset <= inode->rot_from && inode->rot_to <= offset + size)
+        inode->rot_to = inode->rot_from;
 }
 
 static int64_t run_write(struct kp_sim *sim, struct inode *inode, const struct kp_io_req *req)
@@ -301,6 +304,8 @@ static int64_t run_read(struct kp_sim *sim, const struct inode *inode, const str
     if (offset >= inode->seen.size)
         return 0;
     size = KP_MIN(size, inode->seen.size - offset);
+    if (offset < inode->rot_to && inode->rot_from < offset + size)
+        return -EIO;
     memcpy(req->buf, inode->seen.bytes + offset, size);
     if (fault != NULL && fault->kind == KP_SIM_FLIP && size != 0)
         ((uint8_t *)req->buf)[sim_random(sim) % size] ^= (uint8_t)(1 << sim_random(sim) % 8);
@@ -761,6 +766,14 @@ uint8_t *kp_sim_file(struct kp_sim *sim, const char *path, size_t *out_size)
     const struct image *image = &sim->inodes[entry->inode]->seen;
     *out_size = image->size;
     return image->size == 0 ? &nothing : image->bytes;
+}
+
+void kp_sim_rot(struct kp_sim *sim, const char *path, uint64_t offset, uint64_t size)
+{
+    const struct entry *entry = table_find(&sim->seen, path);
+    kp_assert(entry != NULL && entry->inode != IS_DIR);
+    sim->inodes[entry->inode]->rot_from = offset;
+    sim->inodes[entry->inode]->rot_to = offset + size;
 }
 
 uint64_t kp_sim_hash(const struct kp_sim *sim)

@@ -79,6 +79,9 @@ void kp_sim_crash(struct kp_sim *sim, enum kp_sim_crash policy);
 /* What a read sees of a file, to look at or to damage; NULL when there is none. Valid until the
  * next operation. */
 uint8_t *kp_sim_file(struct kp_sim *sim, const char *path, size_t *out_size);
+/* A latent error: reads that touch these bytes give EIO until they are written again. One place per
+ * file; clones do not have it. */
+void kp_sim_rot(struct kp_sim *sim, const char *path, uint64_t offset, uint64_t size);
 /* Hash over all names and bytes. */
 uint64_t kp_sim_hash(const struct kp_sim *sim);
 
