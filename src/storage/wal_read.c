@@ -172,13 +172,18 @@ static uint32_t record_blocks(const struct kpi_wal_header *header)
     return (uint32_t)(kpi_round_up(size, KPI_BLOCK) / KPI_BLOCK);
 }
 
-static bool header_valid(const struct survey *s, const void *bytes, struct kpi_wal_header *out)
+/* What verifies and is not known was written by a newer program: no torn tail, and no damage. */
+static bool header_valid(struct survey *s, const void *bytes, struct kpi_wal_header *out)
 {
     memcpy(out, bytes, sizeof(*out));
-    return out->magic == KPI_WAL_RECORD_MAGIC && out->version == KPI_FORMAT_VERSION &&
-           out->file_id == s->file_id && out->payload_size <= KPI_WAL_RECORD_MAX &&
-           kpi_hash_equal(out->hash,
-                          kp_hash128(bytes, offsetof(struct kpi_wal_header, hash), s->seed));
+    if (out->magic != KPI_WAL_RECORD_MAGIC || out->file_id != s->file_id ||
+        !kpi_hash_equal(out->hash,
+                        kp_hash128(bytes, offsetof(struct kpi_wal_header, hash), s->seed)))
+        return false;
+    bool known = out->version == KPI_FORMAT_VERSION && out->flags == 0;
+    if (!known)
+        s->error = -EPROTO;
+    return known && out->payload_size <= KPI_WAL_RECORD_MAX;
 }
 
 static void place_add(struct survey *s, const struct kpi_wal_header *header, bool twin)
@@ -223,6 +228,9 @@ static uint32_t file_check(struct survey *s, struct kpi_wal_file *file)
         memcpy(&header, block, sizeof(header));
     struct kp_hash128 hash =
         kp_hash128(&header, offsetof(struct kpi_wal_file_header, hash), s->seed);
+    if (header.magic == KPI_WAL_FILE_MAGIC && kpi_hash_equal(header.hash, hash) &&
+        header.version != KPI_FORMAT_VERSION)
+        s->error = -EPROTO;
     if (header.magic != KPI_WAL_FILE_MAGIC || !kpi_hash_equal(header.hash, hash) ||
         header.table_blocks != kpi_wal_table_blocks(header.file_bytes)) {
         damage_unknown(s, 0, KPI_BLOCK, "log file header damaged or of another store");
@@ -561,6 +569,9 @@ static kp_status survey_status(int result, const char *dir, struct kp_error *err
 {
     if (result == -EAGAIN)
         return kp_error_set(err, KP_BUSY, "the log in %s/wal changed while it was read", dir);
+    if (result == -EPROTO)
+        return kp_error_set(err, KP_VERSION, "the log in %s/wal was written by a newer kprobe",
+                            dir);
     return kp_error_os(err, kp_status_from_errno(-result), -result, "cannot read the log in %s/wal",
                        dir);
 }
