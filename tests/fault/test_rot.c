@@ -62,20 +62,14 @@ static void file_keep(void *ctx, const char *name)
         memcpy(g->files[g->files_count++], path, sizeof(path));
 }
 
-static void ground_make(struct ground *g, uint64_t seed)
+/* What the workload has left, without what only a writer knows. */
+static void ground_settle(struct ground *g)
 {
     static const char *const folders[] = {TRIAL_DIR, TRIAL_DIR "/wal", TRIAL_DIR "/seg",
                                           TRIAL_DIR "/evidence"};
-    const struct kp_io *io;
+    const struct kp_io *io = kp_sim_io(g->t.sim);
     struct seen seen;
-    trial_begin(&g->t, seed, seed % 4 == 0);
-    for (int i = 0; i < STEPS; i++) {
-        trial_step_random(&g->t);
-        if (i == STEPS / 2)
-            g->old = kp_sim_clone(g->t.sim, seed);
-    }
     trial_step(&g->t, TRIAL_REOPEN);
-    io = kp_sim_io(g->t.sim);
     g->files_count = 0;
     for (size_t i = 0; i < KP_ARRAY_LEN(folders); i++) {
         g->folder = folders[i];
@@ -87,6 +81,29 @@ static void ground_make(struct ground *g, uint64_t seed)
     g->next = g->first + seen.count;
     assert_int_equal(g->next, g->t.appended);
     seen_deinit(&seen);
+}
+
+static void ground_make(struct ground *g, uint64_t seed)
+{
+    trial_begin(&g->t, seed, seed % 4 == 0);
+    for (int i = 0; i < STEPS; i++) {
+        trial_step_random(&g->t);
+        if (i == STEPS / 2)
+            g->old = kp_sim_clone(g->t.sim, seed);
+    }
+    ground_settle(g);
+}
+
+/* Two segments and a log, one of them cold. */
+static void ground_make_small(struct ground *g)
+{
+    static const enum trial_op ops[] = {TRIAL_APPEND, TRIAL_SEAL, TRIAL_COMPACT,
+                                        TRIAL_APPEND, TRIAL_SEAL, TRIAL_APPEND};
+    trial_begin(&g->t, trial_seed(), false);
+    for (size_t i = 0; i < KP_ARRAY_LEN(ops); i++)
+        trial_step(&g->t, ops[i]);
+    g->old = kp_sim_clone(g->t.sim, 1);
+    ground_settle(g);
 }
 
 static void ground_end(struct ground *g)
@@ -296,11 +313,80 @@ static void disks_rot(void **state)
                       (unsigned long long)g.refused[rot]);
 }
 
+/* ---------- every place ---------- */
+
+#ifdef KP_ASSERT_SLOW
+#define EVERY 97
+#else
+#define EVERY 1
+#endif
+
+static void bit_check(struct ground *g, const char *path, size_t at, unsigned bit)
+{
+    size_t size;
+    struct kp_sim *sim = kp_sim_clone(g->t.sim, at);
+    kp_sim_file(sim, path, &size)[at] ^= (uint8_t)(1u << bit);
+    snprintf(g->what, sizeof(g->what), "bit %u of byte %zu in %s ", bit, at, path);
+    place_check(g, sim, BIT);
+    g->tried[BIT]++;
+    kp_sim_close(sim);
+}
+
+static void cut_check(struct ground *g, const char *path, size_t at)
+{
+    struct kp_sim *sim = kp_sim_clone(g->t.sim, at);
+    file_cut(sim, path, at);
+    snprintf(g->what, sizeof(g->what), "cut at byte %zu of %s ", at, path);
+    place_check(g, sim, CUT);
+    g->tried[CUT]++;
+    kp_sim_close(sim);
+}
+
+/* Zeros far behind everything in a log file are like each other: some of them. */
+static bool place_matters(const uint8_t *bytes, size_t size, size_t at)
+{
+    static const uint8_t none[96];
+    size_t from = at < 32 ? 0 : at - 32, length = KP_MIN(sizeof(none), size - from);
+    return size < 32 << 10 || at % 251 == 0 || memcmp(bytes + from, none, length) != 0;
+}
+
+static void every_place(struct ground *g)
+{
+    uint64_t places = 0;
+    for (uint32_t f = 0; f < g->files_count; f++) {
+        size_t size;
+        const char *path = g->files[f];
+        const uint8_t *bytes = kp_sim_file(g->t.sim, path, &size);
+        for (size_t at = 0; at < size; at++) {
+            if (!place_matters(bytes, size, at) || places++ % EVERY != 0)
+                continue;
+            cut_check(g, path, at);
+            for (unsigned bit = 0; bit < 8; bit++)
+                bit_check(g, path, at, bit);
+        }
+    }
+    print_message("%llu bits, %llu of them found; %llu cuts, %llu of them found; 0 silent\n",
+                  (unsigned long long)g->tried[BIT], (unsigned long long)g->told[BIT],
+                  (unsigned long long)g->tried[CUT], (unsigned long long)g->told[CUT]);
+    assert_true(g->told[BIT] > g->tried[BIT] / 8 && g->told[CUT] > g->tried[CUT] / 4);
+}
+
+/* Each bit, and each length, of each file of a small store. */
+static void every_bit_and_every_length(void **state)
+{
+    (void)state;
+    static struct ground g;
+    ground_make_small(&g);
+    every_place(&g);
+    ground_end(&g);
+}
+
 int main(void)
 {
     kp_log_level_set(KP_LOG_ERROR);
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(disks_rot),
+        cmocka_unit_test(every_bit_and_every_length),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
