@@ -64,7 +64,7 @@ BPF_SKEL := $(if $(filter 0,$(BPF)),,$(if $(BPF_SRC),$(GEN)/capture.skel.h))
 
 .DELETE_ON_ERROR:
 .SECONDARY:
-.PHONY: deps all demo demo-accuracy truth truth-sim test check bench bench-store bench-query fuzz soak-codec soak-oracle soak-crash soak-steps soak-restart soak-nth soak-rot asan ubsan tsan \
+.PHONY: deps all demo demo-accuracy truth truth-sim test check bench bench-store bench-query fuzz soak-codec soak-oracle soak-crash soak-steps soak-restart soak-nth soak-rot soak-kill asan ubsan tsan \
 	tidy format man install uninstall clean help FORCE
 
 COMPLETIONS := bash-completion/completions/kpq zsh/vendor-completions/_kpq fish/vendor_completions.d/kpq.fish
@@ -136,6 +136,10 @@ soak-nth: $(OUT)/tests/fault/test_nth ## every n-th operation of N workloads fai
 soak-rot: N = 5000000
 soak-rot: $(OUT)/tests/fault/test_rot ## change N places of stores as disks change them
 	$(Q)KP_COUNT=$(N) KP_SEED=$(SEED) $<
+
+soak-kill: N = 20000
+soak-kill: $(OUT)/tests/fault/test_kill ## kill N writers on this file system, XFS and btrfs
+	$(Q)KP_COUNT=$(N) $<
 
 asan ubsan tsan: ## run the tests under a sanitizer
 	$(Q)$(MAKE) --no-print-directory SAN=$(if $(filter asan,$@),address,$(if $(filter ubsan,$@),undefined,thread)) all check

@@ -4,7 +4,7 @@
 set -eu
 packages="${*:-gcc make git clang llvm libclang-rt-14-dev clang-format bpftool libbpf-dev libelf-dev zlib1g-dev
 liburing-dev libxxhash-dev libzstd-dev libmicrohttpd-dev libjansson-dev libedit-dev
-libcurl4-openssl-dev libpcre2-dev libssl-dev libcmocka-dev lemon re2c universal-ctags iproute2 nftables python3 tzdata}"
+libcurl4-openssl-dev libpcre2-dev libssl-dev libcmocka-dev lemon re2c universal-ctags iproute2 nftables python3 tzdata xfsprogs btrfs-progs}"
 missing=""
 for p in $packages; do
     [ "$(dpkg-query -W -f '${Status}' "$p" 2>/dev/null)" = "install ok installed" ] || missing="$missing $p"

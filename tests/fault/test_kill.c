@@ -1,8 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * A writer process is killed (SIGKILL) again and again while it appends, commits and seals on a
- * real file system; what it had acknowledged through a pipe must be there, in order, with nothing
- * doubled.
+ * A writer process is killed (SIGKILL) again and again while it appends, commits and seals: on the
+ * file system that is there, and on XFS and btrfs in files, where they can be made and mounted.
+ * What it had acknowledged through a pipe must be there, in order, with nothing doubled
+ * (invariants 1 to 3 and 5 of docs/format.md).
+ *
+ * KP_COUNT: kills; `make soak-kill` asks for many more.
  */
 #include <setjmp.h>
 #include <stdarg.h>
@@ -13,15 +16,17 @@
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/mount.h>
 #include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
 
 #include "base/assert.h"
 #include "folder.h"
-#include "seen.h"
+#include "trial.h"
 
-#define KILLS 20
+#define KILLS     300
+#define KILLS_MAX 50 /* of one store */
 
 static struct kp_store_opts opts_of(const struct kp_io *io)
 {
@@ -114,6 +119,37 @@ static void check(const struct kp_io *io, const char *dir, const struct range *a
     seen_deinit(&seen);
 }
 
+/* A round of kills of the writers of one store, which is new. */
+static void store_killed(const struct kp_io *io, const char *dir, unsigned kills, uint64_t *rows,
+                         uint64_t *segments)
+{
+    struct range acked[KILLS_MAX];
+    struct kpi_manifest manifest;
+    for (unsigned i = 0; i < kills; i++) {
+        acked[i] = kill_one(io, dir, i * 13 % 50);
+        check(io, dir, acked, i + 1);
+        *rows += acked[i].end - acked[i].first;
+    }
+    assert_int_equal(kpi_manifest_read(io, dir, &manifest, NULL, NULL, NULL), KP_OK);
+    *segments += manifest.count;
+    kpi_manifest_deinit(&manifest);
+}
+
+static void killed_writers(const struct kp_io *io, const char *where, const char *what,
+                           uint64_t kills)
+{
+    uint64_t rows = 0, segments = 0;
+    for (uint64_t left = kills; left > 0; left -= KP_MIN(left, KILLS_MAX)) {
+        char dir[FOLDER_PATH + 16];
+        snprintf(dir, sizeof(dir), "%s/store", where);
+        store_killed(io, dir, (unsigned)KP_MIN(left, KILLS_MAX), &rows, &segments);
+        assert_int_equal(folder_remove(dir), 0);
+    }
+    print_message("%s, %s: %llu kills, %llu rows acknowledged, 0 lost, %llu segments\n", what,
+                  io->name, (unsigned long long)kills, (unsigned long long)rows,
+                  (unsigned long long)segments);
+}
+
 static int setup(void **state)
 {
     static char dir[FOLDER_PATH];
@@ -122,37 +158,61 @@ static int setup(void **state)
     return 0;
 }
 
+static void mount_path(const char *dir, char out[FOLDER_PATH + 16])
+{
+    snprintf(out, FOLDER_PATH + 16, "%s/mounted", dir);
+}
+
+/* Lazy, because the kernel gives up a closed ring's files a moment later. */
 static int teardown(void **state)
 {
+    char path[FOLDER_PATH + 16];
+    mount_path(*state, path);
+    umount2(path, MNT_DETACH);
     return folder_remove(*state);
 }
 
-static void killed_writers(const struct kp_io *io, const char *dir)
+static uint64_t kills_wanted(void)
 {
-    struct range acked[KILLS];
-    uint64_t rows = 0;
-    for (unsigned i = 0; i < KILLS; i++) {
-        acked[i] = kill_one(io, dir, i * 13 % 50);
-        check(io, dir, acked, i + 1);
-        rows += acked[i].end - acked[i].first;
-    }
-    struct kpi_manifest manifest;
-    assert_int_equal(kpi_manifest_read(io, dir, &manifest, NULL, NULL, NULL), KP_OK);
-    print_message("%s: %u kills, %llu rows acknowledged, 0 lost, %u segments\n", io->name, KILLS,
-                  (unsigned long long)rows, manifest.count);
-    kpi_manifest_deinit(&manifest);
+    return trial_count(KILLS);
 }
 
 static void writers_on_io_uring(void **state)
 {
     if (kp_io_uring() == NULL)
         skip();
-    killed_writers(kp_io_uring(), *state);
+    killed_writers(kp_io_uring(), *state, "here", kills_wanted() / 3);
 }
 
 static void writers_on_threads(void **state)
 {
-    killed_writers(kp_io_threads(), *state);
+    killed_writers(kp_io_threads(), *state, "here", kills_wanted() / 3);
+}
+
+/* On a file system made for it in a file. */
+static void writers_on(const char *type, const char *dir)
+{
+    char command[512], path[FOLDER_PATH + 16];
+    mount_path(dir, path);
+    snprintf(command, sizeof(command),
+             "exec 2>&1; cd %s && mkdir -p mounted && truncate -s 512M disk && "
+             "PATH=$PATH:/usr/sbin:/sbin && mkfs.%s disk >/dev/null && mount -o loop disk mounted",
+             dir, type);
+    if (system(command) != 0) {
+        print_message("%s cannot be made and mounted here\n", type);
+        skip();
+    }
+    killed_writers(kp_io_default(), path, type, KP_MAX(kills_wanted() / 6, 1));
+}
+
+static void writers_on_xfs(void **state)
+{
+    writers_on("xfs", *state);
+}
+
+static void writers_on_btrfs(void **state)
+{
+    writers_on("btrfs", *state);
 }
 
 int main(void)
@@ -161,6 +221,8 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(writers_on_io_uring, setup, teardown),
         cmocka_unit_test_setup_teardown(writers_on_threads, setup, teardown),
+        cmocka_unit_test_setup_teardown(writers_on_xfs, setup, teardown),
+        cmocka_unit_test_setup_teardown(writers_on_btrfs, setup, teardown),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
