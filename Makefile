@@ -64,7 +64,8 @@ BPF_SKEL := $(if $(filter 0,$(BPF)),,$(if $(BPF_SRC),$(GEN)/capture.skel.h))
 
 .DELETE_ON_ERROR:
 .SECONDARY:
-.PHONY: deps all demo demo-accuracy truth truth-sim test check bench bench-store bench-query fuzz soak-codec soak-oracle soak-crash soak-steps soak-restart soak-nth soak-rot soak-kill asan ubsan tsan \
+.PHONY: deps all demo demo-accuracy truth truth-sim test check bench bench-store bench-query fuzz \
+	soak-codec soak-oracle soak-crash soak-steps soak-restart soak-nth soak-rot soak-kill asan ubsan tsan \
 	tidy format man install uninstall clean help FORCE
 
 COMPLETIONS := bash-completion/completions/kpq zsh/vendor-completions/_kpq fish/vendor_completions.d/kpq.fish
@@ -119,27 +120,18 @@ soak-oracle: $(ORACLE) ## ask N random queries of this engine and of DuckDB
 
 soak-crash: N = 10000000
 soak-crash: $(OUT)/tests/fault/test_crash ## lose power in N states of random workloads, from SEED on
-	$(Q)KP_COUNT=$(N) KP_SEED=$(SEED) $<
-
 soak-steps: N = 6
 soak-steps: $(OUT)/tests/fault/test_steps ## lose power everywhere in all sequences of N operations
-	$(Q)KP_COUNT=$(N) KP_SEED=$(SEED) $<
-
 soak-restart: N = 1000000
 soak-restart: $(OUT)/tests/fault/test_restart ## lose power in N states of starts after lost power
-	$(Q)KP_COUNT=$(N) KP_SEED=$(SEED) $<
-
 soak-nth: N = 200
 soak-nth: $(OUT)/tests/fault/test_nth ## every n-th operation of N workloads fails, alone and in pairs
-	$(Q)KP_COUNT=$(N) KP_SEED=$(SEED) $<
-
 soak-rot: N = 5000000
 soak-rot: $(OUT)/tests/fault/test_rot ## change N places of stores as disks change them
-	$(Q)KP_COUNT=$(N) KP_SEED=$(SEED) $<
-
 soak-kill: N = 20000
 soak-kill: $(OUT)/tests/fault/test_kill ## kill N writers on this file system, XFS and btrfs
-	$(Q)KP_COUNT=$(N) $<
+soak-crash soak-steps soak-restart soak-nth soak-rot soak-kill:
+	$(Q)KP_COUNT=$(N) KP_SEED=$(SEED) $<
 
 asan ubsan tsan: ## run the tests under a sanitizer
 	$(Q)$(MAKE) --no-print-directory SAN=$(if $(filter asan,$@),address,$(if $(filter ubsan,$@),undefined,thread)) all check

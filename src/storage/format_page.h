@@ -72,9 +72,10 @@ enum kpi_chunk {
 
 /* --- segment --- */
 
-#define KPI_SEGMENT_MAGIC         0x314745534b504b00ull /* "\0KPKSEG1" */
-#define KPI_SEGMENT_END_MAGIC     0x31444e454b504b00ull /* "\0KPKEND1" */
-#define KPI_SEGMENT_VERSION       4 /* 1: no spines, 2: no sections, 3: exact indexes in the footer */
+#define KPI_SEGMENT_MAGIC     0x314745534b504b00ull /* "\0KPKSEG1" */
+#define KPI_SEGMENT_END_MAGIC 0x31444e454b504b00ull /* "\0KPKEND1" */
+/* 1: no spines, 2: no sections, 3: exact indexes in the footer. */
+#define KPI_SEGMENT_VERSION       4
 #define KPI_SEGMENT_VERSION_PAGES 4 /* since then they are pages before it */
 #define KPI_SEGMENT_HEADER        64u
 #define KPI_SEGMENT_TRAILER       64u
