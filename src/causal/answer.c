@@ -94,9 +94,7 @@ kp_status kpi_answer_make(struct kpi_reader *reader, const struct kp_causes_req 
     if (answer == NULL)
         return kp_arena_error(arena, err);
     reader->eager = req->eager;
-    kp_status status = kpi_root_open(reader, req, arena, answer, err);
-    if (status == KP_OK)
-        status = kpi_root_walk(answer, arena, err);
+    kp_status status = kpi_root_explain(reader, req, arena, answer, err);
     if (status == KP_OK && has_class(answer) && req->oracle == KP_ORACLE_NONE)
         status = kpi_baseline_make(reader, req, &answer->wall_clock, arena, &answer->baseline, err);
     if (status != KP_OK)

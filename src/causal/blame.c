@@ -283,7 +283,7 @@ static uint32_t queue_cpu(const struct kpi_world *world, const struct kpi_interv
                           kp_time *out_until, bool *out_sure)
 {
     uint32_t ran = iv->end == KPI_NONE ? KPI_NONE : kpi_event_of(world, iv->end)->cpu;
-    if (kpi_work_all(&world->works[KPI_WORK_MOVE])->count > 0) {
+    if (kpi_work_any(&world->works[KPI_WORK_MOVE])) {
         uint32_t cpu = moved_cpu(world, iv, t, ran, out_until);
         *out_sure = true;
         if (cpu != KPI_NONE)
@@ -303,9 +303,11 @@ static uint64_t allowed_cpus(const struct kpi_world *world, uint32_t thread, kp_
 {
     const struct kpi_work_set *set = &world->works[KPI_WORK_TASK];
     uint64_t mask = 0;
-    const struct kpi_work *row = kpi_work_first(set, thread, KP_TIME_MIN, t + 1);
+    const struct kpi_work *row = kpi_work_seen(set, thread, KP_TIME_MIN, t + 1);
     for (; row != NULL; row = kpi_work_next(set, row, KP_TIME_MIN, t + 1))
         mask = row->a != 0 ? (uint64_t)row->a : mask;
+    if (mask == 0)
+        kpi_work_check_before(set, thread);
     return mask;
 }
 
@@ -319,10 +321,11 @@ static kp_dur idle_elsewhere(const struct kpi_world *world, uint32_t thread, uin
                              kp_time from, kp_time to)
 {
     kp_dur most = 0;
-    uint64_t mask = allowed_cpus(world, thread, from);
     uint32_t host = kpi_cpu_of(world, cpu)->host;
     if (to - from < IDLE_CHECK_MIN)
         return 0;
+    uint64_t mask = allowed_cpus(world, thread, from);
+    kpi_world_cpus_check(world, host);
     for (uint32_t other = 0; other < world->cpus.count; other++) {
         kp_dur idle = 0;
         kp_time until = from;

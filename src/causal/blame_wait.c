@@ -183,7 +183,8 @@ const struct kpi_work *kpi_block_match(const struct kpi_world *world, const stru
     uint32_t host = kpi_thread_of(world, iv->thread)->host;
     kp_time since = KP_MAX(wake->ts - COMPLETION_MAX, iv->from);
     const struct kpi_work *best = NULL;
-    const struct kpi_work *row = kpi_work_first(set, host, since, wake->ts + 1);
+    kpi_work_since(set, since);
+    const struct kpi_work *row = kpi_work_seen(set, host, since, wake->ts + 1);
     for (; row != NULL; row = kpi_work_next(set, row, since, wake->ts + 1)) {
         bool ours = row->cpu == wake->cpu || row->thread == iv->thread;
         if (ours && row->to <= wake->ts && better_request(row, best, iv->thread, wake->cpu))
@@ -336,7 +337,7 @@ static void net_slice(struct kpi_walk *walk, const struct kpi_frame *frame,
 static const struct kpi_work *stop_signal(const struct kpi_world *world,
                                           const struct kpi_interval *iv)
 {
-    const struct kpi_work_rows *set = kpi_work_all(&world->works[KPI_WORK_SIGNAL]);
+    const struct kpi_work_rows *set = kpi_work_since(&world->works[KPI_WORK_SIGNAL], world->from);
     const struct kpi_work *found = NULL;
     uint32_t pid = kpi_thread_of(world, iv->thread)->pid;
     for (uint32_t i = 0; i < set->count; i++) {

@@ -130,6 +130,10 @@ kp_status kpi_root_open(struct kpi_reader *reader, const struct kp_causes_req *r
 /* Walks the root of an opened answer into its causes (root.c). */
 kp_status kpi_root_walk(struct kpi_answer *answer, struct kp_arena *arena,
                         struct kp_error *err) KP_MUST;
+/* Both, of no more rows of the range than the answer depends on (root.c). */
+kp_status kpi_root_explain(struct kpi_reader *reader, const struct kp_causes_req *req,
+                           struct kp_arena *arena, struct kpi_answer *answer,
+                           struct kp_error *err) KP_MUST;
 /* Root, walk, baseline and ranking (answer.c). */
 kp_status kpi_answer_make(struct kpi_reader *reader, const struct kp_causes_req *req,
                           struct kp_arena *arena, struct kpi_answer **out,

@@ -34,6 +34,8 @@ struct kpi_cursor_req {
     const char *key;         /* stored STR column that must be one of strs; NULL = none */
     const struct kp_str *strs;
     uint32_t strs_count;
+    const int64_t *tids; /* rows of these threads alone; NULL = of all */
+    uint32_t tids_count;
     const char *key2; /* a second one with a single value */
     struct kp_str str2;
     const char *const *numbers_of; /* stored numbers that must be numbers[i], NULL-terminated */

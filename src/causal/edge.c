@@ -70,7 +70,8 @@ static bool in_syscall(const struct kpi_world *world, const struct kpi_interval 
 static const struct kpi_work *signal_of(const struct kpi_world *world,
                                         const struct kpi_interval *iv, const struct kpi_event *wake)
 {
-    const struct kpi_work_rows *set = kpi_work_all(&world->works[KPI_WORK_SIGNAL]);
+    const struct kpi_work_rows *set =
+        kpi_work_since(&world->works[KPI_WORK_SIGNAL], wake->ts - SIGNAL_MAX);
     const struct kpi_thread *waiter = kpi_thread_of(world, iv->thread);
     for (uint32_t i = 0; i < set->count; i++) {
         const struct kpi_work *row = &set->rows[i];
@@ -296,6 +297,8 @@ static kp_time submitter_since(const struct kpi_world *world, const struct kpi_w
         if (iv->to < since || (iv->state != KPI_STATE_RUNNABLE && iv->state != KPI_STATE_RUNNING))
             break;
         since = iv->from;
+        if (i == 0)
+            kpi_miss_before(world);
     }
     return since;
 }

@@ -49,8 +49,11 @@ static bool stay_find(const struct kpi_world *world, const struct kpi_interval *
         return false;
     const struct kpi_event *left = kpi_event_of(world, iv->end);
     uint32_t came = switch_before(world, iv->end);
-    if (came == KPI_NONE)
+    if (came == KPI_NONE) {
+        struct kpi_thread *thread = kpi_thread_of(world, iv->thread);
+        thread->unsure |= world->reach != NULL && iv->from >= thread->settled;
         return false;
+    }
     kp_time begin = kpi_event_of(world, came)->ts;
     kp_time sure = kpi_hidden_until(world, left->cpu, begin, left->ts);
     if (sure == KP_TIME_MIN)

@@ -94,10 +94,13 @@ static const struct kpi_work *receive_of(const struct kpi_world *world,
     if (!waits_for_any(kpi_wait_syscall(world, iv)))
         return NULL;
     kp_time until = next_sleep(world, iv);
-    row = kpi_work_first(set, iv->thread, iv->to, until);
+    kpi_work_since(set, iv->to);
+    row = kpi_work_seen(set, iv->thread, iv->to, until);
     for (; row != NULL; row = kpi_work_next(set, row, iv->to, until))
         if (row->from >= iv->to && row->code != SOCK_CONNECT)
             return row;
+    if (kpi_work_any(set))
+        kpi_miss_after(world);
     return NULL;
 }
 
@@ -133,7 +136,8 @@ static const struct kpi_work *send_of(const struct kpi_world *world, bool closes
     unsigned found = 0;
     uint32_t host = kpi_thread_of(world, receive->thread)->host;
     kp_time until = kpi_time_add(wake, KPI_SKEW_MAX); /* clocks of other hosts may be wrong */
-    const struct kpi_work *row = kpi_work_first(set, group, KP_TIME_MIN, until);
+    kpi_work_since(set, from);
+    const struct kpi_work *row = kpi_work_seen(set, group, KP_TIME_MIN, until);
     for (; row != NULL; row = kpi_work_next(set, row, KP_TIME_MIN, until)) {
         bool here = kpi_thread_of(world, row->thread)->host == host;
         if ((closes ? row->a != receive->b : !could_be(row, receive)) || (here && row->from > wake))
@@ -142,6 +146,10 @@ static const struct kpi_work *send_of(const struct kpi_world *world, bool closes
         best = row;
     }
     *out_several = found > 1;
+    if (best == NULL && kpi_work_any(set))
+        kpi_miss_before(world);
+    if ((best == NULL && kpi_work_any(set)) || !receive->flow)
+        kpi_miss_after(world);
     return best;
 }
 
@@ -212,10 +220,12 @@ static bool sent_within(const struct kpi_world *world, const struct kpi_work *re
 {
     const struct kpi_work_set *set = &world->works[KPI_WORK_SEND];
     uint32_t pid = kpi_thread_of(world, receive->thread)->pid;
-    const struct kpi_work *row = kpi_work_first(set, (uint32_t)receive->a, from, to + 1);
+    kpi_work_since(set, from);
+    const struct kpi_work *row = kpi_work_seen(set, (uint32_t)receive->a, from, to + 1);
     for (; row != NULL; row = kpi_work_next(set, row, from, to + 1))
         if (row->a == receive->a && kpi_thread_of(world, row->thread)->pid == pid)
             return true;
+    kpi_miss_after(world);
     return false;
 }
 
@@ -230,11 +240,13 @@ bool kpi_net_owes(const struct kpi_world *world, const struct kpi_message *messa
 {
     const struct kpi_work_set *set = &world->works[KPI_WORK_RECEIVE];
     const struct kpi_work *last = NULL;
-    const struct kpi_work *row = kpi_work_first(set, message->receive->thread, KP_TIME_MIN, at + 1);
+    const struct kpi_work *row = kpi_work_seen(set, message->receive->thread, KP_TIME_MIN, at + 1);
     for (; row != NULL; row = kpi_work_next(set, row, KP_TIME_MIN, at + 1))
         if (row->to <= at && row->code == SOCK_RECEIVE && row->d > 0 &&
             row->side != KPI_SIDE_CLIENT)
             last = row;
+    if (last == NULL)
+        kpi_miss_before(world);
     return last != NULL && last->a != message->receive->a &&
            !sent_within(world, last, last->to, at);
 }

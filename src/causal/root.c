@@ -20,6 +20,8 @@
 #define AHEAD          (2 * KP_SEC)  /* joined rows that end later */
 #define WAIT_AFTER     (10 * KP_SEC) /* how far the end of a wait is looked for */
 #define LISTED_MAX     6
+#define REACH_FIRST    (10 * KP_MS) /* read before the start at first; more when it matters */
+#define REACH_GROWS    8
 
 /* ---------- transactions and spans ---------- */
 
@@ -46,17 +48,23 @@ static kp_dur within_of(const struct kp_causes_req *req)
     return req->within < 0 ? WITHIN_DEFAULT : req->within;
 }
 
-static kp_status txn_open(struct kpi_reader *reader, struct kp_arena *arena,
-                          struct kpi_answer *answer, struct kp_error *err)
+static kp_status txn_place(struct kpi_reader *reader, struct kp_arena *arena,
+                           struct kpi_answer *answer, struct kp_error *err)
 {
     struct kpi_txn *txn = &answer->txn;
-    kp_status status = window_map(reader, arena, txn, err);
-    if (status != KP_OK)
-        return status;
     reader->axis = kp_actors_get(kp_snapshot_actors(reader->snapshot), txn->actor)->host;
+    return window_map(reader, arena, txn, err);
+}
+
+/* Reads the world around the transaction, or a part of it. */
+static kp_status txn_read(struct kpi_reader *reader, struct kp_arena *arena,
+                          struct kpi_answer *answer, struct kpi_reach *reach, struct kp_error *err)
+{
+    struct kpi_txn *txn = &answer->txn;
     kp_time from = kpi_time_add(txn->from, -within_of(answer->req));
     kp_time to = kpi_time_add(KP_MIN(txn->last, kpi_time_add(txn->to, LATE_MAX)), AFTER);
-    status = kpi_world_load(reader, arena, from, to, AHEAD, &answer->world, err);
+    kp_status status =
+        kpi_world_load_part(reader, arena, from, to, AHEAD, reach, &answer->world, err);
     if (status == KP_OK)
         status =
             kpi_world_spans(answer->world, &txn->trace, 1, txn->from, kpi_time_add(to, AHEAD), err);
@@ -245,25 +253,28 @@ static kp_status wait_open(struct kpi_reader *reader, struct kp_arena *arena,
     return KP_OK;
 }
 
+/* The transaction or span asked about, on the kernel's clock. */
+static kp_status txn_choose(struct kpi_reader *reader, struct kp_arena *arena,
+                            struct kpi_answer *answer, struct kp_error *err)
+{
+    const struct kp_causes_req *req = answer->req;
+    kp_status status = req->root == KP_ROOT_SPAN
+                           ? kpi_txn_of_span(reader, req, arena, &answer->txn, err)
+                           : kpi_txn_find(reader, req, arena, &answer->txn, err);
+    answer->wall_clock = answer->txn;
+    return status == KP_OK ? txn_place(reader, arena, answer, err) : status;
+}
+
 kp_status kpi_root_open(struct kpi_reader *reader, const struct kp_causes_req *req,
                         struct kp_arena *arena, struct kpi_answer *answer, struct kp_error *err)
 {
-    kp_status status;
     answer->req = req;
-    switch (req->root) {
-    case KP_ROOT_THREAD:
+    if (req->root == KP_ROOT_THREAD)
         return thread_open(reader, arena, answer, err);
-    case KP_ROOT_WAIT:
+    if (req->root == KP_ROOT_WAIT)
         return wait_open(reader, arena, answer, err);
-    case KP_ROOT_SPAN:
-        status = kpi_txn_of_span(reader, req, arena, &answer->txn, err);
-        break;
-    default:
-        status = kpi_txn_find(reader, req, arena, &answer->txn, err);
-        break;
-    }
-    answer->wall_clock = answer->txn;
-    return status == KP_OK ? txn_open(reader, arena, answer, err) : status;
+    kp_status status = txn_choose(reader, arena, answer, err);
+    return status == KP_OK ? txn_read(reader, arena, answer, NULL, err) : status;
 }
 
 /* ---------- why an occupant was running ---------- */
@@ -290,6 +301,7 @@ static const struct kpi_event *awake_since(const struct kpi_world *world, uint32
         if (iv->begin != KPI_NONE && kpi_event_of(world, iv->begin)->stream == KP_S_SCHED_WAKING)
             return kpi_event_of(world, iv->begin);
     }
+    kpi_miss_before(world);
     return NULL;
 }
 
@@ -404,4 +416,63 @@ kp_status kpi_root_walk(struct kpi_answer *answer, struct kp_arena *arena, struc
         return kp_arena_error(arena, err);
     kp_assert(answer->causes.wall == answer->to - answer->from);
     return kpi_reader_check(answer->world->reader, err);
+}
+
+/* ---------- no more rows than it takes ---------- */
+
+/* What holds of the world as a whole must not depend on the part that was read. */
+static void world_check(const struct kpi_answer *answer)
+{
+    const struct kpi_world *world = answer->world;
+    bool kernel = false;
+    for (uint32_t i = 0; i < world->hosts.count; i++)
+        kernel |= kpi_host_of(world, i)->first <= kpi_host_of(world, i)->last;
+    if (!kernel)
+        kpi_miss_before(world);
+    for (uint32_t i = 0; i < world->spans_count; i++) {
+        const struct kpi_span *span = &world->spans[i];
+        bool lost = span->thread == KPI_NONE && span->link != 0 &&
+                    kp_str_equal(span->trace, answer->txn.trace);
+        if (span->unsure || lost)
+            kpi_miss_before(world);
+    }
+}
+
+/* Reads more; false: all of the range was read. */
+static bool reach_widen(struct kpi_reach *reach, const struct kpi_answer *answer, kp_dur *before)
+{
+    bool back = reach->missed_before && answer->world->floor > answer->world->from;
+    bool ahead = reach->missed_after && !reach->ahead;
+    if (!back && !ahead)
+        return false;
+    *before = back ? *before * REACH_GROWS : *before;
+    *reach = (struct kpi_reach){.floor = kpi_time_add(answer->txn.from, -*before),
+                                .ahead = reach->ahead || ahead};
+    return true;
+}
+
+kp_status kpi_root_explain(struct kpi_reader *reader, const struct kp_causes_req *req,
+                           struct kp_arena *arena, struct kpi_answer *answer, struct kp_error *err)
+{
+    if (req->eager || req->root == KP_ROOT_THREAD || req->root == KP_ROOT_WAIT) {
+        kp_status status = kpi_root_open(reader, req, arena, answer, err);
+        return status == KP_OK ? kpi_root_walk(answer, arena, err) : status;
+    }
+    answer->req = req;
+    kp_dur before = REACH_FIRST;
+    kp_status status = txn_choose(reader, arena, answer, err);
+    struct kpi_reach *reach = kp_arena_zalloc(arena, 1, sizeof(*reach));
+    if (reach == NULL)
+        return kp_arena_error(arena, err);
+    reach->floor = kpi_time_add(answer->txn.from, -before);
+    while (status == KP_OK) {
+        status = txn_read(reader, arena, answer, reach, err);
+        if (status == KP_OK)
+            status = kpi_root_walk(answer, arena, err);
+        if (status == KP_OK)
+            world_check(answer);
+        if (status == KP_OK && !reach_widen(reach, answer, &before))
+            break;
+    }
+    return status;
 }

@@ -236,6 +236,7 @@ static void bind_thread(const struct kpi_world *world, struct kpi_span *span)
     if (span->link == LINK_PROCESS ||
         (span->thread != KPI_NONE && kpi_thread_of(world, span->thread)->pid != actor->pid)) {
         span->thread = KPI_NONE;
+        span->unsure = true;
         bind_process(world, span, actor->pid);
     }
 }

@@ -113,6 +113,15 @@ static void thread_off(struct kpi_world *world, uint32_t at)
         thread->flags |= KPI_FLAG_TO_IDLE;
 }
 
+/* A thread's first switch settles what it does from there on. If it left its CPU then, an earlier
+ * wakeup that was kept for it must be too old to be used. */
+static void settle(struct kpi_world *world, uint32_t index, kp_time ts, kp_time since)
+{
+    struct kpi_thread *thread = index == KPI_NONE ? NULL : kpi_thread_of(world, index);
+    if (thread != NULL && thread->settled == KP_TIME_MAX && since >= world->floor)
+        thread->settled = ts;
+}
+
 /* A blocked thread that runs again without a wakeup: one may have been stamped early. */
 static void wake_missing(struct kpi_world *world, struct kpi_thread *thread)
 {
@@ -145,12 +154,22 @@ static void thread_on(struct kpi_world *world, uint32_t at)
     thread->pending_wake = KPI_NONE;
 }
 
+/* By its own rows it is still there. */
+static bool runs_on(const struct kpi_world *world, uint32_t index, uint32_t cpu)
+{
+    const struct kpi_thread *thread = index == KPI_NONE ? NULL : kpi_thread_of(world, index);
+    return thread != NULL && thread->state == KPI_STATE_RUNNING && thread->cpu == cpu;
+}
+
 void kpi_timeline_switch(struct kpi_world *world, uint32_t at)
 {
     const struct kpi_event *event = kpi_event_of(world, at);
     struct kpi_cpu *cpu = kpi_cpu_of(world, event->cpu);
-    if (cpu->known && cpu->occupant != event->a && cpu->occupant != KPI_NONE)
+    if (cpu->known && cpu->occupant != event->a && runs_on(world, cpu->occupant, event->cpu))
         state_lose(world, cpu->occupant, event->ts, KPI_NONE);
+    if (event->a != KPI_NONE && kpi_thread_of(world, event->a)->state == KPI_STATE_NONE)
+        settle(world, event->a, event->ts, event->ts - WAKE_RACE_MAX);
+    settle(world, event->b, event->ts, event->ts);
     thread_off(world, at);
     thread_on(world, at);
     cpu->occupant = event->b;
@@ -252,9 +271,11 @@ uint32_t kpi_timeline_find(const struct kpi_world *world, const struct kpi_threa
                            kp_time t)
 {
     uint32_t low = 0, high = thread->count;
+    if (t < thread->settled || thread->unsure)
+        kpi_miss_before(world);
     while (low < high) {
         uint32_t mid = low + (high - low) / 2;
-        if (kpi_timeline_at(world, thread, mid)->to <= t)
+        if (kpi_interval_of(world, world->order[thread->first + mid])->to <= t)
             low = mid + 1;
         else
             high = mid;
@@ -305,11 +326,14 @@ uint32_t kpi_timeline_occupant(const struct kpi_world *world, uint32_t cpu_index
     *out_event = KPI_NONE;
     *out_until = after == NULL ? limit : KP_MIN(after->ts, limit);
     if (t < first) {
+        kpi_miss_before(world);
         *out_until = KP_MIN(*out_until, KP_MAX(first, t + 1));
         return KPI_NONE;
     }
-    if (at == 0)
+    if (at == 0) {
+        kpi_miss_before(world);
         return after == NULL ? KPI_NONE : after->a;
+    }
     uint32_t came = world->cpu_order[cpu->first + at - 1];
     if (after != NULL && after->a != kpi_event_of(world, came)->b)
         return occupant_hidden(world, next, t, out_until, out_event);

@@ -25,7 +25,10 @@ uint32_t kpi_timeline_find(const struct kpi_world *world, const struct kpi_threa
 static inline const struct kpi_interval *
 kpi_timeline_at(const struct kpi_world *world, const struct kpi_thread *thread, uint32_t i)
 {
-    return kpi_interval_of(world, world->order[thread->first + i]);
+    const struct kpi_interval *iv = kpi_interval_of(world, world->order[thread->first + i]);
+    if (iv->from < thread->settled)
+        kpi_miss_before(world);
+    return iv;
 }
 /* Who held the CPU at t, until when (*out_until, at most limit) and by which switch it came, or, if
  * that has no row, left (KPI_NONE before the first); KPI_NONE when that is not known. */
@@ -43,9 +46,19 @@ kp_status kpi_works_open(struct kpi_world *world, struct kp_error *err) KP_MUST;
 kp_status kpi_works_load(struct kpi_world *world, struct kp_error *err) KP_MUST;
 /* All rows of a set. */
 const struct kpi_work_rows *kpi_work_all(const struct kpi_work_set *set);
+/* The same when all rows up to the end of the range are asked for, since t. */
+const struct kpi_work_rows *kpi_work_since(const struct kpi_work_set *set, kp_time t);
+/* Whether the set has rows in the question's range. */
+bool kpi_work_any(const struct kpi_work_set *set);
+/* Rows of the thread before those that were read would matter. */
+void kpi_work_check_before(const struct kpi_work_set *set, uint32_t thread);
 /* First row of the group that could overlap [from, to); walk on with kpi_work_next. */
 const struct kpi_work *kpi_work_first(const struct kpi_work_set *set, uint32_t group, kp_time from,
                                       kp_time to);
+/* The same for callers that only want rows that end by the world's end, or know themselves what it
+ * means if there are none. */
+const struct kpi_work *kpi_work_seen(const struct kpi_work_set *set, uint32_t group, kp_time from,
+                                     kp_time to);
 const struct kpi_work *kpi_work_next(const struct kpi_work_set *set, const struct kpi_work *row,
                                      kp_time from, kp_time to);
 /* Innermost (latest begun) row of the group that covers t, or NULL. */

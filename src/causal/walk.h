@@ -98,6 +98,8 @@ void kpi_frame_enter(struct kpi_walk *walk, const struct kpi_frame *parent,
                      const struct kpi_frame *child);
 static inline bool kpi_has_rows(const struct kpi_world *world, uint32_t thread)
 {
+    if (thread != KPI_NONE && kpi_thread_of(world, thread)->count == 0)
+        kpi_miss_before(world);
     return thread != KPI_NONE && kpi_thread_of(world, thread)->count > 0;
 }
 

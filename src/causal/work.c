@@ -311,6 +311,16 @@ static bool fill_task(struct work_row *row)
     return row->work->group != KPI_NONE;
 }
 
+/* What shows that no row of a group that began by an instant is yet to end. */
+enum ending {
+    ENDING_NEVER,   /* nothing: requests in flight */
+    ENDING_AT_ONCE, /* rows are instants */
+    ENDING_CALL,    /* the thread's return from a system call, or from the work it carried out */
+    ENDING_TURN,    /* ... or its next row */
+    ENDING_SWITCH,  /* a switch on the CPU */
+    ENDING_READ,    /* all of the range is read in any case */
+};
+
 static const char *const irq_cols[] = {"ts",    "seq", "cpu",  "actor", "dur",
                                        "count", "irq", "name", NULL};
 static const char *const softirq_cols[] = {"ts",  "seq",   "cpu", "actor",
@@ -355,28 +365,32 @@ static const struct {
     const char *const *cols;
     bool (*fill)(struct work_row *row);
     kp_dur before, ahead; /* beyond the world's range; ahead 0 = the load's own */
+    enum ending ending;
+    bool by_thread; /* asked for by threads that have rows */
 } sets[KPI_WORKS] = {
-    [KPI_WORK_IRQ] = {KP_S_IRQ, irq_cols, fill_hardirq, 0, 0},
-    [KPI_WORK_SOFTIRQ] = {KP_S_SOFTIRQ, softirq_cols, fill_irq, 0, 0},
-    [KPI_WORK_SYSCALL] = {KP_S_SYSCALL, syscall_cols, fill_syscall, 0, 0},
-    [KPI_WORK_LOCK] = {KP_S_LOCK, lock_cols, fill_lock, 0, 0},
-    [KPI_WORK_GOT] = {KP_S_LOCK, lock_cols, fill_got, 0, 0},
-    [KPI_WORK_RECLAIM] = {KP_S_VMSCAN, reclaim_cols, fill_reclaim, 0, 0},
-    [KPI_WORK_BLOCK] = {KP_S_BLOCK_RQ, block_cols, fill_block, 0, 0},
-    [KPI_WORK_SIGNAL] = {KP_S_SIGNAL, signal_cols, fill_signal, 0, 0},
-    [KPI_WORK_GAP] = {KP_S_GAPS, gap_cols, fill_gap, 0, GAP_AHEAD},
-    [KPI_WORK_QUOTA] = {KP_S_CGROUP_STAT, quota_cols, fill_quota, QUOTA_MARGIN, QUOTA_MARGIN},
-    [KPI_WORK_RECEIVE] = {KP_S_SOCK, sock_cols, fill_receive, 0, 0},
-    [KPI_WORK_SEND] = {KP_S_SOCK, sock_cols, fill_send, 0, 0},
-    [KPI_WORK_CLOSE] = {KP_S_TCP_STATE, close_cols, fill_close, 0, 0},
-    [KPI_WORK_RESENT] = {KP_S_TCP_RETRANSMIT, resent_cols, fill_resent, 0, 0},
-    [KPI_WORK_QUEUED] = {KP_S_WORKQUEUE, queued_cols, fill_queued, 0, 0},
-    [KPI_WORK_FAULT] = {KP_S_FAULT, fault_cols, fill_fault, 0, 0},
-    [KPI_WORK_PAUSE] = {KP_S_WRITEBACK, writeback_cols, fill_pause, 0, 0},
-    [KPI_WORK_COMMIT] = {KP_S_WRITEBACK, writeback_cols, fill_commit, 0, 0},
-    [KPI_WORK_BOOST] = {KP_S_PI, boost_cols, fill_boost, 0, 0},
-    [KPI_WORK_MOVE] = {KP_S_MIGRATE, move_cols, fill_move, 0, 0},
-    [KPI_WORK_TASK] = {KP_S_TASK, task_cols, fill_task, 0, 0},
+    [KPI_WORK_IRQ] = {KP_S_IRQ, irq_cols, fill_hardirq, 0, 0, ENDING_SWITCH, false},
+    [KPI_WORK_SOFTIRQ] = {KP_S_SOFTIRQ, softirq_cols, fill_irq, 0, 0, ENDING_SWITCH, false},
+    [KPI_WORK_SYSCALL] = {KP_S_SYSCALL, syscall_cols, fill_syscall, 0, 0, ENDING_TURN, true},
+    [KPI_WORK_LOCK] = {KP_S_LOCK, lock_cols, fill_lock, 0, 0, ENDING_CALL, true},
+    [KPI_WORK_GOT] = {KP_S_LOCK, lock_cols, fill_got, 0, 0, ENDING_AT_ONCE, false},
+    [KPI_WORK_RECLAIM] = {KP_S_VMSCAN, reclaim_cols, fill_reclaim, 0, 0, ENDING_CALL, true},
+    [KPI_WORK_BLOCK] = {KP_S_BLOCK_RQ, block_cols, fill_block, 0, 0, ENDING_NEVER, false},
+    [KPI_WORK_SIGNAL] = {KP_S_SIGNAL, signal_cols, fill_signal, 0, 0, ENDING_AT_ONCE, false},
+    [KPI_WORK_GAP] = {KP_S_GAPS, gap_cols, fill_gap, 0, GAP_AHEAD, ENDING_READ, false},
+    [KPI_WORK_QUOTA] = {KP_S_CGROUP_STAT, quota_cols, fill_quota, QUOTA_MARGIN, QUOTA_MARGIN,
+                        ENDING_READ, false},
+    [KPI_WORK_RECEIVE] = {KP_S_SOCK, sock_cols, fill_receive, 0, 0, ENDING_CALL, true},
+    [KPI_WORK_SEND] = {KP_S_SOCK, sock_cols, fill_send, 0, 0, ENDING_NEVER, false},
+    [KPI_WORK_CLOSE] = {KP_S_TCP_STATE, close_cols, fill_close, 0, 0, ENDING_AT_ONCE, false},
+    [KPI_WORK_RESENT] = {KP_S_TCP_RETRANSMIT, resent_cols, fill_resent, 0, 0, ENDING_AT_ONCE,
+                         false},
+    [KPI_WORK_QUEUED] = {KP_S_WORKQUEUE, queued_cols, fill_queued, 0, 0, ENDING_TURN, true},
+    [KPI_WORK_FAULT] = {KP_S_FAULT, fault_cols, fill_fault, 0, 0, ENDING_CALL, true},
+    [KPI_WORK_PAUSE] = {KP_S_WRITEBACK, writeback_cols, fill_pause, 0, 0, ENDING_CALL, true},
+    [KPI_WORK_COMMIT] = {KP_S_WRITEBACK, writeback_cols, fill_commit, 0, 0, ENDING_TURN, true},
+    [KPI_WORK_BOOST] = {KP_S_PI, boost_cols, fill_boost, 0, 0, ENDING_AT_ONCE, true},
+    [KPI_WORK_MOVE] = {KP_S_MIGRATE, move_cols, fill_move, 0, 0, ENDING_AT_ONCE, true},
+    [KPI_WORK_TASK] = {KP_S_TASK, task_cols, fill_task, 0, 0, ENDING_AT_ONCE, true},
 };
 
 /* ---------- loading ---------- */
@@ -389,8 +403,19 @@ static uint32_t host_of_actor(struct kpi_world *world, kp_actor_id actor)
     return kpi_world_host(world, kp_actors_get(world->actors, actor)->host);
 }
 
+/* It names a thread that has no rows of the scheduler among those that were read. */
+static bool is_unseen(const struct kpi_work *work)
+{
+    enum kp_stream_no stream = (enum kp_stream_no)work->stream;
+    if (stream == KP_S_IRQ || stream == KP_S_SOFTIRQ || stream == KP_S_GAPS ||
+        stream == KP_S_CGROUP_STAT)
+        return false;
+    return (work->actor != KP_ACTOR_UNKNOWN && work->thread == KPI_NONE) ||
+           (work->other_actor != KP_ACTOR_UNKNOWN && work->other == KPI_NONE);
+}
+
 static void work_add(struct kpi_world *world, enum kpi_works kind, struct kpi_cursor *cursor,
-                     struct kpi_list *list)
+                     struct kpi_list *list, bool *out_dropped)
 {
     struct kpi_work work = {
         .seq = (uint64_t)kpi_cursor_i64(cursor, KP_COL_SEQ),
@@ -404,10 +429,13 @@ static void work_add(struct kpi_world *world, enum kpi_works kind, struct kpi_cu
     work.cpu = sets[kind].stream == KP_S_GAPS
                    ? KPI_NONE
                    : kpi_world_cpu(world, row.host, (uint32_t)kpi_cursor_i64(cursor, KP_COL_CPU));
-    if (sets[kind].fill(&row))
+    if (sets[kind].fill(&row)) {
+        work.unseen = is_unseen(&work);
         *(struct kpi_work *)kpi_list_add(list) = work;
-    else
+    } else {
         world->ignored++;
+        *out_dropped |= is_unseen(&work) && work.from <= world->to;
+    }
 }
 
 static int work_compare(const void *a, const void *b)
@@ -438,20 +466,31 @@ static bool rows_sort(struct kpi_list *list, struct kpi_work_rows *out)
         bool same = i > 0 && rows[i - 1].group == rows[i].group;
         rows[i].reach = same ? KP_MAX(rows[i - 1].reach, rows[i].to) : rows[i].to;
     }
-    *out = (struct kpi_work_rows){rows, count};
+    out->rows = rows;
+    out->count = count;
     return true;
+}
+
+/* The times of the rows of a set: of the whole range, or of the part of the world. */
+static struct kpi_cursor_req rows_req(const struct kpi_world *world, enum kpi_works kind, bool part)
+{
+    kp_time from = part ? world->floor : world->from;
+    kp_dur ahead = sets[kind].ahead == 0 ? world->ahead : sets[kind].ahead;
+    if (part && !world->reach->ahead)
+        ahead = 0;
+    return (struct kpi_cursor_req){
+        .stream = sets[kind].stream,
+        .from = kpi_time_add(from, -sets[kind].before - world->slack),
+        .to = kpi_time_add(world->to, ahead + world->slack),
+        .cols = sets[kind].cols,
+    };
 }
 
 static kp_status rows_read(struct kpi_world *world, enum kpi_works kind, struct kpi_work_rows *out,
                            struct kp_error *err)
 {
-    struct kpi_cursor_req req = {
-        .stream = sets[kind].stream,
-        .from = kpi_time_add(world->from, -sets[kind].before - world->slack),
-        .to = kpi_time_add(world->to, (sets[kind].ahead == 0 ? world->ahead : sets[kind].ahead) +
-                                          world->slack),
-        .cols = sets[kind].cols,
-    };
+    bool part = world->reach != NULL && sets[kind].ending != ENDING_READ, dropped = false;
+    struct kpi_cursor_req req = rows_req(world, kind, part);
     struct kpi_cursor cursor;
     struct kpi_list list;
     kp_status status = kpi_cursor_open(world->reader, &req, &cursor, err);
@@ -459,10 +498,11 @@ static kp_status rows_read(struct kpi_world *world, enum kpi_works kind, struct 
         return status;
     kpi_list_init(&list, world->arena, sizeof(struct kpi_work));
     while ((status = kpi_cursor_next(&cursor, err)) == KP_OK && !list.failed)
-        work_add(world, kind, &cursor, &list);
+        work_add(world, kind, &cursor, &list, &dropped);
     kpi_cursor_close(&cursor);
     if (status != KP_OK && status != KP_END)
         return status;
+    out->dropped = dropped && part && !sets[kind].by_thread;
     return rows_sort(&list, out) ? KP_OK : kp_arena_error(world->arena, err);
 }
 
@@ -472,6 +512,7 @@ struct kpi_work_reads {
     struct kpi_world *world;
     enum kpi_works kind;
     bool done;
+    bool looked, stored; /* of parts: whether the store has rows in all of the range */
     struct kpi_work_rows rows;
 };
 
@@ -489,6 +530,73 @@ const struct kpi_work_rows *kpi_work_all(const struct kpi_work_set *set)
         reads->done = true;
     }
     return &reads->rows;
+}
+
+/* Whether the store has a row of that kind. A failure is kept for the end of the question. */
+static bool is_stored(struct kpi_reader *reader, struct kpi_cursor_req *req)
+{
+    static const char *const none[] = {NULL};
+    struct kpi_cursor cursor;
+    req->cols = none;
+    if (reader->failed != KP_OK)
+        return false;
+    kp_status status = kpi_cursor_open(reader, req, &cursor, &reader->failed_err);
+    if (status == KP_OK) {
+        status = kpi_cursor_next(&cursor, &reader->failed_err);
+        kpi_cursor_close(&cursor);
+    }
+    if (status != KP_OK && status != KP_END)
+        reader->failed = status;
+    return status == KP_OK;
+}
+
+/* No row of the set lies in the question's range, read or not. */
+static bool is_empty(const struct kpi_work_set *set)
+{
+    struct kpi_work_reads *reads = set->reads;
+    if (reads == NULL || kpi_work_all(set)->count > 0)
+        return reads == NULL;
+    if (reads->world->reach != NULL && !reads->looked) {
+        struct kpi_cursor_req req = rows_req(reads->world, reads->kind, false);
+        reads->stored = is_stored(reads->world->reader, &req);
+        reads->looked = true;
+    }
+    return !reads->stored;
+}
+
+const struct kpi_work_rows *kpi_work_since(const struct kpi_work_set *set, kp_time t)
+{
+    const struct kpi_work_rows *rows = kpi_work_all(set);
+    if (set->reads != NULL && set->reads->world->reach != NULL && !is_empty(set)) {
+        kpi_reach_back(set->reads->world, t);
+        if (rows->dropped)
+            kpi_miss_before(set->reads->world);
+    }
+    return rows;
+}
+
+bool kpi_work_any(const struct kpi_work_set *set)
+{
+    if (is_empty(set))
+        return false;
+    if (kpi_work_all(set)->count > 0)
+        return true;
+    kpi_miss_before(set->reads->world); /* whether those would count is not known */
+    return false;
+}
+
+void kpi_work_check_before(const struct kpi_work_set *set, uint32_t thread)
+{
+    const struct kpi_world *world = set->reads == NULL ? NULL : set->reads->world;
+    if (world == NULL || world->reach == NULL || world->floor <= world->from)
+        return;
+    int64_t tid = kpi_thread_of(world, thread)->tid;
+    struct kpi_cursor_req req = rows_req(world, set->reads->kind, false);
+    req.to = kpi_time_add(world->floor, world->slack);
+    req.tids = &tid;
+    req.tids_count = 1;
+    if (is_stored(world->reader, &req))
+        kpi_miss_before(world);
 }
 
 kp_status kpi_works_load(struct kpi_world *world, struct kp_error *err)
@@ -531,29 +639,100 @@ static uint32_t lower_bound(const struct kpi_work_rows *set, uint32_t group, kp_
     return low;
 }
 
-static const struct kpi_work *skip_to_overlap(const struct kpi_work *row, uint32_t group,
+static const struct kpi_work *skip_to_overlap(const struct kpi_world *world,
+                                              const struct kpi_work *row, uint32_t group,
                                               kp_time from, kp_time to)
 {
     for (; row->group == group && row->from < to; row++)
-        if (row->to > from)
+        if (row->to > from) {
+            if (row->unseen)
+                kpi_miss_before(world);
             return row;
+        }
     return NULL;
 }
 
-const struct kpi_work *kpi_work_first(const struct kpi_work_set *set, uint32_t group, kp_time from,
-                                      kp_time to)
+/* A row of the group ends, or begins, at or after t. */
+static bool has_later(const struct kpi_work_set *set, uint32_t group, kp_time t)
+{
+    const struct kpi_work_rows *rows = kpi_work_all(set);
+    uint32_t at = lower_bound(rows, group, t);
+    return (at < rows->count && rows->rows[at].group == group) ||
+           (at > 0 && rows->rows[at - 1].group == group && rows->rows[at - 1].reach >= t);
+}
+
+static bool is_switched(const struct kpi_world *world, uint32_t index, kp_time t)
+{
+    const struct kpi_cpu *cpu = index < world->cpus.count ? kpi_cpu_of(world, index) : NULL;
+    return cpu != NULL && cpu->count > 0 &&
+           kpi_event_of(world, world->cpu_order[cpu->first + cpu->count - 1])->ts >= t;
+}
+
+/* The thread came back from the kernel to where no row of it goes on. Kernel threads make no calls
+ * and fault in no pages; what they do for others is a row itself. */
+static bool is_back(const struct kpi_world *world, enum kpi_works kind, uint32_t index, kp_time t)
+{
+    const struct kpi_work_set *works = world->works;
+    if (kpi_thread_of(world, index)->kthread)
+        return kind == KPI_WORK_SYSCALL || kind == KPI_WORK_RECEIVE || kind == KPI_WORK_FAULT ||
+               has_later(&works[KPI_WORK_QUEUED], index, t) ||
+               has_later(&works[KPI_WORK_COMMIT], index, t);
+    return has_later(&works[KPI_WORK_SYSCALL], index, t);
+}
+
+/* All rows of the group that began before t have ended within the rows read. */
+static bool is_ended(const struct kpi_work_set *set, uint32_t group, kp_time t)
+{
+    const struct kpi_world *world = set->reads->world;
+    enum kpi_works kind = set->reads->kind;
+    switch (sets[kind].ending) {
+    case ENDING_NEVER:
+        return false;
+    case ENDING_AT_ONCE:
+        return t <= world->to + 1;
+    case ENDING_TURN:
+        return has_later(set, group, t) || is_back(world, kind, group, t);
+    case ENDING_CALL:
+        return is_back(world, kind, group, t);
+    case ENDING_SWITCH:
+        return is_switched(world, group, t) || has_later(set, group, t);
+    case ENDING_READ:
+        return true;
+    }
+    return false;
+}
+
+const struct kpi_work *kpi_work_seen(const struct kpi_work_set *set, uint32_t group, kp_time from,
+                                     kp_time to)
 {
     const struct kpi_work_rows *rows = kpi_work_all(set);
     uint32_t at = lower_bound(rows, group, from);
     while (at > 0 && rows->rows[at - 1].group == group && rows->rows[at - 1].reach > from)
         at--;
-    return at == rows->count ? NULL : skip_to_overlap(&rows->rows[at], group, from, to);
+    if (at == rows->count)
+        return NULL;
+    return skip_to_overlap(set->reads->world, &rows->rows[at], group, from, to);
+}
+
+const struct kpi_work *kpi_work_first(const struct kpi_work_set *set, uint32_t group, kp_time from,
+                                      kp_time to)
+{
+    const struct kpi_world *world = set->reads == NULL ? NULL : set->reads->world;
+    if (world != NULL && world->reach != NULL && sets[set->reads->kind].ending != ENDING_READ &&
+        !is_empty(set)) {
+        kpi_work_since(set, from);
+        if (!world->reach->ahead && !is_ended(set, group, to))
+            kpi_miss_after(world);
+    }
+    return kpi_work_seen(set, group, from, to);
 }
 
 const struct kpi_work *kpi_work_next(const struct kpi_work_set *set, const struct kpi_work *row,
                                      kp_time from, kp_time to)
 {
-    return set->reads == NULL ? NULL : skip_to_overlap(row + 1, row->group, from, to);
+    if (set->reads == NULL)
+        return NULL;
+    return skip_to_overlap(set->reads->world, row + 1, row->group, from, to);
 }
 
 const struct kpi_work *kpi_work_covering(const struct kpi_work_set *set, uint32_t group, kp_time t)

@@ -116,6 +116,7 @@ static uint32_t life_add(struct kpi_world *world, uint32_t *slot, uint32_t host,
     thread->kthread = actor->kthread;
     thread->idle = actor->tid == 0;
     thread->born = ts;
+    thread->settled = KP_TIME_MAX;
     thread->older_life = *slot;
     thread->begin = thread->pending_wake = thread->cpu = KPI_NONE;
     world->lives += *slot != KPI_NONE;
@@ -145,6 +146,8 @@ static void life_touch(struct kpi_world *world, uint32_t index, kp_actor_id id)
     thread->actor = id;
     if (thread->boot.len == 0)
         thread->boot = actor->boot;
+    thread->unsure |=
+        (thread->start == KP_ACTOR_START_UNKNOWN) != (actor->start == KP_ACTOR_START_UNKNOWN);
     if (thread->start == KP_ACTOR_START_UNKNOWN)
         thread->start = actor->start;
     if (actor->pid != 0)
@@ -221,8 +224,11 @@ uint32_t kpi_world_thread_at(const struct kpi_world *world, kp_actor_id id, kp_t
                 if (!boot_matches(thread, actor))
                     continue;
                 if (known ? thread->start == actor->start || thread->start == 0
-                          : thread->born <= ts || thread->older_life == KPI_NONE)
+                          : thread->born <= ts || thread->older_life == KPI_NONE) {
+                    if (!known && thread->forked && thread->born > ts)
+                        kpi_miss_before(world); /* an older life is meant */
                     return i;
+                }
             }
             return KPI_NONE;
         }
@@ -243,7 +249,10 @@ void kpi_world_fork(struct kpi_world *world, kp_actor_id id, kp_time ts)
         if (index == KPI_NONE)
             return;
     }
-    kpi_thread_of(world, index)->forked = true;
+    thread = kpi_thread_of(world, index);
+    thread->forked = true;
+    if (thread->born == ts)
+        thread->settled = ts;
 }
 
 void kpi_world_exit(struct kpi_world *world, kp_actor_id id, kp_time ts)
@@ -275,6 +284,7 @@ enum {
 };
 enum { TASK_OP = 4 };
 enum { OP_FORK = 1, OP_EXIT = 3 }; /* catalogue: TASK_OP */
+enum { CAPTURE_START = 0 };        /* catalogue: CAPTURE_OP */
 
 static const char *const switch_cols[] = {"ts",      "seq",        "cpu",       "actor",
                                           "next",    "prev_state", "prev_prio", "next_prio",
@@ -398,7 +408,7 @@ static bool row_inside(const struct merge *merge, int input)
     uint32_t host = kpi_world_host(merge->world, row_host(merge, input));
     kp_time ts =
         kpi_world_stamp(merge->world, host, kpi_cursor_i64(&merge->cursors[input], KP_COL_TS));
-    return ts >= merge->world->from && ts <= merge->world->to;
+    return ts >= merge->world->floor && ts <= merge->world->to;
 }
 
 static kp_status merge_run(struct merge *merge, struct kp_error *err)
@@ -435,7 +445,7 @@ static kp_status sched_load(struct kpi_world *world, struct kp_error *err)
     kp_status status = KP_OK;
     for (int i = 0; i < IN_COUNT && status == KP_OK; i++) {
         struct kpi_cursor_req req = {.stream = inputs[i].stream,
-                                     .from = kpi_time_add(world->from, -world->slack),
+                                     .from = kpi_time_add(world->floor, -world->slack),
                                      .to = kpi_time_add(world->to, world->slack),
                                      .cols = inputs[i].cols};
         status = kpi_cursor_open(world->reader, &req, &merge.cursors[i], err);
@@ -445,6 +455,46 @@ static kp_status sched_load(struct kpi_world *world, struct kp_error *err)
     for (int i = 0; i < IN_COUNT; i++)
         kpi_cursor_close(&merge.cursors[i]);
     return status;
+}
+
+/* CPUs that the last begin of a recording on the host says are online; 0 = it does not. */
+static int64_t cpus_online(const struct kpi_world *world, uint32_t host, struct kp_error *err)
+{
+    static const char *const cols[] = {"ts", "seq", "cpu", "actor", "op", "cpus", NULL};
+    struct kpi_cursor_req req = {.stream = KP_S_CAPTURE,
+                                 .from = KP_TIME_MIN,
+                                 .to = kpi_time_add(world->to, world->slack),
+                                 .cols = cols,
+                                 .descending = true};
+    struct kpi_cursor cursor;
+    int64_t cpus = 0;
+    if (kpi_cursor_open(world->reader, &req, &cursor, err) != KP_OK)
+        return 0;
+    while (cpus == 0 && kpi_cursor_next(&cursor, err) == KP_OK) {
+        kp_actor_id actor = (kp_actor_id)kpi_cursor_i64(&cursor, KP_COL_ACTOR);
+        struct kp_str name = kp_actors_get(world->actors, actor)->host;
+        if (kpi_cursor_i64(&cursor, KP_COL_FIRST) == CAPTURE_START &&
+            kp_str_equal(name, kpi_host_of(world, host)->name))
+            cpus = kpi_cursor_i64(&cursor, KP_COL_FIRST + 1);
+    }
+    kpi_cursor_close(&cursor);
+    return cpus;
+}
+
+void kpi_world_cpus_check(const struct kpi_world *world, uint32_t host)
+{
+    struct kp_error err;
+    int64_t seen = 0;
+    if (world->reach == NULL || world->reach->missed_before)
+        return;
+    for (uint32_t i = 0; i < world->cpus.count; i++)
+        seen += kpi_cpu_of(world, i)->host == host && kpi_cpu_of(world, i)->count > 0;
+    if (world->reach->cpus_host != host) {
+        world->reach->cpus = cpus_online(world, host, &err);
+        world->reach->cpus_host = host;
+    }
+    if (world->reach->cpus == 0 || seen < world->reach->cpus)
+        kpi_miss_before(world);
 }
 
 bool kpi_world_failed(const struct kpi_world *world)
@@ -482,8 +532,16 @@ kp_status kpi_world_bare(struct kpi_reader *reader, struct kp_arena *arena, stru
     return KP_OK;
 }
 
-kp_status kpi_world_load(struct kpi_reader *reader, struct kp_arena *arena, kp_time from,
-                         kp_time to, kp_dur ahead, struct kpi_world **out, struct kp_error *err)
+/* A host that only rows tell of may be known by others that were not read. */
+static void hosts_check(const struct kpi_world *world, uint32_t by_clocks)
+{
+    if (world->hosts.count > by_clocks && world->hosts.count > 2)
+        kpi_miss_before(world);
+}
+
+kp_status kpi_world_load_part(struct kpi_reader *reader, struct kp_arena *arena, kp_time from,
+                              kp_time to, kp_dur ahead, struct kpi_reach *reach,
+                              struct kpi_world **out, struct kp_error *err)
 {
     struct kpi_world *world;
     kp_status status = kpi_world_bare(reader, arena, &world, err);
@@ -491,14 +549,18 @@ kp_status kpi_world_load(struct kpi_reader *reader, struct kp_arena *arena, kp_t
         return status;
     world->from = from;
     world->to = to;
+    world->floor = reach == NULL ? from : KP_MAX(reach->floor, from);
+    world->reach = reach;
     world->ahead = ahead;
     if (ahead >= 0)
         status = kpi_clocks_load(world, from, to, err);
     kpi_clocks_align(world, reader->axis);
+    uint32_t hosts = world->hosts.count;
     if (status == KP_OK)
         status = sched_load(world, err);
     if (status != KP_OK)
         return status;
+    hosts_check(world, hosts);
     if (ahead >= 0)
         status = kpi_works_open(world, err);
     kpi_timeline_finish(world);
@@ -507,4 +569,10 @@ kp_status kpi_world_load(struct kpi_reader *reader, struct kp_arena *arena, kp_t
     if (status == KP_OK)
         *out = world;
     return status;
+}
+
+kp_status kpi_world_load(struct kpi_reader *reader, struct kp_arena *arena, kp_time from,
+                         kp_time to, kp_dur ahead, struct kpi_world **out, struct kp_error *err)
+{
+    return kpi_world_load_part(reader, arena, from, to, ahead, NULL, out, err);
 }

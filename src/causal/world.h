@@ -51,6 +51,16 @@ enum {
     KPI_FLAG_OPEN = 128,    /* still so at the last row that was read */
 };
 
+/* How much of a question's range was read, and what was asked for beyond. An answer that missed
+ * something does not count: it is made again of more rows. */
+struct kpi_reach {
+    kp_time floor; /* rows from here on were read */
+    bool ahead;    /* joined rows that end after the range were read, too */
+    bool missed_before, missed_after;
+    uint32_t cpus_host; /* of which cpus are known to be online; 0 = not looked for yet */
+    int64_t cpus;
+};
+
 /* One life of a thread id. */
 struct kpi_thread {
     uint32_t host, tid, pid;
@@ -58,8 +68,10 @@ struct kpi_thread {
     int64_t start;
     kp_actor_id actor; /* newest attributes */
     bool kthread, idle, ended;
+    bool unsure;           /* rows that were not read can change any of it */
     bool forked;           /* its fork was seen: it did not exist before `born` */
     kp_time born;          /* first row that mentions it */
+    kp_time settled;       /* from here on no earlier row can change what it did */
     uint32_t older_life;   /* of the same tid, or KPI_NONE */
     uint32_t first, count; /* intervals: world->order[first .. first + count) */
     /* state machine */
@@ -130,6 +142,7 @@ struct kpi_work {
     uint32_t cpu; /* index */
     int32_t code;
     uint8_t stream;
+    bool unseen;  /* a thread of it has no rows in the part that was read */
     bool flow;    /* network: a stream of bytes that are numbered */
     uint8_t side; /* network: enum kpi_side */
     int64_t a, b, c, d;
@@ -141,6 +154,7 @@ struct kpi_work {
 struct kpi_work_rows {
     struct kpi_work *rows;
     uint32_t count;
+    bool dropped; /* some of threads that have no rows in the part that was read */
 };
 
 /* Rows of one kind, read when they are first asked for. */
@@ -168,16 +182,19 @@ struct kpi_span {
     uint32_t host, thread; /* KPI_NONE = not bound */
     uint32_t up;           /* index of the parent, KPI_NONE */
     uint8_t status, link, kind;
-    bool guess; /* thread chosen among several of the process */
+    bool unsure; /* of its thread, which is the one of its process that did the most */
+    bool guess;  /* thread chosen among several of the process */
 };
 
 struct kpi_world {
     struct kpi_reader *reader;
     struct kp_arena *arena;
     const struct kp_actors *actors;
-    kp_time from, to; /* rows read, on the world's axis */
-    kp_dur ahead;     /* joined rows may end so much later */
-    kp_dur slack;     /* how far a stored stamp may lie from its place on the axis */
+    kp_time from, to;        /* the question's range, on the world's axis */
+    kp_time floor;           /* rows read begin here */
+    struct kpi_reach *reach; /* NULL: all of the range was read */
+    kp_dur ahead;            /* joined rows may end so much later */
+    kp_dur slack;            /* how far a stored stamp may lie from its place on the axis */
     struct kpi_list hosts, cpus, threads, events, intervals, anchor_list, span_list;
     struct kpi_anchor *anchors; /* sorted by (host, real) */
     uint32_t anchors_count;
@@ -227,6 +244,10 @@ kp_status kpi_world_bare(struct kpi_reader *reader, struct kp_arena *arena, stru
 kp_status kpi_world_load(struct kpi_reader *reader, struct kp_arena *arena, kp_time from,
                          kp_time to, kp_dur ahead, struct kpi_world **out,
                          struct kp_error *err) KP_MUST;
+/* The same, but only the rows that reach says are read (reach.c); it lasts as long as the world. */
+kp_status kpi_world_load_part(struct kpi_reader *reader, struct kp_arena *arena, kp_time from,
+                              kp_time to, kp_dur ahead, struct kpi_reach *reach,
+                              struct kpi_world **out, struct kp_error *err) KP_MUST;
 uint32_t kpi_world_host(struct kpi_world *world, struct kp_str name);
 uint32_t kpi_world_cpu(struct kpi_world *world, uint32_t host, uint32_t number);
 /* Thread an actor id means while rows arrive in order; makes it on first sight. */
@@ -241,6 +262,27 @@ static inline kp_time kpi_world_stamp(const struct kpi_world *world, uint32_t ho
 {
     return kpi_time_sane(kpi_time_sane(ts) + kpi_host_of(world, host)->shift);
 }
+/* The CPUs of a host that the world knows are asked for as all there are. */
+void kpi_world_cpus_check(const struct kpi_world *world, uint32_t host);
 bool kpi_world_failed(const struct kpi_world *world);
+
+/* What was asked depends on rows before those that were read. */
+static inline void kpi_miss_before(const struct kpi_world *world)
+{
+    if (world->reach != NULL)
+        world->reach->missed_before = true;
+}
+/* ... on joined rows that end later. */
+static inline void kpi_miss_after(const struct kpi_world *world)
+{
+    if (world->reach != NULL)
+        world->reach->missed_after = true;
+}
+/* Rows since t are asked for. */
+static inline void kpi_reach_back(const struct kpi_world *world, kp_time t)
+{
+    if (t < world->floor)
+        kpi_miss_before(world);
+}
 
 #endif
