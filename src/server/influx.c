@@ -122,20 +122,81 @@ struct influx {
     bool series_open, over, pretty;
     struct kpi_series_opts opts;
     struct kp_buf query; /* as asked */
+    uint32_t next;       /* where the next statement of it begins */
+    const _Atomic bool *cancel;
     struct kp_buf begin; /* collected, not sent */
-    struct kp_query_stat stat;
+    uint64_t rows;       /* of all statements */
+    kp_dur elapsed;
 };
+
+static void close_statement(struct influx *influx)
+{
+    if (influx->series_open)
+        kpi_series_deinit(&influx->series);
+    influx->series_open = false;
+    kpi_run_close(&influx->run);
+    kp_buf_deinit(&influx->inquiry.text);
+}
 
 static void close_influx(void *ctx)
 {
     struct influx *influx = ctx;
-    if (influx->series_open)
-        kpi_series_deinit(&influx->series);
-    kpi_run_close(&influx->run);
-    kp_buf_deinit(&influx->inquiry.text);
+    close_statement(influx);
     kp_buf_deinit(&influx->query);
     kp_buf_deinit(&influx->begin);
     free(influx);
+}
+
+/* The text of the statement that comes next, which is then behind. */
+static struct kp_str take_statement(struct influx *influx)
+{
+    const char *begin = kp_buf_cstr(&influx->query);
+    uint32_t size = (uint32_t)influx->query.size;
+    struct kp_str rest = {begin + influx->next, size - influx->next};
+    struct kp_str text = {rest.ptr, kpi_influxql_end(rest)};
+    influx->next += text.len;
+    while (influx->next < size && strchr("; \t\r\n", begin[influx->next]) != NULL)
+        influx->next++;
+    influx->opts.last = influx->next == size;
+    return text;
+}
+
+static kp_status open_statement(struct influx *influx, struct kp_server *server,
+                                struct kp_error *err)
+{
+    struct kp_str text = take_statement(influx);
+    kp_status status = kpi_influxql(text, &influx->inquiry, err);
+    if (status != KP_OK)
+        return status;
+    if (influx->inquiry.ours) {
+        char name[KP_RENDER_NAME_MAX];
+        kp_render_name(text, name);
+        snprintf(influx->inquiry.name, sizeof(influx->inquiry.name), "%s", name);
+    }
+    struct kp_str ours = {kp_buf_cstr(&influx->inquiry.text), (uint32_t)influx->inquiry.text.size};
+    status = kpi_run_open(&influx->run, server, ours, 0, influx->cancel, err);
+    if (status != KP_OK)
+        return status;
+    kpi_series_init(&influx->series, &influx->opts, kp_query_schema(influx->run.query),
+                    &influx->inquiry);
+    influx->series_open = true;
+    return KP_OK;
+}
+
+/* One statement is answered: on with the next. One that is wrong ends the answer. */
+static void advance(struct influx *influx, struct kp_buf *out)
+{
+    struct kp_server *server = influx->run.server;
+    struct kp_error err = {0};
+    close_statement(influx);
+    influx->opts.statement++;
+    kp_status status = open_statement(influx, server, &err);
+    if (status == KP_OK)
+        return;
+    err.code = status;
+    atomic_fetch_add(&server->query_errors, 1);
+    influx->over = influx->opts.last = true;
+    kpi_series_failed(&influx->opts, &err, out);
 }
 
 /* Adds rows until `most` bytes are there or the answer is whole. */
@@ -143,6 +204,7 @@ static void pull(struct influx *influx, size_t most, struct kp_buf *out)
 {
     while (!influx->over && out->size < most && !out->failed) {
         struct kp_error err = {0};
+        struct kp_query_stat stat;
         const struct kp_batch *batch = NULL;
         kp_status status = kpi_run_next(&influx->run, &batch, &err);
         if (status == KP_OK) {
@@ -150,11 +212,16 @@ static void pull(struct influx *influx, size_t most, struct kp_buf *out)
             continue;
         }
         err.code = status;
-        influx->over = true;
+        influx->over = influx->opts.last || status != KP_END;
+        influx->series.opts.last = influx->over;
         if (status != KP_END)
             atomic_fetch_add(&influx->run.server->query_errors, 1);
         kpi_series_end(&influx->series, status == KP_END ? NULL : &err, out);
-        kpi_run_finish(&influx->run, &influx->stat);
+        kpi_run_finish(&influx->run, &stat);
+        influx->rows += stat.rows_out;
+        influx->elapsed += stat.elapsed;
+        if (!influx->over)
+            advance(influx, out);
     }
 }
 
@@ -195,31 +262,9 @@ static void answer_whole(struct influx *influx, struct kpi_answer *answer)
 {
     kp_buf_add(&answer->body, influx->begin.data, influx->begin.size);
     indent(influx, answer);
-    add_head(answer, "X-Grafana-Meta-Add-Rows", influx->stat.rows_out);
+    add_head(answer, "X-Grafana-Meta-Add-Rows", influx->rows);
     add_head(answer, "X-Grafana-Meta-Add-Bytes", answer->body.size);
-    add_head(answer, "X-Grafana-Meta-Add-Elapsed-Ns", (uint64_t)influx->stat.elapsed);
-}
-
-static kp_status open_influx(struct influx *influx, struct kp_server *server,
-                             const struct kpi_request *request, struct kp_error *err)
-{
-    struct kp_str text = {kp_buf_cstr(&influx->query), (uint32_t)influx->query.size};
-    kp_status status = kpi_influxql(text, &influx->inquiry, err);
-    if (status != KP_OK)
-        return status;
-    if (influx->inquiry.ours) {
-        char name[KP_RENDER_NAME_MAX];
-        kp_render_name(text, name);
-        snprintf(influx->inquiry.name, sizeof(influx->inquiry.name), "%s", name);
-    }
-    struct kp_str ours = {kp_buf_cstr(&influx->inquiry.text), (uint32_t)influx->inquiry.text.size};
-    status = kpi_run_open(&influx->run, server, ours, 0, request->cancel, err);
-    if (status != KP_OK)
-        return status;
-    kpi_series_init(&influx->series, &influx->opts, kp_query_schema(influx->run.query),
-                    &influx->inquiry);
-    influx->series_open = true;
-    return KP_OK;
+    add_head(answer, "X-Grafana-Meta-Add-Elapsed-Ns", (uint64_t)influx->elapsed);
 }
 
 /* Answers the query in influx, which it owns from here. */
@@ -228,7 +273,8 @@ static void answer_influx(struct influx *influx, struct kp_server *server,
 {
     static const char *const types[] = {"application/json", CSV_TYPE, CSV_TYPE};
     struct kp_error err = {0};
-    kp_status status = open_influx(influx, server, request, &err);
+    influx->cancel = request->cancel;
+    kp_status status = open_statement(influx, server, &err);
     if (status != KP_OK) {
         atomic_fetch_add(&server->query_errors, 1);
         answer_error(answer, &err, http_status(status), influx->opts.form);

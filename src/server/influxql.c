@@ -11,6 +11,7 @@
 #include "base/assert.h"
 
 #define VALUES_MAX 1000
+#define KEYS_MAX   8
 
 /* --- tokens --- */
 
@@ -193,25 +194,24 @@ static kp_status skip_on(struct kpi_iq *iq)
     return kpi_iq_take(iq, "on") ? kpi_iq_name(iq, &ignored) : KP_OK;
 }
 
-/* LIMIT and OFFSET of a list that is short anyway, and a WHERE that it does not depend on. */
-static kp_status skip_rest(struct kpi_iq *iq)
+/* A WHERE that the list does not depend on, and LIMIT and OFFSET. */
+static kp_status read_rest(struct kpi_iq *iq, struct kpi_inquiry *out)
 {
+    kp_status status = KP_OK;
     if (kpi_iq_take(iq, "where")) {
         struct kp_buf ignored = {0};
-        kp_status status = kpi_iq_where(iq, &ignored);
+        status = kpi_iq_where(iq, &ignored);
         kp_buf_deinit(&ignored);
-        if (status != KP_OK)
-            return status;
     }
-    while (kpi_iq_is(iq, "limit") || kpi_iq_is(iq, "offset")) {
-        kpi_iq_next(iq);
-        if (iq->token.kind != KPI_IQ_NUMBER)
-            return kpi_iq_fail(iq, KP_INVALID, "a number is missing");
-        kpi_iq_next(iq);
+    while (status == KP_OK && iq->token.kind != KPI_IQ_END) {
+        if (kpi_iq_take(iq, "limit"))
+            status = kpi_iq_count(iq, &out->limit);
+        else if (kpi_iq_take(iq, "offset"))
+            status = kpi_iq_count(iq, &out->offset);
+        else if (!kpi_iq_take(iq, ";"))
+            status = kpi_iq_fail(iq, KP_INVALID, "the statement should end");
     }
-    kpi_iq_take(iq, ";");
-    return iq->token.kind == KPI_IQ_END ? KP_OK
-                                        : kpi_iq_fail(iq, KP_INVALID, "the statement should end");
+    return status;
 }
 
 /* WITH MEASUREMENT = "m" or =~ /(?i)m/ as a condition on name. */
@@ -250,7 +250,7 @@ static kp_status show_measurements(struct kpi_iq *iq, struct kpi_inquiry *out)
         status = add_filter(iq, &out->text);
     kp_buf_text(&out->text, " | sort by name asc");
     snprintf(out->name, sizeof(out->name), "measurements");
-    return status == KP_OK ? skip_rest(iq) : status;
+    return status == KP_OK ? read_rest(iq, out) : status;
 }
 
 static const char *field_type(enum kp_type type)
@@ -290,7 +290,7 @@ static kp_status show_keys(struct kpi_iq *iq, bool tags, struct kpi_inquiry *out
     if (status == KP_OK && kpi_iq_take(iq, "from"))
         status = kpi_iq_table(iq, &from);
     if (status == KP_OK)
-        status = skip_rest(iq);
+        status = read_rest(iq, out);
     const struct kp_stream *streams = kp_streams(&count);
     kp_buf_text(&out->text, tags ? "datatable(m:string,tagKey:string)["
                                  : "datatable(m:string,fieldKey:string,fieldType:string)[");
@@ -299,7 +299,7 @@ static kp_status show_keys(struct kpi_iq *iq, bool tags, struct kpi_inquiry *out
             add_keys(&out->text, &streams[i], tags);
     if (out->text.data != NULL && out->text.data[out->text.size - 1] == ',')
         out->text.size--;
-    kp_buf_char(&out->text, ']');
+    kp_buf_printf(&out->text, "] | sort by m asc, %s asc", tags ? "tagKey" : "fieldKey");
     out->named = true;
     return status;
 }
@@ -315,37 +315,66 @@ static const struct kp_stream *stream_with(struct kp_str key)
     return NULL;
 }
 
+/* = "k" or IN ("k", "l") behind WITH KEY. */
+static kp_status read_keys(struct kpi_iq *iq, struct kp_str keys[KEYS_MAX], uint32_t *out_count)
+{
+    bool list = kpi_iq_take(iq, "in") && kpi_iq_take(iq, "(");
+    if (!list && !kpi_iq_take(iq, "=") && !kpi_iq_take(iq, "=="))
+        return kpi_iq_fail(iq, KP_UNSUPPORTED, "WITH KEY = \"name\" or IN (...) is needed");
+    do {
+        if (*out_count == KEYS_MAX)
+            return kpi_iq_fail(iq, KP_LIMIT, "too many keys");
+        kp_status status = kpi_iq_name(iq, &keys[(*out_count)++]);
+        if (status != KP_OK)
+            return status;
+    } while (list && kpi_iq_take(iq, ","));
+    return !list || kpi_iq_take(iq, ")") ? KP_OK : kpi_iq_fail(iq, KP_INVALID, ") is missing");
+}
+
+/* (m | where ... | distinct ...) for one key. */
+static void add_values(struct kp_buf *out, struct kp_str from, struct kp_buf *where,
+                       struct kp_str key)
+{
+    kp_buf_char(out, '(');
+    kp_buf_str(out, from);
+    if (where->size > 0)
+        kp_buf_printf(out, " | where %s", kp_buf_cstr(where));
+    kp_buf_text(out, " | distinct value = tostring(");
+    kpi_iq_add_name(out, key);
+    kp_buf_text(out, ") | where value != '' | extend key = ");
+    kpi_iq_add_text(out, key);
+    kp_buf_char(out, ')');
+}
+
 /* SHOW TAG VALUES [FROM m] WITH KEY = "k" [WHERE ...]. */
 static kp_status show_values(struct kpi_iq *iq, struct kpi_inquiry *out)
 {
-    struct kp_str from = {NULL, 0}, key = {NULL, 0};
+    struct kp_str from = {NULL, 0}, keys[KEYS_MAX];
     struct kp_buf where = {0};
+    uint32_t count = 0;
     kp_status status = skip_on(iq);
     if (status == KP_OK && kpi_iq_take(iq, "from"))
         status = kpi_iq_table(iq, &from);
-    if (status == KP_OK && !(kpi_iq_take(iq, "with") && kpi_iq_take(iq, "key") &&
-                             (kpi_iq_take(iq, "=") || kpi_iq_take(iq, "=="))))
-        status = kpi_iq_fail(iq, KP_UNSUPPORTED, "WITH KEY = \"name\" is needed");
+    if (status == KP_OK && !(kpi_iq_take(iq, "with") && kpi_iq_take(iq, "key")))
+        status = kpi_iq_fail(iq, KP_INVALID, "WITH KEY is missing");
     if (status == KP_OK)
-        status = kpi_iq_name(iq, &key);
+        status = read_keys(iq, keys, &count);
     if (status == KP_OK && kpi_iq_take(iq, "where"))
         status = kpi_iq_where(iq, &where);
     if (status == KP_OK)
-        status = skip_rest(iq);
-    const struct kp_stream *stream = status == KP_OK ? stream_with(key) : NULL;
+        status = read_rest(iq, out);
+    const struct kp_stream *stream = status == KP_OK ? stream_with(keys[0]) : NULL;
     if (status == KP_OK && from.ptr == NULL && stream != NULL)
         from = kp_str_from(stream->name);
     if (status == KP_OK && from.ptr == NULL) {
         kp_buf_text(&out->text, "datatable(key:string,value:string)[]");
     } else if (status == KP_OK) {
-        kp_buf_str(&out->text, from);
-        if (where.size > 0)
-            kp_buf_printf(&out->text, " | where %s", kp_buf_cstr(&where));
-        kp_buf_text(&out->text, " | distinct value = tostring(");
-        kpi_iq_add_name(&out->text, key);
-        kp_buf_text(&out->text, ") | where value != '' | sort by value asc | extend key = ");
-        kpi_iq_add_text(&out->text, key);
-        kp_buf_printf(&out->text, " | project key, value | take %d", VALUES_MAX);
+        for (uint32_t i = 0; i < count; i++) {
+            kp_buf_text(&out->text, i == 0 && count > 1 ? "union " : i > 0 ? ", " : "");
+            add_values(&out->text, from, &where, keys[i]);
+        }
+        kp_buf_printf(&out->text, " | project key, value | sort by key asc, value asc | take %d",
+                      VALUES_MAX);
         snprintf(out->name, sizeof(out->name), "%.*s", (int)KP_MIN(from.len, KPI_NAME_MAX - 1u),
                  from.ptr);
     }
@@ -359,7 +388,7 @@ static kp_status show_fixed(struct kpi_iq *iq, const char *name, const char *tex
     kp_buf_text(&out->text, text);
     snprintf(out->name, sizeof(out->name), "%s", name);
     kp_status status = skip_on(iq);
-    return status == KP_OK ? skip_rest(iq) : status;
+    return status == KP_OK ? read_rest(iq, out) : status;
 }
 
 /* False: not a SHOW of InfluxQL. */
@@ -431,6 +460,18 @@ static kp_status pass_ours(struct kp_str text, struct kpi_inquiry *out, struct k
     if (status == KP_OK)
         kp_buf_str(&out->text, (struct kp_str){text.ptr + iq.token.at, text.len - iq.token.at});
     return status;
+}
+
+uint32_t kpi_influxql_end(struct kp_str text)
+{
+    struct kpi_iq iq;
+    struct kp_error ignored;
+    kpi_iq_init(&iq, text, &ignored);
+    if (!kpi_iq_is(&iq, "select") && !kpi_iq_is(&iq, "show"))
+        return text.len; /* in our language a ; stands between let and its use */
+    while (iq.token.kind != KPI_IQ_END && !kpi_iq_is(&iq, ";"))
+        kpi_iq_next(&iq);
+    return iq.token.at;
 }
 
 kp_status kpi_influxql(struct kp_str text, struct kpi_inquiry *out, struct kp_error *err)

@@ -11,23 +11,33 @@
 
 #define KPI_NAME_MAX 64
 
-enum kpi_fill { KPI_FILL_NONE, KPI_FILL_NULL, KPI_FILL_VALUE, KPI_FILL_PREVIOUS };
+enum kpi_fill { KPI_FILL_NONE, KPI_FILL_NULL, KPI_FILL_VALUE, KPI_FILL_PREVIOUS, KPI_FILL_LINEAR };
 
 /* A query and how its rows become series. */
 struct kpi_inquiry {
-    struct kp_buf text;      /* in our language */
-    char name[KPI_NAME_MAX]; /* of the series */
-    bool ours;               /* not translated: ts_ns is added */
-    bool named;              /* the first column is the name of the series */
-    uint32_t tags;           /* columns after the time that are tags */
-    kp_dur step;             /* distance of the rows that fill makes, 0 = no filling */
+    struct kp_buf text;       /* in our language */
+    char name[KPI_NAME_MAX];  /* of the series */
+    bool ours;                /* not translated: ts_ns is added */
+    bool named;               /* the first column is the name of the series */
+    uint32_t tags;            /* columns after the time that are tags */
+    uint64_t limit, offset;   /* rows of each series; limit 0 = all */
+    uint64_t slimit, soffset; /* series */
+    kp_dur step;              /* distance of the rows that fill makes, 0 = no filling */
+    kp_dur step_offset;       /* where steps begin, since 1970 */
+    bool descending;          /* rows come newest first */
     enum kpi_fill fill;
-    int64_t fill_value; /* VALUE */
+    char fill_value[32];   /* VALUE: a number as it was written */
+    uint64_t counts;       /* bit n: value n is a count, which is 0 where there is nothing */
+    bool has_from, has_to; /* bounds of time in WHERE, both inclusive */
+    kp_time from, to;
 };
 
 /* INVALID or UNSUPPORTED with a sentence that names the word. out is deinitialised by the caller
  * (its text) also after a failure. */
 kp_status kpi_influxql(struct kp_str text, struct kpi_inquiry *out, struct kp_error *err) KP_MUST;
+
+/* Where the first statement of a text ends: at the ; behind it, or with the text. */
+uint32_t kpi_influxql_end(struct kp_str text);
 
 /* --- influxql.c to influxql_select.c and influxql_where.c --- */
 
@@ -52,6 +62,10 @@ struct kpi_iq {
     struct kpi_iq_token token; /* the current one */
     bool value_next;           /* a slash begins a regular expression here */
     const char *time;          /* column that "time" means; NULL = our language knows */
+    int depth;                 /* open brackets of a condition */
+    bool either;               /* an OR outside of them: the bounds below bind nothing */
+    bool has_from, has_to;     /* bounds of time in the condition, both inclusive */
+    kp_time from, to;
     struct kp_error *err;
 };
 
@@ -73,6 +87,10 @@ void kpi_iq_add_name(struct kp_buf *out, struct kp_str name);
 void kpi_iq_add_text(struct kp_buf *out, struct kp_str text);
 /* A condition up to its end, one of GROUP ORDER LIMIT FILL |, or the end, as ours. */
 kp_status kpi_iq_where(struct kpi_iq *iq, struct kp_buf *out) KP_MUST;
+/* A duration, as 10s, 5u or 1w; false: none. */
+bool kpi_iq_duration(struct kpi_iq *iq, kp_dur *out);
+/* A number of rows or series behind LIMIT and the like. */
+kp_status kpi_iq_count(struct kpi_iq *iq, uint64_t *out) KP_MUST;
 /* The current /regular expression/ as a condition on name. */
 kp_status kpi_iq_regex(struct kpi_iq *iq, struct kp_str name, bool negative,
                        struct kp_buf *out) KP_MUST;

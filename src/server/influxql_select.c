@@ -37,7 +37,6 @@ struct select {
     uint32_t tags_count;
     kp_dur step, offset;
     bool descending;
-    int64_t limit;
 };
 
 /* Aggregates; %s is the column. first and last need the row and are made apart. */
@@ -182,22 +181,6 @@ static kp_status read_from(struct select *select)
     return status;
 }
 
-static bool read_duration(struct kpi_iq *iq, kp_dur *out)
-{
-    char text[32];
-    struct kp_str token = iq->token.text;
-    if (iq->token.kind != KPI_IQ_NUMBER || token.len == 0 || token.len > 24)
-        return false;
-    char last = token.ptr[token.len - 1];
-    bool week = last == 'w';
-    snprintf(text, sizeof(text), "%.*s%s", (int)(token.len - week), token.ptr,
-             week          ? "d"
-             : last == 'u' ? "s"
-                           : "");
-    kpi_iq_next(iq);
-    return kp_dur_parse(kp_str_from(text), out) && (!week || !__builtin_mul_overflow(*out, 7, out));
-}
-
 static kp_status read_group(struct select *select)
 {
     struct kpi_iq *iq = select->iq;
@@ -216,9 +199,9 @@ static kp_status read_group(struct select *select)
             select->tags[select->tags_count++] = name;
             continue;
         }
-        if (!read_duration(iq, &select->step) || select->step <= 0)
+        if (!kpi_iq_duration(iq, &select->step) || select->step <= 0)
             return kpi_iq_fail(iq, KP_INVALID, "time() needs a duration, as 10s,");
-        if (kpi_iq_take(iq, ",") && !read_duration(iq, &select->offset))
+        if (kpi_iq_take(iq, ",") && !kpi_iq_duration(iq, &select->offset))
             return kpi_iq_fail(iq, KP_INVALID, "the offset of time() is not a duration");
         if (!kpi_iq_take(iq, ")"))
             return kpi_iq_fail(iq, KP_INVALID, ") is missing");
@@ -226,26 +209,40 @@ static kp_status read_group(struct select *select)
     return KP_OK;
 }
 
+/* As JSON has it: 7 or 1.5. */
+static bool is_number(struct kp_str text)
+{
+    uint32_t points = 0;
+    for (uint32_t i = 0; i < text.len; i++) {
+        points += text.ptr[i] == '.';
+        if (text.ptr[i] != '.' && (text.ptr[i] < '0' || text.ptr[i] > '9'))
+            return false;
+    }
+    bool zero = text.len > 1 && text.ptr[0] == '0' && text.ptr[1] != '.';
+    return text.len > 0 && text.len < 24 && points < 2 && !zero && text.ptr[0] != '.' &&
+           text.ptr[text.len - 1] != '.';
+}
+
 static kp_status read_fill(struct kpi_iq *iq, struct kpi_inquiry *out)
 {
-    char text[32];
     if (!kpi_iq_take(iq, "("))
         return kpi_iq_fail(iq, KP_INVALID, "( is missing behind fill");
-    if (kpi_iq_is(iq, "null"))
-        out->fill = KPI_FILL_NULL;
-    else if (kpi_iq_is(iq, "none"))
-        out->fill = KPI_FILL_NONE;
-    else if (kpi_iq_is(iq, "previous"))
-        out->fill = KPI_FILL_PREVIOUS;
-    else if (iq->token.kind == KPI_IQ_NUMBER && iq->token.text.len < sizeof(text)) {
-        char *end = NULL;
-        snprintf(text, sizeof(text), "%.*s", (int)iq->token.text.len, iq->token.text.ptr);
+    bool minus = kpi_iq_take(iq, "-");
+    struct kp_str number = iq->token.text;
+    if (iq->token.kind == KPI_IQ_NUMBER && is_number(number)) {
         out->fill = KPI_FILL_VALUE;
-        out->fill_value = strtoll(text, &end, 10);
-        if (*end != '\0')
-            return kpi_iq_fail(iq, KP_UNSUPPORTED, "fill takes whole numbers; not");
+        snprintf(out->fill_value, sizeof(out->fill_value), "%s%.*s", minus ? "-" : "",
+                 (int)number.len, number.ptr);
+    } else if (!minus && kpi_iq_is(iq, "null")) {
+        out->fill = KPI_FILL_NULL;
+    } else if (!minus && kpi_iq_is(iq, "none")) {
+        out->fill = KPI_FILL_NONE;
+    } else if (!minus && kpi_iq_is(iq, "previous")) {
+        out->fill = KPI_FILL_PREVIOUS;
+    } else if (!minus && kpi_iq_is(iq, "linear")) {
+        out->fill = KPI_FILL_LINEAR;
     } else {
-        return kpi_iq_fail(iq, KP_UNSUPPORTED, "fill is null, none, previous or a number; not");
+        return kpi_iq_fail(iq, KP_INVALID, "fill is null, none, previous, linear or a number; not");
     }
     kpi_iq_next(iq);
     return kpi_iq_take(iq, ")") ? KP_OK : kpi_iq_fail(iq, KP_INVALID, ") is missing");
@@ -261,16 +258,18 @@ static kp_status read_order(struct select *select)
     return KP_OK;
 }
 
-static kp_status read_count(struct kpi_iq *iq, int64_t *out)
+kp_status kpi_iq_count(struct kpi_iq *iq, uint64_t *out)
 {
-    char text[24];
-    if (iq->token.kind != KPI_IQ_NUMBER || iq->token.text.len >= sizeof(text) - 4)
+    struct kp_str text = iq->token.text;
+    uint64_t count = 0;
+    bool good = iq->token.kind == KPI_IQ_NUMBER && text.len < 16;
+    for (uint32_t i = 0; good && i < text.len; i++) {
+        good = text.ptr[i] >= '0' && text.ptr[i] <= '9';
+        count = count * 10 + (uint64_t)(text.ptr[i] - '0');
+    }
+    if (!good)
         return kpi_iq_fail(iq, KP_INVALID, "a number is missing");
-    snprintf(text, sizeof(text), "%.*s", (int)iq->token.text.len, iq->token.text.ptr);
-    char *end = NULL;
-    *out = strtoll(text, &end, 10);
-    if (*end != '\0')
-        return kpi_iq_fail(iq, KP_INVALID, "a number is missing");
+    *out = count;
     kpi_iq_next(iq);
     return KP_OK;
 }
@@ -290,7 +289,13 @@ static kp_status read_clauses(struct select *select, struct kpi_inquiry *out)
         else if (kpi_iq_take(iq, "order"))
             status = read_order(select);
         else if (kpi_iq_take(iq, "limit"))
-            status = read_count(iq, &select->limit);
+            status = kpi_iq_count(iq, &out->limit);
+        else if (kpi_iq_take(iq, "offset"))
+            status = kpi_iq_count(iq, &out->offset);
+        else if (kpi_iq_take(iq, "slimit"))
+            status = kpi_iq_count(iq, &out->slimit);
+        else if (kpi_iq_take(iq, "soffset"))
+            status = kpi_iq_count(iq, &out->soffset);
         else if (!kpi_iq_take(iq, ";"))
             status = kpi_iq_fail(iq, KP_UNSUPPORTED, "this is not supported");
     }
@@ -339,20 +344,48 @@ static void add_edges(struct kp_buf *out, const struct select *select)
     }
 }
 
+/* One value that some row has stands at the time of that row. */
+static bool is_selector(const struct select *select)
+{
+    struct kp_str function = select->items[0].function;
+    return select->items_count == 1 && select->step == 0 && select->items[0].math.len == 0 &&
+           (kp_str_equal_nocase(function, KP_STR("max")) ||
+            kp_str_equal_nocase(function, KP_STR("min")) || is_edge(&select->items[0]));
+}
+
+/* One value of `summarize`. */
+static void add_aggregate(struct kp_buf *out, const struct select *select, uint32_t i)
+{
+    const struct item *item = &select->items[i];
+    bool alone = is_selector(select);
+    if (is_edge(item)) {
+        bool last = kp_str_equal_nocase(item->function, KP_STR("last"));
+        if (alone)
+            kp_buf_text(out, "ts");
+        else
+            kp_buf_printf(out, "edge_ts_%u", i);
+        kp_buf_printf(out, " = %s(ts, edge_%u)", last ? "arg_max" : "arg_min", i);
+        return;
+    }
+    kp_buf_printf(out, "value_%u = ", i);
+    if (!alone) {
+        add_value(out, item);
+        return;
+    }
+    bool most = kp_str_equal_nocase(item->function, KP_STR("max"));
+    kp_buf_text(out, most ? "arg_max(" : "arg_min(");
+    kpi_iq_add_name(out, item->field);
+    kp_buf_text(out, ", ts)");
+}
+
 static void add_aggregates(struct kp_buf *out, const struct select *select)
 {
+    const struct kpi_iq *iq = select->iq;
     add_edges(out, select);
     kp_buf_text(out, " | summarize ");
     for (uint32_t i = 0; i < select->items_count; i++) {
-        const struct item *item = &select->items[i];
         kp_buf_text(out, i > 0 ? ", " : "");
-        if (is_edge(item)) {
-            bool last = kp_str_equal_nocase(item->function, KP_STR("last"));
-            kp_buf_printf(out, "edge_ts_%u = %s(ts, edge_%u)", i, last ? "arg_max" : "arg_min", i);
-            continue;
-        }
-        kp_buf_printf(out, "value_%u = ", i);
-        add_value(out, item);
+        add_aggregate(out, select, i);
     }
     for (uint32_t i = 0; i < select->tags_count; i++) {
         kp_buf_text(out, i == 0 ? " by " : ", ");
@@ -362,8 +395,9 @@ static void add_aggregates(struct kp_buf *out, const struct select *select)
         kp_buf_printf(out,
                       "%s ts = bin_at(ts, %" PRId64 "ns, datetime(1970-01-01) + %" PRId64 "ns)",
                       select->tags_count > 0 ? "," : " by", select->step, select->offset);
-    else
-        kp_buf_text(out, " | extend ts = datetime(1970-01-01)");
+    else if (!is_selector(select)) /* where the range begins */
+        kp_buf_printf(out, " | extend ts = datetime(1970-01-01) + %" PRId64 "ns",
+                      iq->has_from && !iq->either ? iq->from : 0);
 }
 
 static void add_order(struct kp_buf *out, const struct select *select)
@@ -414,6 +448,20 @@ static kp_status check(struct select *select)
     return KP_OK;
 }
 
+/* What filling has to know. */
+static void note_steps(const struct select *select, struct kpi_inquiry *out)
+{
+    const struct kpi_iq *iq = select->iq;
+    out->step_offset = select->step > 0 ? select->offset % select->step : 0;
+    out->has_from = iq->has_from && !iq->either;
+    out->has_to = iq->has_to && !iq->either;
+    out->from = iq->from;
+    out->to = iq->to;
+    for (uint32_t i = 0; i < select->items_count; i++)
+        if (kp_str_equal_nocase(select->items[i].function, KP_STR("count")))
+            out->counts |= (uint64_t)1 << i;
+}
+
 static void write_query(struct select *select, struct kpi_inquiry *out)
 {
     kp_buf_str(&out->text, select->from);
@@ -422,11 +470,13 @@ static void write_query(struct select *select, struct kpi_inquiry *out)
     if (select->aggregates)
         add_aggregates(&out->text, select);
     add_order(&out->text, select);
-    if (select->limit > 0)
-        kp_buf_printf(&out->text, " | take %" PRId64, select->limit);
-    add_project(&out->text, select);
     out->tags = select->tags_count;
-    out->step = out->fill == KPI_FILL_NONE || select->descending ? 0 : select->step;
+    out->step = out->fill == KPI_FILL_NONE ? 0 : select->step;
+    out->descending = select->descending;
+    if (out->limit > 0 && out->tags == 0 && out->step == 0) /* the first of one series */
+        kp_buf_printf(&out->text, " | take %" PRIu64, out->limit + out->offset);
+    add_project(&out->text, select);
+    note_steps(select, out);
     snprintf(out->name, sizeof(out->name), "%.*s", (int)KP_MIN(select->from.len, KPI_NAME_MAX - 1u),
              select->from.ptr);
 }

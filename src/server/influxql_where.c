@@ -1,13 +1,30 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
  * Conditions of InfluxQL as ours: AND and OR in small letters, = as ==, 'text' beside time as a
- * datetime, text beside a number as that number (a tag is always text for Grafana), and /regular
- * expressions/ as far as Grafana writes them for its variables: alternatives of plain text.
+ * datetime, text beside a number as that number (a tag is always text for Grafana). /Regular
+ * expressions/ as Grafana writes them for its variables, alternatives of plain text, become
+ * comparisons, which prune; all others stay what they are. Bounds of the time are also kept as
+ * numbers: filling goes from the one to the other.
  */
+#include <stdio.h>
+#include <stdlib.h>
+
 #include "base/assert.h"
 #include "server/influxql.h"
 
-#define ALTERNATIVES_BYTES_MAX 4096
+#define REGEX_BYTES_MAX 4096
+
+static enum kp_type type_of(struct kp_str name)
+{
+    uint32_t count = 0;
+    const struct kp_stream *streams = kp_streams(&count);
+    for (uint32_t i = 0; i < count; i++) {
+        const struct kp_query_column *column = kp_stream_column(&streams[i], name);
+        if (column != NULL)
+            return column->type;
+    }
+    return KP_TYPE_NULL; /* of a table that is no stream, or made in the query */
+}
 
 /* --- regular expressions --- */
 
@@ -64,12 +81,30 @@ static bool add_alternatives(struct kp_buf *out, struct kp_str name, const char 
     return true;
 }
 
+/* name matches regex '...'; what is no text is compared as it prints. */
+static void add_regex(struct kp_buf *out, struct kp_str name, struct kp_str pattern)
+{
+    struct kp_buf plain = {0};
+    bool text = type_of(name) == KP_TYPE_STR;
+    for (uint32_t i = 0; i < pattern.len; i++) /* only here a slash needs a backslash */
+        if (!(pattern.ptr[i] == '\\' && i + 1 < pattern.len && pattern.ptr[i + 1] == '/'))
+            kp_buf_char(&plain, pattern.ptr[i]);
+    kp_buf_text(out, text ? "" : "tostring(");
+    kpi_iq_add_name(out, name);
+    kp_buf_text(out, text ? " matches regex @'" : ") matches regex @'");
+    for (const char *c = kp_buf_cstr(&plain); *c != '\0'; c++)
+        kp_buf_text(out, *c == '\'' ? "''" : (char[]){*c, '\0'});
+    kp_buf_char(out, '\'');
+    out->failed |= plain.failed;
+    kp_buf_deinit(&plain);
+}
+
 kp_status kpi_iq_regex(struct kpi_iq *iq, struct kp_str name, bool negative, struct kp_buf *out)
 {
     static const char *const ops[2][3] = {{"==", "startswith_cs", "contains_cs"},
                                           {"=~", "startswith", "contains"}};
     struct kp_str pattern = iq->token.text;
-    if (iq->token.kind != KPI_IQ_REGEX || pattern.len > ALTERNATIVES_BYTES_MAX)
+    if (iq->token.kind != KPI_IQ_REGEX || pattern.len > REGEX_BYTES_MAX)
         return kpi_iq_fail(iq, KP_INVALID, "a /regular expression/ is missing or too long");
     bool nocase = pattern.len >= 4 && memcmp(pattern.ptr, "(?i)", 4) == 0;
     pattern.ptr += nocase ? 4 : 0;
@@ -80,29 +115,19 @@ kp_status kpi_iq_regex(struct kpi_iq *iq, struct kp_str name, bool negative, str
     pattern.len -= begin;
     strip(&pattern, '(', ')');
     kp_buf_text(out, negative ? "not(" : "(");
-    if (pattern.len == 0 || kp_str_equal(pattern, KP_STR(".*")))
+    size_t from = out->size;
+    if (pattern.len == 0 || kp_str_equal(pattern, KP_STR(".*"))) {
         kp_buf_text(out, "true");
-    else if (!add_alternatives(out, name, ops[nocase][whole ? 0 : begin ? 1 : 2], pattern))
-        return kpi_iq_fail(iq, KP_UNSUPPORTED,
-                           "only alternatives of plain text can be matched, as /^(a|b)$/; not");
+    } else if (!add_alternatives(out, name, ops[nocase][whole ? 0 : begin ? 1 : 2], pattern)) {
+        out->size = from;
+        add_regex(out, name, iq->token.text);
+    }
     kp_buf_char(out, ')');
     kpi_iq_next(iq);
     return KP_OK;
 }
 
 /* --- values --- */
-
-static enum kp_type type_of(struct kp_str name)
-{
-    uint32_t count = 0;
-    const struct kp_stream *streams = kp_streams(&count);
-    for (uint32_t i = 0; i < count; i++) {
-        const struct kp_query_column *column = kp_stream_column(&streams[i], name);
-        if (column != NULL)
-            return column->type;
-    }
-    return KP_TYPE_NULL; /* of a table that is no stream, or made in the query */
-}
 
 static bool is_integer(struct kp_str text)
 {
@@ -126,18 +151,100 @@ static void add_time(struct kp_buf *out, struct kp_str text)
     kp_buf_char(out, ')');
 }
 
+/* --- bounds of time --- */
+
+bool kpi_iq_duration(struct kpi_iq *iq, kp_dur *out)
+{
+    char text[32];
+    struct kp_str token = iq->token.text;
+    if (iq->token.kind != KPI_IQ_NUMBER || token.len == 0 || token.len > 24)
+        return false;
+    char last = token.ptr[token.len - 1];
+    bool week = last == 'w';
+    snprintf(text, sizeof(text), "%.*s%s", (int)(token.len - week), token.ptr,
+             week          ? "d"
+             : last == 'u' ? "s"
+                           : "");
+    kpi_iq_next(iq);
+    return kp_dur_parse(kp_str_from(text), out) && (!week || !__builtin_mul_overflow(*out, 7, out));
+}
+
+/* 'text', a number (of ns, or with a unit), or now(). */
+static bool read_term(struct kpi_iq *iq, kp_time *out)
+{
+    char text[32];
+    char *end = NULL;
+    if (iq->token.kind == KPI_IQ_TEXT) {
+        bool good = kp_time_parse(iq->token.text, out);
+        kpi_iq_next(iq);
+        return good;
+    }
+    if (kpi_iq_take(iq, "now")) {
+        *out = kp_time_now();
+        return kpi_iq_take(iq, "(") && kpi_iq_take(iq, ")");
+    }
+    if (iq->token.kind != KPI_IQ_NUMBER || iq->token.text.len >= sizeof(text))
+        return false;
+    snprintf(text, sizeof(text), "%.*s", (int)iq->token.text.len, iq->token.text.ptr);
+    *out = strtoll(text, &end, 10);
+    if (*end != '\0')
+        return kpi_iq_duration(iq, out);
+    kpi_iq_next(iq);
+    return true;
+}
+
+/* A sum of such, which ends at AND, a bracket or the end. */
+static bool read_instant(struct kpi_iq *iq, kp_time *out)
+{
+    kp_time sum = 0, term = 0;
+    if (!read_term(iq, &sum))
+        return false;
+    while (kpi_iq_is(iq, "+") || kpi_iq_is(iq, "-")) {
+        bool minus = kpi_iq_take(iq, "-");
+        if ((!minus && !kpi_iq_take(iq, "+")) || !read_term(iq, &term) ||
+            (minus ? __builtin_sub_overflow(sum, term, &sum)
+                   : __builtin_add_overflow(sum, term, &sum)))
+            return false;
+    }
+    *out = sum;
+    return true;
+}
+
+/* Keeps `time op ...`, which the current token begins, when it binds the whole condition. */
+static void keep_bound(struct kpi_iq *iq, const char *op)
+{
+    struct kpi_iq ahead = *iq;
+    kp_time at = 0;
+    if (iq->depth > 0 || !read_instant(&ahead, &at))
+        return;
+    kp_time from = at, to = at;
+    if (op[1] == '\0' &&
+        (__builtin_add_overflow(at, 1, &from) || __builtin_sub_overflow(at, 1, &to)))
+        return;
+    if (op[0] == '>' || op[0] == '=') {
+        iq->from = iq->has_from ? KP_MAX(iq->from, from) : from;
+        iq->has_from = true;
+    }
+    if (op[0] == '<' || op[0] == '=') {
+        iq->to = iq->has_to ? KP_MIN(iq->to, to) : to;
+        iq->has_to = true;
+    }
+}
+
 /* name op value, the operator taken already. */
 static kp_status add_comparison(struct kpi_iq *iq, struct kp_str name, const char *op,
                                 struct kp_buf *out)
 {
     struct kp_str text = iq->token.text;
+    bool time = kp_str_equal_nocase(name, KP_STR("time")) || kp_str_equal(name, KP_STR("ts")) ||
+                kp_str_equal(name, KP_STR("start"));
+    if (time)
+        keep_bound(iq, op);
     if (iq->token.kind != KPI_IQ_TEXT) { /* a number, now() - 1h: the condition's loop goes on */
         kpi_iq_add_name(out, name);
         kp_buf_printf(out, " %s ", op);
         return KP_OK;
     }
-    bool time = kp_str_equal_nocase(name, KP_STR("time")) || kp_str_equal(name, KP_STR("ts")) ||
-                kp_str_equal(name, KP_STR("start"));
     enum kp_type type = type_of(name);
     bool number = type != KP_TYPE_STR && is_integer(text);
     if (number && type == KP_TYPE_NULL) {
@@ -200,6 +307,7 @@ static kp_status add_word(struct kpi_iq *iq, struct kp_buf *out)
     struct kpi_iq ahead = *iq;
     kpi_iq_next(&ahead);
     if (iq->token.kind == KPI_IQ_WORD && (kpi_iq_is(iq, "and") || kpi_iq_is(iq, "or"))) {
+        iq->either |= kpi_iq_is(iq, "or") && iq->depth == 0;
         kp_buf_text(out, kpi_iq_is(iq, "and") ? " and " : " or ");
         kpi_iq_next(iq);
         return KP_OK;
@@ -235,17 +343,18 @@ static kp_status add_word(struct kpi_iq *iq, struct kp_buf *out)
 kp_status kpi_iq_where(struct kpi_iq *iq, struct kp_buf *out)
 {
     kp_status status = KP_OK;
-    int depth = 0;
+    iq->depth = 0;
     if (ends_condition(iq))
         return kpi_iq_fail(iq, KP_INVALID, "a condition is missing");
-    while (status == KP_OK && (depth > 0 || !ends_condition(iq)) && iq->token.kind != KPI_IQ_END) {
+    while (status == KP_OK && (iq->depth > 0 || !ends_condition(iq)) &&
+           iq->token.kind != KPI_IQ_END) {
         if (iq->token.kind == KPI_IQ_WORD || iq->token.kind == KPI_IQ_NAME) {
             status = add_word(iq, out);
-            depth += out->size > 0 && out->data[out->size - 1] == '(';
+            iq->depth += out->size > 0 && out->data[out->size - 1] == '(';
             continue;
         }
-        depth += kpi_iq_is(iq, "(");
-        depth -= kpi_iq_is(iq, ")");
+        iq->depth += kpi_iq_is(iq, "(");
+        iq->depth -= kpi_iq_is(iq, ")");
         if (iq->token.kind == KPI_IQ_TEXT)
             kpi_iq_add_text(out, iq->token.text);
         else if (iq->token.kind == KPI_IQ_NUMBER)

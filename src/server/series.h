@@ -11,10 +11,14 @@
 
 enum kpi_form { KPI_FORM_JSON, KPI_FORM_CSV, KPI_FORM_ANNOTATED };
 
+#define KPI_SERIES_NUMBERS 32 /* columns that fill(linear) knows */
+
 struct kpi_series_opts {
     enum kpi_form form;
-    kp_dur epoch;   /* unit of times; 0 = RFC 3339 text */
-    uint32_t chunk; /* JSON: rows of a document, 0 = one document */
+    kp_dur epoch;       /* unit of times; 0 = RFC 3339 text */
+    uint32_t chunk;     /* JSON: rows of a document, 0 = one document */
+    uint32_t statement; /* number of it in the document */
+    bool last;          /* no other statement follows */
 };
 
 struct kpi_series {
@@ -24,13 +28,17 @@ struct kpi_series {
     int time;    /* column, -1 = none */
     bool stamps; /* ts_ns is added */
     bool document, open;
+    bool begun;             /* a row was seen */
     uint64_t rows;          /* of the document */
+    uint64_t series_number; /* of the current series, and its rows so far */
+    uint64_t row_number;
     uint64_t filled;        /* rows that filling made */
-    struct kp_buf key;      /* name and tags of the open series */
+    struct kp_buf key;      /* name and tags of the current series */
     struct kp_buf next_key; /* of this row */
-    bool has_last;          /* of the open series, for filling: */
+    bool has_last;          /* of the current series, for filling: */
     kp_time last;
     struct kp_buf last_cells, cells;
+    double last_numbers[KPI_SERIES_NUMBERS], numbers[KPI_SERIES_NUMBERS];
 };
 
 /* schema and inquiry must outlive it. */
@@ -41,6 +49,9 @@ void kpi_series_deinit(struct kpi_series *series);
 void kpi_series_batch(struct kpi_series *series, const struct kp_batch *batch, struct kp_buf *out);
 /* Ends the document; err: the query failed after rows were given, NULL when it did not. */
 void kpi_series_end(struct kpi_series *series, const struct kp_error *err, struct kp_buf *out);
+/* The result of a statement that could not be asked. */
+void kpi_series_failed(const struct kpi_series_opts *opts, const struct kp_error *err,
+                       struct kp_buf *out);
 /* "line 1 column 8: message (hint)". */
 void kpi_series_message(const struct kp_error *err, struct kp_buf *out);
 /* Adds JSON text with indents of four blanks. */
@@ -51,6 +62,16 @@ void kpi_json_indent(struct kp_str json, struct kp_buf *out);
 bool kpi_series_null(const struct kp_field *field, const struct kp_vec *vec, uint32_t row);
 /* In units of the epoch, or RFC 3339 without quotes. */
 void kpi_series_time(const struct kpi_series *series, kp_time time, struct kp_buf *out);
+/* A column that is written as such behind the time: no name, no tag. */
+bool kpi_series_plain(const struct kpi_series *series, uint32_t column);
+/* The cells "name,tags" of a row of CSV. */
+void kpi_csv_key(struct kpi_series *series, const struct kp_batch *batch, uint32_t row,
+                 struct kp_buf *out);
+void kpi_csv_cell(const struct kp_field *field, const struct kp_vec *vec, uint32_t row,
+                  struct kp_buf *out);
+void kpi_csv_row(struct kpi_series *series, kp_time time, const struct kp_buf *cells,
+                 struct kp_buf *out);
+/* Annotated CSV. */
 void kpi_csv_batch(struct kpi_series *series, const struct kp_batch *batch, struct kp_buf *out);
 /* An error as a table of one cell. */
 void kpi_csv_error(struct kp_str message, struct kp_buf *out);

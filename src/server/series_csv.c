@@ -28,8 +28,8 @@ static void add_text(struct kp_str text, struct kp_buf *out)
     kp_buf_char(out, '"');
 }
 
-static void add_cell(const struct kp_field *field, const struct kp_vec *vec, uint32_t row,
-                     struct kp_buf *out)
+void kpi_csv_cell(const struct kp_field *field, const struct kp_vec *vec, uint32_t row,
+                  struct kp_buf *out)
 {
     if (kpi_series_null(field, vec, row))
         return;
@@ -48,13 +48,13 @@ void kpi_csv_error(struct kp_str message, struct kp_buf *out)
     kp_buf_char(out, '\n');
 }
 
-static void plain_header(struct kpi_series *series, struct kp_buf *out)
+static void plain_header(const struct kpi_series *series, struct kp_buf *out)
 {
-    kp_buf_text(out, "name,tags");
+    kp_buf_text(out, series->opts.statement > 0 ? "\nname,tags" : "name,tags");
     if (series->time >= 0)
         kp_buf_text(out, ",time");
-    for (uint32_t c = series->inquiry->named ? 1 : 0; c < series->schema->count; c++) {
-        if ((int)c == series->time || (c >= 1 && c <= series->inquiry->tags))
+    for (uint32_t c = 0; c < series->schema->count; c++) {
+        if (!kpi_series_plain(series, c))
             continue;
         kp_buf_char(out, ',');
         add_text(series->schema->fields[c].name, out);
@@ -63,41 +63,49 @@ static void plain_header(struct kpi_series *series, struct kp_buf *out)
 }
 
 /* host=a,comm=b in one cell. */
-static void add_tags(struct kpi_series *series, const struct kp_batch *batch, uint32_t row,
+static void add_tags(const struct kpi_series *series, const struct kp_batch *batch, uint32_t row,
                      struct kp_buf *out)
 {
     struct kp_buf tags = {0};
     for (uint32_t c = 1; c <= series->inquiry->tags && c < batch->cols_count; c++) {
         const struct kp_field *field = &series->schema->fields[c];
-        kp_buf_printf(&tags, "%s%.*s=", c > 1 ? "," : "", (int)field->name.len, field->name.ptr);
+        size_t from = tags.size;
+        kp_buf_printf(&tags, "%s%.*s=", from > 0 ? "," : "", (int)field->name.len, field->name.ptr);
+        size_t begin = tags.size;
         if (!kpi_series_null(field, &batch->cols[c], row))
             kp_value_text(field, &batch->cols[c], row, true, &tags);
+        if (tags.size == begin) /* a tag without a value is none */
+            tags.size = from;
     }
     add_text((struct kp_str){kp_buf_cstr(&tags), (uint32_t)tags.size}, out);
     out->failed |= tags.failed;
     kp_buf_deinit(&tags);
 }
 
-static void plain_row(struct kpi_series *series, const struct kp_batch *batch, uint32_t row,
-                      struct kp_buf *out)
+void kpi_csv_key(struct kpi_series *series, const struct kp_batch *batch, uint32_t row,
+                 struct kp_buf *out)
 {
     const struct kpi_inquiry *inquiry = series->inquiry;
-    kp_time time = 0;
     add_text(inquiry->named ? kp_vec_str(&batch->cols[0], row) : kp_str_from(inquiry->name), out);
     kp_buf_char(out, ',');
     add_tags(series, batch, row, out);
-    if (series->time >= 0) {
-        time =
-            kp_vec_null(&batch->cols[series->time], row) ? 0 : batch->cols[series->time].i64[row];
+}
+
+void kpi_csv_row(struct kpi_series *series, kp_time time, const struct kp_buf *cells,
+                 struct kp_buf *out)
+{
+    if (!series->document)
+        plain_header(series, out);
+    series->document = true;
+    kp_buf_add(out, series->key.data, series->key.size);
+    if (series->time >= 0) { /* here nanoseconds are the default */
         kp_buf_char(out, ',');
-        kpi_series_time(series, time, out);
+        if (series->opts.epoch > 0)
+            kpi_series_time(series, time, out);
+        else
+            kp_buf_printf(out, "%" PRId64, time);
     }
-    for (uint32_t c = inquiry->named ? 1 : 0; c < batch->cols_count; c++) {
-        if ((int)c == series->time || (c >= 1 && c <= inquiry->tags))
-            continue;
-        kp_buf_char(out, ',');
-        add_cell(&series->schema->fields[c], &batch->cols[c], row, out);
-    }
+    kp_buf_add(out, cells->data, cells->size);
     if (series->stamps)
         kp_buf_printf(out, ",%" PRId64, time);
     kp_buf_char(out, '\n');
@@ -148,7 +156,7 @@ static void annotated_row(struct kpi_series *series, const struct kp_batch *batc
     kp_buf_text(out, ",,0");
     for (uint32_t c = 0; c < batch->cols_count; c++) {
         kp_buf_char(out, ',');
-        add_cell(&series->schema->fields[c], &batch->cols[c], row, out);
+        kpi_csv_cell(&series->schema->fields[c], &batch->cols[c], row, out);
     }
     kp_buf_text(out, "\r\n");
 }
@@ -157,12 +165,11 @@ static void annotated_row(struct kpi_series *series, const struct kp_batch *batc
 
 void kpi_csv_batch(struct kpi_series *series, const struct kp_batch *batch, struct kp_buf *out)
 {
-    bool annotated = series->opts.form == KPI_FORM_ANNOTATED;
     if (!series->document)
-        (annotated ? annotated_header : plain_header)(series, out);
+        annotated_header(series, out);
     series->document = true;
     for (uint32_t i = 0; i < kp_batch_count(batch); i++)
-        (annotated ? annotated_row : plain_row)(series, batch, kp_batch_row(batch, i), out);
+        annotated_row(series, batch, kp_batch_row(batch, i), out);
 }
 
 void kpi_csv_end(struct kpi_series *series, const struct kp_error *err, struct kp_buf *out)

@@ -32,7 +32,7 @@ log-enabled = false
 [monitor]
 store-enabled = false
 """
-ROWS = 5000
+ROWS = 20000  # all of them
 FORM = {"Content-Type": "application/x-www-form-urlencoded"}
 
 
@@ -144,6 +144,39 @@ SAME = [
     'SHOW FIELD KEYS FROM "nosuch"',
     'SHOW TAG KEYS FROM "nosuch"',
     'SELECT mean("dur") FROM "syscall" WHERE time < 0 GROUP BY time(10s) fill(none)',
+    'SELECT count("dur") FROM "syscall"; SHOW DATABASES; SELECT sum("dur") FROM "syscall"',
+    'SHOW TAG VALUES FROM "syscall" WITH KEY = "comm" LIMIT 3 OFFSET 2',
+    'SHOW TAG VALUES FROM "syscall" WITH KEY IN ("comm", "host")',
+    'SHOW TAG VALUES FROM "softirq" WITH KEY = "vec" WHERE "cpu" = \'0\'',
+    'SELECT "dur", "ret" FROM "syscall" LIMIT 5',
+    'SELECT "dur", "ret" FROM "syscall" LIMIT 5 OFFSET 3',
+    'SELECT "dur" FROM "syscall" ORDER BY time DESC LIMIT 5',
+    'SELECT "dur", "comm" FROM "syscall" WHERE "comm" =~ /^(ar|as)$/ LIMIT 5',
+    'SELECT "dur", "comm" FROM "syscall" WHERE "comm" =~ /^k.*r$/ LIMIT 5',
+    'SELECT "dur", "comm" FROM "syscall" WHERE "comm" !~ /[aeiou]{1}/ LIMIT 5',
+    'SELECT "dur" FROM "syscall" WHERE ("comm"::tag = \'ledger\' OR "comm"::tag = \'kpq\') AND "ret" > 0 LIMIT 9',
+    'SELECT count("dur"), max("dur"), min("ret") FROM "syscall" GROUP BY "comm"',
+    'SELECT "dur" FROM "syscall" GROUP BY "comm" LIMIT 2 SLIMIT 3 SOFFSET 1',
+    'SELECT spread("dur") FROM "softirq" GROUP BY "cpu"',
+    'SELECT sum("dur"), count("dur") FROM "softirq" GROUP BY "cpu", "vec"',
+    'SELECT max("dur") FROM "syscall"',
+    'SELECT min("dur") FROM "softirq" GROUP BY "cpu"',
+    'SELECT first("dur") FROM "syscall" GROUP BY "comm"',
+    'SELECT last("ret") AS "code" FROM "syscall"',
+    'SELECT max("dur") AS "worst" FROM "syscall" WHERE "ret" < 0 GROUP BY "comm" ',
+]
+# Over the time of the recording, and some more.
+BINNED = [
+    'SELECT count("dur") FROM "syscall" WHERE {range} GROUP BY time(500ms)',
+    'SELECT sum("dur") FROM "syscall" WHERE {range} GROUP BY time(1s) fill(none)',
+    'SELECT sum("dur") FROM "syscall" WHERE {range} GROUP BY time(1s) fill(null)',
+    'SELECT max("dur") FROM "syscall" WHERE {range} GROUP BY time(250ms) fill(previous)',
+    'SELECT max("dur") FROM "syscall" WHERE {range} GROUP BY time(250ms) fill(-1)',
+    'SELECT max("dur") FROM "syscall" WHERE {range} GROUP BY time(1s, 300ms) fill(7)',
+    'SELECT sum("dur"), count("ret") FROM "syscall" WHERE {range} GROUP BY time(1s), "comm" fill(null) SLIMIT 4',
+    'SELECT sum("dur") FROM "syscall" WHERE {range} GROUP BY time(1s) fill(null) ORDER BY time DESC',
+    'SELECT sum("dur") FROM "syscall" WHERE {range} GROUP BY time(1s) fill(previous) LIMIT 4 OFFSET 2',
+    'SELECT count("dur") FROM "syscall" WHERE {range} AND "comm" = \'no such\' GROUP BY time(1s)',
 ]
 SHAPES = [
     "SHOW MEASUREMENTS LIMIT 2",
@@ -165,6 +198,15 @@ def url(text, **params):
 def test_queries(kpd, influxd):
     for text in SAME:
         compare(kpd, influxd, text, "GET", url(text))
+        compare(kpd, influxd, f"{text} in ns", "GET", url(text, epoch="ns"))
+    first, last = (json.loads(query(influxd, f'SELECT {one}("dur") FROM "syscall"', epoch="ms")[1])
+                   ["results"][0]["series"][0]["values"][0][0] for one in ("first", "last"))
+    for text in BINNED:
+        for margin in (0, 2500):
+            text = text.replace("{range}", f"time >= {first - margin}ms and time <= {last + margin}ms")
+            for params in ({}, {"epoch": "ms"}):
+                compare(kpd, influxd, f"{text} {params}", "GET", url(text, **params))
+            compare(kpd, influxd, f"CSV: {text}", "GET", url(text), headers={"Accept": "application/csv"})
     for text in SHAPES:
         for params in ({}, {"epoch": "ms"}, {"epoch": "ns", "pretty": "true"}):
             compare(kpd, influxd, f"{text} {params}", "GET", url(text, **params), how="shape")

@@ -6,6 +6,7 @@
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <stdio.h>
 
 #include <cmocka.h>
 
@@ -71,8 +72,9 @@ static void alternatives_are_matched(void **state)
     gives("irq WHERE name !~ /x/", "irq  | where not(['name'] contains_cs 'x')");
     gives("irq WHERE name =~ /^x/", "irq  | where (['name'] startswith_cs 'x')");
     gives("irq WHERE name =~ /.*/", "irq  | where (true)");
-    refuses("irq WHERE name =~ /a.*b/", "alternatives of plain text");
-    refuses("irq WHERE name =~ /\\d/", "alternatives of plain text");
+    gives("irq WHERE name =~ /a.*'b/", "irq  | where (['name'] matches regex @'a.*''b')");
+    gives("irq WHERE dur !~ /^\\d\\/$/",
+          "irq  | where not(tostring(['dur']) matches regex @'^\\d/$')");
 }
 
 static void select_is_translated(void **state)
@@ -88,12 +90,56 @@ static void select_is_translated(void **state)
         "| project ts, ['name'], ['mean'] = value_0");
     gives("SELECT percentile(dur, 95) / 1000 AS us FROM irq",
           "irq | summarize value_0 = (percentile(['dur'], 95))/ 1000 | extend ts = "
-          "datetime(1970-01-01) | sort by ts asc | project ts, ['us'] = value_0");
+          "datetime(1970-01-01) + 0ns | sort by ts asc | project ts, ['us'] = value_0");
     refuses("SELECT mode(dur) FROM irq", "'mode' is not supported");
     refuses("SELECT dur FROM \"a | b\"", "name of a measurement");
     refuses("SELECT dur, mean(dur) FROM irq", "cannot be mixed");
     refuses("SELECT dur FROM irq GROUP BY time(1s)", "needs a function");
     refuses("SELECT", "a name is missing");
+}
+
+static void bounds_of_time_are_kept(void **state)
+{
+    static const struct {
+        const char *where;
+        bool has_from, has_to;
+        kp_time from, to;
+    } cases[] = {
+        {"time >= 5ms and time <= 7ms", true, true, 5 * KP_MS, 7 * KP_MS},
+        {"time > 5 AND (cpu = '0' OR cpu = '1') AND time < 2s - 1s", true, true, 6, KP_SEC - 1},
+        {"time >= 5 and time > 9", true, false, 10, 0},
+        {"time = 1u", true, true, KP_US, KP_US},
+        {"time >= '1970-01-01T00:00:01Z'", true, false, KP_SEC, 0},
+        {"time >= 5ms or time <= 7ms", false, false, 0, 0},
+        {"(time >= 5ms or cpu = 1)", false, false, 0, 0},
+        {"time > 9223372036854775807", false, false, 0, 0},
+        {"cpu = '0'", false, false, 0, 0},
+    };
+    (void)state;
+    for (size_t i = 0; i < KP_ARRAY_LEN(cases); i++) {
+        struct kpi_inquiry inquiry;
+        struct kp_error err = {0};
+        char text[256];
+        snprintf(text, sizeof(text), "SELECT max(dur) FROM irq WHERE %s GROUP BY time(1s)",
+                 cases[i].where);
+        assert_int_equal(kpi_influxql(kp_str_from(text), &inquiry, &err), KP_OK);
+        assert_int_equal(inquiry.has_from, cases[i].has_from);
+        assert_int_equal(inquiry.has_to, cases[i].has_to);
+        if (inquiry.has_from)
+            assert_int_equal(inquiry.from, cases[i].from);
+        if (inquiry.has_to)
+            assert_int_equal(inquiry.to, cases[i].to);
+        kp_buf_deinit(&inquiry.text);
+    }
+}
+
+static void statements_end_at_their_semicolon(void **state)
+{
+    (void)state;
+    assert_int_equal(kpi_influxql_end(KP_STR("SELECT a FROM b; SHOW x")), 15);
+    assert_int_equal(kpi_influxql_end(KP_STR("show 'a;b' \";\"; x")), 14);
+    assert_int_equal(kpi_influxql_end(KP_STR("let a = 1; print a")), 18);
+    assert_int_equal(kpi_influxql_end(KP_STR("")), 0);
 }
 
 static void names_cannot_break_out(void **state)
@@ -103,8 +149,8 @@ static void names_cannot_break_out(void **state)
           "irq | sort by ts asc | project ts, ['a\\'] | x'] = (['a\\'] | x'])");
     gives(
         "SHOW TAG VALUES FROM irq WITH KEY = \"a') | x\"",
-        "irq | distinct value = tostring(['a\\') | x']) | where value != '' | sort by value asc | "
-        "extend key = 'a\\') | x' | project key, value | take 1000");
+        "(irq | distinct value = tostring(['a\\') | x']) | where value != '' | "
+        "extend key = 'a\\') | x') | project key, value | sort by key asc, value asc | take 1000");
 }
 
 static void a_connection_is_told_by_its_first_bytes(void **state)
@@ -142,6 +188,8 @@ int main(void)
         cmocka_unit_test(a_trailing_where_becomes_an_operator),
         cmocka_unit_test(alternatives_are_matched),
         cmocka_unit_test(select_is_translated),
+        cmocka_unit_test(bounds_of_time_are_kept),
+        cmocka_unit_test(statements_end_at_their_semicolon),
         cmocka_unit_test(names_cannot_break_out),
         cmocka_unit_test(a_connection_is_told_by_its_first_bytes),
         cmocka_unit_test(lines_say_what_they_are),
