@@ -265,9 +265,8 @@ static kp_status groups_read(const struct kpi_spine *spine, int64_t *steps)
     return status == KP_OK && kp_reader_left(&in) != 0 ? KP_CORRUPT : status;
 }
 
-/* Gives every place its time and every stream its places. */
-static kp_status steps_sum(const struct kpi_spine *spine, const int64_t *steps, int64_t *ts,
-                           uint32_t *places)
+/* Gives every place its time. */
+static kp_status steps_sum(const struct kpi_spine *spine, const int64_t *steps, int64_t *ts)
 {
     uint32_t at[KP_STREAM_MAX];
     bool falls = false;
@@ -275,12 +274,10 @@ static kp_status steps_sum(const struct kpi_spine *spine, const int64_t *steps, 
     for (uint32_t lane = 0; lane < spine->lanes_count; lane++) {
         int64_t now = spine->block.info.ts_min;
         for (uint32_t p = spine->lanes[lane].first; p < spine->lanes[lane].end; p++) {
-            uint32_t place = at[spine->kind[p]]++;
             int64_t before = now;
-            now = (int64_t)((uint64_t)now + (uint64_t)steps[place]);
+            now = (int64_t)((uint64_t)now + (uint64_t)steps[at[spine->kind[p]]++]);
             falls |= now < before;
             ts[p] = now;
-            places[place] = p;
         }
     }
     return falls ? KP_CORRUPT : KP_OK;
@@ -295,24 +292,38 @@ static kp_status times_read(struct kpi_spine *spine)
         return status;
     int64_t *steps = malloc(spine->rows * sizeof(*steps));
     int64_t *ts = part_alloc(spine, sizeof(*ts));
-    uint32_t *places = part_alloc(spine, sizeof(*places));
-    bool whole = steps != NULL && ts != NULL && places != NULL;
-    status = whole ? groups_read(spine, steps) : KP_NO_MEMORY;
+    status = steps != NULL && ts != NULL ? groups_read(spine, steps) : KP_NO_MEMORY;
     if (status == KP_OK)
-        status = steps_sum(spine, steps, ts, places);
+        status = steps_sum(spine, steps, ts);
     free(steps);
-    if (status == KP_OK) {
+    if (status == KP_OK)
         spine->ts = ts;
-        spine->places = places;
-    }
     return status;
 }
 
 /* ---------- the order of the page ---------- */
 
+/* Gives every stream its places. */
+static kp_status places_read(struct kpi_spine *spine)
+{
+    uint32_t at[KP_STREAM_MAX];
+    if (spine->places != NULL)
+        return KP_OK;
+    uint32_t *places = part_alloc(spine, sizeof(*places));
+    if (places == NULL)
+        return KP_NO_MEMORY;
+    memcpy(at, spine->first, sizeof(at));
+    for (uint32_t p = 0; p < spine->rows; p++)
+        places[at[spine->kind[p]]++] = p;
+    spine->places = places;
+    return KP_OK;
+}
+
 static kp_status order_read(struct kpi_spine *spine, uint32_t stream)
 {
     kp_status status = times_read(spine);
+    if (status == KP_OK)
+        status = places_read(spine);
     if (status == KP_OK && !spine->ordered[stream])
         status =
             kpi_places_order(spine, spine->places + spine->first[stream], spine->counts[stream]);
@@ -327,11 +338,11 @@ static kp_status order_read(struct kpi_spine *spine, uint32_t stream)
 struct walk {
     const struct kpi_spine *spine;
     struct kpi_foresight model;
-    uint32_t *actor;  /* codes, then local numbers */
-    uint32_t *peer;   /* likewise, where the row has one */
-    uint32_t *met;    /* switches and wakings in the order of the page */
-    uint32_t *misses; /* places whose actor has a code, ascending; then a wall */
-    uint32_t *at;     /* by lane: the next of them */
+    int64_t *codes;       /* of who ran, by place */
+    int64_t *peer_codes;  /* of switches and wakings, as they lie */
+    uint32_t *actor;      /* the last code since the row met before; then local numbers */
+    uint32_t *peer;       /* codes, then local numbers, where the row has one */
+    uint32_t *met, count; /* switches and wakings, as they lie, then in the order of the page */
 };
 
 /* Codes of one column; CORRUPT when one names no actor. */
@@ -345,65 +356,48 @@ static kp_status codes_read(const struct kpi_spine *spine, enum kpi_spine_column
     return status == KP_OK && most > (uint64_t)spine->block.actors + 1 ? KP_CORRUPT : status;
 }
 
-/* Codes of peers lie one after the other; they go to the places of their rows. */
-static kp_status peer_codes_read(struct walk *walk, int64_t *scratch)
+static bool is_met(uint8_t kind)
 {
-    const struct kpi_spine *spine = walk->spine;
-    uint32_t count = spine->counts[KP_S_SCHED_SWITCH] + spine->counts[KP_S_SCHED_WAKING];
-    if (count == 0)
-        return spine->block.chunks[KPI_SPINE_PEER].size == 0 ? KP_OK : KP_CORRUPT;
-    kp_status status = codes_read(spine, KPI_SPINE_PEER, count, scratch);
-    for (uint32_t p = 0, at = 0; p < spine->rows && status == KP_OK; p++) {
-        bool has = spine->kind[p] == KP_S_SCHED_SWITCH || spine->kind[p] == KP_S_SCHED_WAKING;
-        walk->peer[p] = (uint32_t)scratch[KP_MIN(at, count - 1)];
-        at += has;
+    return (kind == KP_S_SCHED_SWITCH) | (kind == KP_S_SCHED_WAKING);
+}
+
+/* Finds switches and wakings, and what a walk from one to the next must know of rows between. */
+static void lane_meet(struct walk *walk, const struct kpi_lane *lane)
+{
+    uint32_t last = 0, count = walk->count;
+    for (uint32_t p = lane->first; p < lane->end; p++) {
+        uint32_t code = (uint32_t)walk->codes[p];
+        bool met = is_met(walk->spine->kind[p]);
+        last = code != 0 ? code : last;
+        walk->actor[p] = last;
+        walk->met[count] = p;
+        count += met;
+        last = met ? 0 : last;
     }
-    return status;
+    walk->count = count;
 }
 
 static kp_status walk_codes(struct walk *walk)
 {
-    uint32_t rows = walk->spine->rows, misses = 0;
-    int64_t *scratch = malloc(rows * sizeof(*scratch));
-    kp_status status = scratch == NULL ? KP_NO_MEMORY : KP_OK;
-    if (status == KP_OK)
-        status = codes_read(walk->spine, KPI_SPINE_ACTOR, rows, scratch);
-    for (uint32_t p = 0; p < rows && status == KP_OK; p++) {
-        walk->actor[p] = (uint32_t)scratch[p];
-        walk->misses[misses] = p;
-        misses += scratch[p] != 0;
-    }
-    walk->misses[misses] = UINT32_MAX;
-    if (status == KP_OK)
-        status = peer_codes_read(walk, scratch);
-    free(scratch);
-    return status;
-}
-
-/* Switches and wakings in the order of the page. */
-static void walk_meet(struct walk *walk)
-{
     const struct kpi_spine *spine = walk->spine;
-    uint32_t switches = spine->counts[KP_S_SCHED_SWITCH];
-    uint32_t wakings = spine->counts[KP_S_SCHED_WAKING];
-    const uint32_t *a = spine->places + spine->first[KP_S_SCHED_SWITCH];
-    const uint32_t *b = spine->places + spine->first[KP_S_SCHED_WAKING];
-    kpi_runs_merge(spine->ts, (struct kpi_merge){a, a + switches, b, b + wakings, walk->met});
-    uint32_t miss = 0;
-    for (uint32_t lane = 0; lane < spine->lanes_count; lane++) {
-        while (walk->misses[miss] < spine->lanes[lane].first)
-            miss++;
-        walk->at[lane] = miss;
-    }
+    kp_status status = codes_read(spine, KPI_SPINE_ACTOR, spine->rows, walk->codes);
+    for (uint32_t lane = 0; lane < spine->lanes_count && status == KP_OK; lane++)
+        lane_meet(walk, &spine->lanes[lane]);
+    if (status == KP_OK && walk->count == 0)
+        return spine->block.chunks[KPI_SPINE_PEER].size == 0 ? KP_OK : KP_CORRUPT;
+    if (status == KP_OK)
+        status = codes_read(spine, KPI_SPINE_PEER, walk->count, walk->peer_codes);
+    for (uint32_t i = 0; i < walk->count && status == KP_OK; i++)
+        walk->peer[walk->met[i]] = (uint32_t)walk->peer_codes[i];
+    return status;
 }
 
 /* Who the peer of a row is. Its own thread is who ran, unless a code since then says otherwise. */
 static void walk_peer(struct walk *walk, uint32_t place)
 {
     uint32_t stream = walk->spine->kind[place], lane = walk->spine->lane_of[place];
-    for (; walk->misses[walk->at[lane]] <= place; walk->at[lane]++)
-        walk->model.running[lane] = walk->actor[walk->misses[walk->at[lane]]] - 1;
-    uint32_t actor = walk->model.running[lane], code = walk->peer[place];
+    uint32_t last = walk->actor[place], code = walk->peer[place];
+    uint32_t actor = last == 0 ? walk->model.running[lane] : last - 1;
     uint32_t peer = code == 0 ? kpi_foresee_peer(&walk->model, stream, actor) : code - 1;
     walk->peer[place] = peer;
     kpi_foresight_row(&walk->model, stream, lane, actor, peer);
@@ -414,35 +408,41 @@ static void walk_lane(struct walk *walk, const struct kpi_lane *lane)
 {
     uint32_t running = 0;
     for (uint32_t p = lane->first; p < lane->end; p++) {
-        uint32_t code = walk->actor[p];
+        uint32_t code = (uint32_t)walk->codes[p], next = walk->peer[p];
         running = code == 0 ? running : code - 1;
         walk->actor[p] = running;
-        running = walk->spine->kind[p] == KP_S_SCHED_SWITCH ? walk->peer[p] : running;
+        running = walk->spine->kind[p] == KP_S_SCHED_SWITCH ? next : running;
     }
 }
 
-static void walk_all(struct walk *walk)
+static kp_status walk_all(struct walk *walk)
 {
     const struct kpi_spine *spine = walk->spine;
-    uint32_t met = spine->counts[KP_S_SCHED_SWITCH] + spine->counts[KP_S_SCHED_WAKING];
-    walk_meet(walk);
-    for (uint32_t i = 0; i < met; i++)
+    kp_status status = walk_codes(walk);
+    if (status == KP_OK)
+        status = kpi_places_order(spine, walk->met, walk->count);
+    if (status != KP_OK)
+        return status;
+    for (uint32_t i = 0; i < walk->count; i++)
         walk_peer(walk, walk->met[i]);
     for (uint32_t lane = 0; lane < spine->lanes_count; lane++)
         walk_lane(walk, &spine->lanes[lane]);
+    return KP_OK;
 }
 
 static kp_status walk_init(struct walk *walk)
 {
     const struct kpi_spine *spine = walk->spine;
+    uint32_t met = spine->counts[KP_S_SCHED_SWITCH] + spine->counts[KP_S_SCHED_WAKING];
     walk->actor = part_alloc(spine, sizeof(*walk->actor));
     walk->peer = part_alloc(spine, sizeof(*walk->peer));
-    walk->met = malloc(spine->rows * sizeof(*walk->met));
-    walk->misses = malloc((spine->rows + 1) * sizeof(*walk->misses));
-    walk->at = malloc(spine->lanes_count * sizeof(*walk->at));
-    if (walk->actor == NULL || walk->peer == NULL || walk->met == NULL || walk->misses == NULL ||
-        walk->at == NULL)
+    walk->codes = malloc(spine->rows * sizeof(*walk->codes));
+    walk->peer_codes = malloc(((size_t)met + 1) * sizeof(*walk->peer_codes));
+    walk->met = malloc(((size_t)met + 1) * sizeof(*walk->met));
+    if (walk->actor == NULL || walk->peer == NULL || walk->codes == NULL ||
+        walk->peer_codes == NULL || walk->met == NULL)
         return KP_NO_MEMORY;
+    memset(walk->peer, 0, spine->rows * sizeof(*walk->peer));
     return kpi_foresight_init(&walk->model, spine->lanes_count, spine->block.actors);
 }
 
@@ -451,24 +451,21 @@ static kp_status threads_read(struct kpi_spine *spine)
     struct walk walk = {.spine = spine};
     if (spine->actor != NULL)
         return KP_OK;
-    kp_status status = lane_of_read(spine);
+    kp_status status = times_read(spine);
     if (status == KP_OK)
-        status = order_read(spine, KP_S_SCHED_SWITCH);
-    if (status == KP_OK)
-        status = order_read(spine, KP_S_SCHED_WAKING);
+        status = lane_of_read(spine);
     if (status == KP_OK)
         status = walk_init(&walk);
     if (status == KP_OK)
-        status = walk_codes(&walk);
+        status = walk_all(&walk);
     if (status == KP_OK) {
-        walk_all(&walk);
         spine->actor = walk.actor;
         spine->peer = walk.peer;
     }
     kpi_foresight_deinit(&walk.model);
+    free(walk.codes);
+    free(walk.peer_codes);
     free(walk.met);
-    free(walk.misses);
-    free(walk.at);
     return status;
 }
 
