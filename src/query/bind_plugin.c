@@ -6,7 +6,7 @@
  */
 #include "query/func.h"
 #include "query/names.h"
-#include "query/plan.h"
+#include "query/plugin.h"
 
 /* --- columns found in the data --- */
 
@@ -261,13 +261,26 @@ static struct kpi_op *pivot(struct kpi_bind *bind, struct kpi_op *input,
     return kpi_bind_summarize(bind, input, &items, &keys);
 }
 
+/* --- plugins whose columns are known --- */
+
+static struct kpi_op *common(struct kpi_bind *bind, struct kpi_op *input,
+                             const struct kpi_stage *stage, struct found *found)
+{
+    (void)found;
+    return kpi_plugin_patterns(bind, input, stage);
+}
+
 /* --- the table of plugins --- */
 
 static const struct {
     const char *name;
     struct kpi_op *(*bind)(struct kpi_bind *bind, struct kpi_op *input,
                            const struct kpi_stage *stage, struct found *found);
-} plugins[] = {{"bag_unpack", bag_unpack}, {"pivot", pivot}};
+} plugins[] = {{"bag_unpack", bag_unpack},
+               {"pivot", pivot},
+               {"basket", common},
+               {"autocluster", common},
+               {"diffpatterns", common}};
 
 struct kpi_op *kpi_bind_plugin(struct kpi_bind *bind, struct kpi_op *input,
                                const struct kpi_stage *stage)
@@ -285,7 +298,9 @@ struct kpi_op *kpi_bind_plugin(struct kpi_bind *bind, struct kpi_op *input,
     }
     kpi_fail(bind->ctx, KP_UNSUPPORTED, stage->expr->place, "plugin '%.*s' is not supported",
              (int)KP_MIN(stage->expr->name.len, 60u), stage->expr->name.ptr);
-    kpi_hint(bind->ctx, nearest.best.len > 0 ? "did you mean '%s'?" : "plugins: bag_unpack, pivot",
+    kpi_hint(bind->ctx,
+             nearest.best.len > 0 ? "did you mean '%s'?"
+                                  : "plugins: bag_unpack pivot basket autocluster diffpatterns",
              nearest.best.ptr);
     return NULL;
 }

@@ -81,7 +81,7 @@ static const struct word operator_words[] = {
     {"sample-distinct", SAMPLE_DISTINCT, "so many different values"},
     {"top-hitters", TOP_HITTERS, "the most frequent values"},
     {"partition", PARTITION, "operators on the rows of each key"},
-    {"evaluate", EVALUATE, "a plugin: pivot, bag_unpack, narrow"},
+    {"evaluate", EVALUATE, "a plugin: pivot, bag_unpack, basket, autocluster, diffpatterns"},
     {"search", SEARCH, "the rows that hold a text"},
     {"top-nested", TOP_NESTED, "the first values, for each of them the first of the next, ..."},
     {"reduce", REDUCE, "texts that are alike as one pattern"},
