@@ -13,7 +13,7 @@
 #include <string.h>
 
 #include "base/assert.h"
-#include "query/query.h"
+#include "asked.h"
 #include "world.h"
 
 #define ROWS 20000
@@ -23,26 +23,7 @@ static struct world world;
 static kp_status run(const char *text, const struct kp_query_opts *opts, struct kp_buf *out,
                      struct kp_error *err)
 {
-    struct kp_query *query = NULL;
-    const struct kp_batch *batch;
-    kp_status status = kp_query_open(world.snapshot, kp_str_from(text), opts, &query, err);
-    while (status == KP_OK && (status = kp_query_next(query, &batch, err)) == KP_OK) {
-        for (uint32_t i = 0; i < kp_batch_count(batch); i++) {
-            uint32_t row = kp_batch_row(batch, i);
-            for (uint32_t c = 0; c < batch->cols_count; c++) {
-                const struct kp_vec *vec = &batch->cols[c];
-                if (kp_vec_null(vec, row))
-                    kp_buf_text(out, "null ");
-                else if (kp_type_phys(vec->type) == KP_PHYS_STR)
-                    kp_buf_str(out, kp_vec_str(vec, row));
-                else
-                    kp_buf_printf(out, "%lld ", (long long)vec->i64[row]);
-            }
-            kp_buf_char(out, '\n');
-        }
-    }
-    kp_query_close(query);
-    return status;
+    return asked_text(world.snapshot, text, opts, out, NULL, err);
 }
 
 static const char *const questions[] = {

@@ -12,7 +12,7 @@
 #include <string.h>
 
 #include "base/assert.h"
-#include "query/query.h"
+#include "asked.h"
 #include "rows.h"
 #include "storage/io_sim.h"
 
@@ -72,29 +72,10 @@ static int teardown(void **state)
 static uint64_t run(const char *text, uint32_t off, uint32_t threads, struct kp_buf *out)
 {
     const struct kp_query_opts opts = {.threads = threads, .slice_rows = 700, .off = off};
-    struct kp_query *query = NULL;
     struct kp_error err = {0};
-    struct kp_query_stat stat;
-    const struct kp_batch *batch;
-    kp_status status = kp_query_open(snapshot, kp_str_from(text), &opts, &query, &err);
-    while (status == KP_OK && (status = kp_query_next(query, &batch, &err)) == KP_OK)
-        for (uint32_t i = 0; i < kp_batch_count(batch); i++) {
-            uint32_t row = kp_batch_row(batch, i);
-            for (uint32_t c = 0; c < batch->cols_count; c++) {
-                const struct kp_vec *vec = &batch->cols[c];
-                if (kp_vec_null(vec, row))
-                    kp_buf_text(out, "null ");
-                else if (kp_type_phys(vec->type) == KP_PHYS_STR)
-                    kp_buf_str(out, kp_vec_str(vec, row));
-                else
-                    kp_buf_printf(out, "%lld ", (long long)vec->i64[row]);
-            }
-            kp_buf_char(out, '\n');
-        }
-    if (status != KP_END)
+    struct kp_query_stat stat = {0};
+    if (asked_text(snapshot, text, &opts, out, &stat, &err) != KP_END)
         fail_msg("%s: %s", text, err.text);
-    kp_query_stat(query, &stat);
-    kp_query_close(query);
     return stat.rows_read;
 }
 

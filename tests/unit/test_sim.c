@@ -18,6 +18,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "asked.h"
 #include "base/assert.h"
 #include "sim/sim.h"
 
@@ -225,6 +226,60 @@ static void former_lives(void **state)
     same_answer(&view);
 }
 
+/* The template with the transaction's id for each @. */
+static void question_make(const char *template, char *out, size_t size)
+{
+    size_t used = 0;
+    for (; *template != '\0' && used < size; template ++)
+        used += (size_t)(*template == '@' ? snprintf(out + used, size - used, "%s", sim.txn)
+                                          : snprintf(out + used, size - used, "%c", *template));
+    assert_true(used < size);
+}
+
+/* Asked as a shell asks, by so many threads and in so small slices that each has work. */
+static char *asked(const char *question, uint32_t threads)
+{
+    const struct kp_query_opts opts = {.threads = threads, .slice_rows = 100};
+    struct kp_buf out = {0};
+    struct kp_error err = {0};
+    if (asked_text(w.snapshot, question, &opts, &out, NULL, &err) != KP_END)
+        fail_msg("%s: %s", question, err.text);
+    char *text = strdup(kp_buf_cstr(&out));
+    kp_buf_deinit(&out);
+    return text;
+}
+
+static void any_number_of_threads(void **state)
+{
+    static const char *const questions[] = {
+        "CAUSES OF txn @",
+        "CAUSES OF txn @ PARTS",
+        "CAUSES OF txn @ | summarize sum(dur), max(start) by kind, strength",
+        "EVIDENCE OF txn @ | summarize count() by stream, host",
+        "CULPRITS OF (txn | where txn == '@') VS (txn | where txn != '@' | top 5 by start)",
+        "events | summarize count(), min(ts), max(seq) by kind, comm",
+    };
+    const struct sim_view view = {.commits = 7};
+    (void)state;
+    for (uint64_t seed = 0; seed < TOLD_SEEDS / 2; seed++) {
+        world_next(seed, &view);
+        for (size_t i = 0; i < KP_ARRAY_LEN(questions); i++) {
+            char question[256];
+            question_make(questions[i], question, sizeof(question));
+            char *alone = asked(question, 1);
+            assert_true(alone[0] != '\0');
+            for (uint32_t threads = 2; threads <= 5; threads++) {
+                char *text = asked(question, threads);
+                if (strcmp(alone, text) != 0)
+                    fail_msg("%s\n%s-- with %u threads --\n%s", question, alone, threads, text);
+                free(text);
+            }
+            free(alone);
+        }
+        sim_free(&sim);
+    }
+}
+
 static int set_up(void **state)
 {
     (void)state;
@@ -256,6 +311,7 @@ int main(void)
         cmocka_unit_test(unrelated_work_beside),
         cmocka_unit_test(bystanders_at_interrupts),
         cmocka_unit_test(former_lives),
+        cmocka_unit_test(any_number_of_threads),
     };
     return cmocka_run_group_tests(tests, set_up, tear_down);
 }
