@@ -28,7 +28,7 @@
 #include <unistd.h>
 
 #define VERSION  196608 /* of the protocol: 3.0 */
-#define COMMITS  4      /* of a transaction, where the log's disk is what matters */
+#define COMMITS  12     /* of a transaction, where the log's disk is what matters */
 #define FULL     100000 /* kB on their way to the disk: the checkpoint waits for it */
 #define PATIENCE 300    /* tries to connect, 100 ms apart */
 
