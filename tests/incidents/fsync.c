@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
  * A neighbour writes past the page cache, many requests deep, to the disk that the service syncs
- * its ledger to. Truth: how much longer the sync took than just before. Who is to blame is asked
- * for no further than the device: what a disk does inside is not known to anybody here.
+ * its ledger to. Truth: how much longer the sync took than just before, less what schedstat says
+ * was waited for a CPU. Who is to blame is asked for no further than the device: what a disk does
+ * inside is not known to anybody here.
  */
 #include "incidents/incident.h"
 
@@ -20,7 +21,7 @@
 static struct kpi_helper *neighbour;
 static char bulk[192], ledger[192];
 static int fd = -1;
-static int64_t took, usual;
+static int64_t took, usual, queued;
 
 struct writer {
     pthread_t thread;
@@ -75,7 +76,7 @@ static void arm(struct kpi_run *run)
     if (!run->fault)
         return;
     struct kpi_order order = {kpi_now(), run->size_ns, 0, 0};
-    usual = took;
+    usual = took - queued;
     kpi_helper_order(neighbour, &order);
     kpi_sleep(20 * KPI_MS);
 }
@@ -85,10 +86,11 @@ static void serve(struct kpi_run *run)
     char entry[512] = {0};
     (void)run;
     kpi_burn(KPI_MS / 2);
-    int64_t from = kpi_now();
+    int64_t from = kpi_now(), waited = kpi_now_waited(gettid());
     if (write(fd, entry, sizeof(entry)) != sizeof(entry) || fdatasync(fd) != 0)
         kpi_die("ledger: %s", strerror(errno));
     took = kpi_now() - from;
+    queued = kpi_now_waited(gettid()) - waited;
 }
 
 static void settle(struct kpi_run *run)
@@ -97,8 +99,8 @@ static void settle(struct kpi_run *run)
     if (!run->fault)
         return;
     kpi_helper_report(neighbour, &report);
-    run->truth =
-        (struct kpi_truth){"block_io.queue,block_io.device", 0, "dev", took - usual, false, NULL};
+    run->truth = (struct kpi_truth){
+        "block_io.queue,block_io.device", 0, "dev", took - queued - usual, false, NULL};
 }
 
 static void teardown(struct kpi_run *run)
