@@ -417,7 +417,8 @@ static kp_status segment_write(const struct kp_io *io, const char *dir, uint64_t
     kpi_segment_path(dir, id, &path);
     kp_buf_printf(&temporary, "%s.tmp", kp_buf_cstr(&path));
     kp_buf_cstr(&temporary);
-    kp_status status = path.failed || temporary.failed ? KP_NO_MEMORY : KP_OK;
+    bool named = !path.failed && !temporary.failed;
+    kp_status status = named ? KP_OK : KP_NO_MEMORY;
     if (status == KP_OK)
         status = output_open(&writer.output, io, temporary.data);
     if (status == KP_OK)
@@ -429,7 +430,8 @@ static kp_status segment_write(const struct kp_io *io, const char *dir, uint64_t
     if (status == KP_OK) {
         *out = writer.meta;
     } else {
-        io->unlink(io, kp_buf_cstr(&temporary));
+        if (named)
+            io->unlink(io, temporary.data);
         write_error(status, os_errno, kp_buf_cstr(&path), err);
     }
     kpi_footer_builder_deinit(&writer.footer);
