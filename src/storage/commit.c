@@ -193,7 +193,7 @@ kp_status kpi_stage_encode(struct kp_store *store)
 
 /* Rows that were accepted and cannot be written are lost as if the disk had refused them. Their
  * tickets are settled with the fill, which gets the row that tells of them. */
-static void stage_lost(struct kp_store *store, kp_status why)
+static void stage_lost(struct kp_store *store, kp_status why, int64_t now)
 {
     struct kpi_fill *fill = &store->fills[store->filling];
     struct kpi_fill lost = {.rows = store->staged.rows,
@@ -201,7 +201,7 @@ static void stage_lost(struct kp_store *store, kp_status why)
                             .ts_max = store->staged.ts_max,
                             .ticket_first = store->staged.ticket_first,
                             .ticket_last = store->staged.ticket_last};
-    commit_lost(store, &lost, why, kp_time_monotonic());
+    commit_lost(store, &lost, why, now);
     if (fill->ticket_first == 0)
         fill->ticket_first = lost.ticket_first;
     fill->ticket_last = lost.ticket_last;
@@ -209,7 +209,7 @@ static void stage_lost(struct kp_store *store, kp_status why)
     kp_buf_deinit(&store->joined);
 }
 
-kp_status kpi_stage_move(struct kp_store *store, kp_status encoded)
+kp_status kpi_stage_move(struct kp_store *store, kp_status encoded, int64_t now)
 {
     struct kpi_fill *fill = &store->fills[store->filling];
     struct kpi_stage *staged = &store->staged;
@@ -218,7 +218,7 @@ kp_status kpi_stage_move(struct kp_store *store, kp_status encoded)
     if (encoded == KP_OK && store->joined.size > store->fill_size - sizeof(struct kpi_wal_header))
         encoded = KP_LIMIT;
     if (encoded != KP_OK) {
-        stage_lost(store, encoded);
+        stage_lost(store, encoded, now);
         return KP_OK;
     }
     if (!kpi_fill_add(store, &store->joined, staged->rows, staged->ts_min, staged->ts_max,
@@ -234,7 +234,7 @@ kp_status kpi_stage_move(struct kp_store *store, kp_status encoded)
 }
 
 /* Gives up the lock meanwhile. Without room what is staged waits for the next commit. */
-static void stage_take(struct kp_store *store)
+static void stage_take(struct kp_store *store, int64_t now)
 {
     if (store->staged.rows == 0)
         return;
@@ -242,21 +242,31 @@ static void stage_take(struct kp_store *store)
     pthread_mutex_lock(&store->encode_lock);
     kp_status encoded = kpi_stage_encode(store);
     pthread_mutex_lock(&store->lock);
-    kp_status status = kpi_stage_move(store, encoded);
+    kp_status status = kpi_stage_move(store, encoded, now);
     (void)status;
     pthread_mutex_unlock(&store->encode_lock);
 }
 
 /* ---------- a commit ---------- */
 
+/* What waits for them learns of it: they are durable, or in the list of what is lost. */
+static void tickets_settle(struct kp_store *store, struct kpi_fill *fill)
+{
+    if (fill->ticket_last != 0)
+        store->ticket_settled = fill->ticket_last;
+    fill->ticket_first = fill->ticket_last = 0;
+    pthread_cond_broadcast(&store->changed);
+}
+
 void kpi_commit_run(struct kp_store *store, int64_t now)
 {
     kp_assert(!store->committing);
-    stage_take(store);
+    stage_take(store, now);
     loss_tell(store, now);
     struct kpi_fill *fill = &store->fills[store->filling];
     if (fill->rows == 0) {
         store->loss_retry = now + LOSS_RETRY; /* no room or memory even for the gap's row */
+        tickets_settle(store, fill);
         return;
     }
     store->filling ^= 1;
@@ -277,11 +287,9 @@ void kpi_commit_run(struct kp_store *store, int64_t now)
         commit_done(store, fill, now);
     else
         commit_lost(store, fill, status, now);
-    if (fill->ticket_last != 0)
-        store->ticket_settled = fill->ticket_last;
+    tickets_settle(store, fill);
     fill_reset(fill);
     store->committing = false;
-    pthread_cond_broadcast(&store->changed);
 }
 
 /* ---------- the thread ---------- */

@@ -88,8 +88,11 @@ kp_actor_id kp_store_actor(struct kp_store *store, const struct kp_actor *actor)
  */
 kp_status kp_store_append(struct kp_store *store, const struct kp_batch *batch,
                           uint64_t *out_ticket) KP_MUST;
-/* Returns when everything up to ticket is durable, or why it never will be. */
+/* Returns when the rows of a ticket are durable, or why they never will be; the same for all
+ * tickets from first to last. */
 kp_status kp_store_wait(struct kp_store *store, uint64_t ticket, struct kp_error *err) KP_MUST;
+kp_status kp_store_wait_all(struct kp_store *store, uint64_t first, uint64_t last,
+                            struct kp_error *err) KP_MUST;
 /* manual mode: runs commits and seals that are due at `now`; flush forces both. */
 kp_status kp_store_tick(struct kp_store *store, int64_t now_mono, bool flush) KP_MUST;
 void kp_store_stat(struct kp_store *store, struct kp_store_stat *out);

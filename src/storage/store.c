@@ -173,7 +173,7 @@ static kp_status stage_flush(struct kp_store *store)
 {
     kp_status encoded = kpi_stage_encode(store);
     pthread_mutex_lock(&store->lock);
-    kp_status status = kpi_stage_move(store, encoded);
+    kp_status status = kpi_stage_move(store, encoded, append_clock(store));
     if (status == KP_LIMIT || store->fills[store->filling].payload >= store->opts.commit_bytes)
         pthread_cond_signal(&store->commit_work);
     pthread_mutex_unlock(&store->lock);
@@ -250,18 +250,18 @@ kp_status kp_store_append(struct kp_store *store, const struct kp_batch *batch,
 
 /* ---------- waiting ---------- */
 
-static const struct kpi_lost *lost_find(const struct kp_store *store, uint64_t ticket)
+static const struct kpi_lost *lost_find(const struct kp_store *store, uint64_t first, uint64_t last)
 {
     for (uint32_t i = 0; i < store->lost_count; i++)
-        if (ticket >= store->lost[i].first && ticket <= store->lost[i].last)
+        if (last >= store->lost[i].first && first <= store->lost[i].last)
             return &store->lost[i];
     return NULL;
 }
 
-/* "Everything up to ticket": a loss before it counts too, while it is in the list. */
-static kp_status ticket_status(const struct kp_store *store, uint64_t ticket, struct kp_error *err)
+static kp_status tickets_status(const struct kp_store *store, uint64_t first, uint64_t last,
+                                struct kp_error *err)
 {
-    const struct kpi_lost *lost = lost_find(store, ticket);
+    const struct kpi_lost *lost = lost_find(store, first, last);
     if (lost == NULL)
         return KP_OK;
     return kp_error_set(err, lost->why == KP_NO_SPACE ? KP_NO_SPACE : KP_IO,
@@ -271,20 +271,26 @@ static kp_status ticket_status(const struct kp_store *store, uint64_t ticket, st
 
 kp_status kp_store_wait(struct kp_store *store, uint64_t ticket, struct kp_error *err)
 {
+    return kp_store_wait_all(store, ticket, ticket, err);
+}
+
+kp_status kp_store_wait_all(struct kp_store *store, uint64_t first, uint64_t last,
+                            struct kp_error *err)
+{
     pthread_mutex_lock(&store->lock);
-    kp_assert(ticket < store->ticket_next);
-    while (store->opts.manual && store->ticket_settled < ticket) {
-        store->ticket_wanted = KP_MAX(store->ticket_wanted, ticket);
+    kp_assert(first <= last && last < store->ticket_next);
+    while (store->opts.manual && store->ticket_settled < last) {
+        store->ticket_wanted = KP_MAX(store->ticket_wanted, last);
         kpi_commit_run(store, store->fills[store->filling].opened);
     }
-    while (store->ticket_settled < ticket) {
-        if (store->ticket_wanted < ticket) {
-            store->ticket_wanted = ticket;
+    while (store->ticket_settled < last) {
+        if (store->ticket_wanted < last) {
+            store->ticket_wanted = last;
             pthread_cond_signal(&store->commit_work);
         }
         pthread_cond_wait(&store->changed, &store->lock);
     }
-    kp_status status = ticket_status(store, ticket, err);
+    kp_status status = tickets_status(store, first, last, err);
     store->stat.waits += status == KP_OK;
     pthread_mutex_unlock(&store->lock);
     return status;

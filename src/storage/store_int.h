@@ -155,7 +155,7 @@ bool kpi_fill_add(struct kp_store *store, const struct kp_buf *blocks, uint32_t 
 /* Encodes what is staged and puts it into the filling buffer. Called with both locks or, unlocked,
  * with encode_lock alone. LIMIT: no room now. Rows that cannot be encoded are lost and counted. */
 kp_status kpi_stage_encode(struct kp_store *store);
-kp_status kpi_stage_move(struct kp_store *store, kp_status encoded);
+kp_status kpi_stage_move(struct kp_store *store, kp_status encoded, int64_t now);
 
 /* seal.c */
 bool kpi_seal_due(const struct kp_store *store, int64_t now);
