@@ -4,11 +4,11 @@
  * leaves, and the language of Graphviz (https://graphviz.org/doc/info/lang.html) with the causes on
  * the left.
  *
- *   740.000 us  100.00 %
- *   |- 440.000 us   59.45 %  payment-handler(2652)
- *   |  `- 440.000 us   59.45 %  running
- *   `- 270.000 us   36.48 %  settlement-svc(2841)
- *      `- 100.000 us   13.51 %  runnable.preempted <- batch(4721)
+ *   740.000 us  100.00 %  all of it
+ *   440.000 us   59.45 %  |- payment-handler(2652)
+ *   440.000 us   59.45 %  |  `- running
+ *   270.000 us   36.48 %  `- settlement-svc(2841)
+ *   100.000 us   13.51 %     `- runnable.preempted <- batch(4721)
  */
 #include "base/assert.h"
 #include "render/picture.h"
@@ -71,10 +71,10 @@ static void draw_node(struct kp_render *render, const struct kpi_picture *pictur
     char dur[KP_DUR_TEXT_MAX];
     kp_dur_format(node->dur, dur);
     kpi_picture_share(picture, node->dur, &share);
-    draw_indent(render, indent);
     draw_number(render, kp_str_from(dur), 10);
     if (!picture->chain)
         draw_number(render, (struct kp_str){share.data, (uint32_t)share.size}, 8);
+    draw_indent(render, indent);
     kp_buf_deinit(&share);
     if (render->term.color && node->root)
         kp_buf_text(out, "\033[1;31m");

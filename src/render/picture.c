@@ -277,10 +277,82 @@ static void chain_nodes(struct kpi_picture *picture)
     }
 }
 
+static int dur_compare(const void *a, const void *b)
+{
+    const kp_dur *x = a, *y = b;
+    return *x > *y ? -1 : *x < *y;
+}
+
+/* The duration below which nodes [from, count) are too many to be drawn one by one. */
+static kp_dur least_drawn(struct kp_render *render, const struct kpi_picture *picture,
+                          uint32_t from)
+{
+    uint32_t count = picture->nodes_count - from;
+    kp_dur *durs = kp_arena_alloc(&render->arena, (count + 1) * sizeof(*durs));
+    if (durs == NULL || count <= KPI_PICTURE_NODES)
+        return 0;
+    for (uint32_t i = 0; i < count; i++)
+        durs[i] = picture->nodes[from + i].dur;
+    qsort(durs, count, sizeof(*durs), dur_compare);
+    return durs[KPI_PICTURE_NODES - 1] + 1; /* equals of the last one go with those below it */
+}
+
+/* Stretches of the smallest lanes go to one lane, in the graph and on the axis. */
+static void lanes_fold(struct kp_render *render, struct kpi_picture *picture)
+{
+    for (uint32_t i = 0; i < picture->count; i++)
+        node_add(node_of(picture, 1, 0, picture->stretches[i].lane, KP_STR("")),
+                 &picture->stretches[i]);
+    kp_dur least = least_drawn(render, picture, 0);
+    uint32_t folded = 0;
+    for (uint32_t i = 0; i < picture->nodes_count; i++)
+        folded += picture->nodes[i].dur < least;
+    kp_buf_printf(&picture->text, "%" PRIu32 " smaller", folded);
+    struct kp_str together = keep(render, picture);
+    for (uint32_t i = 0; folded > 0 && i < picture->count; i++)
+        if (node_of(picture, 1, 0, picture->stretches[i].lane, KP_STR(""))->dur < least)
+            picture->stretches[i].folded = true;
+    for (uint32_t i = 0; i < picture->count; i++)
+        if (picture->stretches[i].folded)
+            picture->stretches[i].lane = together;
+    picture->nodes_count = 0;
+}
+
+/* The smallest causes of each lane become one; the root cause stays. */
+static void causes_fold(struct kp_render *render, struct kpi_picture *picture, uint32_t first)
+{
+    kp_dur least = least_drawn(render, picture, first);
+    uint32_t kept = first;
+    for (uint32_t i = first; i < picture->nodes_count; i++) {
+        const struct kpi_node node = picture->nodes[i];
+        struct kpi_node *last = kept > first ? &picture->nodes[kept - 1] : NULL;
+        bool small = node.dur < least && !node.root;
+        if (small && last != NULL && last->folded > 0 && last->up == node.up) {
+            last->dur += node.dur;
+            last->rows += node.rows;
+            last->folded++;
+        } else {
+            picture->nodes[kept] = node;
+            picture->nodes[kept++].folded = small;
+        }
+    }
+    picture->nodes_count = kept;
+    for (uint32_t i = first; i < kept; i++) {
+        struct kpi_node *node = &picture->nodes[i];
+        if (node->folded < 2)
+            continue;
+        kp_buf_printf(&picture->text, "%" PRIu32 " smaller", node->folded);
+        node->kind = keep(render, picture);
+        node->title = KP_STR("");
+        node->weak = false;
+    }
+}
+
 /* Lanes below the whole, then causes below lanes; a layer is sorted before the next is made, so
  * that `up` stays valid. */
-static void layer_nodes(struct kpi_picture *picture)
+static void layer_nodes(struct kp_render *render, struct kpi_picture *picture)
 {
+    lanes_fold(render, picture);
     struct kpi_node *whole = node_of(picture, 2, NONE, KP_STR("all of it"), KP_STR(""));
     whole->dur = picture->sum;
     whole->rows = picture->count;
@@ -296,6 +368,10 @@ static void layer_nodes(struct kpi_picture *picture)
             stretch);
     }
     qsort(picture->nodes, picture->nodes_count, sizeof(*picture->nodes), node_compare);
+    uint32_t first = 0;
+    while (first < picture->nodes_count && picture->nodes[first].layer > 0)
+        first++;
+    causes_fold(render, picture, first);
 }
 
 bool kpi_picture_nodes(struct kp_render *render, struct kpi_picture *picture)
@@ -307,7 +383,7 @@ bool kpi_picture_nodes(struct kp_render *render, struct kpi_picture *picture)
     if (picture->chain)
         chain_nodes(picture);
     else
-        layer_nodes(picture);
+        layer_nodes(render, picture);
     return true;
 }
 

@@ -10,7 +10,7 @@
 #include "render/render_int.h"
 
 #define KPI_PICTURE_ROWS  4096
-#define KPI_PICTURE_NODES 40 /* drawn in one layer; smaller ones become one node */
+#define KPI_PICTURE_NODES 40 /* drawn in one layer; what is smaller is drawn together */
 
 struct kpi_stretch {
     struct kp_str lane; /* whose time: thread, service or CPU */
@@ -21,6 +21,7 @@ struct kpi_stretch {
     kp_dur dur;
     int64_t level; /* of CHAIN; -1 = none */
     bool root, timed;
+    bool folded; /* its lane was too small to be drawn alone */
 };
 
 struct kpi_node {
@@ -30,6 +31,7 @@ struct kpi_node {
     uint32_t layer; /* 0 = causes, 1 = lanes, 2 = the whole */
     uint32_t up;    /* node it points to; UINT32_MAX for the whole */
     uint32_t rows;
+    uint32_t folded; /* causes drawn as this one, when there are too many */
 };
 
 struct kpi_picture {
@@ -50,7 +52,8 @@ struct kpi_picture {
 kp_status kpi_picture_begin(struct kp_render *render, struct kpi_picture **out);
 void kpi_picture_batch(struct kp_render *render, struct kpi_picture *picture,
                        const struct kp_batch *batch);
-/* Makes the graph's nodes, the largest first in each layer. False when out of memory. */
+/* Makes the graph's nodes, the largest first in each layer; of many lanes or causes the smallest
+ * are one, so that the sums stay. False when out of memory. */
 bool kpi_picture_nodes(struct kp_render *render, struct kpi_picture *picture);
 /* "59.45 %" of the whole. */
 void kpi_picture_share(const struct kpi_picture *picture, kp_dur dur, struct kp_buf *out);

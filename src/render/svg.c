@@ -17,11 +17,15 @@
 #define NODE_W     310
 #define NODE_H     46
 #define NODE_STEP  58
+#define MIDDLE     (MARGIN + NODE_W + 105) /* left of the middle column */
+#define LANE_GAP   14                      /* more, between the causes of two lanes */
+#define CHAIN_MAX  80
 #define LANE_H     30
 #define LANE_LABEL 250
 #define LINE_H     16
 #define TICKS      5
-#define LABEL_MAX  44 /* characters in a box */
+#define LABEL_MAX  44     /* narrow characters that fit in a box */
+#define WIDE_FROM  0x1100 /* Hangul, and what follows: taken for twice as wide */
 
 static kp_status svg_begin(struct kp_render *render)
 {
@@ -73,13 +77,14 @@ static void xml_char(struct kp_buf *out, struct kp_str text, uint32_t at, uint32
     }
 }
 
-/* At most `limit` characters (0 = all), then an ellipsis. */
+/* At most `limit` narrow characters, or half as many wide ones (0 = all), then an ellipsis. Which
+ * are wide does not depend on the locale: the same rows give the same bytes. */
 static void xml_text(struct kp_buf *out, struct kp_str text, uint32_t limit)
 {
-    uint32_t shown = 0;
-    for (uint32_t at = 0; at < text.len; shown++) {
+    for (uint32_t at = 0, shown = 0; at < text.len;) {
         uint32_t code = 0, length = kpi_utf8_next(text, at, &code);
-        if (limit > 0 && shown == limit) {
+        shown += code >= WIDE_FROM ? 2 : 1;
+        if (limit > 0 && shown > limit) {
             kp_buf_text(out, "\xE2\x80\xA6");
             return;
         }
@@ -173,21 +178,53 @@ static void draw_edge(struct kp_render *render, const struct kpi_picture *pictur
                   node->weak ? " stroke-dasharray=\"6 4\"" : "");
 }
 
-/* Places for the nodes; what does not fit gets x < 0. Returns the height. */
+/* A chain goes down in the middle column. Returns the height. */
+static int place_chain(const struct kpi_picture *picture, struct place *places, int top)
+{
+    uint32_t drawn = KP_MIN(picture->nodes_count, (uint32_t)CHAIN_MAX);
+    for (uint32_t i = 0; i < picture->nodes_count; i++)
+        places[i] =
+            i < drawn ? (struct place){MIDDLE, top + (int)i * NODE_STEP} : (struct place){-1, -1};
+    return (int)drawn * NODE_STEP;
+}
+
+/* A node in the middle of those that point to it. */
+static void centre(const struct kpi_picture *picture, struct place *places, uint32_t at, int top)
+{
+    int first = -1, last = top;
+    for (uint32_t i = 0; i < picture->nodes_count; i++) {
+        if (picture->nodes[i].up != at)
+            continue;
+        first = first < 0 ? places[i].y : first;
+        last = places[i].y;
+    }
+    places[at].y = ((first < 0 ? top : first) + last) / 2;
+}
+
+/* Causes from top to bottom, lane by lane; lanes and the whole beside the middle of what is theirs.
+ * Returns the height. */
 static int place_nodes(const struct kpi_picture *picture, struct place *places, int top)
 {
-    static const int lefts[] = {MARGIN, MARGIN + NODE_W + 105, MARGIN + 2 * (NODE_W + 105)};
-    uint32_t used[3] = {0};
-    uint32_t most = 0;
+    static const int lefts[] = {MARGIN, MIDDLE, 2 * MIDDLE - MARGIN};
+    uint32_t lane = UINT32_MAX;
+    int y = top;
+    if (picture->chain)
+        return place_chain(picture, places, top);
     for (uint32_t i = 0; i < picture->nodes_count; i++) {
-        uint32_t layer = picture->chain ? 1 : picture->nodes[i].layer;
-        places[i] = (struct place){-1, -1};
-        if (used[layer] == KPI_PICTURE_NODES)
+        const struct kpi_node *node = &picture->nodes[i];
+        places[i] = (struct place){lefts[node->layer], top};
+        if (node->layer > 0)
             continue;
-        places[i] = (struct place){lefts[layer], top + (int)used[layer]++ * NODE_STEP};
-        most = KP_MAX(most, used[layer]);
+        y += lane != UINT32_MAX && lane != node->up ? LANE_GAP : 0;
+        lane = node->up;
+        places[i].y = y;
+        y += NODE_STEP;
     }
-    return (int)most * NODE_STEP;
+    for (uint32_t layer = 1; layer <= 2; layer++)
+        for (uint32_t i = 0; i < picture->nodes_count; i++)
+            if (picture->nodes[i].layer == layer)
+                centre(picture, places, i, top);
+    return KP_MAX(y - top, NODE_STEP);
 }
 
 static void draw_graph(struct kp_render *render, const struct kpi_picture *picture,
@@ -382,7 +419,9 @@ static void svg_end(struct kp_render *render)
     int lanes = axis->lanes_count == 0 ? 0 : ((int)axis->lanes_count * LANE_H + 6 * LINE_H);
     draw_head(render, below + lanes + MARGIN);
     draw_notes(render);
-    if (picture->causal)
+    if (picture->count == 0)
+        line_text(&render->out, MARGIN, top + LINE_H, "head", KP_STR("no rows"), 0);
+    else if (picture->causal)
         draw_graph(render, picture, places);
     if (axis->lanes_count > 0)
         draw_timeline(render, picture, axis, below);

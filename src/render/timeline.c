@@ -34,12 +34,18 @@ struct bar {
 struct timeline {
     int start, ts, dur, root;
     int label[sizeof(label_names) / sizeof(label_names[0])];
-    int pid, culprit_comm, culprit_pid;
+    int who, culprit_comm, culprit_who; /* numbers: of threads, else of processes */
     struct bar *bars;
     uint32_t bars_count;
     uint64_t skipped; /* rows beyond ROWS_MAX or without an interval */
     struct kp_buf label_text;
 };
+
+static int number_column(const struct kp_schema *schema, const char *thread, const char *process)
+{
+    int at = kpi_column_find(schema, thread, KP_TYPE_I64);
+    return at >= 0 ? at : kpi_column_find(schema, process, KP_TYPE_I64);
+}
 
 static kp_status timeline_begin(struct kp_render *render)
 {
@@ -51,9 +57,9 @@ static kp_status timeline_begin(struct kp_render *render)
     line->ts = kpi_column_find(schema, "ts", KP_TYPE_TIME);
     line->dur = kpi_column_find(schema, "dur", KP_TYPE_DUR);
     line->root = kpi_column_find(schema, "root", KP_TYPE_BOOL);
-    line->pid = kpi_column_find(schema, "pid", KP_TYPE_I64);
+    line->who = number_column(schema, "tid", "pid");
     line->culprit_comm = kpi_column_find(schema, "culprit_comm", KP_TYPE_STR);
-    line->culprit_pid = kpi_column_find(schema, "culprit_pid", KP_TYPE_I64);
+    line->culprit_who = number_column(schema, "culprit_tid", "culprit_pid");
     for (size_t i = 0; i < KP_ARRAY_LEN(label_names); i++)
         line->label[i] = kpi_column_find(schema, label_names[i], KP_TYPE_STR);
     if (line->dur < 0 || (line->start < 0 && line->ts < 0))
@@ -66,18 +72,18 @@ static kp_status timeline_begin(struct kp_render *render)
 }
 
 static void add_who(struct timeline *line, const struct kp_batch *batch, uint32_t row, int comm,
-                    int pid)
+                    int number)
 {
     kpi_text_escape(&line->label_text, kp_vec_str(&batch->cols[comm], row));
-    if (kpi_cell_there(batch, pid, row) && batch->cols[pid].i64[row] > 0)
-        kp_buf_printf(&line->label_text, "(%" PRId64 ")", batch->cols[pid].i64[row]);
+    if (kpi_cell_there(batch, number, row) && batch->cols[number].i64[row] > 0)
+        kp_buf_printf(&line->label_text, "(%" PRId64 ")", batch->cols[number].i64[row]);
 }
 
 /* The thread kept itself busy: naming it twice says nothing. */
 static bool own_fault(const struct timeline *line, const struct kp_batch *batch, uint32_t row)
 {
-    return kpi_cell_there(batch, line->pid, row) && kpi_cell_there(batch, line->culprit_pid, row) &&
-           batch->cols[line->pid].i64[row] == batch->cols[line->culprit_pid].i64[row];
+    return kpi_cell_there(batch, line->who, row) && kpi_cell_there(batch, line->culprit_who, row) &&
+           batch->cols[line->who].i64[row] == batch->cols[line->culprit_who].i64[row];
 }
 
 static struct kp_str make_label(struct kp_render *render, const struct kp_batch *batch,
@@ -92,12 +98,12 @@ static struct kp_str make_label(struct kp_render *render, const struct kp_batch 
         if (line->label_text.size > 0)
             kp_buf_char(&line->label_text, ' ');
         bool comm = strcmp(label_names[i], "comm") == 0;
-        add_who(line, batch, row, column, comm ? line->pid : -1);
+        add_who(line, batch, row, column, comm ? line->who : -1);
     }
     if (kpi_cell_there(batch, line->culprit_comm, row) && !own_fault(line, batch, row) &&
         kp_vec_str(&batch->cols[line->culprit_comm], row).len > 0) {
         kp_buf_text(&line->label_text, " <- ");
-        add_who(line, batch, row, line->culprit_comm, line->culprit_pid);
+        add_who(line, batch, row, line->culprit_comm, line->culprit_who);
     }
     return kp_arena_str(&render->arena,
                         (struct kp_str){line->label_text.data, (uint32_t)line->label_text.size});

@@ -79,13 +79,13 @@ static void the_tree_sums_upwards(void **state)
     char *text = draw(KP_FORMAT_GRAPH, &batch, false);
     assert_string_equal(text, "note: a < note & \"more\"\n"
                               "  5.000 us  100.00 %  all of it\n"
-                              "|-   4.000 us   80.00 %  ledger(7)\n"
-                              "|  |-   3.000 us   60.00 %  runnable.preempted <- "
+                              "  4.000 us   80.00 %  |- ledger(7)\n"
+                              "  3.000 us   60.00 %  |  |- runnable.preempted <- "
                               "<b&\"\\\\x01>(9)  * root cause\n"
-                              "|  |-     500 ns   10.00 %  net.local  (weak)\n"
-                              "|  `-     500 ns   10.00 %  running\n"
-                              "`-   1.000 us   20.00 %  pay(5)\n"
-                              "   `-   1.000 us   20.00 %  running\n");
+                              "    500 ns   10.00 %  |  |- net.local  (weak)\n"
+                              "    500 ns   10.00 %  |  `- running\n"
+                              "  1.000 us   20.00 %  `- pay(5)\n"
+                              "  1.000 us   20.00 %     `- running\n");
     free(text);
     text = draw(KP_FORMAT_GRAPH, NULL, false);
     assert_non_null(strstr(text, "(no rows)\n"));
@@ -131,7 +131,65 @@ static void svg_escapes_and_draws_both(void **state)
     free(again);
     free(text);
     text = draw(KP_FORMAT_SVG, NULL, true);
-    assert_non_null(strstr(text, "</svg>\n"));
+    assert_non_null(strstr(text, ">no rows</text>\n</svg>\n"));
+    free(text);
+}
+
+#define MANY 200
+
+/* MANY stretches of 1, 2, 3 ... ns with names of wide characters: each a lane, or causes of one. */
+static char *draw_many(enum kp_format format, bool lanes)
+{
+    static struct kp_str kinds[MANY], comms[MANY], whos[MANY], strengths[MANY];
+    static int64_t starts[MANY], durs[MANY], roots[MANY], tids[MANY], who_tids[MANY];
+    static struct kp_vec many[] = {
+        {.type = KP_TYPE_STR, .strs = kinds},     {.type = KP_TYPE_TIME, .i64 = starts},
+        {.type = KP_TYPE_DUR, .i64 = durs},       {.type = KP_TYPE_BOOL, .i64 = roots},
+        {.type = KP_TYPE_STR, .strs = comms},     {.type = KP_TYPE_I64, .i64 = tids},
+        {.type = KP_TYPE_STR, .strs = whos},      {.type = KP_TYPE_I64, .i64 = who_tids},
+        {.type = KP_TYPE_STR, .strs = strengths},
+    };
+    for (int i = 0; i < MANY; i++) {
+        kinds[i] = KP_STR("lock");
+        comms[i] = KP_STR("支付服务处理线程名称很长很长很长很长很长很长");
+        whos[i] = KP_STR("größer");
+        strengths[i] = KP_STR("strong");
+        starts[i] = i;
+        durs[i] = i + 1;
+        roots[i] = i == 0; /* the smallest of all */
+        tids[i] = lanes ? i + 1 : 1;
+        who_tids[i] = 1000 + i;
+    }
+    const struct kp_batch rows = {.cols = many, .cols_count = KP_ARRAY_LEN(many), .rows = MANY};
+    return draw(format, &rows, true);
+}
+
+/* What is too small to be drawn alone is drawn together: the sums stay, and so does the root. */
+static void many_causes_become_few(void **state)
+{
+    (void)state;
+    char *text = draw_many(KP_FORMAT_GRAPH, false);
+    assert_int_equal(count_of(text, "\n"), 1 + 2 + 39 + 2);
+    assert_non_null(strstr(text, " 20.100 us  100.00 %  all of it\n"));
+    assert_non_null(strstr(text, "160 smaller\n"));
+    assert_non_null(strstr(text, "größer(1000)  * root cause\n"));
+    free(text);
+    text = draw_many(KP_FORMAT_SVG, false);
+    assert_int_equal(count_of(text, "class=\"node\""), 2 + 39 + 2);
+    free(text);
+}
+
+static void many_lanes_become_few(void **state)
+{
+    (void)state;
+    char *text = draw_many(KP_FORMAT_GRAPH, true);
+    assert_non_null(strstr(text, "161 smaller\n"));
+    assert_non_null(strstr(text, " 20.100 us  100.00 %  all of it\n"));
+    free(text);
+    text = draw_many(KP_FORMAT_SVG, true);
+    assert_int_equal(count_of(text, " ns</title><rect"), MANY); /* every stretch has its bar */
+    assert_non_null(strstr(text, ">161 smaller</text>"));
+    assert_non_null(strstr(text, ">支付服务处理线程名称很长很长很长很长…</text>"));
     free(text);
 }
 
@@ -160,6 +218,8 @@ int main(void)
         cmocka_unit_test(the_tree_sums_upwards),
         cmocka_unit_test(graphviz_text_stays_in_its_quotes),
         cmocka_unit_test(svg_escapes_and_draws_both),
+        cmocka_unit_test(many_causes_become_few),
+        cmocka_unit_test(many_lanes_become_few),
         cmocka_unit_test(rows_that_cannot_be_drawn_are_refused),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
