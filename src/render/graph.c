@@ -87,6 +87,8 @@ static void draw_node(struct kp_render *render, const struct kpi_picture *pictur
         kp_buf_text(out, "  ");
         kpi_text_escape(out, node->kind);
     }
+    if (node->edge.len > 0)
+        kp_buf_printf(out, "  by %.*s", (int)node->edge.len, node->edge.ptr);
     if (node->weak)
         kp_buf_text(out, "  (weak)");
     if (node->root)

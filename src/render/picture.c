@@ -261,6 +261,7 @@ static void chain_nodes(struct kpi_picture *picture)
         struct kpi_node *node = &picture->nodes[picture->nodes_count++];
         *node = (struct kpi_node){.title = stretch->lane,
                                   .kind = stretch->what,
+                                  .edge = i == 0 ? KP_STR("") : stretch->edge,
                                   .dur = stretch->dur,
                                   .weak = kp_str_equal(stretch->strength, KP_STR("weak")),
                                   .up = i == 0 ? NONE : i - 1,

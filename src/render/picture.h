@@ -26,6 +26,7 @@ struct kpi_stretch {
 
 struct kpi_node {
     struct kp_str title, kind;
+    struct kp_str edge; /* of a chain: how it is known; empty = it is the first */
     kp_dur dur;
     bool root, weak;
     uint32_t layer; /* 0 = causes, 1 = lanes, 2 = the whole */

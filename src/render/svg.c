@@ -134,6 +134,8 @@ static void node_detail(const struct kpi_picture *picture, const struct kpi_node
     struct kp_str more = node->layer == 0 ? node->title : node->kind;
     if (more.len > 0)
         kp_buf_printf(out, "  %.*s", (int)more.len, more.ptr);
+    if (node->edge.len > 0)
+        kp_buf_printf(out, ", by %.*s", (int)node->edge.len, node->edge.ptr);
 }
 
 static void draw_node(struct kp_render *render, const struct kpi_picture *picture, uint32_t at,

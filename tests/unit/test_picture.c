@@ -135,6 +135,41 @@ static void svg_escapes_and_draws_both(void **state)
     free(text);
 }
 
+/* Of a chain every row waits for the next, and says how that is known. */
+static void a_chain_tells_its_edges(void **state)
+{
+    static const struct kp_field chain_fields[] = {
+        {KP_STR("level"), KP_TYPE_I64, KP_UNIT_NONE, 0},
+        {KP_STR("edge"), KP_TYPE_STR, KP_UNIT_NONE, 0},
+        {KP_STR("state"), KP_TYPE_STR, KP_UNIT_NONE, 0},
+        {KP_STR("dur"), KP_TYPE_DUR, KP_UNIT_NS, 0},
+        {KP_STR("comm"), KP_TYPE_STR, KP_UNIT_NONE, 0},
+    };
+    static const struct kp_schema chain = {chain_fields, KP_ARRAY_LEN(chain_fields)};
+    int64_t levels[] = {0, 1}, durs[] = {70, 50};
+    struct kp_str edges[] = {KP_STR("root"), KP_STR("net")};
+    struct kp_str states[] = {KP_STR("blocked"), KP_STR("running")};
+    struct kp_str comms[] = {KP_STR("pay"), KP_STR("ledger")};
+    struct kp_vec vecs[] = {{.type = KP_TYPE_I64, .i64 = levels},
+                            {.type = KP_TYPE_STR, .strs = edges},
+                            {.type = KP_TYPE_STR, .strs = states},
+                            {.type = KP_TYPE_DUR, .i64 = durs},
+                            {.type = KP_TYPE_STR, .strs = comms}};
+    const struct kp_batch rows = {.cols = vecs, .cols_count = KP_ARRAY_LEN(vecs), .rows = 2};
+    struct kp_term term = {0};
+    struct kp_buf out = {0};
+    struct kp_render *render = NULL;
+    (void)state;
+    assert_int_equal(kp_render_open(KP_FORMAT_GRAPH, &chain, "q", &term, keep, &out, &render),
+                     KP_OK);
+    assert_int_equal(kp_render_batch(render, &rows), KP_OK);
+    assert_int_equal(kp_render_end(render, NULL, 0), KP_OK);
+    kp_render_close(render);
+    assert_string_equal(kp_buf_cstr(&out), "     70 ns  pay  blocked\n"
+                                           "     50 ns  `- ledger  running  by net\n");
+    kp_buf_deinit(&out);
+}
+
 #define MANY 200
 
 /* MANY stretches of 1, 2, 3 ... ns with names of wide characters: each a lane, or causes of one. */
@@ -218,6 +253,7 @@ int main(void)
         cmocka_unit_test(the_tree_sums_upwards),
         cmocka_unit_test(graphviz_text_stays_in_its_quotes),
         cmocka_unit_test(svg_escapes_and_draws_both),
+        cmocka_unit_test(a_chain_tells_its_edges),
         cmocka_unit_test(many_causes_become_few),
         cmocka_unit_test(many_lanes_become_few),
         cmocka_unit_test(rows_that_cannot_be_drawn_are_refused),
