@@ -137,6 +137,57 @@ static void note_coverage(const struct kpi_answer *answer, struct kp_rows *rows)
                       (long long)world->joins_lost);
 }
 
+/* Where events may be missing: one CPU of a host, or all of it, for one reason. */
+struct missing {
+    uint32_t host;
+    int32_t cpu; /* -1 = any */
+    int64_t reason;
+    kp_dur sum;
+};
+
+/* Of the window, by place and reason in order of first appearance; how many, at most `room`. */
+static uint32_t missing_find(const struct kpi_answer *answer, struct missing *list, uint32_t room)
+{
+    const struct kpi_work_set *set = &answer->world->works[KPI_WORK_GAP];
+    uint32_t count = 0;
+    for (uint32_t host = 0; host < answer->world->hosts.count; host++) {
+        const struct kpi_work *row = kpi_work_first(set, host, answer->from, answer->to);
+        for (; row != NULL; row = kpi_work_next(set, row, answer->from, answer->to)) {
+            uint32_t i = 0;
+            while (i < count &&
+                   (list[i].host != host || list[i].cpu != row->code || list[i].reason != row->a))
+                i++;
+            if (i == count && count == room)
+                continue;
+            if (i == count)
+                list[count++] = (struct missing){host, row->code, row->a, 0};
+            list[i].sum += KP_MIN(row->to, answer->to) - KP_MAX(row->from, answer->from);
+        }
+    }
+    return count;
+}
+
+static void note_missing(const struct kpi_answer *answer, struct kp_rows *rows)
+{
+    const struct kp_stream *gaps = kp_stream_by_number(KP_S_GAPS);
+    const struct kp_stored_column *reasons = &gaps->stored[kp_stream_stored(gaps, "reason")];
+    struct missing list[HOSTS_SHOWN];
+    uint32_t count = missing_find(answer, list, KP_ARRAY_LEN(list));
+    char text[512] = "", dur[KP_DUR_TEXT_MAX], cpu[16];
+    size_t used = 0;
+    for (uint32_t i = 0; i < count; i++) {
+        struct kp_str host = kpi_host_of(answer->world, list[i].host)->name;
+        struct kp_str reason = kp_enum_name(reasons, list[i].reason);
+        kp_dur_format(list[i].sum, dur);
+        snprintf(cpu, sizeof(cpu), list[i].cpu < 0 ? "all CPUs" : "CPU %d", list[i].cpu);
+        int n = snprintf(text + used, sizeof(text) - used, "%s%.*s %s %s %.*s", i > 0 ? ", " : "",
+                         (int)host.len, host.ptr, cpu, dur, (int)reason.len, reason.ptr);
+        used = KP_MIN(used + (size_t)KP_MAX(n, 0), sizeof(text) - 1);
+    }
+    if (count > 0)
+        kpi_rows_note(rows, "gaps: %s", text);
+}
+
 /* The time of each host, when the path runs through several. */
 static void note_hosts(const struct kpi_answer *answer, struct kp_rows *rows)
 {
@@ -268,6 +319,7 @@ kp_status kpi_remarks_add(const struct kpi_answer *answer, const struct kp_cause
     if (answer->root != KPI_NONE)
         note_fate(answer, rows);
     note_coverage(answer, rows);
+    note_missing(answer, rows);
     note_hosts(answer, rows);
     if (answer->root != KPI_NONE)
         note_clocks(answer, rows);

@@ -412,6 +412,7 @@ static void gap_in_a_consistent_stretch_weakens_it(void **state)
     assert_int_equal(cell_i64(&stage->answer, row, "gap_ns"), 10 * MS);
     row = expect(stage, "running", 60 * MS);
     assert_string_equal(cell_str(&stage->answer, row, "strength"), "strong");
+    assert_true(answer_noted(&stage->answer, "gaps: web1 CPU 0 10.000 ms ring_full"));
 }
 
 static void a_hidden_thread_elsewhere_does_not_weaken_a_wait(void **state)
