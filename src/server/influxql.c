@@ -430,36 +430,55 @@ static void widen(struct kpi_iq *iq)
     iq->token.end = end != NULL ? (uint32_t)(end - text.ptr) + 1 : text.len;
 }
 
+/* Where the WHERE begins that is no operator of a pipe, or the end; and the last pipe that leads to
+ * EMIT or render, which take no operator behind them, or that place too. */
+static void find_where(struct kpi_iq *iq, uint32_t *out_last)
+{
+    bool after_pipe = false;
+    uint32_t pipe = 0, last = 0;
+    int depth = 0;
+    while (iq->token.kind != KPI_IQ_END) {
+        if (kpi_iq_is(iq, "where") && !after_pipe && depth == 0 && iq->token.at > 0)
+            break;
+        if (after_pipe && depth == 0 && (kpi_iq_is(iq, "emit") || kpi_iq_is(iq, "render")))
+            last = pipe;
+        depth += kpi_iq_is(iq, "(") || kpi_iq_is(iq, "[");
+        depth -= kpi_iq_is(iq, ")") || kpi_iq_is(iq, "]");
+        after_pipe = kpi_iq_is(iq, "|");
+        pipe = after_pipe ? iq->token.at : pipe;
+        iq->value_next = false; /* ours has no /regex/ */
+        widen(iq);
+        kpi_iq_next(iq);
+    }
+    *out_last = last > 0 ? last : iq->token.at;
+}
+
 /* A WHERE that is no operator of a pipe (Grafana's ad-hoc filters, $timeFilter) becomes one. */
 static kp_status pass_ours(struct kp_str text, struct kpi_inquiry *out, struct kp_error *err)
 {
     struct kpi_iq iq;
-    bool after_pipe = false;
-    int depth = 0;
+    uint32_t last = 0;
     kpi_iq_init(&iq, text, err);
-    while (iq.token.kind != KPI_IQ_END) {
-        if (kpi_iq_is(&iq, "where") && !after_pipe && depth == 0 && iq.token.at > 0)
-            break;
-        depth += kpi_iq_is(&iq, "(") || kpi_iq_is(&iq, "[");
-        depth -= kpi_iq_is(&iq, ")") || kpi_iq_is(&iq, "]");
-        after_pipe = kpi_iq_is(&iq, "|");
-        iq.value_next = false; /* ours has no /regex/ */
-        widen(&iq);
-        kpi_iq_next(&iq);
-    }
-    kp_buf_str(&out->text, (struct kp_str){text.ptr, iq.token.at});
+    find_where(&iq, &last);
     out->ours = true;
-    if (iq.token.kind == KPI_IQ_END)
+    if (iq.token.kind == KPI_IQ_END) {
+        kp_buf_str(&out->text, text);
         return KP_OK;
+    }
+    struct kp_str moved = {text.ptr + last, iq.token.at - last};
     struct kpi_iq first;
     kpi_iq_init(&first, text, err);
     iq.time = kpi_iq_is(&first, "causes") ? "start" : NULL;
     kpi_iq_next(&iq);
+    kp_buf_str(&out->text, (struct kp_str){text.ptr, last});
     kp_buf_text(&out->text, " | where ");
     kp_status status = kpi_iq_where(&iq, &out->text);
-    if (status == KP_OK)
-        kp_buf_str(&out->text, (struct kp_str){text.ptr + iq.token.at, text.len - iq.token.at});
-    return status;
+    if (status != KP_OK)
+        return status;
+    kp_buf_text(&out->text, moved.len > 0 ? " " : "");
+    kp_buf_str(&out->text, moved);
+    kp_buf_str(&out->text, (struct kp_str){text.ptr + iq.token.at, text.len - iq.token.at});
+    return KP_OK;
 }
 
 uint32_t kpi_influxql_end(struct kp_str text)

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
  * CSV of /query ("name,tags,time,..." and a row a line) and annotated CSV of /api/v2/query (types
- * before the header, times in full nanoseconds, one table). Long numbers need no care in either: a
- * reader of CSV knows the type before the value.
+ * before the header, times in full nanoseconds, a table for each series). Long numbers need no care
+ * in either: a reader of CSV knows the type before the value.
  */
 #include <inttypes.h>
 
@@ -130,15 +130,15 @@ static const char *annotation(const struct kp_field *field)
     }
 }
 
-static void annotated_header(struct kpi_series *series, struct kp_buf *out)
+static void annotated_header(const struct kpi_series *series, struct kp_buf *out)
 {
-    uint32_t count = series->schema->count;
+    uint32_t count = series->schema->count, tags = series->inquiry->tags;
     kp_buf_text(out, "#datatype,string,long");
     for (uint32_t c = 0; c < count; c++)
         kp_buf_printf(out, ",%s", annotation(&series->schema->fields[c]));
     kp_buf_text(out, "\r\n#group,false,false");
     for (uint32_t c = 0; c < count; c++)
-        kp_buf_text(out, ",false");
+        kp_buf_text(out, c >= 1 && c <= tags ? ",true" : ",false");
     kp_buf_text(out, "\r\n#default,_result,");
     for (uint32_t c = 0; c < count; c++)
         kp_buf_char(out, ',');
@@ -150,10 +150,30 @@ static void annotated_header(struct kpi_series *series, struct kp_buf *out)
     kp_buf_text(out, "\r\n");
 }
 
+/* The rows of other tags are another table, under the same header. */
+static void count_table(struct kpi_series *series, const struct kp_batch *batch, uint32_t row)
+{
+    struct kp_buf *next = &series->next_key;
+    if (series->inquiry->tags == 0)
+        return;
+    kp_buf_clear(next);
+    add_tags(series, batch, row, next);
+    if (series->begun &&
+        kp_str_equal((struct kp_str){kp_buf_cstr(next), (uint32_t)next->size},
+                     (struct kp_str){kp_buf_cstr(&series->key), (uint32_t)series->key.size}))
+        return;
+    series->series_number += series->begun;
+    series->begun = true;
+    struct kp_buf spare = series->key;
+    series->key = *next;
+    *next = spare;
+}
+
 static void annotated_row(struct kpi_series *series, const struct kp_batch *batch, uint32_t row,
                           struct kp_buf *out)
 {
-    kp_buf_text(out, ",,0");
+    count_table(series, batch, row);
+    kp_buf_printf(out, ",,%" PRIu64, series->series_number);
     for (uint32_t c = 0; c < batch->cols_count; c++) {
         kp_buf_char(out, ',');
         kpi_csv_cell(&series->schema->fields[c], &batch->cols[c], row, out);

@@ -328,6 +328,8 @@ def test_rewriting(kpd):
     got = rows(kpd, f"CAUSES OF txn 98721 WITHIN 2s WHERE \"comm\" = '{one}' AND time >= 1700000000000ms "
                     "and time <= 1900000000000ms")[0]["values"]
     check(got == [row for row in full["values"] if row[comm] == one], "an ad-hoc filter behind CAUSES OF")
+    check(rows(kpd, f"CAUSES OF txn 98721 WITHIN 2s | EMIT flame WHERE \"comm\" = '{one}'") ==
+          rows(kpd, f"CAUSES OF txn 98721 WITHIN 2s | where comm == '{one}' | EMIT flame"), "and behind EMIT")
     check(rows(kpd, "CAUSES OF txn 98721 WITHIN 2s WHERE \"comm\" =~ /^(a|b)$/") == [], "alternatives")
     check(rows(kpd, "spans | where name == 'x WHERE \"k\" = 1' or name == \" where \" | count")[0]["values"]
           == [[0]], "a WHERE inside quotes stays")
@@ -396,6 +398,11 @@ def test_flux(kpd):
     table = frames.check_annotated(flux("print a = 'x,\"y\"\\n', b = 1 < 2, c = 9223372036854775807")[1])
     check(table["rows"] == [['x,"y"\n', "true", "9223372036854775807"]], "text, boolean, long", table)
     check(flux("spans | where name == 'no such'")[1] == "", "no rows")
+    body = flux('SELECT max("dur") FROM "syscall" GROUP BY time(1s), "comm"')[1]
+    tables = list(csv.reader(io.StringIO(body)))
+    numbers = {row[4]: row[2] for row in tables[4:] if row}
+    check(tables[1][3:6] == ["false", "true", "false"] and len(numbers) == len(set(numbers.values())) and
+          sorted(map(int, numbers.values())) == list(range(len(numbers))), "a table for each series", body[:900])
     status, body, _ = flux("nix")
     check(status == 400 and json.loads(body)["code"] == "invalid" and json.loads(body)["message"],
           "errors are 400 with code and message", body)
@@ -429,6 +436,7 @@ def test_dashboard(kpd):
     """Every query of deploy/grafana answers, and the node graph's edges end at its nodes."""
     with open(ROOT + "/deploy/grafana/dashboards/kprobe-transaction.json", encoding="utf-8") as file:
         dashboard = json.load(file)
+    shown = []
     for panel in dashboard["panels"]:
         answers = {target["refId"]: dashboard_query(kpd, target["query"]) for target in panel["targets"]}
         check(all(answers.values()), f"panel: {panel['title']}", answers)
@@ -441,12 +449,24 @@ def test_dashboard(kpd):
             frames.check_times(answers["A"])
             times = [row[0] for row in answers["A"][0]["values"]]
             check(times == sorted(times), "states in order of time")
+        shown.append({"type": panel["type"], "title": panel["title"], "answers": answers,
+                      "transformations": panel.get("transformations", [])})
     for variable in dashboard["templating"]["list"]:
         if variable["type"] == "query":
             answer = dashboard_query(kpd, variable["query"])
             check(answer and len(answer[0]["columns"]) == 1, f"variable: {variable['name']}", answer)
     for annotation in dashboard["annotations"]["list"]:
         dashboard_query(kpd, annotation["query"])
+
+
+    modules = node_modules("@grafana/data@13.2.3")
+    if modules is None:
+        print("skip    npm @grafana/data is not here and cannot be fetched")
+        return
+    done = subprocess.run(["node", ROOT + "/tests/cli/grafana_panels.js", modules], input=json.dumps(shown),
+                          capture_output=True, text=True, timeout=60)
+    print(done.stdout, end="")
+    check(done.returncode == 0, "the frames of @grafana/data suit their panels", done.stderr)
 
 
 # --- real clients, where there are any ---

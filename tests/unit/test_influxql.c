@@ -61,6 +61,10 @@ static void a_trailing_where_becomes_an_operator(void **state)
           "CAUSES OF txn 1  | where ['start'] >= 5ms and ['start'] <= 7ms");
     gives("irq WHERE \"cpu\" = '1'", "irq  | where ['cpu'] == 1");
     gives("T WHERE \"made\" = '1'", "T  | where tostring(['made']) == '1'");
+    gives("CAUSES OF txn 1 | EMIT nodes WHERE \"comm\" = 'x'",
+          "CAUSES OF txn 1  | where ['comm'] == 'x' | EMIT nodes ");
+    gives("irq | take 1 | render chart where cpu = 1",
+          "irq | take 1  | where ['cpu'] == 1 | render chart ");
     gives("irq WHERE time > '2026-11-23 03:47:00'",
           "irq  | where ['time'] > datetime(2026-11-23T03:47:00)");
 }
