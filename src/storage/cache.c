@@ -3,6 +3,10 @@
  * Pages in memory. A causal walk scans the same few pages hundreds of times, for one thread after
  * the other; decoding a column once and keeping it turns each of those scans into a walk over
  * memory. Least recently used pages go when the cache is over its size and nobody holds them.
+ *
+ * A page that must be read again would have been worth its room: its cost is added to the size, up
+ * to a bound. So who reads much once, which is most questions over everything, works in little
+ * memory that stays in the processor's cache; who asks again finds room.
  */
 #include "storage/snapshot.h"
 
@@ -163,6 +167,27 @@ static struct kpi_page *cache_find(struct kp_snapshot *snapshot, uint32_t segmen
     return page;
 }
 
+static void cache_charge(struct kp_snapshot *snapshot, struct kpi_page *page, size_t bytes)
+{
+    page->cost += bytes;
+    snapshot->cache_bytes += bytes;
+    if (page->again && snapshot->cache_limit < snapshot->cache_max)
+        snapshot->cache_limit = KP_MIN(snapshot->cache_limit + bytes, snapshot->cache_max);
+}
+
+/* True when the block was read before. Without memory for that it is always the first time. */
+static bool block_seen(struct kp_snapshot *snapshot, uint32_t segment, uint32_t number)
+{
+    struct kpi_snapshot_segment *from = &snapshot->segments[segment];
+    if (from->seen == NULL)
+        from->seen = kp_arena_zalloc(&snapshot->arena, from->segment.footer.blocks_count,
+                                     sizeof(*from->seen));
+    bool seen = from->seen != NULL && from->seen[number];
+    if (from->seen != NULL)
+        from->seen[number] = true;
+    return seen;
+}
+
 static void cache_add(struct kp_snapshot *snapshot, struct kpi_page *page)
 {
     struct kpi_page **slot = slot_of(snapshot, page->segment, page->number);
@@ -170,8 +195,8 @@ static void cache_add(struct kp_snapshot *snapshot, struct kpi_page *page)
     *slot = page;
     page->refs = 1;
     list_add(snapshot, page);
-    page->cost = sizeof(*page) + page->size + page->arena.used_bytes;
-    snapshot->cache_bytes += page->cost;
+    page->again = block_seen(snapshot, page->segment, page->number);
+    cache_charge(snapshot, page, sizeof(*page) + page->size + page->arena.used_bytes);
     cache_trim(snapshot);
 }
 
@@ -309,8 +334,7 @@ static kp_status part_actors(struct kp_snapshot *snapshot, const struct kpi_part
 void kpi_page_charge(struct kp_snapshot *snapshot, struct kpi_page *page, size_t before)
 {
     pthread_mutex_lock(&snapshot->lock);
-    page->cost += page->arena.used_bytes - before;
-    snapshot->cache_bytes += page->arena.used_bytes - before;
+    cache_charge(snapshot, page, page->arena.used_bytes - before);
     pthread_mutex_unlock(&snapshot->lock);
 }
 

@@ -9,6 +9,7 @@
 
 #include <stdatomic.h>
 #include <stdlib.h>
+#include <unistd.h>
 
 #include "base/assert.h"
 #include "storage/joined.h"
@@ -296,7 +297,7 @@ kp_status kpi_snapshot_new(const struct kp_io *io, struct kp_snapshot **out)
     }
     snapshot->io = io;
     snapshot->dropped = (struct kp_dropped){.from = KP_TIME_MAX, .to = KP_TIME_MIN};
-    snapshot->cache_limit = KPI_CACHE_BYTES;
+    snapshot->cache_limit = snapshot->cache_max = KPI_CACHE_BYTES;
     kp_arena_init(&snapshot->arena, 0);
     if (kinds_name(snapshot) != KP_OK || kp_actors_init(&snapshot->actors) != KP_OK) {
         snapshot_free(snapshot);
@@ -306,11 +307,9 @@ kp_status kpi_snapshot_new(const struct kp_io *io, struct kp_snapshot **out)
     return KP_OK;
 }
 
-kp_status kp_snapshot_open(const char *dir, const struct kp_io *io, struct kp_snapshot **out,
-                           struct kp_error *err)
+static kp_status snapshot_open(const char *dir, const struct kp_io *io, struct kp_snapshot **out,
+                               struct kp_error *err)
 {
-    if (io == NULL)
-        io = kp_io_default();
     for (int attempt = 0; attempt < OPEN_TRIES; attempt++) {
         struct kp_snapshot *snapshot;
         kp_status status = kpi_snapshot_new(io, &snapshot);
@@ -332,9 +331,26 @@ kp_status kp_snapshot_open(const char *dir, const struct kp_io *io, struct kp_sn
     return KP_BUSY;
 }
 
+/* A sixteenth of the machine's memory, within bounds. */
+static size_t cache_room(void)
+{
+    long pages = sysconf(_SC_PHYS_PAGES), bytes = sysconf(_SC_PAGESIZE);
+    size_t room = pages <= 0 || bytes <= 0 ? 0 : (size_t)pages / 16 * (size_t)bytes;
+    return KP_MIN(KP_MAX(room, KPI_CACHE_BYTES), KPI_CACHE_BYTES_MAX);
+}
+
+kp_status kp_snapshot_open(const char *dir, const struct kp_io *io, struct kp_snapshot **out,
+                           struct kp_error *err)
+{
+    kp_status status = snapshot_open(dir, io == NULL ? kp_io_default() : io, out, err);
+    if (status == KP_OK)
+        (*out)->cache_max = cache_room();
+    return status;
+}
+
 kp_status kp_store_snapshot(struct kp_store *store, struct kp_snapshot **out, struct kp_error *err)
 {
-    return kp_snapshot_open(kpi_store_dir(store), kpi_store_io(store), out, err);
+    return snapshot_open(kpi_store_dir(store), kpi_store_io(store), out, err);
 }
 
 void kp_snapshot_close(struct kp_snapshot *snapshot)

@@ -15,7 +15,8 @@
 
 #include "storage/segment.h"
 
-#define KPI_CACHE_BYTES ((size_t)64 << 20)
+#define KPI_CACHE_BYTES     ((size_t)64 << 20)
+#define KPI_CACHE_BYTES_MAX ((size_t)1 << 30) /* of a snapshot beside which nothing is written */
 
 #define KPI_LOG_PAGE_ROWS 8192u /* small blocks of the log are put together up to this */
 
@@ -58,6 +59,7 @@ struct kpi_page {
     uint32_t segment, number;
     size_t cost;
     bool listed;
+    bool again; /* it was read before and had no room to stay */
     struct kpi_page *newer, *older, *chain;
 };
 
@@ -78,6 +80,7 @@ struct kpi_snapshot_segment {
     struct kpi_segment_meta meta;
     enum kpi_segment_state state;
     struct kpi_segment segment;
+    bool *seen; /* by block: it was read once; NULL = none was */
     const char *path;
     bool rollup_read;
     const struct kpi_rollup *rollup; /* NULL: there is none, or it is damaged, which was told */
@@ -106,7 +109,7 @@ struct kp_snapshot {
     uint32_t damage_count, damage_capacity;
     struct kpi_page *slots[KPI_CACHE_SLOTS];
     struct kpi_page *newest, *oldest; /* cached pages by last use */
-    size_t cache_bytes, cache_limit;
+    size_t cache_bytes, cache_limit, cache_max;
     _Atomic uint64_t rows_read, bytes_read; /* of all scans, for who watches */
     void *memo;                             /* of who reads (kp_snapshot_memo) */
     void (*memo_free)(void *memo);

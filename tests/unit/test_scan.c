@@ -438,10 +438,10 @@ static void any_order_has_the_same_rows(void **state)
 static void a_full_cache_changes_nothing(void **state)
 {
     struct fixture *fix = *state;
-    fix->snapshot->cache_limit = 0;
+    fix->snapshot->cache_limit = fix->snapshot->cache_max = 0;
     random_requests_match(fix, 60);
     assert_true(fix->snapshot->cache_bytes == 0 && fix->snapshot->newest == NULL);
-    fix->snapshot->cache_limit = KPI_CACHE_BYTES;
+    fix->snapshot->cache_limit = fix->snapshot->cache_max = KPI_CACHE_BYTES;
 }
 
 static void equal_times_keep_their_order(void **state)
