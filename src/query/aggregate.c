@@ -701,7 +701,9 @@ bool kpi_aggregate_known(struct kp_str name)
     struct kp_str plain = name;
     return named(name) || (strip_if(&plain) && named(plain) && plain.ptr[0] != 'a') ||
            kp_str_equal(name, KP_STR("avgif")) || kp_str_equal(name, KP_STR("percentiles")) ||
-           kp_str_equal(name, KP_STR("percentilesw"));
+           kp_str_equal(name, KP_STR("percentilesw")) ||
+           kp_str_equal(name, KP_STR("percentiles_array")) ||
+           kp_str_equal(name, KP_STR("percentilesw_array"));
 }
 
 static bool fits(const struct kpi_aggregate_func *func, const enum kp_type *types, uint32_t count)

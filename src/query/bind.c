@@ -548,6 +548,25 @@ static struct kpi_expr *bind_pack_all(struct kpi_bind *bind, const struct kpi_no
     return parts_count == 0 ? NULL : parts[0];
 }
 
+/* bag_pack_columns(a, b): a bag of these columns by their names. */
+static struct kpi_expr *bind_pack_columns(struct kpi_bind *bind, const struct kpi_node *node)
+{
+    struct kpi_expr *args[KPI_ARGS_MAX];
+    uint32_t count = 0;
+    for (uint32_t i = 0; i < node->args_count && count + 2 <= KPI_ARGS_MAX; i++) {
+        struct kpi_value name = {.type = KP_TYPE_STR, .str = node->args[i]->name};
+        if (node->args[i]->kind != KPI_NODE_NAME) {
+            kpi_fail(bind->ctx, KP_INVALID, node->args[i]->place,
+                     "bag_pack_columns takes columns by name");
+            kpi_hint(bind->ctx, "bag_pack('name', value)");
+            return NULL;
+        }
+        args[count++] = kpi_bind_value(bind, name, node->args[i]->place);
+        args[count++] = kpi_bind_expr(bind, node->args[i]);
+    }
+    return call_of(bind, KP_STR("bag_pack"), node->place, args, count);
+}
+
 /* f(*): a call over all columns, in groups that are added. */
 static struct kpi_expr *bind_all_columns(struct kpi_bind *bind, const struct kpi_node *node)
 {
@@ -615,6 +634,10 @@ static bool bind_special(struct kpi_bind *bind, const struct kpi_node *node, str
     }
     if (is_call(node, "pack_all") && node->args_count <= 1) {
         *out = bind_pack_all(bind, node);
+        return true;
+    }
+    if (is_call(node, "bag_pack_columns") && node->args_count > 0) {
+        *out = bind_pack_columns(bind, node);
         return true;
     }
     if (is_call(node, "estimate_data_size") && node->args_count == 1 &&

@@ -51,39 +51,44 @@ static struct kpi_expr *typed(struct kpi_bind *bind, struct kpi_expr *text,
 
 enum parse_kind { PARSE_SIMPLE, PARSE_REGEX, PARSE_RELAXED };
 
-/* flags=Ui: letters of the regular expression's own options, U (lazy) being what it is anyway. */
-static bool parse_flags(const struct kpi_item *item, const char **out)
+/* What kind= and flags= say. */
+struct parse_mode {
+    enum parse_kind kind;
+    bool nocase, lazy; /* lazy: columns reach as little as they can, not as much */
+};
+
+/* flags=Ui: letters of the regular expression's own options. */
+static bool parse_flags(const struct kpi_item *item, struct parse_mode *out)
 {
-    bool nocase = false, known = true;
+    bool known = true;
     struct kp_str flags = item->expr->name;
     for (uint32_t i = 0; i < flags.len; i++) {
-        nocase |= flags.ptr[i] == 'i';
+        out->nocase |= flags.ptr[i] == 'i';
+        out->lazy |= flags.ptr[i] == 'U';
         known &= strchr("iUms", flags.ptr[i]) != NULL;
     }
-    *out = nocase ? "(?i)" : "";
     return known && flags.len > 0 && kp_str_equal(item->name, KP_STR("flags"));
 }
 
-static bool parse_kind(struct kpi_bind *bind, const struct kpi_stage *stage, enum parse_kind *out,
-                       const char **out_flags)
+static bool parse_mode(struct kpi_bind *bind, const struct kpi_stage *stage, struct parse_mode *out)
 {
     static const char *const names[] = {"simple", "regex", "relaxed"};
-    *out = PARSE_SIMPLE;
-    *out_flags = "";
+    *out = (struct parse_mode){.kind = PARSE_SIMPLE};
     for (const struct kpi_item *item = stage->params.first; item != NULL; item = item->next) {
         bool known = false;
         for (uint32_t i = 0; i < KP_ARRAY_LEN(names); i++) {
             if (!kp_str_equal(item->expr->name, kp_str_from(names[i])))
                 continue;
-            *out = (enum parse_kind)i;
+            out->kind = (enum parse_kind)i;
             known = kp_str_equal(item->name, KP_STR("kind"));
         }
-        if (known || parse_flags(item, out_flags))
+        if (known || parse_flags(item, out))
             continue;
         kpi_fail(bind->ctx, KP_INVALID, item->place, "parse does not take this parameter");
         kpi_hint(bind->ctx, "kind=simple, kind=regex or kind=relaxed; flags=i");
         return false;
     }
+    out->lazy |= out->kind != PARSE_REGEX;
     return true;
 }
 
@@ -97,30 +102,32 @@ static void quote_regex(struct kp_str text, struct kp_buf *out)
 }
 
 /* What a column of a type may look like; anything for those that are read by the conversion. */
-static const char *type_pattern(enum kp_type type)
+static const char *type_pattern(enum kp_type type, bool lazy)
 {
     return type == KP_TYPE_I64 ? "[-+]?[0-9]+"
            : type == KP_TYPE_F64 || type == KP_TYPE_DEC
                ? "[-+]?[0-9]+(?:\\.[0-9]+)?(?:[eE][-+]?[0-9]+)?"
            : type == KP_TYPE_BOOL ? "true|false|True|False|0|1"
-                                  : ".*?";
+           : lazy                 ? ".*?"
+                                  : ".*";
 }
 
-static bool pattern_text(struct kpi_bind *bind, const struct kpi_stage *stage, enum parse_kind kind,
-                         struct kp_buf *out)
+static bool pattern_text(struct kpi_bind *bind, const struct kpi_stage *stage,
+                         const struct parse_mode *mode, struct kp_buf *out)
 {
     uint32_t column = 0;
+    kp_buf_text(out, mode->nocase ? "(?i)" : "");
     kp_buf_text(out, "(?sn)\\A"); /* n: only the columns' groups, which have names, count */
     for (const struct kpi_item *part = stage->items.first; part != NULL; part = part->next) {
         enum kp_type type = KP_TYPE_STR;
         if (part->name.ptr != NULL) {
             if (part->type.ptr != NULL && !kpi_type_named(bind, part->type, part->place, &type))
                 return false;
-            kp_buf_printf(out, "(?<c%u>%s%s)", ++column, type_pattern(type),
-                          kind == PARSE_RELAXED ? "|.*?" : "");
+            kp_buf_printf(out, "(?<c%u>%s%s)", ++column, type_pattern(type, mode->lazy),
+                          mode->kind == PARSE_RELAXED ? "|.*?" : "");
         } else if (part->expr->kind == KPI_NODE_STAR) {
             kp_buf_text(out, ".*?");
-        } else if (kind == PARSE_REGEX) {
+        } else if (mode->kind == PARSE_REGEX) {
             kp_buf_text(out, "(?:");
             kp_buf_str(out, part->expr->value.str);
             kp_buf_char(out, ')');
@@ -132,41 +139,92 @@ static bool pattern_text(struct kpi_bind *bind, const struct kpi_stage *stage, e
     return !out->failed;
 }
 
+/* The regular expression of the whole; NULL with the error set. */
+static struct kpi_expr *parse_pattern(struct kpi_bind *bind, const struct kpi_stage *stage,
+                                      const struct parse_mode *mode)
+{
+    struct kp_buf regex = {0};
+    struct kpi_expr *whole = NULL;
+    if (pattern_text(bind, stage, mode, &regex)) {
+        struct kp_str pattern = {kp_buf_cstr(&regex), (uint32_t)regex.size};
+        whole = text_value(bind, pattern, stage->place);
+    }
+    kp_buf_deinit(&regex);
+    return whole;
+}
+
+/* Columns that a text of the pattern can still fail to be: those are read by the conversion. Their
+ * conditions in `out`, how many; UINT32_MAX with the error set. */
+static uint32_t readable(struct kpi_bind *bind, const struct kpi_item *part, struct kpi_expr *found,
+                         uint32_t count, struct kpi_expr **out)
+{
+    bool read = found != NULL && (found->type == KP_TYPE_TIME || found->type == KP_TYPE_DUR ||
+                                  found->type == KP_TYPE_DEC);
+    if (found == NULL)
+        return UINT32_MAX;
+    if (!read || count == KPI_ARGS_MAX)
+        return count;
+    out[count] = kpi_bind_named(bind, "isnotnull", part->place, &found, 1);
+    return out[count] == NULL ? UINT32_MAX : count + 1;
+}
+
+static struct kpi_expr *all_of(struct kpi_bind *bind, struct kpi_place place,
+                               struct kpi_expr **conditions, uint32_t count)
+{
+    return count == 1 ? conditions[0] : kpi_bind_named(bind, "and", place, conditions, count);
+}
+
+/* Nothing of a text that does not fit: each column null unless all can be read. */
+static struct kpi_expr *null_unless(struct kpi_bind *bind, struct kpi_expr *condition,
+                                    struct kpi_expr *value)
+{
+    struct kpi_value none = {
+        .type = value->type, .null = kp_type_phys(value->type) != KP_PHYS_STR, .str = KP_STR("")};
+    struct kpi_expr *args[3] = {condition, value, kpi_bind_value(bind, none, value->place)};
+    return kpi_bind_named(bind, "iff", value->place, args, 3);
+}
+
 static struct kpi_op *bind_parse(struct kpi_bind *bind, struct kpi_op *input,
                                  const struct kpi_stage *stage)
 {
-    enum parse_kind kind;
-    struct kp_buf regex = {0};
+    struct parse_mode mode;
     struct kpi_outputs outputs = {0};
-    const char *flags;
+    struct kpi_expr *found[KPI_COLUMNS_MAX], *conditions[KPI_ARGS_MAX], *fits = NULL;
+    uint32_t columns = 0, count = 0;
     struct kpi_expr *text = bind_text(bind, stage->expr);
-    if (text == NULL || !parse_kind(bind, stage, &kind, &flags)) {
-        kp_buf_deinit(&regex);
-        return NULL;
-    }
-    kp_buf_text(&regex, flags);
-    if (!pattern_text(bind, stage, kind, &regex)) {
-        kp_buf_deinit(&regex);
-        return NULL;
-    }
-    struct kp_str pattern = {kp_buf_cstr(&regex), (uint32_t)regex.size};
-    struct kpi_expr *whole = text_value(bind, pattern, stage->place);
-    kp_buf_deinit(&regex);
+    struct kpi_expr *whole =
+        text != NULL && parse_mode(bind, stage, &mode) ? parse_pattern(bind, stage, &mode) : NULL;
     if (whole == NULL || !input_columns(bind, &outputs))
         return NULL;
-    struct kpi_value group = {.type = KP_TYPE_I64};
     for (const struct kpi_item *part = stage->items.first; part != NULL; part = part->next) {
-        if (part->name.ptr == NULL)
+        if (part->name.ptr == NULL || columns == KPI_COLUMNS_MAX)
             continue;
-        group.i64++;
+        struct kpi_value group = {.type = KP_TYPE_I64, .i64 = columns + 1};
         struct kpi_expr *args[3] = {whole, kpi_bind_value(bind, group, part->place), text};
-        struct kpi_expr *found = kpi_bind_named(bind, "extract", part->place, args, 3);
-        if (!kpi_outputs_put(bind, &outputs, part->name, typed(bind, found, part)))
+        found[columns] = typed(bind, kpi_bind_named(bind, "extract", part->place, args, 3), part);
+        if (mode.kind != PARSE_RELAXED)
+            count = readable(bind, part, found[columns], count, conditions);
+        if (found[columns++] == NULL || count == UINT32_MAX)
+            return NULL;
+    }
+    if (count > 0 && (fits = all_of(bind, stage->place, conditions, count)) == NULL)
+        return NULL;
+    columns = 0;
+    for (const struct kpi_item *part = stage->items.first; part != NULL; part = part->next) {
+        if (part->name.ptr == NULL || columns == KPI_COLUMNS_MAX)
+            continue;
+        struct kpi_expr *value = found[columns++];
+        if (fits != NULL && stage->kind == KPI_STAGE_PARSE)
+            value = null_unless(bind, fits, value);
+        if (!kpi_outputs_put(bind, &outputs, part->name, value))
             return NULL;
     }
     if (stage->kind == KPI_STAGE_PARSE_WHERE) {
         struct kpi_expr *args[2] = {text, whole};
-        struct kpi_expr *good = kpi_bind_named(bind, "matches regex", stage->place, args, 2);
+        args[0] = kpi_bind_named(bind, "matches regex", stage->place, args, 2);
+        args[1] = fits;
+        struct kpi_expr *good =
+            args[0] == NULL ? NULL : all_of(bind, stage->place, args, fits == NULL ? 1 : 2);
         input = good == NULL ? NULL : kpi_op_filter(input, good);
     }
     return input == NULL

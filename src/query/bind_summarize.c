@@ -5,6 +5,8 @@
  */
 #include <stdio.h>
 
+#include "query/func.h"
+#include "query/parse.h"
 #include "query/plan.h"
 
 /* --- aggregates --- */
@@ -172,6 +174,44 @@ static struct kpi_bind of_rows(const struct kpi_bind *bind)
     return rows;
 }
 
+/* percentiles_array(x, 25, 50), also with the numbers as one array: an array of their percentiles.
+ */
+static struct kpi_expr *bind_percentiles_array(struct kpi_bind *bind, const struct kpi_node *node)
+{
+    bool weighted = kp_str_equal(node->name, KP_STR("percentilesw_array"));
+    uint32_t values = weighted ? 2 : 1, count = 0;
+    struct kpi_bind rows = of_rows(bind), in_rows = *bind;
+    struct kpi_expr *slots[KPI_ARGS_MAX], *args[3] = {NULL};
+    in_rows.schema = bind->input;
+    for (uint32_t i = values; i < node->args_count && count < KPI_ARGS_MAX; i++) {
+        struct kpi_expr *number = kpi_bind_expr(&rows, node->args[i]);
+        bool list = number != NULL && number->type == KP_TYPE_DYN;
+        for (int64_t e = 0; number != NULL && count < KPI_ARGS_MAX; e++) {
+            struct kp_str element =
+                list ? kpi_json_element(number->value.str, e) : (struct kp_str){NULL, 0};
+            struct kpi_value value;
+            if (list && (element.ptr == NULL || !kpi_literal_real(element, &value)))
+                break;
+            for (uint32_t v = 0; v < values; v++)
+                args[v] = kpi_bind_expr(&rows, node->args[v]);
+            args[values] = list ? kpi_bind_value(bind, value, number->place) : number;
+            slots[count] = add_aggregate(&in_rows, node,
+                                         weighted ? KP_STR("percentilew") : KP_STR("percentile"),
+                                         args, values + 1, KP_STR(""));
+            if (slots[count++] == NULL)
+                return NULL;
+            if (!list)
+                break;
+        }
+    }
+    if (count == 0 && bind->ctx->status == KP_OK)
+        kpi_fail(bind->ctx, KP_INVALID, node->place, "'%.*s' takes numbers from 0 to 100",
+                 (int)node->name.len, node->name.ptr);
+    return bind->ctx->status == KP_OK
+               ? kpi_bind_named(bind, "pack_array", node->place, slots, count)
+               : NULL;
+}
+
 struct kpi_expr *kpi_bind_aggregate(struct kpi_bind *bind, const struct kpi_node *node)
 {
     struct kpi_expr *args[KPI_ARGS_MAX];
@@ -182,6 +222,9 @@ struct kpi_expr *kpi_bind_aggregate(struct kpi_bind *bind, const struct kpi_node
                  node->name.ptr);
         return NULL;
     }
+    if (kp_str_equal(node->name, KP_STR("percentiles_array")) ||
+        kp_str_equal(node->name, KP_STR("percentilesw_array")))
+        return bind_percentiles_array(bind, node);
     struct kpi_bind rows = of_rows(bind);
     if (node->args_count >= KPI_ARGS_MAX) {
         kpi_fail(bind->ctx, KP_LIMIT, node->place, "too many arguments");

@@ -111,7 +111,8 @@ static bool add_pattern(struct kpi_bind *bind, struct joining *u, const struct k
     for (uint32_t i = 0; (name = kpi_table_name(i, &kind, &doc)) != NULL; i++) {
         struct kpi_token word = {.text = kp_str_from(name), .place = source->place};
         if (word.text.len < start.len || memcmp(name, start.ptr, start.len) != 0 ||
-            (u->search != NULL && kp_stream_by_name(word.text) == NULL))
+            (u->search != NULL &&
+             (bind->run->snapshot == NULL || kp_stream_by_name(word.text) == NULL)))
             continue;
         struct kpi_op *op = kpi_source_open(bind, kpi_source_table(bind->ctx, &word));
         if (!add_side(bind, u, op, word.text))

@@ -158,7 +158,8 @@ static void list_overloads(struct kp_buf *out, struct kp_str name)
     }
 }
 
-/* Kusto functions we do not have: refused by name, with what to write instead. */
+/* Kusto functions we do not have: refused by name, with what to write instead. One that ends with _
+ * stands for all that begin so. */
 static const struct {
     const char *name, *instead;
 } missing[] = {
@@ -171,6 +172,12 @@ static const char *missing_hint(struct kp_str name)
     for (size_t i = 0; i < KP_ARRAY_LEN(missing); i++)
         if (kp_str_equal(name, kp_str_from(missing[i].name)))
             return missing[i].instead;
+    for (size_t i = 0; i < KP_ARRAY_LEN(missing); i++) {
+        struct kp_str start = kp_str_from(missing[i].name);
+        if (start.ptr[start.len - 1] == '_' && name.len > start.len &&
+            memcmp(name.ptr, start.ptr, start.len) == 0)
+            return missing[i].instead;
+    }
     return NULL;
 }
 

@@ -200,17 +200,41 @@ static void add_guid(const unsigned char *bytes, struct kp_buf *out)
 }
 
 /* The first three parts lie in memory with their low byte first. */
+static const int guid_order[16] = {3, 2, 1, 0, 5, 4, 7, 6, 8, 9, 10, 11, 12, 13, 14, 15};
+
 static void guid_of_base64(struct kpi_call *call, uint32_t row)
 {
-    static const int order[16] = {3, 2, 1, 0, 5, 4, 7, 6, 8, 9, 10, 11, 12, 13, 14, 15};
     struct kp_buf bytes = {0}, out = {0};
     unsigned char guid[16];
     if (decode_base64(text_arg(call, 0, row), &bytes) && bytes.size == 16) {
         for (int i = 0; i < 16; i++)
-            guid[i] = (unsigned char)bytes.data[order[i]];
+            guid[i] = (unsigned char)bytes.data[guid_order[i]];
         add_guid(guid, &out);
     }
     kp_buf_deinit(&bytes);
+    finish(call, row, &out);
+}
+
+static void base64_of_guid(struct kpi_call *call, uint32_t row)
+{
+    struct kp_str text = text_arg(call, 0, row);
+    struct kp_buf out = {0};
+    unsigned char guid[16] = {0};
+    int digits = 0;
+    bool good = true;
+    for (uint32_t i = 0; i < text.len && good; i++) {
+        char c = (char)(text.ptr[i] | 32);
+        bool hex = (text.ptr[i] >= '0' && text.ptr[i] <= '9') || (c >= 'a' && c <= 'f');
+        good = (hex && digits < 32) || text.ptr[i] == '-';
+        if (!hex || !good)
+            continue;
+        int value = c >= 'a' ? c - 'a' + 10 : text.ptr[i] - '0';
+        unsigned char *byte = &guid[guid_order[digits / 2]];
+        *byte = (unsigned char)(*byte << 4 | value);
+        digits++;
+    }
+    if (good && digits == 32)
+        encode_base64(guid, sizeof(guid), &out);
     finish(call, row, &out);
 }
 
@@ -637,6 +661,7 @@ KERNEL(k_base64_array, base64_from_array(call, row))
 KERNEL(k_unbase64, text_of_base64(call, row))
 KERNEL(k_unbase64_array, array_of_base64(call, row))
 KERNEL(k_unbase64_guid, guid_of_base64(call, row))
+KERNEL(k_base64_guid, base64_of_guid(call, row))
 KERNEL(k_guid, guid_of_text(call, row))
 KERNEL(k_url_encode, url_encode(call, row, true))
 KERNEL(k_url_component, url_encode(call, row, false))
@@ -671,6 +696,7 @@ static const struct kpi_func funcs[] = {
     {"base64_decodestring", "s", 's', 0, k_unbase64, "same as base64_decode_tostring()"},
     {"base64_decode_toarray", "s", 'y', 0, k_unbase64_array, "the bytes that stand in base64"},
     {"base64_decode_toguid", "s", 's', 0, k_unbase64_guid, "the guid that stands in base64"},
+    {"base64_encode_fromguid", "s", 's', 0, k_base64_guid, "the bytes of a guid in base64"},
     {"toguid", "s", 's', 0, k_guid, "a guid's text in its usual form; empty when it is none"},
     {"guid", "s", 's', 0, k_guid, "same as toguid()"},
     {"url_encode", "s", 's', 0, k_url_encode, "a text for the query of a URL"},

@@ -119,6 +119,22 @@ static void between_dec(struct kpi_call *call)
              out[row] = kp_dec_compare(a[row], b[row]) >= 0 && kp_dec_compare(a[row], c[row]) <= 0);
 }
 
+/* around(x, center, distance): at most so far away. */
+static void around_i64(struct kpi_call *call)
+{
+    const int64_t *a = call->args[0]->i64, *b = call->args[1]->i64, *c = call->args[2]->i64;
+    int64_t *out = call->out->i64;
+    KPI_EACH(call, row, __int128 off = (__int128)a[row] - b[row];
+             out[row] = (off < 0 ? -off : off) <= c[row]);
+}
+
+static void around_f64(struct kpi_call *call)
+{
+    const double *a = call->args[0]->f64, *b = call->args[1]->f64, *c = call->args[2]->f64;
+    int64_t *out = call->out->i64;
+    KPI_EACH(call, row, double off = a[row] - b[row]; out[row] = (off < 0 ? -off : off) <= c[row]);
+}
+
 static void invert(struct kpi_call *call)
 {
     KPI_EACH(call, row, call->out->i64[row] = !call->out->i64[row]);
@@ -337,6 +353,10 @@ static const struct kpi_func funcs[] = {
     {"!between", "ttd", 'b', 0, not_between_span, NULL},
     {"!between", "ddd", 'b', 0, not_between_i64, NULL},
     {"!between", "mmm", 'b', 0, not_between_dec, NULL},
+    {"around", "lll", 'b', 0, around_i64, "at most so far from a center"},
+    {"around", "rrr", 'b', 0, around_f64, NULL},
+    {"around", "ttd", 'b', 0, around_i64, NULL},
+    {"around", "ddd", 'b', 0, around_i64, NULL},
     {"in", "TTT*", 'b', KPI_FUNC_NULLS, in_any, "x in (a, b, c): equal to one of them"},
     {"!in", "TTT*", 'b', KPI_FUNC_NULLS, not_in_any, "equal to none of them"},
     {"in~", "sss*", 'b', 0, in_nocase, "in, ASCII case ignored"},

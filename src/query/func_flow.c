@@ -128,6 +128,8 @@ static const struct kpi_func funcs[] = {
     {"isnull", ".", 'b', KPI_FUNC_NULLS, k_isnull, NULL},
     {"isnotnull", "y", 'b', KPI_FUNC_NULLS, k_isnotnull_dynamic, "not null?"},
     {"isnotnull", ".", 'b', KPI_FUNC_NULLS, k_isnotnull, NULL},
+    {"notnull", "y", 'b', KPI_FUNC_NULLS, k_isnotnull_dynamic, "same as isnotnull()"},
+    {"notnull", ".", 'b', KPI_FUNC_NULLS, k_isnotnull, NULL},
     {"gettype", ".", 's', KPI_FUNC_NULLS, k_gettype, "name of the type"},
 };
 

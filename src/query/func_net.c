@@ -115,6 +115,46 @@ static bool in_range(struct kp_str address, struct kp_str range, bool any)
     return compare(address, range, net.bits, any) == 0 && one.bits >= net.bits;
 }
 
+static uint64_t v4_number(const struct address *address)
+{
+    uint64_t number = 0;
+    for (int i = 12; i < 16; i++)
+        number = number << 8 | address->bytes[i];
+    return number;
+}
+
+/* The fewest networks that make up the addresses from one to another. */
+static void range_to_list(struct kpi_call *call, uint32_t row)
+{
+    struct address first, last;
+    struct kp_buf out = {0};
+    if (!read_address(text_arg(call, 0, row), false, &first) ||
+        !read_address(text_arg(call, 1, row), false, &last)) {
+        kpi_set_str(call, row, "", 0);
+        return;
+    }
+    uint64_t from = v4_number(&first), to = v4_number(&last);
+    kp_buf_char(&out, '[');
+    while (from <= to) {
+        uint32_t bits = 32;
+        while (bits > 0 && from % (1ull << (33 - bits)) == 0 &&
+               from + (1ull << (33 - bits)) <= to + 1)
+            bits--;
+        kp_buf_printf(&out, "%s\"%u.%u.%u.%u/%u\"", out.size > 1 ? "," : "", (unsigned)(from >> 24),
+                      (unsigned)(from >> 16 & 255), (unsigned)(from >> 8 & 255),
+                      (unsigned)(from & 255), bits);
+        from += 1ull << (32 - bits);
+    }
+    kp_buf_char(&out, ']');
+    kpi_set_copy(call, row, out.data, out.size);
+    kp_buf_deinit(&out);
+}
+
+static void k_range_to_list(struct kpi_call *call)
+{
+    KPI_EACH(call, row, range_to_list(call, row));
+}
+
 static bool in_any_range(struct kpi_call *call, uint32_t row, bool any)
 {
     struct kp_str address = text_arg(call, 0, row), value;
@@ -287,6 +327,8 @@ static const struct kpi_func funcs[] = {
     {"ipv4_is_in_range", "ss", 'b', 0, k_in_v4, "is the IPv4 address in the network?"},
     {"ipv4_is_in_any_range", "ss*", 'b', 0, k_in_v4, "is it in one of the networks?"},
     {"ipv4_is_in_any_range", "sy", 'b', 0, k_in_v4, NULL},
+    {"ipv4_range_to_cidr_list", "ss", 'y', 0, k_range_to_list,
+     "the networks that make up the addresses from one to another"},
     {"ipv4_netmask_suffix", "s", 'l', 0, k_suffix, "bits behind the / of an IPv4 network"},
     {"parse_ipv6", "s", 's', 0, k_parse_v6, "an address as a full IPv6 address"},
     {"parse_ipv6_mask", "sl", 's', 0, k_parse_v6, "the first bits of an address"},

@@ -250,13 +250,13 @@ static double digest_total(struct kp_str state)
     return total;
 }
 
-/* Nearest rank, as percentile() has it. */
-static void digest_percentile(struct kpi_call *call, uint32_t row)
+/* Nearest rank, as percentile() has it; false of nothing. */
+static bool digest_value(struct kp_str state, double percent, double *out)
 {
-    struct kp_str state = kp_vec_str(call->args[0], row), pair;
+    struct kp_str pair;
     struct kpi_json_walk walk;
     double value = 0, count, seen = 0;
-    double rank = ceil(call->args[1]->f64[row] / 100 * digest_total(state));
+    double rank = ceil(percent / 100 * digest_total(state));
     bool more = kpi_json_array(state, &walk), found = false;
     while (more && !found && kpi_json_next(&walk, &pair)) {
         if (!read_pair(pair, &value, &count))
@@ -264,9 +264,47 @@ static void digest_percentile(struct kpi_call *call, uint32_t row)
         seen += count;
         found = seen >= KP_MAX(rank, 1);
     }
-    call->out->f64[row] = value;
-    if (!found)
+    *out = value;
+    return found;
+}
+
+static void digest_percentile(struct kpi_call *call, uint32_t row)
+{
+    if (!digest_value(kp_vec_str(call->args[0], row), call->args[1]->f64[row],
+                      &call->out->f64[row]))
         kpi_set_null(call, row);
+}
+
+static void add_percentile(struct kp_str state, double percent, struct kp_buf *out)
+{
+    struct kpi_value value = {.type = KP_TYPE_F64};
+    value.null = !digest_value(state, percent, &value.f64);
+    if (out->size > 1)
+        kp_buf_char(out, ',');
+    kpi_json_value(&value, out);
+}
+
+/* Several percentages, one by one or as an array. */
+static void digest_percentiles(struct kpi_call *call, uint32_t row)
+{
+    struct kp_str state = kp_vec_str(call->args[0], row), element;
+    struct kp_buf out = {0};
+    struct kpi_json_walk walk;
+    kp_buf_char(&out, '[');
+    for (uint32_t a = 1; a < call->args_count; a++) {
+        struct kpi_value percent;
+        if (call->args[a]->type != KP_TYPE_DYN) {
+            add_percentile(state, call->args[a]->f64[row], &out);
+            continue;
+        }
+        bool more = kpi_json_array(kp_vec_str(call->args[a], row), &walk);
+        while (more && kpi_json_next(&walk, &element))
+            if (kpi_literal_real(element, &percent))
+                add_percentile(state, percent.f64, &out);
+    }
+    kp_buf_char(&out, ']');
+    kpi_set_copy(call, row, out.data, out.size);
+    kp_buf_deinit(&out);
 }
 
 /* Values at or below, or above-from-the-start rank of a value. */
@@ -314,6 +352,11 @@ KERNEL(k_version, call->out->i128[row] = 0;
            kpi_set_null(call, row))
 KERNEL(k_hll, call->out->i64[row] = hll_count(kp_vec_str(call->args[0], row)))
 KERNEL(k_percentile, digest_percentile(call, row))
+KERNEL(k_percentiles, digest_percentiles(call, row))
+KERNEL(k_percent_rank, double total = digest_total(kp_vec_str(call->args[0], row));
+       call->out->f64[row] = 0; if (total == 0) kpi_set_null(call, row);
+       else call->out->f64[row] = 100 * digest_rank(kp_vec_str(call->args[0], row), REAL(1)) /
+                                  total)
 KERNEL(k_rank, call->out->f64[row] = digest_rank(kp_vec_str(call->args[0], row), REAL(1)))
 
 static const struct kpi_func funcs[] = {
@@ -338,6 +381,13 @@ static const struct kpi_func funcs[] = {
     {"parse_version", "s", 'm', 0, k_version, "up to four numbers with points as one, to compare"},
     {"dcount_hll", "y", 'l', 0, k_hll, "number of different values of an hll()"},
     {"percentile_tdigest", "yr", 'r', 0, k_percentile, "a percentile of a tdigest()"},
+    {"percentiles_array_tdigest", "yy", 'y', 0, k_percentiles, "several of them as an array"},
+    {"percentiles_array_tdigest", "yrr*", 'y', 0, k_percentiles, NULL},
+    {"percentile_array_tdigest", "yy", 'y', 0, k_percentiles,
+     "same as percentiles_array_tdigest()"},
+    {"percentile_array_tdigest", "yrr*", 'y', 0, k_percentiles, NULL},
+    {"percentrank_tdigest", "yr", 'r', 0, k_percent_rank,
+     "percentage of the values of a tdigest() at or below a number"},
     {"rank_tdigest", "yr", 'r', 0, k_rank, "values of a tdigest() at or below a number"},
 };
 

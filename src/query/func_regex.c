@@ -208,6 +208,74 @@ static void k_replace(struct kpi_call *call)
                      kp_vec_str(call->args[2], row)));
 }
 
+/* --- regex_quote, indexof_regex --- */
+
+static void quote(struct kpi_call *call, uint32_t row)
+{
+    struct kp_str text = kp_vec_str(call->args[0], row);
+    struct kp_buf out = {0};
+    for (uint32_t i = 0; i < text.len; i++) {
+        if (strchr("\\^$.|?*+()[]{}-", text.ptr[i]) != NULL && text.ptr[i] != '\0')
+            kp_buf_char(&out, '\\');
+        kp_buf_char(&out, text.ptr[i]);
+    }
+    kpi_set_copy(call, row, out.data, out.size);
+    kp_buf_deinit(&out);
+}
+
+static void k_quote(struct kpi_call *call)
+{
+    KPI_EACH(call, row, quote(call, row));
+}
+
+/* Bytes of the first so many characters. */
+static uint32_t bytes_of(struct kp_str text, int64_t characters)
+{
+    uint32_t at = 0;
+    for (; at < text.len; at++)
+        if (((unsigned char)text.ptr[at] & 0xc0) != 0x80 && characters-- == 0)
+            break;
+    return at;
+}
+
+static int64_t characters_of(struct kp_str text, uint32_t bytes)
+{
+    int64_t count = 0;
+    for (uint32_t i = 0; i < bytes; i++)
+        count += ((unsigned char)text.ptr[i] & 0xc0) != 0x80;
+    return count;
+}
+
+static int64_t number_arg(const struct kpi_call *call, uint32_t arg, uint32_t row, int64_t none)
+{
+    return arg < call->args_count ? call->args[arg]->i64[row] : none;
+}
+
+/* indexof_regex(text, pattern, start, length, occurrence): a match that lies in this part. */
+static int64_t index_of(struct kpi_call *call, uint32_t row)
+{
+    struct kp_str text = kp_vec_str(call->args[0], row);
+    struct kpi_regex *regex = compiled(call, 0, kp_vec_str(call->args[1], row), "", "");
+    int64_t start = number_arg(call, 2, row, 0), length = number_arg(call, 3, row, -1);
+    int64_t left = number_arg(call, 4, row, 1);
+    uint32_t at = bytes_of(text, KP_MAX(start, 0)), from, to;
+    if (length >= 0 && !__builtin_add_overflow(KP_MAX(start, 0), length, &length))
+        text.len = bytes_of(text, length);
+    while (regex != NULL && left > 0 && at <= text.len &&
+           kpi_regex_search(call->eval->ctx, regex, text, at) > 0 &&
+           kpi_regex_group(regex, 0, &from, &to)) {
+        if (--left == 0)
+            return characters_of(text, from);
+        at = after_match(regex, text);
+    }
+    return -1;
+}
+
+static void k_index_of(struct kpi_call *call)
+{
+    KPI_EACH(call, row, call->out->i64[row] = index_of(call, row));
+}
+
 /* --- trim --- */
 
 enum { TRIM_START = 1, TRIM_END = 2 };
@@ -252,6 +320,12 @@ static const struct kpi_func funcs[] = {
     {"extract_all", "ss", 'y', 0, k_extract_all, "groups of every match; or those of a list"},
     {"extract_all", "sys", 'y', 0, k_extract_groups, NULL},
     {"replace_regex", "sss", 's', 0, k_replace, "every match replaced; \\1 is its first group"},
+    {"regex_quote", "s", 's', 0, k_quote, "a regular expression that matches just this text"},
+    {"indexof_regex", "ss", 'l', 0, k_index_of,
+     "position of a match, from a start, within a length, the nth; -1 when there is none"},
+    {"indexof_regex", "ssl", 'l', 0, k_index_of, NULL},
+    {"indexof_regex", "ssll", 'l', 0, k_index_of, NULL},
+    {"indexof_regex", "sslll", 'l', 0, k_index_of, NULL},
     {"trim", "ss", 's', 0, k_trim, "without a match at both ends"},
     {"trim_start", "ss", 's', 0, k_trim_start, "without a match at the start"},
     {"trim_end", "ss", 's', 0, k_trim_end, "without a match at the end"},

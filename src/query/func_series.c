@@ -65,6 +65,68 @@ static void finish(struct kpi_call *call, uint32_t row, struct kp_buf *out, char
     kp_buf_deinit(out);
 }
 
+/* --- filters --- */
+
+static bool flag_arg(const struct kpi_call *call, uint32_t arg, uint32_t row, bool none)
+{
+    return arg < call->args_count ? call->args[arg]->i64[row] != 0 : none;
+}
+
+/* Each element becomes the weighted sum of itself and those before it (or around it, centered);
+ * gaps and what lies outside count nothing. Normalized, the weights are divided by their sum. */
+static void fir(struct kpi_call *call, uint32_t row)
+{
+    struct series s, weights;
+    struct kp_buf out = {0};
+    double sum = 0;
+    if (!read_series(call, 0, row, &s) || !read_series(call, 1, row, &weights)) {
+        kpi_set_str(call, row, "", 0);
+        return;
+    }
+    for (int64_t k = 0; k < weights.count; k++)
+        sum += isnan(weights.values[k]) ? 0 : weights.values[k];
+    bool normalize = flag_arg(call, 2, row, sum > 0) && sum != 0;
+    int64_t shift = flag_arg(call, 3, row, false) ? weights.count / 2 : 0;
+    kp_buf_char(&out, '[');
+    for (int64_t i = 0; i < s.count; i++) {
+        double total = 0;
+        for (int64_t k = 0; k < weights.count; k++) {
+            int64_t at = i + shift - k;
+            bool there = at >= 0 && at < s.count && !isnan(s.values[at]);
+            total += there && !isnan(weights.values[k]) ? s.values[at] * weights.values[k] : 0;
+        }
+        add_number(&out, normalize ? total / sum : total);
+    }
+    finish(call, row, &out, ']');
+}
+
+/* out[i] = (sum of b[k] x[i - k] - sum of a[k] out[i - k], k > 0) / a[0] */
+static void iir(struct kpi_call *call, uint32_t row)
+{
+    struct series x, b, a;
+    struct kp_buf out = {0};
+    if (!read_series(call, 0, row, &x) || !read_series(call, 1, row, &b) ||
+        !read_series(call, 2, row, &a) || a.count == 0 || isnan(a.values[0]) || a.values[0] == 0) {
+        kpi_set_str(call, row, "", 0);
+        return;
+    }
+    double *answers =
+        (double *)(void *)kpi_scratch(call->eval, ((size_t)x.count + 1) * sizeof(double));
+    if (answers == NULL)
+        return;
+    kp_buf_char(&out, '[');
+    for (int64_t i = 0; i < x.count; i++) {
+        double total = 0;
+        for (int64_t k = 0; k < b.count && k <= i; k++)
+            total += isnan(x.values[i - k]) ? 0 : b.values[k] * x.values[i - k];
+        for (int64_t k = 1; k < a.count && k <= i; k++)
+            total -= a.values[k] * answers[i - k];
+        answers[i] = total / a.values[0];
+        add_number(&out, answers[i]);
+    }
+    finish(call, row, &out, ']');
+}
+
 /* --- element by element --- */
 
 typedef double one_fn(double a);
@@ -439,6 +501,8 @@ KERNEL(k_greater, each_two(call, row, is_greater, true))
 KERNEL(k_greater_equals, each_two(call, row, is_greater_equal, true))
 KERNEL(k_equals, each_two(call, row, is_equal, true))
 KERNEL(k_not_equals, each_two(call, row, is_other, true))
+KERNEL(k_fir, fir(call, row))
+KERNEL(k_iir, iir(call, row))
 KERNEL(k_abs, each_one(call, row, fabs))
 KERNEL(k_sign, each_one(call, row, sign_of))
 KERNEL(k_ceiling, each_one(call, row, ceil))
@@ -499,6 +563,11 @@ static const struct kpi_func funcs[] = {
     {"series_asin", "y", 'y', 0, k_asin, "asin() of each element"},
     {"series_acos", "y", 'y', 0, k_acos, "acos() of each element"},
     {"series_atan", "y", 'y', 0, k_atan, "atan() of each element"},
+    {"series_fir", "yy", 'y', 0, k_fir,
+     "weighted sums of elements and those before or around them"},
+    {"series_fir", "yyb", 'y', 0, k_fir, NULL},
+    {"series_fir", "yybb", 'y', 0, k_fir, NULL},
+    {"series_iir", "yyy", 'y', 0, k_iir, "a recursive filter: numerators, denominators"},
     {"series_stats", "y", 'y', 0, k_stats,
      "min, its position, max, its position, mean, stdev, variance as an array"},
     {"series_stats_dynamic", "y", 'y', 0, k_stats_bag, "the same as a bag"},

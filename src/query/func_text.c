@@ -470,6 +470,7 @@ static const struct kpi_func funcs[] = {
     {"string_size", "s", 'l', 0, k_string_size, "length in bytes"},
     {"isempty", "s", 'b', 0, k_isempty, "empty string?"},
     {"isnotempty", "s", 'b', 0, k_isnotempty, "not an empty string?"},
+    {"notempty", "s", 'b', 0, k_isnotempty, "same as isnotempty()"},
     {"tolower", "s", 's', 0, k_tolower, "lower case (ASCII)"},
     {"toupper", "s", 's', 0, k_toupper, "upper case (ASCII)"},
     {"reverse", "s", 's', 0, k_reverse, "characters in reverse order"},
