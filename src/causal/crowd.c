@@ -96,7 +96,7 @@ struct kpi_crowd kpi_crowd_memory(const struct kpi_world *world, uint32_t waiter
 {
     const struct kpi_work_rows *set =
         kpi_work_since(&world->works[KPI_WORK_RECLAIM], from - FILLING);
-    kpi_miss_after(world);
+    kpi_miss_after(world, KPI_WORK_RECLAIM);
     const struct kpi_thread *self = kpi_thread_of(world, waiter);
     struct kp_str cgroup = kp_actors_get(world->actors, self->actor)->cgroup;
     struct shares shares = {.count = 0};

@@ -35,7 +35,9 @@ kp_status kpi_cursor_open(struct kpi_reader *reader, const struct kpi_cursor_req
             .column = colref(scan.stream, req->key), .strs = req->strs, .count = req->strs_count};
     if (req->tids_count > 0)
         scan.keys[scan.keys_count++] = (struct kp_scan_key){
-            .column = {KP_COL_ACTOR, KP_ATTR_TID}, .numbers = req->tids, .count = req->tids_count};
+            .column = {(uint8_t)(req->tids_of == 0 ? KP_COL_ACTOR : req->tids_of), KP_ATTR_TID},
+            .numbers = req->tids,
+            .count = req->tids_count};
     if (req->key2 != NULL)
         scan.keys[scan.keys_count++] = (struct kp_scan_key){
             .column = colref(scan.stream, req->key2), .strs = &req->str2, .count = 1};

@@ -36,6 +36,7 @@ struct kpi_cursor_req {
     uint32_t strs_count;
     const int64_t *tids; /* rows of these threads alone; NULL = of all */
     uint32_t tids_count;
+    uint32_t tids_of; /* stored ACTOR column that names them; 0 = the actor */
     const char *key2; /* a second one with a single value */
     struct kp_str str2;
     const char *const *numbers_of; /* stored numbers that must be numbers[i], NULL-terminated */

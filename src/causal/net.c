@@ -100,7 +100,7 @@ static const struct kpi_work *receive_of(const struct kpi_world *world,
         if (row->from >= iv->to && row->code != SOCK_CONNECT)
             return row;
     if (kpi_work_any(set))
-        kpi_miss_after(world);
+        kpi_miss_after(world, KPI_WORK_RECEIVE);
     return NULL;
 }
 
@@ -149,7 +149,7 @@ static const struct kpi_work *send_of(const struct kpi_world *world, bool closes
     if (best == NULL && kpi_work_any(set))
         kpi_miss_before(world);
     if ((best == NULL && kpi_work_any(set)) || !receive->flow)
-        kpi_miss_after(world);
+        kpi_miss_after(world, KPI_WORK_SEND);
     return best;
 }
 
@@ -225,7 +225,7 @@ static bool sent_within(const struct kpi_world *world, const struct kpi_work *re
     for (; row != NULL; row = kpi_work_next(set, row, from, to + 1))
         if (row->a == receive->a && kpi_thread_of(world, row->thread)->pid == pid)
             return true;
-    kpi_miss_after(world);
+    kpi_miss_after(world, KPI_WORK_SEND);
     return false;
 }
 

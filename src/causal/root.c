@@ -442,12 +442,12 @@ static void world_check(const struct kpi_answer *answer)
 static bool reach_widen(struct kpi_reach *reach, const struct kpi_answer *answer, kp_dur *before)
 {
     bool back = reach->missed_before && answer->world->floor > answer->world->from;
-    bool ahead = reach->missed_after && !reach->ahead;
-    if (!back && !ahead)
+    uint32_t ahead = reach->missed_after & ~reach->ahead;
+    if (!back && ahead == 0)
         return false;
     *before = back ? *before * REACH_GROWS : *before;
     *reach = (struct kpi_reach){.floor = kpi_time_add(answer->txn.from, -*before),
-                                .ahead = reach->ahead || ahead};
+                                .ahead = reach->ahead | ahead};
     return true;
 }
 

@@ -84,6 +84,18 @@ static bool leaves_runnable(const struct kpi_event *event)
            (event->flags & KPI_FLAG_PREEMPT) != 0;
 }
 
+static enum kpi_state state_left(const struct kpi_event *event)
+{
+    return leaves_runnable(event)                  ? KPI_STATE_RUNNABLE
+           : (event->state & STATE_DEAD_BITS) != 0 ? KPI_STATE_DEAD
+                                                   : KPI_STATE_BLOCKED;
+}
+
+bool kpi_leaves_asleep(const struct kpi_event *event)
+{
+    return state_left(event) == KPI_STATE_BLOCKED;
+}
+
 static void thread_off(struct kpi_world *world, uint32_t at)
 {
     const struct kpi_event *event = kpi_event_of(world, at);
@@ -100,9 +112,7 @@ static void thread_off(struct kpi_world *world, uint32_t at)
     if (thread->state != KPI_STATE_RUNNING || thread->cpu != event->cpu)
         state_lose(world, event->a, event->ts, at);
     interval_close(world, event->a, event->ts, at);
-    enum kpi_state state = leaves_runnable(event)                  ? KPI_STATE_RUNNABLE
-                           : (event->state & STATE_DEAD_BITS) != 0 ? KPI_STATE_DEAD
-                                                                   : KPI_STATE_BLOCKED;
+    enum kpi_state state = state_left(event);
     state_open(thread, state, event->ts, at);
     thread->cpu = event->cpu;
     thread->letter = event->state;
@@ -271,6 +281,10 @@ uint32_t kpi_timeline_find(const struct kpi_world *world, const struct kpi_threa
                            kp_time t)
 {
     uint32_t low = 0, high = thread->count;
+    if (t < thread->settled && thread->count > 0 && world->floor > world->from)
+        kpi_lead_in(
+            world->reach->world,
+            kpi_thread_of(world, kpi_interval_of(world, world->order[thread->first])->thread));
     if (t < thread->settled || thread->unsure)
         kpi_miss_before(world);
     while (low < high) {

@@ -13,6 +13,10 @@
 
 void kpi_timeline_switch(struct kpi_world *world, uint32_t event);
 void kpi_timeline_waking(struct kpi_world *world, uint32_t event);
+/* The thread that leaves by this switch sleeps from there on. */
+bool kpi_leaves_asleep(const struct kpi_event *event);
+/* Settles a thread that slept since before the rows that were read (lead.c). */
+void kpi_lead_in(struct kpi_world *world, struct kpi_thread *thread);
 /* Closes what is open at world->to and builds the per-thread and per-CPU orders. */
 void kpi_timeline_finish(struct kpi_world *world);
 /* Where a gap of hidden threads tells since when a thread was on the CPU it left, its unknown

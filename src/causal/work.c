@@ -476,7 +476,7 @@ static struct kpi_cursor_req rows_req(const struct kpi_world *world, enum kpi_wo
 {
     kp_time from = part ? world->floor : world->from;
     kp_dur ahead = sets[kind].ahead == 0 ? world->ahead : sets[kind].ahead;
-    if (part && !world->reach->ahead)
+    if (part && (world->reach->ahead >> kind & 1) == 0)
         ahead = 0;
     return (struct kpi_cursor_req){
         .stream = sets[kind].stream,
@@ -720,9 +720,10 @@ const struct kpi_work *kpi_work_first(const struct kpi_work_set *set, uint32_t g
     const struct kpi_world *world = set->reads == NULL ? NULL : set->reads->world;
     if (world != NULL && world->reach != NULL && sets[set->reads->kind].ending != ENDING_READ &&
         !is_empty(set)) {
+        enum kpi_works kind = set->reads->kind;
         kpi_work_since(set, from);
-        if (!world->reach->ahead && !is_ended(set, group, to))
-            kpi_miss_after(world);
+        if ((world->reach->ahead >> kind & 1) == 0 && !is_ended(set, group, to))
+            kpi_miss_after(world, kind);
     }
     return kpi_work_seen(set, group, from, to);
 }

@@ -551,6 +551,8 @@ kp_status kpi_world_load_part(struct kpi_reader *reader, struct kp_arena *arena,
     world->to = to;
     world->floor = reach == NULL ? from : KP_MAX(reach->floor, from);
     world->reach = reach;
+    if (reach != NULL)
+        reach->world = world;
     world->ahead = ahead;
     if (ahead >= 0)
         status = kpi_clocks_load(world, from, to, err);

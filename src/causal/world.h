@@ -54,10 +54,12 @@ enum {
 /* How much of a question's range was read, and what was asked for beyond. An answer that missed
  * something does not count: it is made again of more rows. */
 struct kpi_reach {
-    kp_time floor; /* rows from here on were read */
-    bool ahead;    /* joined rows that end after the range were read, too */
-    bool missed_before, missed_after;
-    uint32_t cpus_host; /* of which cpus are known to be online; 0 = not looked for yet */
+    kp_time floor;           /* rows from here on were read */
+    struct kpi_world *world; /* that was read */
+    uint32_t ahead;          /* bit n: rows of kind n that end after the range were read, too */
+    bool missed_before;
+    uint32_t missed_after; /* bit n: rows of kind n that end later */
+    uint32_t cpus_host;    /* of which cpus are known to be online; 0 = not looked for yet */
     int64_t cpus;
 };
 
@@ -68,6 +70,7 @@ struct kpi_thread {
     int64_t start;
     kp_actor_id actor; /* newest attributes */
     bool kthread, idle, ended;
+    bool led;              /* what it did before the rows read was looked for */
     bool unsure;           /* rows that were not read can change any of it */
     bool forked;           /* its fork was seen: it did not exist before `born` */
     kp_time born;          /* first row that mentions it */
@@ -272,11 +275,11 @@ static inline void kpi_miss_before(const struct kpi_world *world)
     if (world->reach != NULL)
         world->reach->missed_before = true;
 }
-/* ... on joined rows that end later. */
-static inline void kpi_miss_after(const struct kpi_world *world)
+/* ... on joined rows of the kind that end later. */
+static inline void kpi_miss_after(const struct kpi_world *world, enum kpi_works kind)
 {
     if (world->reach != NULL)
-        world->reach->missed_after = true;
+        world->reach->missed_after |= 1u << kind;
 }
 /* Rows since t are asked for. */
 static inline void kpi_reach_back(const struct kpi_world *world, kp_time t)
