@@ -4,11 +4,12 @@
  * well before this one began and did not fail, attributed by the same walk. Per (kind, object
  * class, rule) the median over them is what this class normally spends there.
  *
- * Neighbouring transactions share one reading of the kernel streams, and what a group of them was
- * found to cost is kept with the snapshot (memo.c): the next question about the class meets mostly
- * the same groups. The number compared with is
- * capped by count and by the time they cover, newest first, so the answer depends on the store and
- * not on how fast the machine is.
+ * Time is cut into stretches, by the clock and not by the question: transactions that end within
+ * one share a reading of the kernel streams, which depends on nothing else, and what each was found
+ * to cost is kept with the snapshot (memo.c). So a question walks only those that none before it
+ * has met, and its answer is the same as if it were the first. The number compared with is capped
+ * by count and by the time they cover, newest first, so the answer depends on the store and not on
+ * how fast the machine is.
  */
 #include <stdlib.h>
 #include <string.h>
@@ -18,12 +19,16 @@
 #include "causal/cursor.h"
 #include "causal/memo.h"
 
-#define USED_MAX    200           /* transactions compared with */
-#define COVERED_MAX (30 * KP_SEC) /* sum of their durations */
-#define GROUP_MAX   KP_SEC        /* read together when they lie within this */
-#define MARGIN      (50 * KP_MS)  /* read around a group */
-#define AHEAD       (500 * KP_MS) /* joined rows that end later */
-#define GROUP_BYTES ((size_t)256 << 20)
+#define USED_MAX     200           /* transactions compared with */
+#define COVERED_MAX  (30 * KP_SEC) /* sum of their durations */
+#define USED_GOOD    50            /* so many are enough when they cover ... */
+#define COVERED_GOOD (5 * KP_SEC)  /* ... so much */
+#define STRETCH_MIN  (KP_SEC / 16) /* what is read together ends within this, or more: */
+#define STRETCH_MAX  KP_SEC        /* ... a power of two of the least, about a fourth ... */
+#define STRETCHES    4             /* ... of the time in which the transactions ended */
+#define MARGIN       (20 * KP_MS)  /* read around a stretch */
+#define AHEAD        (500 * KP_MS) /* joined rows and spans that end later */
+#define GROUP_BYTES  ((size_t)256 << 20)
 
 enum { STATUS_ERROR = 2 }; /* catalogue: SPAN_STATUS */
 
@@ -31,6 +36,9 @@ enum { STATUS_ERROR = 2 }; /* catalogue: SPAN_STATUS */
 struct sample {
     struct kpi_txn txn;
     kp_dur wall;
+    int64_t stretch; /* in which it ended, by number */
+    kp_dur lead;     /* it began at most so long before that */
+    bool known;      /* what it cost was kept */
 };
 
 /* ns of each transaction under one key. */
@@ -44,6 +52,7 @@ struct collect {
     struct kp_arena *arena;
     struct sample *samples;
     uint32_t count;
+    kp_dur stretch;
     struct kpi_list tallies; /* struct tally */
 };
 
@@ -93,6 +102,7 @@ static kp_status samples_find(struct collect *collect, const struct kp_causes_re
     if (status != KP_OK)
         return status;
     while (collect->count < USED_MAX && covered < COVERED_MAX &&
+           (collect->count < USED_GOOD || covered < COVERED_GOOD) &&
            (status = kpi_cursor_next(&cursor, err)) == KP_OK) {
         if (!is_normal(&cursor, txn))
             continue;
@@ -143,35 +153,51 @@ static struct tally *tally_of(struct collect *collect, const struct kpi_cost *co
     return tally;
 }
 
-static void costs_add(struct collect *collect, uint32_t first, const struct kpi_list *costs)
+static void costs_add(struct collect *collect, uint32_t sample, const struct kpi_list *costs)
 {
     for (uint32_t i = 0; i < costs->count && !collect->tallies.failed; i++) {
         const struct kpi_cost *cost = kpi_list_at(costs, i);
         struct tally *tally = tally_of(collect, cost);
         if (tally->ns != NULL)
-            tally->ns[first + cost->at] += cost->dur;
+            tally->ns[sample] += cost->dur;
     }
     collect->tallies.failed |= costs->failed;
 }
 
-/* Samples [first, end), which lie close together. */
+/* Samples [first, end), which ended in one stretch. */
 struct group {
     struct collect *collect;
     uint32_t first, end;
-    kp_time from, to; /* their spans */
+    kp_time from, to; /* of the stretch and what leads to it */
     struct kp_arena arena;
-    struct kpi_list costs; /* struct kpi_cost */
 };
 
-static void sample_walk(struct group *group, struct kpi_world *world, uint32_t at)
+/* Causes that differ only in who and where count together. */
+static void cost_add(struct kpi_list *costs, const struct kpi_cause *cause)
 {
-    const struct sample *sample = &group->collect->samples[group->first + at];
+    enum kpi_kind kind = cause->largest.kind;
+    enum kpi_rule rule = cause->largest.rule;
+    for (uint32_t i = 0; i < costs->count; i++) {
+        struct kpi_cost *cost = kpi_list_at(costs, i);
+        if (cost->kind == kind && cost->rule == rule &&
+            kp_str_equal(cost->object_class, cause->object_class)) {
+            cost->dur += cause->dur;
+            return;
+        }
+    }
+    *(struct kpi_cost *)kpi_list_add(costs) =
+        (struct kpi_cost){kind, rule, cause->object_class, cause->dur};
+}
+
+static void sample_walk(struct group *group, struct kpi_world *world, const struct sample *sample,
+                        struct kpi_list *costs)
+{
     uint32_t root = kpi_span_find(world, sample->txn.trace, sample->txn.root_id);
     if (root == KPI_NONE)
         return;
     struct kpi_causes *causes = kp_arena_alloc(&group->arena, sizeof(*causes));
     if (causes == NULL) {
-        group->costs.failed = true;
+        costs->failed = true;
         return;
     }
     kpi_causes_init(causes, &group->arena, world, false);
@@ -182,87 +208,132 @@ static void sample_walk(struct group *group, struct kpi_world *world, uint32_t a
                             .ctx = causes};
     const struct kpi_span *span = &world->spans[root];
     kpi_walk_run(&walk, span->thread, root, span->from, span->to);
-    for (uint32_t i = 0; i < causes->list.count; i++) {
-        const struct kpi_cause *cause = kpi_cause_at(causes, i);
-        *(struct kpi_cost *)kpi_list_add(&group->costs) = (struct kpi_cost){
-            at, cause->largest.kind, cause->largest.rule, cause->object_class, cause->dur};
-    }
+    costs->failed |= causes->list.failed;
+    for (uint32_t i = 0; i < causes->list.count; i++)
+        cost_add(costs, kpi_cause_at(causes, i));
 }
 
-/* Attributes the samples over one reading of the events. */
-static kp_status group_walk(struct group *group, struct kp_error *err)
-{
-    struct collect *collect = group->collect;
-    struct kp_str traces[USED_MAX];
-    struct kpi_world *world;
-    for (uint32_t i = group->first; i < group->end; i++)
-        traces[i - group->first] = collect->samples[i].txn.trace;
-    kp_status status =
-        kpi_world_load(collect->reader, &group->arena, kpi_time_add(group->from, -MARGIN),
-                       kpi_time_add(group->to, MARGIN), AHEAD, &world, err);
-    if (status == KP_OK)
-        status = kpi_world_spans(world, traces, group->end - group->first, group->from,
-                                 kpi_time_add(group->to, MARGIN), err);
-    for (uint32_t i = 0; status == KP_OK && i < group->end - group->first; i++)
-        sample_walk(group, world, i);
-    return status == KP_OK ? kpi_reader_check(collect->reader, err) : status;
-}
-
-/* All that the walk of the group depends on, beside the snapshot. */
-static void group_key(const struct group *group, struct kp_buf *out)
+/* All that the walk of a sample depends on, beside the snapshot. False: no memory. */
+static bool sample_key(const struct group *group, const struct sample *sample, struct kp_buf *out)
 {
     struct kp_str axis = group->collect->reader->axis;
-    kp_buf_printf(out, "%.*s %lld %lld", (int)axis.len, axis.ptr, (long long)group->from,
-                  (long long)group->to);
-    for (uint32_t i = group->first; i < group->end; i++) {
-        const struct kpi_txn *txn = &group->collect->samples[i].txn;
-        kp_buf_printf(out, " %u ", txn->trace.len);
-        kp_buf_str(out, txn->trace);
-        kp_buf_printf(out, " %u ", txn->root_id.len);
-        kp_buf_str(out, txn->root_id);
-    }
+    const struct kpi_txn *txn = &sample->txn;
+    out->size = 0;
+    kp_buf_printf(out, "%.*s %lld %lld %u ", (int)axis.len, axis.ptr, (long long)group->from,
+                  (long long)group->to, txn->trace.len);
+    kp_buf_str(out, txn->trace);
+    kp_buf_str(out, txn->root_id);
+    return !out->failed;
 }
 
-/* What the group cost, as found before or by walking it now. */
-static kp_status group_cost(struct group *group, struct kp_error *err)
+/* Takes what was kept of the group's samples; true: of all. */
+static bool group_recall(struct group *group, struct kp_buf *key)
 {
     struct kpi_reader *reader = group->collect->reader;
-    struct kp_buf key = {0};
-    kp_status status = KP_OK;
-    group_key(group, &key);
-    struct kp_str name = {kp_buf_cstr(&key), (uint32_t)key.size};
-    bool kept = !reader->eager && !key.failed;
-    if (!kept || !kpi_memo_get(reader->snapshot, name, &group->arena, &group->costs)) {
-        status = group_walk(group, err);
-        if (status == KP_OK && kept)
-            kpi_memo_put(reader->snapshot, name, &group->costs);
+    bool all = true;
+    for (uint32_t i = group->first; i < group->end; i++) {
+        struct sample *sample = &group->collect->samples[i];
+        struct kpi_list costs;
+        kpi_list_init(&costs, &group->arena, sizeof(struct kpi_cost));
+        sample->known =
+            !reader->eager && sample_key(group, sample, key) &&
+            kpi_memo_get(reader->snapshot, (struct kp_str){key->data, (uint32_t)key->size},
+                         &group->arena, &costs);
+        all &= sample->known;
+        if (sample->known)
+            costs_add(group->collect, i, &costs);
     }
-    kp_buf_deinit(&key);
+    return all;
+}
+
+/* Attributes the other samples over one reading of the events. */
+static kp_status group_walk(struct group *group, struct kp_buf *key, struct kp_error *err)
+{
+    struct collect *collect = group->collect;
+    struct kpi_reader *reader = collect->reader;
+    struct kpi_world *world;
+    kp_time until = kpi_time_add(group->to, MARGIN);
+    kp_status status = kpi_world_load(reader, &group->arena, kpi_time_add(group->from, -MARGIN),
+                                      until, AHEAD, &world, err);
+    if (status == KP_OK)
+        status = kpi_world_spans(world, NULL, 0, group->from, kpi_time_add(until, AHEAD), err);
+    for (uint32_t i = group->first; i < group->end && status == KP_OK; i++) {
+        struct kpi_list costs;
+        if (collect->samples[i].known)
+            continue;
+        kpi_list_init(&costs, &group->arena, sizeof(struct kpi_cost));
+        sample_walk(group, world, &collect->samples[i], &costs);
+        costs_add(collect, i, &costs);
+        status = kpi_reader_check(reader, err);
+        if (status == KP_OK && !reader->eager && sample_key(group, &collect->samples[i], key))
+            kpi_memo_put(reader->snapshot, (struct kp_str){key->data, (uint32_t)key->size}, &costs);
+    }
     return status;
 }
 
 static kp_status group_add(struct collect *collect, uint32_t first, uint32_t end,
                            struct kp_error *err)
 {
-    struct group group = {
-        .collect = collect, .first = first, .end = end, .from = KP_TIME_MAX, .to = KP_TIME_MIN};
-    for (uint32_t i = first; i < end; i++) {
-        group.from = KP_MIN(group.from, collect->samples[i].txn.from);
-        group.to = KP_MAX(group.to, collect->samples[i].txn.to);
-    }
+    const struct sample *sample = &collect->samples[first];
+    struct group group = {.collect = collect,
+                          .first = first,
+                          .end = end,
+                          .from = sample->stretch * collect->stretch - sample->lead,
+                          .to = (sample->stretch + 1) * collect->stretch};
+    struct kp_buf key = {0};
+    kp_status status = KP_OK;
     kp_arena_init(&group.arena, GROUP_BYTES);
     group.arena.owner = "baseline of CAUSES";
-    kpi_list_init(&group.costs, &group.arena, sizeof(struct kpi_cost));
-    kp_status status = group_cost(&group, err);
-    if (status == KP_OK)
-        costs_add(collect, first, &group.costs);
+    if (!group_recall(&group, &key))
+        status = group_walk(&group, &key, err);
+    kp_buf_deinit(&key);
     kp_arena_deinit(&group.arena);
     return status;
+}
+
+/* ---------- stretches ---------- */
+
+/* Length of the stretches: from the time between the first sample and the last. */
+static kp_dur stretch_of(const struct collect *collect)
+{
+    kp_time from = KP_TIME_MAX, to = KP_TIME_MIN;
+    kp_dur stretch = STRETCH_MIN;
+    for (uint32_t i = 0; i < collect->count; i++) {
+        from = KP_MIN(from, collect->samples[i].txn.from);
+        to = KP_MAX(to, collect->samples[i].txn.to);
+    }
+    while (stretch < STRETCH_MAX && collect->count > 0 && stretch < (to - from) / STRETCHES)
+        stretch *= 2;
+    return stretch;
+}
+
+/* Few values, so that samples of about one length share a reading. */
+static kp_dur lead_of(const struct collect *collect, kp_dur wall)
+{
+    kp_dur lead = collect->stretch / 4;
+    while (lead < wall)
+        lead *= 4;
+    return lead;
+}
+
+static void stretches_set(struct collect *collect)
+{
+    collect->stretch = stretch_of(collect);
+    for (uint32_t i = 0; i < collect->count; i++) {
+        struct sample *sample = &collect->samples[i];
+        int64_t at = sample->txn.to / collect->stretch;
+        sample->stretch = at - (at * collect->stretch > sample->txn.to);
+        sample->lead = lead_of(collect, sample->wall);
+    }
 }
 
 static int sample_compare(const void *a, const void *b)
 {
     const struct sample *x = a, *y = b;
+    if (x->stretch != y->stretch)
+        return x->stretch < y->stretch ? -1 : 1;
+    if (x->lead != y->lead)
+        return x->lead < y->lead ? -1 : 1;
     if (x->txn.from != y->txn.from)
         return x->txn.from < y->txn.from ? -1 : 1;
     return kp_str_compare(x->txn.trace, y->txn.trace);
@@ -271,11 +342,13 @@ static int sample_compare(const void *a, const void *b)
 static kp_status samples_walk(struct collect *collect, struct kp_error *err)
 {
     kp_status status = KP_OK;
+    stretches_set(collect);
     qsort(collect->samples, collect->count, sizeof(*collect->samples), sample_compare);
     for (uint32_t first = 0, end; first < collect->count && status == KP_OK; first = end) {
-        kp_time begin = collect->samples[first].txn.from;
+        const struct sample *sample = &collect->samples[first];
         for (end = first + 1; end < collect->count; end++)
-            if (collect->samples[end].txn.to - begin > GROUP_MAX)
+            if (collect->samples[end].stretch != sample->stretch ||
+                collect->samples[end].lead != sample->lead)
                 break;
         status = group_add(collect, first, end, err);
     }

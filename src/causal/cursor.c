@@ -69,6 +69,13 @@ kp_status kpi_cursor_next(struct kpi_cursor *cursor, struct kp_error *err)
     return KP_OK;
 }
 
+uint32_t kpi_cursor_pages(const struct kpi_cursor *cursor)
+{
+    struct kp_scan_stat stat;
+    kp_scan_stat(cursor->scan, &stat);
+    return stat.pages + stat.wal_blocks;
+}
+
 static void stat_add(struct kp_scan_stat *sum, const struct kp_scan *scan)
 {
     struct kp_scan_stat stat;

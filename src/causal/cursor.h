@@ -48,6 +48,8 @@ kp_status kpi_cursor_open(struct kpi_reader *reader, const struct kpi_cursor_req
                           struct kpi_cursor *out, struct kp_error *err) KP_MUST;
 /* Moves to the next row: OK or END. */
 kp_status kpi_cursor_next(struct kpi_cursor *cursor, struct kp_error *err) KP_MUST;
+/* Pages and blocks of the log that it has to read. */
+uint32_t kpi_cursor_pages(const struct kpi_cursor *cursor);
 void kpi_cursor_close(struct kpi_cursor *cursor);
 /* How the readings on demand went so far. */
 kp_status kpi_reader_check(const struct kpi_reader *reader, struct kp_error *err) KP_MUST;

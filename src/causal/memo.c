@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * Questions about one class of transactions compare with nearly the same neighbours. What a group
+ * Questions about one class of transactions compare with nearly the same neighbours. What one
  * of them cost depends only on the snapshot and on the key, which names everything the walk was
  * told: so it is walked once, and an answer is the same with and without the memo.
  *
@@ -15,8 +15,8 @@
 
 #include "base/hash.h"
 
-#define SLOTS     1024u
-#define BYTES_MAX ((size_t)16 << 20)
+#define SLOTS     16384u
+#define BYTES_MAX ((size_t)48 << 20)
 
 struct entry {
     struct entry *next;

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * What groups of transactions of a baseline were found to cost, kept with the snapshot they were
+ * What transactions of a baseline were found to cost, kept with the snapshot they were
  * read from (memo.c).
  */
 #ifndef KP_CAUSAL_MEMO_H
@@ -8,9 +8,8 @@
 
 #include "causal/walk.h"
 
-/* Time of one transaction of the group under one key. */
+/* Time of a transaction under one key. */
 struct kpi_cost {
-    uint32_t at; /* within the group */
     enum kpi_kind kind;
     enum kpi_rule rule;
     struct kp_str object_class;

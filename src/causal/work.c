@@ -542,7 +542,10 @@ static bool is_stored(struct kpi_reader *reader, struct kpi_cursor_req *req)
         return false;
     kp_status status = kpi_cursor_open(reader, req, &cursor, &reader->failed_err);
     if (status == KP_OK) {
-        status = kpi_cursor_next(&cursor, &reader->failed_err);
+        if (kpi_cursor_pages(&cursor) == 0)
+            status = KP_END;
+        else
+            status = kpi_cursor_next(&cursor, &reader->failed_err);
         kpi_cursor_close(&cursor);
     }
     if (status != KP_OK && status != KP_END)
