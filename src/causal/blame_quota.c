@@ -94,6 +94,8 @@ static kp_time held_at_most(const struct kpi_world *world, const struct kpi_inte
 {
     kp_time first = iv->to;
     uint32_t host = kpi_thread_of(world, iv->thread)->host;
+    if (path.len <= 1) /* the root has no quota: which group it was is not known */
+        return first;
     for (uint32_t i = 0; i < world->threads.count && since < first; i++) {
         const struct kpi_thread *thread = kpi_thread_of(world, i);
         if (i == iv->thread || thread->host != host || thread->count == 0 ||

@@ -45,6 +45,14 @@ static void culprit_set(struct kpi_slice *slice, const struct kpi_crowd *crowd)
     slice->culprit_actor = crowd->actor;
 }
 
+/* The begin of all that is being explained. */
+static kp_time asked_from(const struct kpi_frame *frame)
+{
+    while (frame->parent != NULL)
+        frame = frame->parent;
+    return frame->from;
+}
+
 void kpi_blame_reclaim(struct kpi_walk *walk, const struct kpi_frame *frame,
                        const struct kpi_interval *iv, const struct kpi_work *row, kp_time from,
                        kp_time to)
@@ -57,7 +65,8 @@ void kpi_blame_reclaim(struct kpi_walk *walk, const struct kpi_frame *frame,
     slice.object = kp_actors_get(walk->world->actors, slice.actor)->cgroup;
     if (iv->state == KPI_STATE_RUNNING)
         slice.cpu = iv->cpu;
-    struct kpi_crowd crowd = kpi_crowd_memory(walk->world, frame->thread, row->from, row->to);
+    struct kpi_crowd crowd =
+        kpi_crowd_memory(walk->world, frame->thread, asked_from(frame), row->from, row->to);
     culprit_set(&slice, &crowd);
     kpi_slice_work(&slice, row);
     kpi_slice_work(&slice, crowd.row);

@@ -11,6 +11,7 @@
 #define FILLING       KP_SEC /* how long before it is needed memory can have been filled */
 #define PROCESSES_MAX 64     /* told apart; what more there are counts as others */
 #define MOST_PCT      50     /* of everything, the waiter's own included */
+#define FILLED_LEAST  4      /* who filled it had to reclaim this part of what is needed now */
 
 /* What each process took of something. */
 struct share {
@@ -91,22 +92,39 @@ struct kpi_crowd kpi_crowd_device(const struct kpi_world *world, uint32_t waiter
     return most;
 }
 
-struct kpi_crowd kpi_crowd_memory(const struct kpi_world *world, uint32_t waiter, kp_time from,
-                                  kp_time to)
+/* Whose pages were reclaimed in the group around [from, to). The waiter's own from `asks` on are
+ * what it needs now: if not counted, they are added up in *out_own. */
+static void memory_shares(const struct kpi_world *world, uint32_t waiter, kp_time asks,
+                          kp_time from, kp_time to, struct shares *out, int64_t *out_own)
 {
     const struct kpi_work_rows *set =
         kpi_work_since(&world->works[KPI_WORK_RECLAIM], from - FILLING);
     kpi_miss_after(world, KPI_WORK_RECLAIM);
     const struct kpi_thread *self = kpi_thread_of(world, waiter);
     struct kp_str cgroup = kp_actors_get(world->actors, self->actor)->cgroup;
-    struct shares shares = {.count = 0};
     for (uint32_t i = 0; i < set->count; i++) {
         const struct kpi_work *row = &set->rows[i];
         const struct kpi_thread *thread = kpi_thread_of(world, row->thread);
-        if (row->from < to && row->to > from - FILLING && thread->host == self->host &&
-            !thread->kthread &&
-            kp_str_equal(kp_actors_get(world->actors, row->actor)->cgroup, cgroup))
-            share_add(world, &shares, row->thread, row, KP_MAX(row->b, 0));
+        if (row->from >= to || row->to <= from - FILLING || thread->host != self->host ||
+            thread->kthread ||
+            !kp_str_equal(kp_actors_get(world->actors, row->actor)->cgroup, cgroup))
+            continue;
+        if (row->thread == waiter && row->to > asks)
+            *out_own += KP_MAX(row->b, 0);
+        else
+            share_add(world, out, row->thread, row, KP_MAX(row->b, 0));
     }
-    return most_of(world, &shares);
+}
+
+struct kpi_crowd kpi_crowd_memory(const struct kpi_world *world, uint32_t waiter, kp_time asks,
+                                  kp_time from, kp_time to)
+{
+    struct shares shares = {.count = 0}, all = {.count = 0};
+    int64_t own = 0;
+    memory_shares(world, waiter, asks, from, to, &shares, &own);
+    struct kpi_crowd most = most_of(world, &shares);
+    if (most.thread != KPI_NONE && shares.sum > own / FILLED_LEAST)
+        return most;
+    memory_shares(world, waiter, KP_TIME_MAX, from, to, &all, &own);
+    return most_of(world, &all);
 }

@@ -27,7 +27,7 @@
 #define SERVICE_MAX KP_MS         /* from the end of a commit or of reclaim to the same */
 #define HOLDERS_MAX 64            /* of one lock during one wait that are told apart */
 
-enum { VMSCAN_THROTTLED = 3 }; /* catalogue: VMSCAN_OP */
+enum { VMSCAN_THROTTLED = 3, VMSCAN_KSWAPD = 5 }; /* catalogue: VMSCAN_OP */
 
 /* ---------- wakeups ---------- */
 
@@ -506,14 +506,26 @@ static void explain_faultless(struct kpi_walk *walk, const struct kpi_frame *fra
     kpi_cut_run(walk, frame, iv, &cut, frame->thread, from, to);
 }
 
-/* Held back until kswapd had made progress: an edge to it. */
+/* The waker was reclaiming for everybody just then. */
+static bool is_kswapd(const struct kpi_world *world, const struct kpi_event *wake)
+{
+    const struct kpi_work_set *set = &world->works[KPI_WORK_RECLAIM];
+    kp_time since = wake->ts - SERVICE_MAX;
+    const struct kpi_work *row = kpi_work_first(set, wake->a, since, wake->ts + 1);
+    while (row != NULL && row->a != VMSCAN_KSWAPD)
+        row = kpi_work_next(set, row, since, wake->ts + 1);
+    return row != NULL;
+}
+
+/* Held back until kswapd had made progress: an edge to it. A worker that ends such a wait has
+ * written pages back, and who made those necessary is asked of the reclaim. */
 static void explain_reclaim(struct kpi_walk *walk, const struct kpi_frame *frame,
                             const struct kpi_interval *iv, const struct kpi_work *row, kp_time from,
                             kp_time to)
 {
     const struct kpi_event *wake = wake_of(walk->world, iv);
     if (row->a == VMSCAN_THROTTLED && is_thread_wake(walk->world, wake) &&
-        kpi_thread_of(walk->world, wake->a)->kthread)
+        is_kswapd(walk->world, wake))
         enter_waker(walk, frame, iv, wake, from, to);
     else
         kpi_blame_reclaim(walk, frame, iv, row, from, to);

@@ -44,8 +44,9 @@ struct kpi_crowd kpi_crowd_request(const struct kpi_world *world, const struct k
 /* The process, other than the waiter's, that most of the device's time of [from, to) went to. */
 struct kpi_crowd kpi_crowd_device(const struct kpi_world *world, uint32_t waiter, int64_t device,
                                   kp_time from, kp_time to);
-/* The process of the control group that most of the memory reclaimed around [from, to) was for. */
-struct kpi_crowd kpi_crowd_memory(const struct kpi_world *world, uint32_t waiter, kp_time from,
-                                  kp_time to);
+/* The process of the control group that most of the memory reclaimed around [from, to) was for;
+ * what the waiter asks for itself since `asks` only counts if nobody else asked for much. */
+struct kpi_crowd kpi_crowd_memory(const struct kpi_world *world, uint32_t waiter, kp_time asks,
+                                  kp_time from, kp_time to);
 
 #endif

@@ -269,9 +269,12 @@ void kpi_timeline_finish(struct kpi_world *world)
         if (iv != NULL)
             iv->flags |= KPI_FLAG_OPEN;
     }
-    bool done = cpu_order(world);
+    if (!cpu_order(world)) {
+        world->intervals.failed = true;
+        return;
+    }
     kpi_hidden_repair(world);
-    if (!done || !thread_order(world))
+    if (!thread_order(world))
         world->intervals.failed = true;
 }
 

@@ -41,10 +41,11 @@ def utc(ns):
     return f"{seconds}.{ns % 10**9:09}Z"
 
 
-def run(*command):
-    done = subprocess.run(command, capture_output=True, text=True, start_new_session=True)
+def run(*command, errors=subprocess.PIPE):
+    done = subprocess.run(command, stdout=subprocess.PIPE, stderr=errors, text=True,
+                          start_new_session=True)
     if done.returncode != 0:
-        sys.exit(f"{' '.join(command)}: exit {done.returncode}\n{done.stderr}")
+        sys.exit(f"{' '.join(command)}: exit {done.returncode}\n{done.stderr or done.stdout}")
     return done.stdout
 
 
@@ -59,18 +60,19 @@ class Store:
         self.kpq, self.data = kpq, os.path.join(folder, "data")
         self.seconds = []
         said = run(kpq, "record", "--data", self.data, *RECORD_FLAGS.get(name, []), "--", incident,
-                   name, "--seed", str(seed), "--episodes", str(episodes), "--dir", folder)
+                   name, "--seed", str(seed), "--episodes", str(episodes), "--dir", folder,
+                   errors=subprocess.STDOUT)
         for line in said.splitlines():
             if line.startswith("skip: "):
                 raise Skipped(line[len("skip: "):])
-        truth = os.path.join(folder, "truth.jsonl")
-        if not os.path.exists(truth):
-            sys.exit(f"{name} ended without a truth: {said}")
-        with open(truth, encoding="utf-8") as lines:
+        spans = os.path.join(folder, "spans.jsonl")
+        if not os.path.exists(spans):  # what it writes last
+            sys.exit(f"{name} did not get to its end: {said}")
+        with open(os.path.join(folder, "truth.jsonl"), encoding="utf-8") as lines:
             self.truths = [json.loads(line) for line in lines]
         self.bare = {t["txn"]: self.bare_causes(t) for t in self.valid()}
         self.seconds = []
-        run(kpq, "import", os.path.join(folder, "spans.jsonl"), "--data", self.data)
+        run(kpq, "import", spans, "--data", self.data)
 
     def valid(self):
         return [truth for truth in self.truths if not truth["void"]]

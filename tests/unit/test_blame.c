@@ -307,6 +307,41 @@ static void system_calls_and_reclaim_name_running_time(void **state)
     expect(stage, "running", 50 * MS);
 }
 
+/* Its own pages have to be reclaimed as well, as many as it needs: that is not what filled it. */
+static void what_it_needs_did_not_fill_the_group(void **state)
+{
+    struct stage *stage = *state;
+    world_reclaim_op(&stage->w, 5 * MS, 15 * MS, 1, stage->other, 2000, 1);
+    world_reclaim_op(&stage->w, 20 * MS, 30 * MS, 0, stage->pay, 4000, 1);
+    ask(stage);
+    int row = expect(stage, "reclaim", 10 * MS);
+    assert_int_equal(cell_i64(&stage->answer, row, "culprit_pid"), 300);
+}
+
+static void a_few_pages_did_not_fill_the_group(void **state)
+{
+    struct stage *stage = *state;
+    world_reclaim_op(&stage->w, 5 * MS, 15 * MS, 1, stage->other, 32, 1);
+    world_reclaim_op(&stage->w, 20 * MS, 30 * MS, 0, stage->pay, 4000, 1);
+    ask(stage);
+    int row = expect(stage, "reclaim", 10 * MS);
+    assert_int_equal(cell_i64(&stage->answer, row, "culprit_pid"), 100);
+}
+
+/* Held back within its reclaim until pages are written back, which a worker tells it. */
+static void a_worker_that_writes_back_is_no_cause(void **state)
+{
+    struct stage *stage = *state;
+    kp_actor_id worker = world_thread_in(&stage->w, 40, 40, "kworker/u8:1", 40000, "", true);
+    world_reclaim_op(&stage->w, 14 * MS, 60 * MS, 0, stage->pay, 256, 1);
+    world_reclaim_op(&stage->w, 15 * MS, 59 * MS, 0, stage->pay, 0, 3);
+    world_switch(&stage->w, 20 * MS, 0, stage->pay, D, stage->idle);
+    world_wake(&stage->w, 50 * MS, 1, worker, stage->pay, 0);
+    world_switch(&stage->w, 50 * MS, 0, stage->idle, R, stage->pay);
+    ask(stage);
+    expect(stage, "reclaim", 46 * MS);
+}
+
 static void reclaim_overrides_a_wait(void **state)
 {
     struct stage *stage = *state;
@@ -462,6 +497,9 @@ int main(void)
         T_(interrupts_come_before_the_occupant),
         T_(zero_length_rows_take_nothing),
         T_(system_calls_and_reclaim_name_running_time),
+        T_(what_it_needs_did_not_fill_the_group),
+        T_(a_few_pages_did_not_fill_the_group),
+        T_(a_worker_that_writes_back_is_no_cause),
         T_(reclaim_overrides_a_wait),
         T_(block_request_splits_into_queue_and_device),
         T_(sleep_in_the_path_is_the_applications),
