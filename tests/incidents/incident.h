@@ -46,7 +46,6 @@ struct kpi_run {
 struct kpi_incident {
     const char *name, *about;
     int64_t size_min_ms, size_max_ms;
-    int normals; /* transactions before and after each fault, together */
     void (*setup)(struct kpi_run *run);
     void (*arm)(struct kpi_run *run);    /* before a transaction, outside of its span */
     void (*serve)(struct kpi_run *run);  /* the work of one transaction */

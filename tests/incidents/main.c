@@ -18,8 +18,10 @@
 #include <sys/resource.h>
 #include <unistd.h>
 
-#define AFTER       5 /* of the normal transactions, so many come after the fault */
-#define NORMALS_MAX 256
+/* Normal transactions around each fault. Faults are to be rare enough not to be within what is
+ * usual: 95 % of a class. */
+#define BEFORE 35
+#define AFTER  5
 
 extern const struct kpi_incident *__start_kpi_incidents[], *__stop_kpi_incidents[];
 
@@ -138,11 +140,10 @@ static void cause_write(FILE *out, const struct kpi_truth *cause, const char *af
 static void episode(const struct options *options, struct kpi_run *run, FILE *truths, int64_t i)
 {
     const struct kpi_incident *incident = options->incident;
-    int64_t walls[NORMALS_MAX], after[AFTER];
-    int normals = incident->normals > 0 ? incident->normals : 25;
+    int64_t walls[BEFORE], after[AFTER];
     run->size_ns = kpi_draw(run, incident->size_min_ms * 1000, incident->size_max_ms * 1000) * 1000;
     run->cpu = (int)kpi_draw(run, 0, sysconf(_SC_NPROCESSORS_ONLN) - 1);
-    for (int n = 0; n < normals - AFTER; n++)
+    for (int n = 0; n < BEFORE; n++)
         walls[n] = serve(incident, run, false);
     snprintf(run->txn, sizeof(run->txn), "f%lld", (long long)i);
     struct outcome o = {.wall = serve(incident, run, true)};
@@ -151,7 +152,7 @@ static void episode(const struct options *options, struct kpi_run *run, FILE *tr
     o.served = to - from;
     for (int n = 0; n < AFTER; n++)
         after[n] = serve(incident, run, false);
-    o.normal = median(walls, normals - AFTER);
+    o.normal = median(walls, BEFORE);
     o.after = median(after, AFTER);
     fprintf(truths, "{\"class\":\"%s\",\"txn\":\"f%lld\",\"wall\":%lld,\"normal\":%lld,",
             incident->name, (long long)i, (long long)o.wall, (long long)o.normal);
