@@ -5,7 +5,8 @@
  * every nanosecond on which they disagree must fall into a class that has a name. The time of each
  * class is printed; docs/accuracy.md tells what the classes mean.
  *
- * KP_SIM_SEEDS=n: so many worlds (make truth-sim N=n).
+ * KP_SIM_SEEDS=n: so many worlds (make truth-sim N=n). KP_WALKS=dir: the transactions of that
+ * store, as `make truth TRUTH='--keep ...'` leaves some.
  */
 #include <setjmp.h>
 #include <stdarg.h>
@@ -547,6 +548,35 @@ static void recordings(void **state)
     spent_print("recordings");
 }
 
+static void a_store_of_ones_own(void **state)
+{
+    const char *dir = getenv("KP_WALKS");
+    struct kp_snapshot *made_up = w.snapshot, *snapshot;
+    struct answer txns = {0};
+    struct kp_error err = {0};
+    struct kp_rows *rows;
+    (void)state;
+    if (dir == NULL)
+        skip();
+    if (kp_snapshot_open(dir, NULL, &snapshot, &err) != KP_OK)
+        fail_msg("%s", err.text);
+    kp_arena_init(&txns.arena, 0);
+    assert_int_equal(kp_txn_open(snapshot, KP_TIME_MIN, KP_TIME_MAX, &txns.arena, &rows, &err),
+                     KP_OK);
+    answer_take(&txns, rows, kp_txn_schema());
+    w.snapshot = snapshot;
+    for (uint32_t i = 0; i < txns.count; i++) {
+        char id[64];
+        snprintf(id, sizeof(id), "%.63s", cell_str(&txns, i, "txn"));
+        struct kp_causes_req req = world_req(id);
+        compare_all(&req, id);
+    }
+    w.snapshot = made_up;
+    spent_print(dir);
+    answer_deinit(&txns);
+    kp_snapshot_close(snapshot);
+}
+
 /* Every class has its line in the table. */
 static void classes_are_documented(void **state)
 {
@@ -593,6 +623,7 @@ int main(void)
         CASE(simulated_worlds),
         CASE(worlds_with_losses),
         CASE(recordings),
+        CASE(a_store_of_ones_own),
     };
 #undef CASE
     return cmocka_run_group_tests(tests, NULL, NULL);
