@@ -68,6 +68,8 @@ void kpi_blame_reclaim(struct kpi_walk *walk, const struct kpi_frame *frame,
     struct kpi_crowd crowd =
         kpi_crowd_memory(walk->world, frame->thread, asked_from(frame), row->from, row->to);
     culprit_set(&slice, &crowd);
+    if (crowd.thread == KPI_NONE && !kpi_thread_of(walk->world, frame->thread)->kthread)
+        slice.strength = KPI_WEAK; /* who filled the group is not told by its rows */
     kpi_slice_work(&slice, row);
     kpi_slice_work(&slice, crowd.row);
     kpi_slice_event(&slice, iv->begin);

@@ -342,6 +342,21 @@ static void a_worker_that_writes_back_is_no_cause(void **state)
     expect(stage, "reclaim", 46 * MS);
 }
 
+/* Two others of the group reclaim alike: whose memory it was for is not known. */
+static void reclaim_of_nobody_in_particular_is_weak(void **state)
+{
+    struct stage *stage = *state;
+    kp_actor_id cache = world_thread(&stage->w, 700, 700, "cache");
+    world_switch(&stage->w, 10 * MS, 1, stage->idle, R, cache);
+    world_reclaim(&stage->w, 1 * MS, 2 * MS, 1, stage->other);
+    world_reclaim(&stage->w, 20 * MS, 30 * MS, 0, stage->pay);
+    world_reclaim(&stage->w, 19 * MS, 31 * MS, 1, cache);
+    ask(stage);
+    int row = expect(stage, "reclaim", 10 * MS);
+    assert_true(cell_null(&stage->answer, row, "culprit_tid"));
+    assert_string_equal(cell_str(&stage->answer, row, "strength"), "weak");
+}
+
 static void reclaim_overrides_a_wait(void **state)
 {
     struct stage *stage = *state;
@@ -500,6 +515,7 @@ int main(void)
         T_(what_it_needs_did_not_fill_the_group),
         T_(a_few_pages_did_not_fill_the_group),
         T_(a_worker_that_writes_back_is_no_cause),
+        T_(reclaim_of_nobody_in_particular_is_weak),
         T_(reclaim_overrides_a_wait),
         T_(block_request_splits_into_queue_and_device),
         T_(sleep_in_the_path_is_the_applications),
