@@ -99,6 +99,7 @@ struct culprits {
     bool compared;  /* there is a B */
     uint32_t count[SIDES];
     __int128 wall[SIDES];
+    uint32_t gaps[SIDES]; /* transactions in which events may be missing */
     bool failed;
 };
 
@@ -197,12 +198,15 @@ static void cause_add(struct culprits *culprits, struct culprit *culprit,
 static void culprits_each(void *ctx, const struct kpi_causes *causes, uint32_t index)
 {
     struct culprits *culprits = ctx;
+    bool gap = false;
     for (uint32_t i = 0; i < causes->list.count && !culprits->failed; i++) {
         const struct kpi_cause *cause = kpi_cause_at(causes, i);
+        gap |= cause->gap > 0;
         struct culprit *culprit = culprit_of(culprits, causes, cause);
         if (culprit != NULL)
             cause_add(culprits, culprit, cause, index);
     }
+    culprits->gaps[culprits->side] += gap;
 }
 
 /* ---------- bootstrap ---------- */
@@ -314,14 +318,22 @@ static void put_culprit(struct kp_rows *rows, const struct culprits *culprits,
                                               : (weak ? KP_STR("weak") : KP_STR("strong")));
 }
 
-static void put_notes(struct kp_rows *rows, const struct culprits *culprits)
+static void note_side(struct kp_rows *rows, const struct culprits *culprits, enum side side)
 {
     char wall[KP_DUR_TEXT_MAX];
-    kp_dur_format(mean_of(culprits->wall[SIDE_A], culprits->count[SIDE_A]), wall);
-    kpi_rows_note(rows, "A: %u transactions, mean wall %s", culprits->count[SIDE_A], wall);
-    kp_dur_format(mean_of(culprits->wall[SIDE_B], culprits->count[SIDE_B]), wall);
+    kp_dur_format(mean_of(culprits->wall[side], culprits->count[side]), wall);
+    kpi_rows_note(rows, "%c: %u transactions, mean wall %s", "AB"[side], culprits -> count[side],
+                  wall);
+    if (culprits->gaps[side] > 0)
+        kpi_rows_note(rows, "gaps: in %u of %c events may be missing", culprits->gaps[side],
+                      "AB"[side]);
+}
+
+static void put_notes(struct kp_rows *rows, const struct culprits *culprits)
+{
+    note_side(rows, culprits, SIDE_A);
     if (culprits->compared)
-        kpi_rows_note(rows, "B: %u transactions, mean wall %s", culprits->count[SIDE_B], wall);
+        note_side(rows, culprits, SIDE_B);
     kpi_rows_note(rows, "diff_low .. diff_high hold 95 %% of %d draws of the same transactions",
                   DRAWS);
 }

@@ -156,6 +156,11 @@ static void put_note(struct kp_rows *rows, const char *name, const struct kpi_an
                   (int)answer->txn.id.len, answer->txn.id.ptr, (int)answer->txn.name.len,
                   answer->txn.name.ptr, (int)answer->txn.service.len, answer->txn.service.ptr, wall,
                   (long long)answer->causes.wall);
+    kp_dur gap = 0;
+    for (uint32_t i = 0; i < answer->causes.list.count; i++)
+        gap += kpi_cause_at(&answer->causes, i)->gap;
+    if (gap > 0)
+        kpi_rows_note(rows, "gaps: in %lld ns of %s events may be missing", (long long)gap, name);
 }
 
 kp_status kp_diff_open(struct kp_snapshot *snapshot, const struct kp_causes_req *a,

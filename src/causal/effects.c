@@ -72,6 +72,8 @@ struct effects {
     struct kpi_cohort cohort;
     struct kp_arena *arena;
     struct kpi_list list; /* struct effect */
+    bool gap;             /* events may be missing in the transaction being walked */
+    uint32_t gaps;        /* transactions of which that is so */
 };
 
 /* ---------- what counts ---------- */
@@ -115,11 +117,12 @@ static bool is_culprit(const struct effects *effects, const struct kpi_world *wo
 
 static bool effects_keep(void *ctx, const struct kpi_world *world, struct kpi_slice *slice)
 {
-    const struct effects *effects = ctx;
+    struct effects *effects = ctx;
     slice->from = KP_MAX(slice->from, effects->from);
     slice->to = KP_MIN(slice->to, effects->to);
     if (slice->from >= slice->to)
         return false;
+    effects->gap |= slice->gap > 0;
     bool one = effects->req->root == KP_ROOT_EVENT || effects->req->root == KP_ROOT_IO;
     return one ? rests_on(effects, world, slice) : is_culprit(effects, world, slice);
 }
@@ -134,6 +137,8 @@ static void effects_each(void *ctx, const struct kpi_causes *causes, uint32_t in
     struct effects *effects = ctx;
     const struct kpi_cause *largest = NULL;
     struct effect effect = {.txn = index};
+    effects->gaps += effects->gap;
+    effects->gap = false;
     for (uint32_t i = 0; i < causes->list.count; i++) {
         const struct kpi_cause *cause = kpi_cause_at(causes, i);
         effect.dur += cause->dur;
@@ -210,6 +215,8 @@ static void put_notes(struct kp_rows *rows, const struct effects *effects, bool 
     kp_dur_format(sum, text);
     kpi_rows_note(rows, "%u of the %u transactions open in that time lost %s (%lld ns) to it",
                   effects->list.count, effects->cohort.count, text, (long long)sum);
+    if (effects->gaps > 0)
+        kpi_rows_note(rows, "gaps: in %u of them events may be missing", effects->gaps);
     if (effects->list.count == 0 && !is_known(effects))
         kpi_rows_note(rows, "no %s %.*s was seen while they were open",
                       effects->req->root == KP_ROOT_PROCESS ? "process" : "thread",

@@ -350,6 +350,58 @@ static void free_set(struct kp_txn_set *set)
     test_free((void *)(uintptr_t)set->ids);
 }
 
+/* One transaction, preempted for 10 ms, in which a CPU's events are missing for as long. */
+static void gaps_are_told_by_verbs_over_many(void **state)
+{
+    struct world w;
+    struct answer answer;
+    struct kp_rows *rows = NULL;
+    struct kp_str id = KP_STR("77");
+    (void)state;
+    world_open(&w);
+    kp_actor_id nobody = world_idle(&w), pay = world_thread(&w, 100, 100, "pay");
+    kp_actor_id job = world_thread(&w, 300, 300, "batch");
+    world_switch(&w, -MS(1), 0, nobody, R, pay);
+    world_switch(&w, MS(50), 0, pay, RP, job);
+    world_switch(&w, MS(60), 0, job, S, pay);
+    world_gap(&w, MS(30), MS(40), 0);
+    world_span(&w, &(struct world_span){.from = 0,
+                                        .to = MS(100),
+                                        .thread = pay,
+                                        .trace = "t",
+                                        .id = "a",
+                                        .parent = "",
+                                        .txn = "77",
+                                        .service = "s",
+                                        .name = "n",
+                                        .kind = 2});
+    world_commit(&w);
+    const struct kp_txn_set set = {&id, 1, w.zero, w.zero + MS(200)};
+    open_answer(&answer);
+    kp_status status = kp_culprits_open(w.snapshot, &set, NULL, &answer.arena, &rows, &answer.err);
+    take(&answer, status, rows, kp_culprits_schema());
+    assert_true(answer_noted(&answer, "gaps: in 1 of A events may be missing"));
+    answer_deinit(&answer);
+    open_answer(&answer);
+    struct kp_causes_req req = world_req("77");
+    status = kp_diff_open(w.snapshot, &req, &req, &answer.arena, &rows, &answer.err);
+    take(&answer, status, rows, kp_diff_schema());
+    assert_true(answer_noted(&answer, "gaps: in 10000000 ns of b events may be missing"));
+    answer_deinit(&answer);
+    open_answer(&answer);
+    req = world_req("");
+    req.root = KP_ROOT_PROCESS;
+    req.number = 300;
+    req.from = w.zero;
+    req.to = w.zero + MS(100);
+    status = kp_effects_open(w.snapshot, &req, &answer.arena, &rows, &answer.err);
+    take(&answer, status, rows, kp_effects_schema());
+    assert_int_equal(sum_of(&answer, "dur"), MS(10));
+    assert_true(answer_noted(&answer, "gaps: in 1 of them events may be missing"));
+    answer_deinit(&answer);
+    world_close(&w);
+}
+
 static void culprits_take_the_usual_off(void **state)
 {
     (void)state;
@@ -459,6 +511,7 @@ int main(void)
         cmocka_unit_test(diff_tells_what_only_one_has),
         cmocka_unit_test(strong_edges_end_at_the_weak_one),
         cmocka_unit_test(effects_count_each_transaction_once),
+        cmocka_unit_test(gaps_are_told_by_verbs_over_many),
         cmocka_unit_test(culprits_take_the_usual_off),
         cmocka_unit_test(culprits_bound_their_doubt),
         cmocka_unit_test(a_set_of_one_is_its_causes),
