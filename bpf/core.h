@@ -107,6 +107,7 @@ struct task_struct {
     int exit_state;
     int exit_code;
     unsigned int in_iowait : 1;
+    unsigned frozen : 1; /* by the freezer of cgroup version 2 */
     unsigned int in_memstall : 1;
     int pid;
     int tgid;

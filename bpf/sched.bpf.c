@@ -9,17 +9,31 @@
 #define TASK_REPORT      0x7f  /* those that users are shown */
 #define TASK_NOLOAD_D    0x402 /* TASK_UNINTERRUPTIBLE that does not count as load: idle */
 #define TASK_RTLOCK_WAIT 0x1000
+#define TASK_FROZEN      0x8000 /* since 6.1: the freezer of cgroup version 1, and of suspend */
 #define SHOWN_D          0x02
 #define SHOWN_IDLE       0x80
 #define SHOWN_PREEMPTED  0x100
+#define SHOWN_FROZEN     0x200
 
-/* The one letter users know, as the kernel's own trace event shows it. */
+/* The freezer of cgroup version 2 lets threads sleep like any others, and marks them. */
+static __always_inline bool is_frozen(const struct task_struct *prev, u32 state)
+{
+    if (state & TASK_FROZEN)
+        return true;
+    return (state & TASK_REPORT) == 1 && bpf_core_field_exists(prev->frozen) &&
+           BPF_CORE_READ_BITFIELD(prev, frozen);
+}
+
+/* The one letter users know, as the kernel's own trace event shows it, but F for frozen threads:
+ * there they look like runnable or sleeping ones. */
 static __always_inline u16 shown_state(const struct task_struct *prev, u32 state, bool preempt)
 {
     u32 bits = (state | (u32)prev->exit_state) & TASK_REPORT;
 
     if (preempt) /* stays on the run queue even when it was about to sleep */
         return SHOWN_PREEMPTED;
+    if (is_frozen(prev, state))
+        return SHOWN_FROZEN;
     if ((state & TASK_NOLOAD_D) == TASK_NOLOAD_D)
         return SHOWN_IDLE;
     if (state & TASK_RTLOCK_WAIT)

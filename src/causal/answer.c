@@ -151,7 +151,7 @@ static void put_culprit(struct kp_rows *rows, const struct kpi_answer *answer,
                         const struct kpi_slice *slice)
 {
     const struct kp_actor *actor = kp_actors_get(answer->world->actors, slice->culprit_actor);
-    if (slice->kind == KPI_THROTTLED)
+    if (slice->kind == KPI_THROTTLED || slice->kind == KPI_FROZEN)
         kpi_rows_str(rows, C_CULPRIT_CGROUP, slice->object);
     if (slice->culprit_actor == KP_ACTOR_UNKNOWN) {
         kpi_rows_null(rows, C_CULPRIT_PID);

@@ -16,7 +16,7 @@
 
 enum { CONTEXT_TASK, CONTEXT_SOFTIRQ, CONTEXT_HARDIRQ }; /* catalogue: CONTEXT */
 enum { VEC_TIMER = 1, VEC_NET_TX = 2, VEC_NET_RX = 3, VEC_BLOCK = 4, VEC_HRTIMER = 8 };
-enum { LETTER_D = 2, LETTER_STOPPED = 4, LETTER_TRACED = 8 };
+enum { LETTER_D = 2, LETTER_STOPPED = 4, LETTER_TRACED = 8, LETTER_FROZEN = 512 };
 enum { SIGNAL_CONT = 18, SIGNAL_STOP = 19, SIGNAL_TTOU = 22 };
 
 static struct kp_str enum_text(enum kp_stream_no stream, const char *column, int64_t value)
@@ -380,6 +380,25 @@ static void stopped_slice(struct kpi_walk *walk, const struct kpi_frame *frame,
     kpi_slice_emit(walk, &slice);
 }
 
+/* Who froze the group has no row; who let it go on woke the thread. */
+static void frozen_slice(struct kpi_walk *walk, const struct kpi_frame *frame,
+                         const struct kpi_interval *iv, kp_time from, kp_time to)
+{
+    struct kpi_slice slice = kpi_slice_make(walk, frame, iv, from, to);
+    const struct kpi_event *wake = iv->end == KPI_NONE ? NULL : kpi_event_of(walk->world, iv->end);
+    slice.kind = KPI_FROZEN;
+    slice.rule = KPI_RULE_STOP;
+    slice.object = kp_actors_get(walk->world->actors, slice.actor)->cgroup;
+    if (wake != NULL && wake->stream == KP_S_SCHED_WAKING && wake->context == CONTEXT_TASK) {
+        const struct kp_actor *by = kp_actors_get(walk->world->actors, wake->actor_a);
+        slice.note =
+            kpi_text(walk->arena, "thawed by %.*s(%u)", (int)by->comm.len, by->comm.ptr, by->tid);
+    }
+    kpi_slice_event(&slice, iv->begin);
+    kpi_slice_event(&slice, iv->end);
+    kpi_slice_emit(walk, &slice);
+}
+
 static void unexplained_slice(struct kpi_walk *walk, const struct kpi_frame *frame,
                               const struct kpi_interval *iv, kp_time from, kp_time to)
 {
@@ -410,7 +429,9 @@ void kpi_blame_wait(struct kpi_walk *walk, const struct kpi_frame *frame,
 {
     const struct kpi_event *wake = iv->end == KPI_NONE ? NULL : kpi_event_of(walk->world, iv->end);
     bool woken = wake != NULL && wake->stream == KP_S_SCHED_WAKING;
-    if (iv->letter == LETTER_STOPPED || iv->letter == LETTER_TRACED)
+    if (iv->letter == LETTER_FROZEN)
+        frozen_slice(walk, frame, iv, from, to);
+    else if (iv->letter == LETTER_STOPPED || iv->letter == LETTER_TRACED)
         stopped_slice(walk, frame, iv, from, to);
     else if (woken ? kpi_wake_is_timer(wake) : slept_out(walk->world, iv))
         timer_slice(walk, frame, iv, from, to);

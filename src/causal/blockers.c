@@ -66,6 +66,7 @@ static const char *sort_of(const struct kpi_world *world, const struct kpi_slice
     case KPI_UNKNOWN:
         return "unknown";
     case KPI_THROTTLED:
+    case KPI_FROZEN:
         return "cgroup";
     case KPI_BLOCK_QUEUE:
     case KPI_BLOCK_DEVICE:

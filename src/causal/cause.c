@@ -73,6 +73,7 @@ static struct kp_str object_class(struct kpi_causes *causes, const struct kpi_sl
     case KPI_SOFTIRQ:
     case KPI_REMOTE:
     case KPI_THROTTLED:
+    case KPI_FROZEN:
         detail = slice->object;
         break;
     default:

@@ -375,7 +375,7 @@ static void explain_futex(struct kpi_walk *walk, const struct kpi_frame *frame,
 
 static bool is_stopped(const struct kpi_interval *iv)
 {
-    return iv->letter == 4 || iv->letter == 8; /* catalogue: TASK_STATE T, t */
+    return iv->letter == 4 || iv->letter == 8 || iv->letter == 512; /* catalogue: T, t, F */
 }
 
 /* Nothing surer is known than who ran, or what was open, when it ended. */

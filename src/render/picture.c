@@ -405,7 +405,8 @@ const char *kpi_picture_color(struct kp_str kind)
         {"softirq", "#8e5bb0"},    {"lock", "#d4a017"},      {"block", "#2f6fb5"},
         {"net", "#3a9fb5"},        {"remote", "#5f7f9f"},    {"reclaim", "#a0522d"},
         {"page_fault", "#a0522d"}, {"timer", "#8a8a8a"},     {"stopped", "#555555"},
-        {"idle", "#cccccc"},       {"unknown", "#bbbbbb"},   {"dead", "#cccccc"},
+        {"frozen", "#7fb4d9"},     {"idle", "#cccccc"},      {"unknown", "#bbbbbb"},
+        {"dead", "#cccccc"},
     };
     for (size_t i = 0; i < KP_ARRAY_LEN(colors); i++) {
         size_t length = strlen(colors[i].prefix);

@@ -30,7 +30,7 @@ struct world {
 
 enum world_context { IN_TASK, IN_SOFTIRQ, IN_HARDIRQ };
 enum { VEC_NONE = 255, VEC_TIMER = 1, VEC_NET_RX = 3, VEC_BLOCK = 4 };
-enum { R = 0, S = 1, D = 2, T = 4, X = 16, RP = 256 }; /* prev_state; RP = preempted */
+enum { R = 0, S = 1, D = 2, T = 4, X = 16, RP = 256, F = 512 }; /* prev_state; RP = preempted */
 
 void world_open(struct world *w);
 void world_close(struct world *w);

@@ -426,6 +426,22 @@ static void bystander_is_never_blamed(void **state)
     assert_int_equal(answer_root(&stage->answer), answer_find(&stage->answer, "running"));
 }
 
+/* Whoever thaws a control group is not why it was frozen. */
+static void frozen_groups_are_told(void **state)
+{
+    struct stage *stage = *state;
+    world_switch(&stage->w, 20 * MS, 0, stage->pay, F, stage->idle);
+    world_wake(&stage->w, 60 * MS, 1, stage->other, stage->pay, 0);
+    world_switch(&stage->w, 60 * MS + 1, 0, stage->idle, R, stage->pay);
+    ask(stage);
+    int row = expect(stage, "frozen", 40 * MS);
+    assert_string_equal(cell_str(&stage->answer, row, "object"), "/pay");
+    assert_string_equal(cell_str(&stage->answer, row, "culprit_cgroup"), "/pay");
+    assert_true(cell_null(&stage->answer, row, "culprit_tid"));
+    assert_string_equal(cell_str(&stage->answer, row, "strength"), "strong");
+    assert_non_null(strstr(cell_str(&stage->answer, row, "note"), "thawed by other(300)"));
+}
+
 static void stopped_by_a_signal(void **state)
 {
     struct stage *stage = *state;
@@ -521,6 +537,7 @@ int main(void)
         T_(sleep_in_the_path_is_the_applications),
         T_(poll_that_times_out),
         T_(bystander_is_never_blamed),
+        T_(frozen_groups_are_told),
         T_(stopped_by_a_signal),
         T_(lost_events_are_unknown_and_weaken),
         T_(gap_in_a_consistent_stretch_weakens_it),
