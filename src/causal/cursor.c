@@ -101,7 +101,7 @@ void kpi_cursor_close(struct kpi_cursor *cursor)
 
 kp_status kpi_reader_check(const struct kpi_reader *reader, struct kp_error *err)
 {
-    if (reader->failed != KP_OK)
+    if (reader->failed != KP_OK && err != NULL)
         *err = reader->failed_err;
     return reader->failed;
 }

@@ -289,7 +289,7 @@ static kp_status segment_search(struct search *search, struct segment_view *view
     const struct kpi_segment *segment =
         kpi_snapshot_segment(hop->snapshot, view->number, hop->queue);
     if (segment == NULL)
-        return hop->snapshot->segments[view->number].state == KPI_SEGMENT_DROPPED ? KP_BUSY : KP_OK;
+        return kpi_snapshot_missing(hop->snapshot, view->number);
     const struct stream_blocks *blocks = blocks_of(hop, view, segment, req->stream);
     if (blocks == NULL)
         return KP_NO_MEMORY;

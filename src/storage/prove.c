@@ -53,10 +53,30 @@ void kpi_found(struct kpi_prover *p, enum kp_finding_kind kind, kp_time from, kp
 
 /* ---------- segments ---------- */
 
-static bool file_exists(const struct kpi_prover *p, const char *path)
+/* Without memory nothing is known, and nobody is accused: the proof ends. */
+kp_status kpi_prover_noted(struct kpi_prover *p, kp_status status)
+{
+    if (status == KP_NO_MEMORY)
+        p->status = status;
+    return status;
+}
+
+const char *kpi_prover_path(struct kpi_prover *p, uint64_t id, struct kp_buf *out)
+{
+    kpi_segment_path(p->dir, id, out);
+    const char *path = kp_buf_cstr(out);
+    if (out->failed)
+        p->status = KP_NO_MEMORY;
+    return path;
+}
+
+static bool file_exists(struct kpi_prover *p, const char *path)
 {
     struct kp_io_file *file = NULL;
-    bool exists = p->io->open(p->io, path, KP_IO_RDONLY, &file) == 0;
+    int result = p->io->open(p->io, path, KP_IO_RDONLY, &file);
+    bool exists = result == 0;
+    if (result == -ENOMEM)
+        p->status = KP_NO_MEMORY;
     if (exists)
         p->io->close(p->io, file);
     return exists;
@@ -78,13 +98,13 @@ static const struct kpi_chain_segment *other_content(const struct kpi_prover *p,
 }
 
 /* True when the other file stands where this one should: they were exchanged. */
-static bool exchanged(const struct kpi_prover *p, const struct kpi_chain_segment *own,
+static bool exchanged(struct kpi_prover *p, const struct kpi_chain_segment *own,
                       const struct kpi_chain_segment *other)
 {
     struct kp_buf path = {0};
     struct kpi_segment_digest file;
-    kpi_segment_path(p->dir, other->id, &path);
-    kp_status status = kpi_segment_digest(p->io, p->queue, kp_buf_cstr(&path), &file);
+    const char *name = kpi_prover_path(p, other->id, &path);
+    kp_status status = kpi_prover_noted(p, kpi_segment_digest(p->io, p->queue, name, &file));
     kp_buf_deinit(&path);
     return status == KP_OK && kpi_sha_equal(&file.root, &own->root);
 }
@@ -158,12 +178,9 @@ static void file_check(struct kpi_prover *p, const struct kpi_proved_segment *pr
 {
     struct kp_buf path = {0};
     struct kpi_segment_digest file;
-    kpi_segment_path(p->dir, proved->segment.id, &path);
-    const char *name = kp_buf_cstr(&path);
-    kp_status status = kpi_segment_digest(p->io, p->queue, name, &file);
-    if (status == KP_NO_MEMORY)
-        p->status = status;
-    else if (status != KP_OK && !file_exists(p, name))
+    const char *name = kpi_prover_path(p, proved->segment.id, &path);
+    kp_status status = kpi_prover_noted(p, kpi_segment_digest(p->io, p->queue, name, &file));
+    if (status != KP_OK && !file_exists(p, name))
         kpi_found(p, KP_FINDING_DELETED, proved->from, proved->to,
                   "segment %" PRIu64 " is gone: its file is missing", proved->segment.id);
     else if (status != KP_OK)
@@ -240,9 +257,10 @@ static bool log_covers(struct kpi_prover *p, const struct kpi_segment_meta *meta
     kp_status status = kpi_wal_scan(&scan, &end, NULL);
     if (status == KP_OK)
         kpi_wal_end_deinit(&end);
-    kpi_segment_path(p->dir, meta->id, &path);
-    if (status == KP_OK && c.status == KP_OK)
-        status = kpi_content_segment(&rows, p->io, p->queue, kp_buf_cstr(&path));
+    const char *name = kpi_prover_path(p, meta->id, &path);
+    kpi_prover_noted(p, c.status);
+    if (kpi_prover_noted(p, status) == KP_OK && c.status == KP_OK)
+        status = kpi_prover_noted(p, kpi_content_segment(&rows, p->io, p->queue, name));
     bool covers = status == KP_OK && c.status == KP_OK && c.reached &&
                   kpi_hash_equal(rows.sum, c.content.sum);
     kpi_content_deinit(&rows);
@@ -282,8 +300,7 @@ static void unseen_check(struct kpi_prover *p, const struct kpi_proved_segment *
     uint64_t id = proved->segment.id;
     if (proved->seen || proved->dropped || proved->replaced)
         return;
-    kpi_segment_path(p->dir, id, &path);
-    bool there = file_exists(p, kp_buf_cstr(&path));
+    bool there = file_exists(p, kpi_prover_path(p, id, &path));
     if (there && buried(p, id))
         p->proof.drops_after++;
     else if (there)
@@ -669,6 +686,7 @@ kp_status kp_prove(const char *dir, const struct kp_io *io, const struct kp_prov
     for (int i = 0; i < TRIES; i++) {
         prover_reset(&p);
         status = prove_once(&p, err);
+        status = p.status == KP_NO_MEMORY ? p.status : status;
         bool settled = status != KP_BUSY && (status != KP_OK || p.proof.findings == 0);
         if (settled || (status == KP_OK && !chain_moved(&p)))
             break;

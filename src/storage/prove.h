@@ -70,6 +70,11 @@ struct kpi_prover {
 void kpi_found(struct kpi_prover *p, enum kp_finding_kind kind, kp_time from, kp_time to,
                const char *fmt, ...) __attribute__((format(printf, 5, 6)));
 
+/* Lack of memory ends the proof without a finding. Gives the status back. */
+kp_status kpi_prover_noted(struct kpi_prover *p, kp_status status);
+/* Path of a segment, in out. */
+const char *kpi_prover_path(struct kpi_prover *p, uint64_t id, struct kp_buf *out);
+
 /* prove_chain.c: reads the chain and everything it says into the prover. NOT_FOUND: none. */
 kp_status kpi_prove_chain(struct kpi_prover *p, struct kp_error *err) KP_MUST;
 /* Reads the text of kp_store_seal_key. False: it is not one, or of another store. */

@@ -74,8 +74,8 @@ bool kpi_prove_parts_cover(struct kpi_prover *p, const struct kpi_segment_meta *
     struct parts parts;
     struct kp_buf path = {0};
     parts_sum(p, meta->id, meta->wal_first, meta->wal_last, &parts);
-    kpi_segment_path(p->dir, meta->id, &path);
-    kp_status status = kpi_content_segment(&rows, p->io, p->queue, kp_buf_cstr(&path));
+    const char *name = kpi_prover_path(p, meta->id, &path);
+    kp_status status = kpi_prover_noted(p, kpi_content_segment(&rows, p->io, p->queue, name));
     bool covers = status == KP_OK && rows.rows == parts.rows && parts.rows == meta->rows &&
                   kpi_hash_equal(rows.sum, parts.content);
     for (uint32_t i = 0; covers && i < p->segments_count; i++)

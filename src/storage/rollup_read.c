@@ -70,16 +70,14 @@ const struct kpi_rollup *kpi_snapshot_rollup(struct kp_snapshot *snapshot, uint3
 {
     struct kpi_snapshot_segment *from = &snapshot->segments[number];
     const struct kpi_segment *segment = kpi_snapshot_segment(snapshot, number, queue);
-    if (segment == NULL || segment->footer.rollup.size == 0)
-        return NULL;
     pthread_mutex_lock(&snapshot->lock);
-    bool failed = false;
-    if (!from->rollup_read) {
-        failed = rollup_load(snapshot, queue, from) != KP_OK;
-        from->rollup_read = true;
-    }
+    kp_status status = KP_OK;
+    /* once for all: rows that are left to a scan must not come from here later, nor both */
+    if (!from->rollup_read && segment != NULL && segment->footer.rollup.size != 0)
+        status = rollup_load(snapshot, queue, from);
+    from->rollup_read = true;
     pthread_mutex_unlock(&snapshot->lock);
-    if (failed)
+    if (status != KP_OK && status != KP_NO_MEMORY)
         section_damage(snapshot, from);
     return from->rollup;
 }

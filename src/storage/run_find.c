@@ -32,8 +32,9 @@ kp_status kpi_runs_take(struct kp_snapshot *snapshot, const char *dir,
         struct kp_buf path = {0};
         kpi_runfile_path(dir, manifest->runs[i].id, &path);
         struct kp_str kept = kp_arena_str(&snapshot->arena, kp_str_from(kp_buf_cstr(&path)));
+        bool failed = path.failed || kept.ptr == NULL;
         kp_buf_deinit(&path);
-        if (kept.ptr == NULL)
+        if (failed)
             return KP_NO_MEMORY;
         snapshot->runs[i].meta = manifest->runs[i];
         snapshot->runs[i].path = kept.ptr;

@@ -339,7 +339,7 @@ static kp_status segment_plan(struct kp_scan *scan, uint32_t number,
         return status;
     if (kpi_snapshot_segment(scan->snapshot, number, scan->queue) != NULL)
         return segment_units(scan, number, places);
-    return scan->snapshot->segments[number].state == KPI_SEGMENT_DROPPED ? KP_BUSY : KP_OK;
+    return kpi_snapshot_missing(scan->snapshot, number);
 }
 
 static kp_status segments_units(struct kp_scan *scan)

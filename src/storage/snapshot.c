@@ -35,6 +35,19 @@ static bool damage_known(const struct kp_snapshot *snapshot, const struct kp_dam
     return false;
 }
 
+/* Out of memory: it cannot be said what is missing, but that something is. */
+static void damage_unlisted(struct kp_snapshot *snapshot)
+{
+    if (snapshot->damage_count > 0) {
+        snapshot->damage[snapshot->damage_count - 1].rows = -1;
+        return;
+    }
+    snapshot->damage_unlisted = (struct kp_damage){
+        .file = "", .from = 0, .to = -1, .rows = -1, .what = "no memory to list what is damaged"};
+    snapshot->damage = &snapshot->damage_unlisted;
+    snapshot->damage_count = snapshot->damage_capacity = 1;
+}
+
 static void damage_add(struct kp_snapshot *snapshot, const struct kp_damage *damage)
 {
     if (damage_known(snapshot, damage))
@@ -42,8 +55,10 @@ static void damage_add(struct kp_snapshot *snapshot, const struct kp_damage *dam
     if (snapshot->damage_count == snapshot->damage_capacity) {
         uint32_t capacity = snapshot->damage_capacity == 0 ? 16 : snapshot->damage_capacity * 2;
         struct kp_damage *more = kp_arena_zalloc(&snapshot->arena, capacity, sizeof(*more));
-        if (more == NULL)
-            return; /* out of memory: the rows stay missing, and so does their listing */
+        if (more == NULL) {
+            damage_unlisted(snapshot);
+            return;
+        }
         if (snapshot->damage_count > 0)
             memcpy(more, snapshot->damage, snapshot->damage_count * sizeof(*more));
         snapshot->damage = more;
@@ -192,7 +207,10 @@ kp_status kpi_snapshot_take_segments(struct kp_snapshot *snapshot, const char *d
         kpi_segment_path(dir, manifest->segments[i].id, &path);
         snapshot->segments[i].meta = manifest->segments[i];
         snapshot->segments[i].path = keep_text(snapshot, kp_buf_cstr(&path));
+        bool failed = path.failed || snapshot->segments[i].path[0] == '\0';
         kp_buf_deinit(&path);
+        if (failed)
+            return KP_NO_MEMORY;
     }
     snapshot->segments_count = manifest->count;
     return kpi_runs_take(snapshot, dir, manifest);
@@ -448,6 +466,7 @@ const struct kpi_segment *kpi_snapshot_segment(struct kp_snapshot *snapshot, uin
     if (from->state == KPI_SEGMENT_UNOPENED) {
         kp_status status = segment_open(snapshot, from, queue);
         from->state = status == KP_OK                          ? KPI_SEGMENT_OPEN
+                      : status == KP_NO_MEMORY                 ? KPI_SEGMENT_UNOPENED
                       : segment_dropped(snapshot, &from->meta) ? KPI_SEGMENT_DROPPED
                                                                : KPI_SEGMENT_FAILED;
         struct kp_damage damage = {.file = from->path,
@@ -463,4 +482,12 @@ const struct kpi_segment *kpi_snapshot_segment(struct kp_snapshot *snapshot, uin
     bool usable = from->state == KPI_SEGMENT_OPEN;
     pthread_mutex_unlock(&snapshot->lock);
     return usable ? &from->segment : NULL;
+}
+
+kp_status kpi_snapshot_missing(const struct kp_snapshot *snapshot, uint32_t number)
+{
+    enum kpi_segment_state state = snapshot->segments[number].state;
+    return state == KPI_SEGMENT_DROPPED    ? KP_BUSY
+           : state == KPI_SEGMENT_UNOPENED ? KP_NO_MEMORY
+                                           : KP_OK;
 }

@@ -107,6 +107,7 @@ struct kp_snapshot {
     struct kpi_log logs[KP_STREAM_MAX];
     struct kp_damage *damage; /* grows by copying; old arrays stay valid in the arena */
     uint32_t damage_count, damage_capacity;
+    struct kp_damage damage_unlisted;
     struct kpi_page *slots[KPI_CACHE_SLOTS];
     struct kpi_page *newest, *oldest; /* cached pages by last use */
     size_t cache_bytes, cache_limit, cache_max;
@@ -115,10 +116,11 @@ struct kp_snapshot {
     void (*memo_free)(void *memo);
 };
 
-/* The opened segment, or NULL when it does not open: reported as damage, or its state is
- * KPI_SEGMENT_DROPPED. queue: the caller's. */
+/* The opened segment, or NULL when it does not open; queue: the caller's. Missing: what that means
+ * to who reads; OK: it was reported as damage. */
 const struct kpi_segment *kpi_snapshot_segment(struct kp_snapshot *snapshot, uint32_t number,
                                                struct kp_io_queue *queue);
+kp_status kpi_snapshot_missing(const struct kp_snapshot *snapshot, uint32_t number);
 /* Rollups of a segment, read on first use; NULL: none. Rolled: those of the stream answer for all
  * its rows in this segment, which lie in the range (rollup_read.c). */
 const struct kpi_rollup *kpi_snapshot_rollup(struct kp_snapshot *snapshot, uint32_t number,

@@ -275,6 +275,10 @@ static void block_read(struct checking *checking, uint8_t *bytes)
     const struct kpi_block_ref *ref = checking->ref;
     struct kpi_block block;
     kp_status status = kpi_segment_read(&checking->segment, verifier->queue, ref, bytes, &block);
+    if (status == KP_NO_MEMORY) {
+        verifier->status = status;
+        return;
+    }
     if (status != KP_OK) {
         block_damage(checking, status == KP_CORRUPT ? "block does not match its sum"
                                                     : kp_status_text(status));
@@ -388,7 +392,7 @@ static kp_status segment_check(struct verifier *verifier, const struct kpi_segme
     struct kp_buf path = {0};
     kpi_segment_path(verifier->dir, meta->id, &path);
     struct checking *checking = calloc(1, sizeof(*checking));
-    kp_status status = checking == NULL ? KP_NO_MEMORY : KP_OK;
+    kp_status status = checking == NULL || path.failed ? KP_NO_MEMORY : KP_OK;
     if (status == KP_OK) {
         *checking =
             (struct checking){.verifier = verifier, .path = kp_buf_cstr(&path), .meta = meta};
