@@ -67,7 +67,9 @@ static kp_status column_encode(struct encoder *encoder, uint32_t column)
 {
     const struct kp_vec *vec = &encoder->batch->cols[column];
     uint32_t rows = encoder->batch->rows;
-    if (encoder->paged && kpi_spine_has(encoder->batch->stream, column))
+    bool durs = encoder->level == KPI_LEVEL_COLD && column >= KP_COL_FIRST &&
+                column == kpi_spine_dur(encoder->batch->stream);
+    if (encoder->paged && (durs || kpi_spine_has(encoder->batch->stream, column)))
         return KP_OK;
     if (kp_type_phys(vec->type) == KP_PHYS_STR)
         return kpi_strs_encode(vec, rows, encoder->level, &encoder->columns);
@@ -190,7 +192,7 @@ static void encoder_deinit(struct encoder *encoder)
 uint8_t kpi_block_version(enum kpi_level level)
 {
     if (level == KPI_LEVEL_COLD)
-        return KPI_BLOCK_VERSION_4;
+        return KPI_BLOCK_VERSION_5;
     return level == KPI_LEVEL_HOT ? KPI_BLOCK_VERSION : KPI_BLOCK_VERSION_2;
 }
 
@@ -286,7 +288,7 @@ static kp_status header_read(const uint8_t *at, size_t size, struct kpi_block *o
     out->actors = kp_load_u32(at + KPI_BLOCK_AT_ACTORS);
     /* the sum holds: what is strange now was written by a newer program */
     if (at[KPI_BLOCK_AT_VERSION] < KPI_BLOCK_VERSION ||
-        at[KPI_BLOCK_AT_VERSION] > KPI_BLOCK_VERSION_4 || out->info.stream == NULL)
+        at[KPI_BLOCK_AT_VERSION] > KPI_BLOCK_VERSION_5 || out->info.stream == NULL)
         return KP_VERSION;
     if (out->info.rows == 0 || out->info.rows > KPI_BLOCK_ROWS_MAX ||
         out->info.ts_min > out->info.ts_max || out->info.seq_min > out->info.seq_max ||
@@ -450,20 +452,31 @@ bool kpi_block_lies(const struct kp_stream *stream, uint32_t column)
            type != KP_TYPE_ACTOR && kp_type_phys(type) != KP_PHYS_STR;
 }
 
+static kp_status lying_read(const struct kpi_block *block, uint32_t column, struct kp_arena *arena,
+                            int64_t *out)
+{
+    const struct kpi_chunk_span *chunk = &block->chunks[column];
+    struct kp_vec ordered;
+    if (chunk->size > 0)
+        return kpi_ints_decode(chunk->bytes, chunk->size, block->info.rows, out);
+    kp_status status = kpi_spine_column(block, column, arena, &ordered);
+    return status == KP_OK ? kpi_spine_lay(block, column, arena, ordered.i64, out) : status;
+}
+
 kp_status kpi_block_lying(const struct kpi_block *block, uint32_t column, struct kp_arena *arena,
                           struct kp_vec *out)
 {
     struct kp_vec vec = {.type = block->info.stream->stored[column].type};
     uint32_t rows = block->info.rows;
     kp_status status = KP_OK;
-    if (column >= block->columns) {
+    if (column >= block->columns)
         status = absent_column(rows, KP_PHYS_I64, arena, &vec);
-    } else {
-        const struct kpi_chunk_span *chunk = &block->chunks[column];
+    else
         vec.i64 = kp_arena_alloc(arena, (size_t)rows * sizeof(*vec.i64));
-        status = vec.i64 == NULL ? KP_NO_MEMORY
-                                 : kpi_ints_decode(chunk->bytes, chunk->size, rows, vec.i64);
-    }
+    if (status == KP_OK && vec.i64 == NULL)
+        status = KP_NO_MEMORY;
+    if (status == KP_OK && column < block->columns)
+        status = lying_read(block, column, arena, vec.i64);
     if (status == KP_OK)
         *out = vec;
     return status;

@@ -499,8 +499,11 @@ kp_status kpi_page_common(struct kp_snapshot *snapshot, struct kpi_page *page, u
 static kp_status lying_decode(struct kp_snapshot *snapshot, struct kpi_page *page, uint32_t column)
 {
     size_t before = page->arena.used_bytes;
-    kp_status status =
-        kpi_block_lying(&page->parts[0].block, column, &page->arena, &page->lying[column]);
+    const struct kpi_block *block = &page->parts[0].block;
+    bool in_spine = column < block->columns && block->chunks[column].size == 0;
+    kp_status status = in_spine ? spine_need(snapshot, page, column) : KP_OK;
+    if (status == KP_OK)
+        status = kpi_block_lying(block, column, &page->arena, &page->lying[column]);
     kpi_page_charge(snapshot, page, before);
     if (status == KP_OK)
         page->lying_decoded |= 1u << column;

@@ -17,6 +17,7 @@
 #define KPI_BLOCK_VERSION_2    2 /* sealed blocks: CLASS chunks, columns kept in a spine */
 #define KPI_BLOCK_VERSION_3    3 /* joined blocks */
 #define KPI_BLOCK_VERSION_4    4 /* cold blocks: RANGE chunks */
+#define KPI_BLOCK_VERSION_5    5 /* cold blocks: durations in the spine */
 #define KPI_BLOCK_HEADER       64u
 #define KPI_BLOCK_LEVEL_HOT    0
 #define KPI_BLOCK_LEVEL_SEALED 1
@@ -83,12 +84,12 @@ enum kpi_chunk {
 #define KPI_SEGMENT_FOOTER_MAX    (256u << 20)
 #define KPI_PAGE_ROWS_KERNEL      65536u
 #define KPI_PAGE_ROWS_OWN         8192u
-#define KPI_EXACT_MAX             32u /* EXACT columns over all streams */
-#define KPI_EXACT_ENTRY           16u /* u64 hash, u32 block, u32 row */
-#define KPI_EXACT_HEAD            32u /* of an index in the footer, before its fences */
-#define KPI_REF_BYTES             72u /* fixed part of a block's entry */
-#define KPI_SECTION_BYTES         32u /* of a section's entry */
-#define KPI_SECTION_ROLLUP        1u  /* its kind */
+#define KPI_EXACT_MAX             32u                   /* EXACT columns over all streams */
+#define KPI_EXACT_ENTRY           16u                   /* u64 hash, u32 block, u32 row */
+#define KPI_EXACT_HEAD            32u                   /* in the footer, before fences */
+#define KPI_REF_BYTES             72u                   /* fixed part of a block's entry */
+#define KPI_SECTION_BYTES         32u                   /* of a section's entry */
+#define KPI_SECTION_ROLLUP        1u                    /* its kind */
 #define KPI_EXACT_SEED            0x6b70657861637431ull /* "kpexact1" */
 
 enum kpi_ref_at {

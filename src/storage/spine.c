@@ -13,6 +13,7 @@
  * Invariant: every number is checked before it is used as an index, so forged bytes give wrong rows
  * or CORRUPT, nothing worse.
  */
+#include "storage/range.h"
 #include "storage/spine_int.h"
 
 #include <stdlib.h>
@@ -22,16 +23,16 @@
 
 /* ---------- what is in a spine ---------- */
 
-static const struct kp_stored_column spine_columns[KPI_SPINE_COLUMNS] = {
-    {.name = "lanes"}, {.name = "kind"},  {.name = "ts"},
-    {.name = "seq"},   {.name = "actor"}, {.name = "peer"},
+static const struct kp_stored_column spine_columns[] = {
+    {.name = "lanes"}, {.name = "kind"}, {.name = "ts"},   {.name = "seq"},
+    {.name = "actor"}, {.name = "peer"}, {.name = "durs"},
 };
 
 const struct kp_stream kpi_spine_stream = {.name = "spine",
                                            .number = KPI_SPINE_STREAM,
                                            .family = KP_FAMILY_KERNEL,
                                            .stored = spine_columns,
-                                           .stored_count = KPI_SPINE_COLUMNS,
+                                           .stored_count = KP_ARRAY_LEN(spine_columns),
                                            .doc = "what the rows of a page have in common"};
 
 const struct kp_stream *kpi_stream_by_number(uint32_t number)
@@ -319,7 +320,7 @@ static kp_status places_read(struct kpi_spine *spine)
     return KP_OK;
 }
 
-static kp_status order_read(struct kpi_spine *spine, uint32_t stream)
+kp_status kpi_spine_order_read(struct kpi_spine *spine, uint32_t stream)
 {
     kp_status status = times_read(spine);
     if (status == KP_OK)
@@ -446,7 +447,7 @@ static kp_status walk_init(struct walk *walk)
     return kpi_foresight_init(&walk->model, spine->lanes_count, spine->block.actors);
 }
 
-static kp_status threads_read(struct kpi_spine *spine)
+kp_status kpi_spine_threads_read(struct kpi_spine *spine)
 {
     struct walk walk = {.spine = spine};
     if (spine->actor != NULL)
@@ -513,7 +514,7 @@ kp_status kpi_spine_decode(struct kpi_spine *spine, uint32_t columns)
     if (status == KP_OK && (columns >> KP_COL_CPU & 1) != 0)
         status = lane_of_read(spine);
     if (status == KP_OK && (columns >> KP_COL_ACTOR & 1) != 0)
-        status = threads_read(spine);
+        status = kpi_spine_threads_read(spine);
     if (status == KP_OK && (columns >> KP_COL_SEQ & 1) != 0)
         status = seq_read(spine);
     return status;
@@ -538,12 +539,16 @@ kp_status kpi_spine_bind(struct kpi_spine *spine, struct kp_arena *arena, struct
 /* Numbers that lie thread by thread need the threads. */
 kp_status kpi_spine_need(struct kpi_spine *spine, const struct kp_stream *stream, uint32_t column)
 {
-    kp_status status = order_read(spine, stream->number);
+    kp_status status = kpi_spine_order_read(spine, stream->number);
     if (status != KP_OK || column == KP_COL_TS)
         return status;
     if (column == KP_COL_CPU)
         return lane_of_read(spine);
-    return column == KP_COL_SEQ ? seq_read(spine) : threads_read(spine);
+    if (column == KP_COL_SEQ)
+        return seq_read(spine);
+    bool durs = column >= KP_COL_FIRST && column == kpi_spine_dur(stream) &&
+                spine->block.columns > KPI_SPINE_DURS;
+    return durs ? kpi_spine_durs_read(spine, stream->number) : kpi_spine_threads_read(spine);
 }
 
 static void column_pick(const struct kpi_spine *spine, const struct kp_stream *stream,
@@ -552,6 +557,7 @@ static void column_pick(const struct kpi_spine *spine, const struct kp_stream *s
     const uint32_t *places = spine->places + spine->first[stream->number];
     uint32_t count = spine->counts[stream->number];
     const int64_t *wide = column == KP_COL_TS ? spine->ts : spine->seq;
+    const int64_t *durs = spine->durs[stream->number];
     const uint32_t *narrow = column == KP_COL_ACTOR ? spine->actor : spine->peer;
     if (column == KP_COL_CPU)
         for (uint32_t i = 0; i < count; i++)
@@ -559,6 +565,8 @@ static void column_pick(const struct kpi_spine *spine, const struct kp_stream *s
     else if (column == KP_COL_TS || column == KP_COL_SEQ)
         for (uint32_t i = 0; i < count; i++)
             out[i] = wide[places[i]];
+    else if (!kpi_spine_has(stream, column))
+        memcpy(out, durs, count * sizeof(*out));
     else
         for (uint32_t i = 0; i < count; i++)
             out[i] = narrow[places[i]];
@@ -568,9 +576,12 @@ kp_status kpi_spine_column(const struct kpi_block *block, uint32_t column, struc
                            struct kp_vec *out)
 {
     const struct kp_stream *stream = block->info.stream;
-    if (block->spine == NULL || !kpi_spine_has(stream, column))
+    if (block->spine == NULL)
         return KP_CORRUPT;
     const struct kpi_spine *spine = block->spine->spine;
+    bool durs = column == kpi_spine_dur(stream) && spine->block.columns > KPI_SPINE_DURS;
+    if (!kpi_spine_has(stream, column) && !durs)
+        return KP_CORRUPT;
     kp_status status = kpi_spine_need(block->spine->spine, stream, column);
     if (status == KP_OK && spine->counts[stream->number] != block->info.rows)
         status = KP_CORRUPT; /* they do not belong together after all */
@@ -604,15 +615,34 @@ static kp_status by_thread_read(const struct kpi_block *block, uint32_t key, str
     return status;
 }
 
-kp_status kpi_spine_restore(const struct kpi_block *block, uint32_t column, struct kp_arena *arena,
-                            const int64_t *lying, int64_t *out)
+static kp_status by_thread(const struct kpi_block *block, uint32_t column, struct kp_arena *arena,
+                           const uint32_t **out)
 {
     uint32_t key = kpi_spine_key(block->info.stream, column);
     if (block->spine == NULL)
         return KP_CORRUPT;
     uint32_t **order = key == KP_COL_ACTOR ? &block->spine->by_actor : &block->spine->by_peer;
     kp_status status = *order == NULL ? by_thread_read(block, key, arena, order) : KP_OK;
+    *out = *order;
+    return status;
+}
+
+kp_status kpi_spine_restore(const struct kpi_block *block, uint32_t column, struct kp_arena *arena,
+                            const int64_t *lying, int64_t *out)
+{
+    const uint32_t *order;
+    kp_status status = by_thread(block, column, arena, &order);
     for (uint32_t i = 0; i < block->info.rows && status == KP_OK; i++)
-        out[(*order)[i]] = lying[i];
+        out[order[i]] = lying[i];
+    return status;
+}
+
+kp_status kpi_spine_lay(const struct kpi_block *block, uint32_t column, struct kp_arena *arena,
+                        const int64_t *values, int64_t *out)
+{
+    const uint32_t *order;
+    kp_status status = by_thread(block, column, arena, &order);
+    for (uint32_t i = 0; i < block->info.rows && status == KP_OK; i++)
+        out[i] = values[order[i]];
     return status;
 }

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
  * A spine that is being read, as its readers share it: spine.c decodes the parts, spine_order.c
- * puts places in order, spine_rows.c picks rows of all streams.
+ * puts places in order, spine_rows.c picks rows of all streams, spine_durs.c tells durations.
  */
 #ifndef KP_STORAGE_SPINE_INT_H
 #define KP_STORAGE_SPINE_INT_H
@@ -27,6 +27,7 @@ struct kpi_spine {
     int64_t *ts, *seq;
     uint32_t *actor, *peer; /* local numbers, checked; peer: where the stream has one */
     uint16_t *lane_of;
+    int64_t *durs[KP_STREAM_MAX]; /* in the order of the stream's rows */
 };
 
 /* What is left of two runs of places, and where their merge goes. */
@@ -39,5 +40,11 @@ struct kpi_merge {
 void kpi_runs_merge(const int64_t *ts, struct kpi_merge merge);
 /* Puts places that ascend into the order of the page; times were decoded. */
 kp_status kpi_places_order(const struct kpi_spine *spine, uint32_t *places, uint32_t count) KP_MUST;
+
+/* Times, and the places of the stream's rows in order. */
+kp_status kpi_spine_order_read(struct kpi_spine *spine, uint32_t stream) KP_MUST;
+kp_status kpi_spine_threads_read(struct kpi_spine *spine) KP_MUST;
+/* Durations of a stream (spine_durs.c). */
+kp_status kpi_spine_durs_read(struct kpi_spine *spine, uint32_t stream) KP_MUST;
 
 #endif

@@ -437,6 +437,11 @@ kp_status kpi_spine_encode(const struct kp_batch *batches, uint32_t count, enum 
     parts.stream = KPI_SPINE_STREAM;
     parts.level = KPI_BLOCK_LEVEL_PAGED;
     parts.columns_count = KPI_SPINE_COLUMNS;
+    if (status == KP_OK && level == KPI_LEVEL_COLD) {
+        size_t before = columns.size;
+        status = kpi_spine_durs_encode(batches, count, actors, level, &columns);
+        parts.sizes[parts.columns_count++] = (uint32_t)(columns.size - before);
+    }
     if (status == KP_OK)
         status = kpi_actor_set_encode(actors, batches[0].actors, level, &table);
     if (status == KP_OK)

@@ -23,11 +23,12 @@ enum shape {
     SHAPE_EXTREMES,  /* times and numbers over the whole range */
     SHAPE_UNKNOWN,   /* nobody is known */
     SHAPE_MANY_CPUS,
+    SHAPE_CALLS, /* durations as calls, sockets and requests have them */
     SHAPE_COUNT
 };
 
 static const uint32_t streams[] = {KP_S_SCHED_SWITCH, KP_S_SCHED_WAKING, KP_S_SYSCALL, KP_S_TASK,
-                                   KP_S_IRQ};
+                                   KP_S_IRQ,          KP_S_SOCK,         KP_S_BLOCK_RQ};
 
 static int64_t extreme(struct rows_gen *gen)
 {
@@ -57,6 +58,30 @@ static void shape_scheduled(struct kp_builder *builder, int64_t *running)
     }
 }
 
+/* A call begins soon after the thread's call before, what is on a socket with the call, a request
+ * soon after the request before. known: by thread, the end, the beginning of its last call. */
+static void shape_calls(struct rows_gen *gen, struct kp_builder *builder, int64_t *known)
+{
+    const struct kp_stream *stream = builder->batch.stream;
+    uint32_t dur = kpi_spine_dur(stream);
+    int64_t last[1024] = {0};
+    for (uint32_t row = 0; dur != 0 && row < builder->batch.rows; row++) {
+        int64_t actor = builder->cols[KP_COL_ACTOR].i64[row] % 1024;
+        int64_t ts = builder->cols[KP_COL_TS].i64[row], soon = (int64_t)rows_below(gen, 200);
+        int64_t begin = ts - 5;
+        if (stream->number == KP_S_SYSCALL && last[actor] != 0)
+            begin = last[actor] + soon;
+        else if (stream->number == KP_S_SOCK && known[actor] != 0)
+            begin = known[actor];
+        else if (stream->number == KP_S_BLOCK_RQ && last[actor] != 0)
+            begin = last[actor] - 100 + soon;
+        last[actor] = stream->number == KP_S_SYSCALL ? ts : begin;
+        if (stream->number == KP_S_SYSCALL)
+            known[actor] = begin;
+        builder->cols[dur].i64[row] = ts - begin;
+    }
+}
+
 static void shape_rows(struct rows_gen *gen, enum shape shape, struct kp_builder *builder,
                        int64_t *running)
 {
@@ -69,6 +94,8 @@ static void shape_rows(struct rows_gen *gen, enum shape shape, struct kp_builder
                 builder->cols[c].i64[row] = KP_ACTOR_UNKNOWN;
     if (shape == SHAPE_EXTREMES)
         shape_extremes(gen, builder);
+    if (shape == SHAPE_CALLS)
+        shape_calls(gen, builder, running);
     if (shape == SHAPE_SCHEDULED)
         shape_scheduled(builder, running);
 }
@@ -106,7 +133,7 @@ static struct rows_gen generator(uint64_t seed)
 static kp_status page_encode(const struct kp_batch *batches, uint32_t count, struct kp_buf *out)
 {
     static uint32_t pages;
-    enum kpi_level level = pages++ % 2 == 0 ? KPI_LEVEL_SEALED : KPI_LEVEL_COLD;
+    enum kpi_level level = pages++ / 7 % 2 == 0 ? KPI_LEVEL_SEALED : KPI_LEVEL_COLD;
     struct kpi_actor_set actors;
     assert_int_equal(kpi_actor_set_init(&actors, KPI_BLOCK_ROWS_MAX * 2), KP_OK);
     kp_status status = kpi_spine_encode(batches, count, level, &actors, out);
@@ -175,6 +202,42 @@ static kp_status page_check(void *ctx, uint32_t page, const struct kp_batch *bat
     free(copy);
     kp_buf_deinit(&bytes);
     return KP_OK;
+}
+
+static kp_status durs_are_small(void *ctx, uint32_t page, const struct kp_batch *batches,
+                                uint32_t count)
+{
+    struct kpi_actor_set actors;
+    struct kp_buf bytes = {0};
+    struct kpi_block spine;
+    uint32_t rows = 0;
+    (void)page;
+    assert_int_equal(kpi_actor_set_init(&actors, KPI_BLOCK_ROWS_MAX * 2), KP_OK);
+    assert_int_equal(kpi_spine_encode(batches, count, KPI_LEVEL_COLD, &actors, &bytes), KP_OK);
+    assert_int_equal(kpi_block_open(bytes.data, bytes.size, &spine), KP_OK);
+    for (uint32_t b = 0; b < count; b++)
+        rows += kpi_spine_dur(batches[b].stream) == 0 ? 0 : batches[b].rows;
+    assert_true(spine.chunks[KPI_SPINE_DURS].size < rows * 3 / 2); /* of 3 bytes and more */
+    kpi_actor_set_deinit(&actors);
+    kp_buf_deinit(&bytes);
+    *(uint32_t *)ctx += rows;
+    return KP_OK;
+}
+
+static void beginnings_are_foreseen(void **state)
+{
+    (void)state;
+    struct rows_gen gen = generator(9);
+    struct kp_buf run = {0};
+    uint32_t rows = 0;
+    gen.late_every = 0;
+    make_run(&gen, SHAPE_CALLS, 8192, &run);
+    assert_int_equal(
+        kpi_pages_make(&(struct kpi_block_run){run.data, run.size}, 1, durs_are_small, &rows),
+        KP_OK);
+    assert_true(rows > 5000);
+    kp_buf_deinit(&run);
+    kp_actors_deinit(gen.actors);
 }
 
 static void every_shape_comes_back(void **state)
@@ -359,6 +422,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(every_shape_comes_back),
+        cmocka_unit_test(beginnings_are_foreseen),
         cmocka_unit_test(rows_out_of_order_are_refused),
         cmocka_unit_test(more_cpus_than_lanes_are_refused),
         cmocka_unit_test(forged_pages_do_no_harm),
