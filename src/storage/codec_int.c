@@ -30,8 +30,7 @@
 #define ALL_ROWS_MAX    512u /* so few values that every codec is tried */
 #define SAMPLE_HOT      2u   /* vectors tried per column */
 #define SAMPLE_SEALED   8u
-#define COLD_GOOD       12u /* bytes: RANGE is not tried against so few */
-#define RANGE_PRICE     48u /* a byte for so many values */
+#define COLD_GOOD       32u /* bytes: models are not tried against so few */
 
 static void add_varint(struct kp_buf *out, uint64_t value)
 {
@@ -595,6 +594,7 @@ static const struct kpi_codec codecs[] = {
     {"delta-planes", KPI_CHUNK_DELTA_PLANES, true, delta_planes_encode, delta_planes_decode},
     {"class", KPI_CHUNK_CLASS, true, kpi_class_encode, kpi_class_decode},
     {"range", KPI_CHUNK_RANGE, true, kpi_range_body_encode, kpi_range_body_decode},
+    {"direct", KPI_CHUNK_DIRECT, true, kpi_direct_body_encode, kpi_direct_body_decode},
     {"raw", KPI_CHUNK_RAW, false, raw_encode, raw_decode},
 };
 
@@ -623,6 +623,7 @@ const char *kpi_chunk_name(uint8_t code)
     case KPI_CHUNK_GROUPS:
         return "by-stream";
     case KPI_CHUNK_STEPS:
+    case KPI_CHUNK_DIRECT_STEPS:
         return "steps";
     default:
         break;
@@ -693,9 +694,8 @@ static kp_status chunk_add(const struct kpi_codec *codec, const int64_t *values,
     size_t at = out->size;
     kp_buf_char(out, (char)codec->code);
     kp_status status = codec->encode(values, count, level, out);
-    bool done = codec->code == KPI_CHUNK_CLASS || codec->code == KPI_CHUNK_RANGE;
-    if (status == KP_OK && !done)
-        status = kpi_zstd_shrink(out, at, level); /* CLASS has done so where it pays */
+    if (status == KP_OK && codec->code < KPI_CHUNK_CLASS) /* they have done so where it pays */
+        status = kpi_zstd_shrink(out, at, level);
     if (status != KP_OK && !out->failed)
         out->size = at;
     return status;
@@ -711,8 +711,13 @@ static kp_status light_encode(const int64_t *values, uint32_t count, enum kpi_le
     return status;
 }
 
-/* What a sealed chunk would be, compressed harder, or RANGE, which must pay for what its reader
- * takes. */
+static const struct {
+    uint8_t code;
+    uint8_t price; /* a byte for so many values */
+} models[] = {{KPI_CHUNK_DIRECT, 100}, {KPI_CHUNK_RANGE, 24}};
+
+/* What a sealed chunk would be, compressed harder, or under a model, which must pay for what its
+ * reader takes. */
 static kp_status cold_encode(const int64_t *values, uint32_t count, struct kp_buf *out)
 {
     const struct kpi_codec *plain = codec_choose(values, count, KPI_LEVEL_SEALED);
@@ -720,16 +725,19 @@ static kp_status cold_encode(const int64_t *values, uint32_t count, struct kp_bu
     kp_status status = chunk_add(plain, values, count, KPI_LEVEL_COLD, out);
     if (status == KP_LIMIT)
         status = chunk_add(codec_find(KPI_CHUNK_PACK), values, count, KPI_LEVEL_COLD, out);
-    size_t price = count / RANGE_PRICE, size = out->size - at;
-    if (status != KP_OK || size <= price + COLD_GOOD)
-        return status;
-    struct kp_buf range = {0};
-    status = chunk_add(codec_find(KPI_CHUNK_RANGE), values, count, KPI_LEVEL_COLD, &range);
-    if (status == KP_OK && range.size + price < size) {
-        out->size = at;
-        kp_buf_add(out, range.data, range.size);
+    size_t cost = out->size - at;
+    for (size_t i = 0; status == KP_OK && i < KP_ARRAY_LEN(models) && cost > COLD_GOOD; i++) {
+        struct kp_buf chunk = {0};
+        kp_status fits =
+            chunk_add(codec_find(models[i].code), values, count, KPI_LEVEL_COLD, &chunk);
+        if (fits == KP_OK && chunk.size + count / models[i].price < cost) {
+            out->size = at;
+            kp_buf_add(out, chunk.data, chunk.size);
+            cost = chunk.size + count / models[i].price;
+        }
+        kp_buf_deinit(&chunk);
+        status = fits == KP_NO_MEMORY ? fits : status;
     }
-    kp_buf_deinit(&range);
     return out->failed ? KP_NO_MEMORY : status;
 }
 

@@ -15,16 +15,14 @@
  * Invariant: the reader never reads outside the body, whatever is in it; it says CORRUPT when the
  * coded bits end before the numbers do.
  */
-#include "storage/range.h"
+#include "storage/range_int.h"
 
 #include <stdlib.h>
 #include <string.h>
 
 #include "base/assert.h"
-#include "storage/codec.h"
 
 #define MODELS      5u
-#define EXACT       8u  /* values below are their own symbol */
 #define REST_CODED  3u  /* bits of the rest under the model, in large values */
 #define REST_ALL    10u /* rests of so few bits are coded whole */
 #define TABLE_MIN   10u /* bits */
@@ -34,7 +32,6 @@
 #define COUNT_BITS  10u
 #define COUNT_LIMIT 250u
 #define LEARN_SHIFT 10
-#define SLACK       4u /* bytes a reader may want behind the coded bits */
 
 struct model {
     uint32_t *slots[MODELS]; /* probability of a 1 in 22 bits, then how often it was asked */
@@ -49,13 +46,6 @@ struct model {
     uint8_t before[2];
     int16_t stretch[4096];
     uint16_t step[1u << COUNT_BITS]; /* 65536 / (n + 1.5) */
-};
-
-struct coder {
-    uint32_t low, high, code; /* code: reader */
-    const uint8_t *in, *end;
-    uint32_t beyond; /* bytes wanted behind the end */
-    struct kp_buf *out;
 };
 
 /* ---------- the model ---------- */
@@ -165,61 +155,15 @@ static inline void model_learn(struct model *model, uint32_t bit)
 
 /* ---------- bits ---------- */
 
-static inline uint32_t middle(const struct coder *coder, uint32_t chance)
-{
-    return coder->low + (uint32_t)((uint64_t)(coder->high - coder->low) * chance >> 12);
-}
-
-static inline uint8_t coder_byte(struct coder *coder)
-{
-    if (coder->in < coder->end)
-        return *coder->in++;
-    coder->beyond++;
-    return 0;
-}
-
 /* One bit, written or read. */
-static inline uint32_t coder_bit(struct coder *coder, struct model *model, uint32_t bit)
+static inline uint32_t coder_bit(struct kpi_coder *coder, struct model *model, uint32_t bit)
 {
-    uint32_t mid = middle(coder, model->chance);
-    if (coder->out == NULL)
-        bit = coder->code <= mid;
-    if (bit)
-        coder->high = mid;
-    else
-        coder->low = mid + 1;
-    while (((coder->low ^ coder->high) & 0xff000000u) == 0) {
-        if (coder->out != NULL)
-            kp_buf_char(coder->out, (char)(coder->high >> 24));
-        else
-            coder->code = coder->code << 8 | coder_byte(coder);
-        coder->low <<= 8;
-        coder->high = coder->high << 8 | 0xff;
-    }
+    bit = kpi_coder_bit(coder, model->chance, bit);
     model_learn(model, bit);
     return bit;
 }
 
 /* ---------- numbers ---------- */
-
-static inline uint8_t symbol_of(uint64_t value)
-{
-    if (value < EXACT)
-        return (uint8_t)value;
-    unsigned high = kpi_bits_of(value) - 1;
-    return (uint8_t)(EXACT + (high - 3) * 4 + ((value >> (high - 2)) & 3));
-}
-
-static inline unsigned rest_of(uint8_t symbol, uint64_t *out_floor)
-{
-    if (symbol < EXACT) {
-        *out_floor = symbol;
-        return 0;
-    }
-    unsigned rest = (symbol - EXACT) / 4u + 1;
-    *out_floor = rest > 61 ? 0 : (uint64_t)(4 + (symbol - EXACT) % 4) << rest;
-    return rest;
-}
 
 /* So many of the rest's bits are coded. */
 static inline unsigned rest_coded(unsigned rest)
@@ -229,18 +173,18 @@ static inline unsigned rest_coded(unsigned rest)
 
 /* Codes the symbol and the first bits of the rest; *value holds them when written, and gets them
  * when read (plain bits 0). False: there is no such number. */
-static inline bool number_code(struct coder *coder, struct model *model, uint64_t *value)
+static inline bool number_code(struct kpi_coder *coder, struct model *model, uint64_t *value)
 {
     bool reads = coder->out == NULL;
-    uint32_t symbol = reads ? 0 : symbol_of(*value), node = 1;
+    uint32_t symbol = reads ? 0 : kpi_range_symbol(*value), node = 1;
     for (int bit = 7; bit >= 0; bit--) {
         model_ask(model, node, node);
         node = node << 1 | coder_bit(coder, model, symbol >> bit & 1);
     }
     symbol = node & 0xff;
     uint64_t floor;
-    unsigned rest = rest_of((uint8_t)symbol, &floor), coded = rest_coded(rest);
-    if (rest > 61)
+    unsigned rest = kpi_range_rest((uint8_t)symbol, &floor), coded = rest_coded(rest);
+    if (rest > KPI_RANGE_WIDE)
         return false;
     uint64_t top = reads ? 0 : (*value - floor) >> (rest - coded);
     node = 256 + symbol;
@@ -254,49 +198,23 @@ static inline bool number_code(struct coder *coder, struct model *model, uint64_
     return true;
 }
 
-static unsigned plain_bits(uint64_t value)
-{
-    uint64_t floor;
-    unsigned rest = rest_of(symbol_of(value), &floor);
-    return rest - rest_coded(rest);
-}
-
 /* ---------- writing ---------- */
-
-static void plain_add(const int64_t *values, uint32_t count, uint64_t base, struct kp_buf *out)
-{
-    uint8_t *to = kp_buf_reserve(out, (size_t)count * 8 + 8), *begin = to;
-    unsigned __int128 pending = 0;
-    unsigned held = 0;
-    if (to == NULL)
-        return;
-    for (uint32_t i = 0; i < count; i++) {
-        uint64_t value = (uint64_t)values[i] - base;
-        unsigned bits = plain_bits(value);
-        pending |= (unsigned __int128)(value & (((uint64_t)1 << bits) - 1)) << held;
-        for (held += bits; held >= 8; held -= 8, pending >>= 8)
-            *to++ = (uint8_t)pending;
-    }
-    if (held > 0)
-        *to++ = (uint8_t)pending;
-    out->size += (size_t)(to - begin);
-}
 
 static kp_status coded_add(const int64_t *values, const uint16_t *kinds, uint32_t count,
                            uint64_t base, struct kp_buf *out)
 {
     struct model *model = calloc(1, sizeof(*model));
     kp_status status = model == NULL ? KP_NO_MEMORY : model_init(model, count);
-    struct coder coder = {.high = UINT32_MAX, .out = out};
+    struct kpi_coder coder = {.high = UINT32_MAX, .out = out};
     for (uint32_t i = 0; i < count && status == KP_OK; i++) {
         uint64_t value = (uint64_t)values[i] - base;
         uint32_t kind = kinds == NULL ? 0 : kinds[i];
         model_begin(model, kind);
         if (!number_code(&coder, model, &value))
             status = KP_LIMIT; /* wider than 63 bits */
-        model_end(model, kind, symbol_of(value));
+        model_end(model, kind, kpi_range_symbol(value));
     }
-    kp_buf_char(out, (char)(coder.low >> 24) + 1); /* any number between low and high */
+    kpi_coder_end(&coder);
     if (model != NULL)
         model_deinit(model);
     free(model);
@@ -308,50 +226,29 @@ kp_status kpi_range_encode(const int64_t *values, const uint16_t *kinds, uint32_
 {
     struct kp_buf coded = {0};
     uint8_t number[10];
-    int64_t base = values[0];
-    for (uint32_t i = 1; i < count; i++)
-        base = KP_MIN(base, values[i]);
+    int64_t base = kpi_range_base(values, count);
     kp_status status = coded_add(values, kinds, count, (uint64_t)base, &coded);
     kp_buf_add(out, number, kp_store_varint(number, kp_zigzag(base)));
     kp_buf_add(out, number, kp_store_varint(number, coded.size));
     kp_buf_add(out, coded.data, coded.size);
     if (status == KP_OK)
-        plain_add(values, count, (uint64_t)base, out);
+        kpi_range_plain_add(values, count, (uint64_t)base, rest_coded, out);
     kp_buf_deinit(&coded);
     return status == KP_OK && out->failed ? KP_NO_MEMORY : status;
 }
 
 /* ---------- reading ---------- */
 
-/* Adds the plain bits to values and the base to all. */
-static kp_status plain_read(struct kp_reader *in, uint64_t base, uint32_t count, int64_t *out)
-{
-    unsigned __int128 pending = 0;
-    unsigned held = 0;
-    for (uint32_t i = 0; i < count; i++) {
-        unsigned bits = plain_bits((uint64_t)out[i]);
-        for (; held < bits; held += 8)
-            pending |= (unsigned __int128)kp_read_u8(in) << held;
-        uint64_t low = (uint64_t)pending & (((uint64_t)1 << bits) - 1);
-        out[i] = (int64_t)((uint64_t)out[i] + low + base);
-        pending >>= bits;
-        held -= bits;
-    }
-    return in->bad ? KP_CORRUPT : KP_OK;
-}
-
-static kp_status coded_read(struct coder *coder, struct model *model, const uint16_t *kinds,
+static kp_status coded_read(struct kpi_coder *coder, struct model *model, const uint16_t *kinds,
                             uint32_t count, int64_t *out)
 {
-    for (int i = 0; i < 4; i++)
-        coder->code = coder->code << 8 | coder_byte(coder);
     for (uint32_t i = 0; i < count; i++) {
         uint32_t kind = kinds == NULL ? 0 : kinds[i];
         uint64_t value;
         model_begin(model, kind);
-        if (!number_code(coder, model, &value) || coder->beyond > SLACK)
+        if (!number_code(coder, model, &value) || coder->beyond > KPI_RANGE_SLACK)
             return KP_CORRUPT;
-        model_end(model, kind, symbol_of(value));
+        model_end(model, kind, kpi_range_symbol(value));
         out[i] = (int64_t)value;
     }
     return KP_OK;
@@ -368,13 +265,13 @@ kp_status kpi_range_decode(struct kp_reader *in, const uint16_t *kinds, uint32_t
     if (status == KP_OK)
         status = model_init(model, count);
     if (status == KP_OK) {
-        struct coder coder = {.high = UINT32_MAX, .in = coded, .end = coded + size};
+        struct kpi_coder coder = kpi_coder_reader(coded, size);
         status = coded_read(&coder, model, kinds, count, out);
     }
     if (model != NULL)
         model_deinit(model);
     free(model);
-    return status == KP_OK ? plain_read(in, base, count, out) : status;
+    return status == KP_OK ? kpi_range_plain_read(in, base, count, rest_coded, out) : status;
 }
 
 kp_status kpi_range_body_encode(const int64_t *values, uint32_t count, enum kpi_level level,

@@ -18,6 +18,7 @@
 #define KPI_BLOCK_VERSION_3    3 /* joined blocks */
 #define KPI_BLOCK_VERSION_4    4 /* cold blocks: RANGE chunks */
 #define KPI_BLOCK_VERSION_5    5 /* cold blocks: durations in the spine */
+#define KPI_BLOCK_VERSION_6    6 /* cold blocks: DIRECT chunks */
 #define KPI_BLOCK_HEADER       64u
 #define KPI_BLOCK_LEVEL_HOT    0
 #define KPI_BLOCK_LEVEL_SEALED 1
@@ -59,16 +60,18 @@ enum kpi_chunk {
     KPI_CHUNK_DELTA_PLANES = 7,
     KPI_CHUNK_CLASS = 8,
     KPI_CHUNK_RANGE = 9,
+    KPI_CHUNK_DIRECT = 10,
     KPI_CHUNK_STR_CONST = 16,
     KPI_CHUNK_STR_DICT = 17,
     KPI_CHUNK_STR_RAW = 18,
     KPI_CHUNK_ACTORS = 32,
     KPI_CHUNK_LANES = 33,
     KPI_CHUNK_GROUPS = 34,
-    KPI_CHUNK_ACTORS_BOOT = 35, /* actors and their boots */
-    KPI_CHUNK_JOINED = 36,      /* body of a joined block */
-    KPI_CHUNK_STEPS = 37,       /* RANGE under pairs of streams */
-    KPI_CHUNK_ZSTD = 128,       /* flag: the rest is varint raw size and a zstd frame */
+    KPI_CHUNK_ACTORS_BOOT = 35,  /* actors and their boots */
+    KPI_CHUNK_JOINED = 36,       /* body of a joined block */
+    KPI_CHUNK_STEPS = 37,        /* RANGE under pairs of streams */
+    KPI_CHUNK_DIRECT_STEPS = 38, /* DIRECT under them */
+    KPI_CHUNK_ZSTD = 128,        /* flag: the rest is varint raw size and a zstd frame */
 };
 
 /* --- segment --- */

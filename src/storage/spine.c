@@ -226,7 +226,8 @@ kp_status kpi_spine_open(const struct kpi_block *block, struct kp_arena *arena,
 /* ---------- times ---------- */
 
 /* Steps of a cold spine lie as the rows do; steps_sum takes them stream by stream. */
-static kp_status pairs_read(const struct kpi_spine *spine, struct kp_reader *in, int64_t *steps)
+static kp_status pairs_read(const struct kpi_spine *spine, uint8_t code, struct kp_reader *in,
+                            int64_t *steps)
 {
     uint32_t at[KP_STREAM_MAX];
     uint16_t *pairs = malloc(spine->rows * sizeof(*pairs));
@@ -235,9 +236,9 @@ static kp_status pairs_read(const struct kpi_spine *spine, struct kp_reader *in,
         for (uint32_t p = spine->lanes[lane].first; p < spine->lanes[lane].end; p++)
             pairs[p] = kpi_spine_pair(p == spine->lanes[lane].first ? 0 : spine->kind[p - 1],
                                       spine->kind[p]);
-    kp_status status = pairs == NULL || lying == NULL
-                           ? KP_NO_MEMORY
-                           : kpi_range_decode(in, pairs, spine->rows, lying);
+    kp_status status = pairs == NULL || lying == NULL ? KP_NO_MEMORY
+                       : code == KPI_CHUNK_STEPS ? kpi_range_decode(in, pairs, spine->rows, lying)
+                                                 : kpi_direct_decode(in, pairs, spine->rows, lying);
     memcpy(at, spine->first, sizeof(at));
     for (uint32_t p = 0; p < spine->rows && status == KP_OK; p++)
         steps[at[spine->kind[p]]++] = lying[p];
@@ -252,8 +253,8 @@ static kp_status groups_read(const struct kpi_spine *spine, int64_t *steps)
     const struct kpi_chunk_span *span = &spine->block.chunks[KPI_SPINE_TS];
     struct kp_reader in = kp_reader_init(span->bytes, span->size);
     uint8_t code = kp_read_u8(&in);
-    if (code == KPI_CHUNK_STEPS)
-        return pairs_read(spine, &in, steps);
+    if (code == KPI_CHUNK_STEPS || code == KPI_CHUNK_DIRECT_STEPS)
+        return pairs_read(spine, code, &in, steps);
     kp_status status = code == KPI_CHUNK_GROUPS ? KP_OK : KP_CORRUPT;
     for (uint32_t stream = 0; stream < KP_STREAM_MAX && status == KP_OK; stream++) {
         if (spine->counts[stream] == 0)

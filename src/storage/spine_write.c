@@ -308,8 +308,9 @@ static kp_status steps_add(struct spine_writer *w)
         for (uint32_t p = first; p < end; p++)
             pairs[p] = kpi_spine_pair(p == first ? 0 : (uint32_t)kinds[p - 1], (uint32_t)kinds[p]);
     }
-    kp_buf_char(w->columns, KPI_CHUNK_STEPS);
-    kp_status status = kpi_range_encode(w->values[KPI_SPINE_TS], pairs, w->parts->rows, w->columns);
+    kp_buf_char(w->columns, KPI_CHUNK_DIRECT_STEPS);
+    kp_status status =
+        kpi_direct_encode(w->values[KPI_SPINE_TS], pairs, w->parts->rows, w->columns);
     free(pairs);
     return status;
 }
