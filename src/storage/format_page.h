@@ -78,21 +78,23 @@ enum kpi_chunk {
 
 #define KPI_SEGMENT_MAGIC     0x314745534b504b00ull /* "\0KPKSEG1" */
 #define KPI_SEGMENT_END_MAGIC 0x31444e454b504b00ull /* "\0KPKEND1" */
-/* 1: no spines, 2: no sections, 3: exact indexes in the footer. */
-#define KPI_SEGMENT_VERSION       4
+/* 1: no spines, 2: no sections, 3: lists and thread sets in the footer, 4: sets in it */
+#define KPI_SEGMENT_VERSION       5
 #define KPI_SEGMENT_VERSION_PAGES 4 /* since then they are pages before it */
+#define KPI_SEGMENT_VERSION_SETS  5 /* since then thread sets are a section */
 #define KPI_SEGMENT_HEADER        64u
 #define KPI_SEGMENT_TRAILER       64u
 #define KPI_SEGMENT_TAIL          65536u /* first read of an opener */
 #define KPI_SEGMENT_FOOTER_MAX    (256u << 20)
 #define KPI_PAGE_ROWS_KERNEL      65536u
 #define KPI_PAGE_ROWS_OWN         8192u
-#define KPI_EXACT_MAX             32u                   /* EXACT columns over all streams */
-#define KPI_EXACT_ENTRY           16u                   /* u64 hash, u32 block, u32 row */
-#define KPI_EXACT_HEAD            32u                   /* in the footer, before fences */
-#define KPI_REF_BYTES             72u                   /* fixed part of a block's entry */
-#define KPI_SECTION_BYTES         32u                   /* of a section's entry */
-#define KPI_SECTION_ROLLUP        1u                    /* its kind */
+#define KPI_EXACT_MAX             32u /* EXACT columns over all streams */
+#define KPI_EXACT_ENTRY           16u /* u64 hash, u32 block, u32 row */
+#define KPI_EXACT_HEAD            32u /* in the footer, before fences */
+#define KPI_REF_BYTES             72u /* fixed part of a block's entry */
+#define KPI_SECTION_BYTES         32u /* of a section's entry */
+#define KPI_SECTION_ROLLUP        1u  /* its kind */
+#define KPI_SECTION_SETS          2u
 #define KPI_EXACT_SEED            0x6b70657861637431ull /* "kpexact1" */
 
 enum kpi_ref_at {

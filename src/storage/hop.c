@@ -290,6 +290,7 @@ static kp_status segment_search(struct search *search, struct segment_view *view
         kpi_snapshot_segment(hop->snapshot, view->number, hop->queue);
     if (segment == NULL)
         return kpi_snapshot_missing(hop->snapshot, view->number);
+    kpi_snapshot_sets(hop->snapshot, view->number, hop->queue);
     const struct stream_blocks *blocks = blocks_of(hop, view, segment, req->stream);
     if (blocks == NULL)
         return KP_NO_MEMORY;

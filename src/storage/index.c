@@ -5,9 +5,11 @@
  * saturate, and never send a reader to a page in vain.
  *
  *   footer = u32 pages, u32 blocks, u32 exact indexes, u32 sections
- *            blocks:  72 fixed bytes, then per set: u8 column, u32 count, chunk of tids
+ *            blocks:  72 bytes
  *            indexes: see exact.h
  *            sections: u8 kind, 7 x 0, u64 offset, u64 size, u64 sum
+ *   sets   = a section: block by block, per set: u8 column, u32 count, chunk of tids (before format
+ *            5: in the footer, behind each block)
  */
 #include <stdlib.h>
 
@@ -139,6 +141,7 @@ static kp_status exact_add(struct kpi_footer_builder *builder, const struct kp_b
 void kpi_footer_builder_deinit(struct kpi_footer_builder *builder)
 {
     kp_buf_deinit(&builder->blocks);
+    kp_buf_deinit(&builder->sets);
     for (uint32_t i = 0; i < builder->exact_count; i++) {
         kp_buf_deinit(&builder->exact[i]);
         kp_buf_deinit(&builder->fences[i]);
@@ -175,7 +178,7 @@ kp_status kpi_footer_add(struct kpi_footer_builder *builder, const struct kpi_bl
     for (uint32_t c = 0; c < columns; c++) {
         kp_status status = KP_OK;
         if (column_has_set(stream, c))
-            status = set_add(batch, c, &builder->blocks);
+            status = set_add(batch, c, &builder->sets);
         else if (stream->stored[c].index == KP_INDEX_EXACT)
             status = exact_add(builder, batch, c);
         if (status != KP_OK)
@@ -188,7 +191,19 @@ kp_status kpi_footer_add(struct kpi_footer_builder *builder, const struct kpi_bl
     }
     builder->blocks_count++;
     builder->pages = ref->page + 1;
-    return builder->blocks.failed ? KP_NO_MEMORY : KP_OK;
+    return builder->blocks.failed || builder->sets.failed ? KP_NO_MEMORY : KP_OK;
+}
+
+kp_status kpi_footer_sets(struct kpi_footer_builder *builder, uint64_t id, uint64_t offset,
+                          struct kp_buf *out)
+{
+    const struct kp_buf *sets = &builder->sets;
+    builder->sets_section = (struct kpi_section){
+        .offset = offset + out->size,
+        .size = sets->size,
+        .sum = kpi_section_sum(sets->data, sets->size, id, offset + out->size)};
+    kp_buf_add(out, sets->data, sets->size);
+    return out->failed ? KP_NO_MEMORY : KP_OK;
 }
 
 kp_status kpi_footer_indexes(struct kpi_footer_builder *builder, uint64_t id, uint64_t offset,
@@ -206,24 +221,29 @@ kp_status kpi_footer_indexes(struct kpi_footer_builder *builder, uint64_t id, ui
     return status;
 }
 
+static void section_add(const struct kpi_section *section, uint8_t kind, struct kp_buf *out)
+{
+    uint8_t entry[KPI_SECTION_BYTES] = {kind};
+    kp_store_u64(entry + 8, section->offset);
+    kp_store_u64(entry + 16, section->size);
+    kp_store_u64(entry + 24, section->sum);
+    if (section->size > 0)
+        kp_buf_add(out, entry, sizeof(entry));
+}
+
 kp_status kpi_footer_encode(struct kpi_footer_builder *builder, struct kp_buf *out)
 {
     uint8_t head[FOOTER_HEAD] = {0};
     kp_store_u32(head, builder->pages);
     kp_store_u32(head + 4, builder->blocks_count);
     kp_store_u32(head + 8, builder->exact_count);
-    kp_store_u32(head + 12, builder->section.size > 0);
+    kp_store_u32(head + 12, (builder->section.size > 0) + (builder->sets_section.size > 0));
     kp_buf_add(out, head, sizeof(head));
     kp_buf_add(out, builder->blocks.data, builder->blocks.size);
     for (uint32_t i = 0; i < builder->exact_count; i++)
         kpi_exact_head_add(&builder->exact_of[i], &builder->fences[i], out);
-    if (builder->section.size > 0) {
-        uint8_t section[KPI_SECTION_BYTES] = {KPI_SECTION_ROLLUP};
-        kp_store_u64(section + 8, builder->section.offset);
-        kp_store_u64(section + 16, builder->section.size);
-        kp_store_u64(section + 24, builder->section.sum);
-        kp_buf_add(out, section, sizeof(section));
-    }
+    section_add(&builder->section, KPI_SECTION_ROLLUP, out);
+    section_add(&builder->sets_section, KPI_SECTION_SETS, out);
     if (out->size > KPI_SEGMENT_FOOTER_MAX)
         return KP_LIMIT;
     return out->failed ? KP_NO_MEMORY : KP_OK;
@@ -252,8 +272,24 @@ static bool ref_is_sane(const struct kpi_block_ref *ref, uint64_t data_end, uint
            ref->rows <= KPI_BLOCK_ROWS_MAX && ref->page < pages && ref->ts_min <= ref->ts_max;
 }
 
-static kp_status ref_parse(struct kp_reader *in, uint64_t data_end, struct kpi_footer *footer,
-                           struct kpi_block_ref *out)
+static kp_status sets_parse(struct kp_reader *in, struct kpi_footer *footer,
+                            struct kpi_block_ref *ref)
+{
+    struct kpi_tid_set *sets = kp_arena_zalloc(&footer->arena, ref->sets_stored, sizeof(*sets));
+    if (sets == NULL)
+        return KP_NO_MEMORY;
+    for (uint32_t i = 0; i < ref->sets_stored; i++) {
+        kp_status status = set_parse(in, &footer->arena, &sets[i]);
+        if (status != KP_OK)
+            return status;
+    }
+    ref->sets = sets;
+    ref->sets_count = ref->sets_stored;
+    return KP_OK;
+}
+
+static kp_status ref_parse(struct kp_reader *in, uint32_t version, uint64_t data_end,
+                           struct kpi_footer *footer, struct kpi_block_ref *out)
 {
     const uint8_t *at = kp_read_bytes(in, KPI_REF_BYTES);
     if (at == NULL)
@@ -269,23 +305,15 @@ static kp_status ref_parse(struct kp_reader *in, uint64_t data_end, struct kpi_f
         .size = kp_load_u32(at + KPI_REF_AT_SIZE),
         .rows = kp_load_u32(at + KPI_REF_AT_ROWS),
         .page = kp_load_u32(at + KPI_REF_AT_PAGE),
-        .sets_count = at[KPI_REF_AT_SETS],
+        .sets_stored = at[KPI_REF_AT_SETS],
     };
     if (!ref_is_sane(out, data_end, footer->pages))
         return KP_CORRUPT;
-    struct kpi_tid_set *sets = kp_arena_zalloc(&footer->arena, out->sets_count, sizeof(*sets));
-    if (sets == NULL)
-        return KP_NO_MEMORY;
-    out->sets = sets;
-    for (uint32_t i = 0; i < out->sets_count; i++) {
-        kp_status status = set_parse(in, &footer->arena, &sets[i]);
-        if (status != KP_OK)
-            return status;
-    }
-    return KP_OK;
+    return version < KPI_SEGMENT_VERSION_SETS ? sets_parse(in, footer, out) : KP_OK;
 }
 
-static kp_status refs_parse(struct kp_reader *in, uint64_t data_end, struct kpi_footer *footer)
+static kp_status refs_parse(struct kp_reader *in, uint32_t version, uint64_t data_end,
+                            struct kpi_footer *footer)
 {
     if (footer->blocks_count > kp_reader_left(in) / KPI_REF_BYTES)
         return KP_CORRUPT;
@@ -295,7 +323,7 @@ static kp_status refs_parse(struct kp_reader *in, uint64_t data_end, struct kpi_
         return KP_NO_MEMORY;
     footer->blocks = refs;
     for (uint32_t i = 0; i < footer->blocks_count; i++) {
-        kp_status status = ref_parse(in, data_end, footer, &refs[i]);
+        kp_status status = ref_parse(in, version, data_end, footer, &refs[i]);
         if (status != KP_OK)
             return status;
     }
@@ -336,6 +364,8 @@ static kp_status sections_parse(struct kp_reader *in, uint64_t data_end, uint32_
             return KP_CORRUPT;
         if (at[0] == KPI_SECTION_ROLLUP)
             footer->rollup = section;
+        else if (at[0] == KPI_SECTION_SETS)
+            footer->sets = section;
     }
     return KP_OK;
 }
@@ -350,7 +380,7 @@ kp_status kpi_footer_parse(const void *bytes, size_t size, uint32_t version, uin
     footer.blocks_count = kp_read_u32(&in);
     footer.exact_count = kp_read_u32(&in);
     uint32_t sections = kp_read_u32(&in); /* 0 before version 3 */
-    kp_status status = in.bad ? KP_CORRUPT : refs_parse(&in, data_end, &footer);
+    kp_status status = in.bad ? KP_CORRUPT : refs_parse(&in, version, data_end, &footer);
     if (status == KP_OK)
         status = indexes_parse(&in, version, data_end, &footer);
     if (status == KP_OK)
@@ -363,6 +393,19 @@ kp_status kpi_footer_parse(const void *bytes, size_t size, uint32_t version, uin
     }
     *out = footer;
     return KP_OK;
+}
+
+kp_status kpi_footer_sets_parse(struct kpi_footer *footer, const void *bytes, size_t size)
+{
+    struct kp_reader in = kp_reader_init(bytes, size);
+    kp_status status = KP_OK;
+    for (uint32_t i = 0; i < footer->blocks_count && status == KP_OK; i++)
+        status = sets_parse(&in, footer, &footer->blocks[i]);
+    if (status == KP_OK && kp_reader_left(&in) != 0)
+        status = KP_CORRUPT;
+    for (uint32_t i = 0; i < footer->blocks_count && status != KP_OK; i++)
+        footer->blocks[i].sets_count = 0;
+    return status;
 }
 
 void kpi_footer_deinit(struct kpi_footer *footer)

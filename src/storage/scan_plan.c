@@ -145,6 +145,14 @@ static bool wants_actors(const struct kpi_filter *filter)
     return wants;
 }
 
+static bool wants_tids(const struct kpi_filter *filter)
+{
+    bool wants = false;
+    for (uint32_t k = 0; k < filter->keys_count; k++)
+        wants |= filter->keys[k].column.attr == KP_ATTR_TID;
+    return wants;
+}
+
 static int compare_tids(const void *a, const void *b)
 {
     int64_t x = *(const int64_t *)a, y = *(const int64_t *)b;
@@ -284,6 +292,8 @@ static kp_status segment_units(struct kp_scan *scan, uint32_t number,
 {
     struct actor_tids actors;
     kp_status status = actor_tids(scan, number, &actors);
+    if (status == KP_OK && (!actors.all || wants_tids(&scan->filter)))
+        kpi_snapshot_sets(scan->snapshot, number, scan->queue);
     if (status == KP_OK)
         status = blocks_units(scan, number, places, &actors);
     free(actors.tids);

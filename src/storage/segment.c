@@ -321,8 +321,10 @@ static kp_status rollup_write(struct writer *writer)
 static kp_status indexes_write(struct writer *writer)
 {
     struct kp_buf bytes = {0};
-    kp_status status =
-        kpi_footer_indexes(&writer->footer, writer->id, writer->output.offset, &bytes);
+    uint64_t offset = writer->output.offset;
+    kp_status status = kpi_footer_sets(&writer->footer, writer->id, offset, &bytes);
+    if (status == KP_OK)
+        status = kpi_footer_indexes(&writer->footer, writer->id, offset, &bytes);
     if (status == KP_OK)
         status = output_add(&writer->output, bytes.data, bytes.size);
     kp_buf_deinit(&bytes);
@@ -604,6 +606,21 @@ kp_status kpi_segment_section(const struct kpi_segment *segment, struct kp_io_qu
         return status;
     uint64_t sum = kpi_section_sum(buf, section->size, segment->id, section->offset);
     return sum == section->sum ? KP_OK : KP_CORRUPT;
+}
+
+kp_status kpi_segment_sets(struct kpi_segment *segment, struct kp_io_queue *queue)
+{
+    const struct kpi_section *section = &segment->footer.sets;
+    if (segment->footer.sets_read || section->size == 0)
+        return KP_OK;
+    void *bytes = malloc(section->size);
+    kp_status status =
+        bytes == NULL ? KP_NO_MEMORY : kpi_segment_section(segment, queue, section, bytes);
+    if (status == KP_OK)
+        status = kpi_footer_sets_parse(&segment->footer, bytes, section->size);
+    segment->footer.sets_read = status == KP_OK;
+    free(bytes);
+    return status;
 }
 
 /* The spine lies before the blocks of its page. */

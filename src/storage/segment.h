@@ -4,8 +4,8 @@
  *
  *   header (64)  block  block ...  sections, exact indexes  footer  trailer (64)
  *
- * The footer (index.c) holds one entry per block: place, size, rows, ranges, the threads that
- * occur; and where the exact indexes are (exact.h).
+ * The footer (index.c) holds one entry per block: place, size, rows, ranges; and where the threads
+ * that occur in each and the exact indexes (exact.h) are.
  */
 #ifndef KP_STORAGE_SEGMENT_H
 #define KP_STORAGE_SEGMENT_H
@@ -29,6 +29,7 @@ struct kpi_block_ref {
     kp_time ts_min, ts_max;
     uint64_t seq_min, seq_max;
     uint32_t size, rows, page;
+    uint32_t sets_stored; /* of which there are sets_count once they were read */
     uint32_t sets_count;
     const struct kpi_tid_set *sets;
 };
@@ -40,10 +41,11 @@ struct kpi_section {
 };
 
 struct kpi_footer {
-    struct kpi_section rollup;
+    struct kpi_section rollup, sets;
+    bool sets_read; /* of the blocks; until then any thread may be in them */
     uint32_t pages;
     uint32_t blocks_count, exact_count;
-    const struct kpi_block_ref *blocks;
+    struct kpi_block_ref *blocks;
     const struct kpi_exact *exact;
     struct kp_arena arena;
 };
@@ -60,6 +62,8 @@ struct kpi_footer_builder {
     uint32_t exact_count;
     struct kpi_rollup_builder rollup; /* of all batches */
     struct kpi_section section;       /* where that was put; by the caller */
+    struct kp_buf sets;               /* thread sets of all blocks */
+    struct kpi_section sets_section;
 };
 
 void kpi_footer_builder_deinit(struct kpi_footer_builder *builder);
@@ -67,8 +71,11 @@ void kpi_footer_builder_deinit(struct kpi_footer_builder *builder);
  * a spine, which has none). */
 kp_status kpi_footer_add(struct kpi_footer_builder *builder, const struct kpi_block_ref *ref,
                          const struct kp_batch *batch) KP_MUST;
-/* Appends the exact indexes as they lie at `offset` of segment `id`; before the footer is encoded.
+/* Appends the thread sets, and the exact indexes, as they lie at `offset` of segment `id`; before
+ * the footer is encoded.
  */
+kp_status kpi_footer_sets(struct kpi_footer_builder *builder, uint64_t id, uint64_t offset,
+                          struct kp_buf *out) KP_MUST;
 kp_status kpi_footer_indexes(struct kpi_footer_builder *builder, uint64_t id, uint64_t offset,
                              struct kp_buf *out) KP_MUST;
 kp_status kpi_footer_encode(struct kpi_footer_builder *builder, struct kp_buf *out) KP_MUST;
@@ -77,7 +84,10 @@ kp_status kpi_footer_encode(struct kpi_footer_builder *builder, struct kp_buf *o
 kp_status kpi_footer_parse(const void *bytes, size_t size, uint32_t version, uint64_t data_end,
                            struct kpi_footer *out) KP_MUST;
 void kpi_footer_deinit(struct kpi_footer *footer);
-/* False when no row of the block has one of these thread ids (ascending) in this ACTOR column. */
+/* Takes the section of thread sets. CORRUPT: there are none afterwards. */
+kp_status kpi_footer_sets_parse(struct kpi_footer *footer, const void *bytes, size_t size) KP_MUST;
+/* False when no row of the block has one of these thread ids (ascending) in this ACTOR column, as
+ * far as its sets were read. */
 bool kpi_block_ref_has_tid(const struct kpi_block_ref *ref, uint32_t column, const int64_t *tids,
                            uint32_t count);
 
@@ -109,6 +119,8 @@ kp_status kpi_segment_read(const struct kpi_segment *segment, struct kp_io_queue
                            const struct kpi_block_ref *ref, void *buf,
                            struct kpi_block *out) KP_MUST;
 
+/* Reads the thread sets of all blocks unless they are there. Not while others look at them. */
+kp_status kpi_segment_sets(struct kpi_segment *segment, struct kp_io_queue *queue) KP_MUST;
 /* Reads a section into buf (section->size bytes) and checks its sum. */
 kp_status kpi_segment_section(const struct kpi_segment *segment, struct kp_io_queue *queue,
                               const struct kpi_section *section, void *buf) KP_MUST;

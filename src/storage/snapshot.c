@@ -491,3 +491,23 @@ kp_status kpi_snapshot_missing(const struct kp_snapshot *snapshot, uint32_t numb
            : state == KPI_SEGMENT_UNOPENED ? KP_NO_MEMORY
                                            : KP_OK;
 }
+
+void kpi_snapshot_sets(struct kp_snapshot *snapshot, uint32_t number, struct kp_io_queue *queue)
+{
+    struct kpi_snapshot_segment *from = &snapshot->segments[number];
+    pthread_mutex_lock(&snapshot->lock);
+    kp_status status = from->sets_tried ? KP_OK : kpi_segment_sets(&from->segment, queue);
+    if (status != KP_OK && status != KP_NO_MEMORY) {
+        const struct kpi_section *section = &from->segment.footer.sets;
+        struct kp_damage damage = {.file = from->path,
+                                   .offset = section->offset,
+                                   .size = section->size,
+                                   .from = 0,
+                                   .to = -1,
+                                   .what = "the threads of the segment's pages do not read; all "
+                                           "its pages were looked into instead"};
+        damage_add(snapshot, &damage);
+    }
+    from->sets_tried = status != KP_NO_MEMORY;
+    pthread_mutex_unlock(&snapshot->lock);
+}

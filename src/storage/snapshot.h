@@ -82,7 +82,7 @@ struct kpi_snapshot_segment {
     struct kpi_segment segment;
     bool *seen; /* by block: it was read once; NULL = none was */
     const char *path;
-    bool rollup_read;
+    bool rollup_read, sets_tried;
     const struct kpi_rollup *rollup; /* NULL: there is none, or it is damaged, which was told */
 };
 
@@ -121,6 +121,9 @@ struct kp_snapshot {
 const struct kpi_segment *kpi_snapshot_segment(struct kp_snapshot *snapshot, uint32_t number,
                                                struct kp_io_queue *queue);
 kp_status kpi_snapshot_missing(const struct kp_snapshot *snapshot, uint32_t number);
+/* The thread sets of an open segment, read on first use. Without them, which is told as damage, any
+ * thread may be anywhere. */
+void kpi_snapshot_sets(struct kp_snapshot *snapshot, uint32_t number, struct kp_io_queue *queue);
 /* Rollups of a segment, read on first use; NULL: none. Rolled: those of the stream answer for all
  * its rows in this segment, which lie in the range (rollup_read.c). */
 const struct kpi_rollup *kpi_snapshot_rollup(struct kp_snapshot *snapshot, uint32_t number,

@@ -379,6 +379,8 @@ static void segment_content(struct checking *checking)
     if (!header_holds(checking))
         segment_damage(checking, "the header is damaged");
     uint64_t before = checking->verifier->report.damaged;
+    if (kpi_segment_sets(&checking->segment, checking->verifier->queue) != KP_OK)
+        section_damage(checking, &segment->footer.sets, "the threads of its pages do not read");
     lists_load(checking);
     blocks_check(checking);
     if (segment->footer.rollup.size > 0 && checking->verifier->report.damaged == before)

@@ -65,6 +65,8 @@ static void use_index(const struct kpi_segment *segment, struct kp_io_queue *que
 static void use_segment(struct kpi_segment *segment, struct kp_io_queue *queue)
 {
     const struct kpi_footer *footer = &segment->footer;
+    kp_status sets = kpi_segment_sets(segment, queue);
+    kp_assert(sets == KP_OK || footer->blocks_count == 0 || footer->blocks[0].sets_count == 0);
     bool *marks = calloc(footer->blocks_count + 1, sizeof(*marks));
     kp_assert(marks != NULL);
     for (uint32_t i = 0; i < footer->exact_count; i++)

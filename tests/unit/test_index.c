@@ -69,6 +69,7 @@ static int setup(void **state)
         assert_int_equal(kpi_footer_add(&builder, &ref, batch), KP_OK);
     }
     struct kp_buf indexes = {0};
+    assert_int_equal(kpi_footer_sets(&builder, 1, INDEXES, &indexes), KP_OK);
     assert_int_equal(kpi_footer_indexes(&builder, 1, INDEXES, &indexes), KP_OK);
     assert_int_equal(kpi_footer_encode(&builder, &fix->footer), KP_OK);
     kpi_footer_builder_deinit(&builder);
@@ -76,6 +77,10 @@ static int setup(void **state)
                                       DATA_END, &fix->segment.footer),
                      KP_OK);
     indexes_write(fix, &indexes);
+    int64_t tid = 9999;
+    assert_true(kpi_block_ref_has_tid(&fix->segment.footer.blocks[0], KP_COL_ACTOR, &tid, 1));
+    assert_int_equal(kpi_segment_sets(&fix->segment, fix->queue), KP_OK);
+    assert_false(kpi_block_ref_has_tid(&fix->segment.footer.blocks[0], KP_COL_ACTOR, &tid, 1));
     kp_buf_deinit(&indexes);
     *state = fix;
     return 0;
