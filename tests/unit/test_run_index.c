@@ -251,6 +251,96 @@ static void a_damaged_run_is_not_believed(void **state)
     }
 }
 
+static uint8_t *segment_bytes(const struct bench *b, struct kpi_segment *out)
+{
+    struct kpi_manifest m = manifest_of(b);
+    struct kp_buf path = {0};
+    struct kp_io_queue *queue;
+    size_t size;
+    kpi_segment_path(DIR, m.segments[0].id, &path);
+    assert_int_equal(b->io->queue_open(b->io, 2, &queue), KP_OK);
+    assert_int_equal(
+        kpi_segment_open(b->io, queue, kp_buf_cstr(&path), m.segments[0].id, out, NULL), KP_OK);
+    uint8_t *bytes = kp_sim_file(b->sim, kp_buf_cstr(&path), &size);
+    b->io->queue_close(queue);
+    kp_buf_deinit(&path);
+    kpi_manifest_deinit(&m);
+    return bytes;
+}
+
+/* Without the run the segment's own lists are asked; where they are wrong, all its pages. */
+static void a_damaged_list_is_not_believed(void **state)
+{
+    struct bench *b = *state;
+    struct kpi_segment segment;
+    struct kp_buf path = {0};
+    uint32_t rows;
+    segments_make(b, 1, 40);
+    struct kpi_manifest m = manifest_of(b);
+    kpi_runfile_path(DIR, m.runs[0].id, &path);
+    assert_int_equal(b->io->unlink(b->io, kp_buf_cstr(&path)), 0);
+    uint8_t *bytes = segment_bytes(b, &segment);
+    assert_int_equal(lookups(b, &rows), 1);
+    for (uint32_t i = 0; i < segment.footer.exact_count; i++)
+        for (uint32_t at = 0; at < segment.footer.exact[i].size; at += 41) {
+            uint64_t place = segment.footer.exact[i].offset + at;
+            bytes[place] ^= 0x10;
+            assert_int_equal(lookups(b, &rows), 2);
+            assert_int_equal(rows, 40 + 32);
+            assert_true(verify(b).damages >= 2);
+            bytes[place] ^= 0x10;
+        }
+    kpi_segment_close(&segment);
+    kp_buf_deinit(&path);
+    kpi_manifest_deinit(&m);
+}
+
+static uint64_t thread_rows(const struct bench *b, uint32_t *out_told)
+{
+    struct kp_snapshot *snapshot;
+    struct kp_scan *scan;
+    const struct kp_batch *batch;
+    const struct kp_damage *damage;
+    uint64_t rows = 0;
+    struct kp_colref col = {.stored = KP_COL_TS};
+    struct kp_scan_req req = {
+        .stream = kp_stream_by_number(KP_S_SPANS),
+        .from = KP_TIME_MIN,
+        .to = KP_TIME_MAX,
+        .cols = &col,
+        .cols_count = 1,
+        .keys = {{.column = {KP_COL_ACTOR, KP_ATTR_TID}, .numbers = &(int64_t){7}, .count = 1}},
+        .keys_count = 1};
+    assert_int_equal(kp_snapshot_open(DIR, b->io, &snapshot, NULL), KP_OK);
+    assert_int_equal(kp_scan_open(snapshot, &req, &scan, NULL), KP_OK);
+    while (kp_scan_next(scan, &batch, NULL) == KP_OK)
+        rows += kp_batch_count(batch);
+    kp_scan_close(scan);
+    *out_told = kp_snapshot_damage(snapshot, &damage);
+    kp_snapshot_close(snapshot);
+    return rows;
+}
+
+static void damaged_threads_are_not_believed(void **state)
+{
+    struct bench *b = *state;
+    struct kpi_segment segment;
+    uint32_t told;
+    segments_make(b, 1, 40);
+    uint8_t *bytes = segment_bytes(b, &segment);
+    uint64_t rows = thread_rows(b, &told);
+    assert_int_equal(told, 0);
+    assert_true(rows > 0);
+    for (uint32_t at = 0; at < segment.footer.sets.size; at++) {
+        bytes[segment.footer.sets.offset + at] ^= 0x10;
+        assert_int_equal(thread_rows(b, &told), rows);
+        assert_int_equal(told, 1);
+        assert_int_equal(verify(b).damages, 1);
+        bytes[segment.footer.sets.offset + at] ^= 0x10;
+    }
+    kpi_segment_close(&segment);
+}
+
 static void a_missing_run_is_made_again(void **state)
 {
     struct bench *b = *state;
@@ -350,6 +440,8 @@ int main(void)
         cmocka_unit_test_setup_teardown(places_are_exact, setup, teardown),
         cmocka_unit_test_setup_teardown(retention_takes_runs_along, setup, teardown),
         cmocka_unit_test_setup_teardown(a_damaged_run_is_not_believed, setup, teardown),
+        cmocka_unit_test_setup_teardown(a_damaged_list_is_not_believed, setup, teardown),
+        cmocka_unit_test_setup_teardown(damaged_threads_are_not_believed, setup, teardown),
         cmocka_unit_test_setup_teardown(a_missing_run_is_made_again, setup, teardown),
         cmocka_unit_test_setup_teardown(verify_names_a_run_that_lies, setup, teardown),
         cmocka_unit_test_setup_teardown(run_files_hold_what_they_are_given, setup, teardown),
