@@ -15,6 +15,7 @@
 
 #include "base/arena.h"
 #include "base/assert.h"
+#include "ingest/utf8.h"
 
 #define BODY_BYTES_MAX  ((size_t)64 << 20)
 #define ARENA_BYTES_MAX ((size_t)512 << 20)
@@ -286,21 +287,6 @@ static kp_status parse_span(struct parse *parse, const json_t *entry, struct kpi
 
 /* --- attributes --- */
 
-static void write_string(struct kp_buf *text, struct kp_str value)
-{
-    kp_buf_char(text, '"');
-    for (uint32_t i = 0; i < value.len; i++) {
-        unsigned char c = (unsigned char)value.ptr[i];
-        if (c == '"' || c == '\\')
-            kp_buf_printf(text, "\\%c", c);
-        else if (c < 0x20)
-            kp_buf_printf(text, "\\u%04x", c);
-        else
-            kp_buf_char(text, (char)c);
-    }
-    kp_buf_char(text, '"');
-}
-
 static bool write_list(struct kp_buf *text, const json_t *list, int depth)
 {
     size_t i;
@@ -333,7 +319,7 @@ static bool write_map(struct kp_buf *text, const json_t *list, int depth)
             kp_buf_char(text, ',');
         if (!json_is_object(pair) || !get_text(pair, "key", &key))
             return false;
-        write_string(text, key);
+        kpi_json_text(text, key);
         kp_buf_char(text, ':');
         if (!write_value(text, json_object_get(pair, "value"), depth + 1))
             return false;
@@ -345,7 +331,7 @@ static bool write_map(struct kp_buf *text, const json_t *list, int depth)
 static bool write_double(struct kp_buf *text, const json_t *value)
 {
     if (json_is_string(value)) /* "NaN", "Infinity", "-Infinity", or digits */
-        write_string(text, kp_str_from(json_string_value(value)));
+        kpi_json_text(text, kp_str_from(json_string_value(value)));
     else if (json_is_number(value))
         kp_buf_printf(text, "%.17g", json_number_value(value));
     else
@@ -382,7 +368,7 @@ static bool write_value(struct kp_buf *text, const json_t *value, int depth)
         return true;
     }
     bool good = get_text(value, field, &string);
-    write_string(text, string);
+    kpi_json_text(text, string);
     return good;
 }
 
@@ -406,7 +392,7 @@ static kp_status parse_attr(struct parse *parse, const json_t *entry, struct kpi
         return KP_OK;
     }
     kp_buf_clear(text);
-    write_string(text, attr->key);
+    kpi_json_text(text, attr->key);
     kp_buf_char(text, ':');
     size_t value_at = text->size;
     if (!write_value(text, value, 0)) {
@@ -456,7 +442,7 @@ static bool write_event(struct kp_buf *text, const json_t *event)
         !get_time(event, "timeUnixNano", &at))
         return false;
     kp_buf_printf(text, "{\"ts\":%" PRId64 ",\"name\":", at);
-    write_string(text, name);
+    kpi_json_text(text, name);
     kp_buf_text(text, ",\"attrs\":");
     bool good = write_map(text, json_object_get(event, "attributes"), 0);
     kp_buf_char(text, '}');

@@ -44,3 +44,19 @@ kp_status kpi_gunzip(struct kp_str body, size_t most, struct kp_buf *out, struct
     inflateEnd(&stream);
     return status;
 }
+
+kp_status kpi_request_plain(struct kp_server *server, const struct kpi_request *request,
+                            struct kp_buf *plain, struct kp_str *out, struct kp_error *err)
+{
+    size_t most = server->opts.spans.body_bytes_max;
+    struct kp_str encoding = kpi_request_header(request, "Content-Encoding");
+    *out = request->body;
+    if (encoding.len == 0 || kp_str_equal_nocase(encoding, KP_STR("identity")))
+        return KP_OK;
+    if (!kp_str_equal_nocase(encoding, KP_STR("gzip")))
+        return kp_error_set(err, KP_UNSUPPORTED, "content encoding must be gzip or none");
+    kp_status status =
+        kpi_gunzip(request->body, most != 0 ? most : KPI_BODY_BYTES_DEFAULT, plain, err);
+    *out = (struct kp_str){kp_buf_cstr(plain), (uint32_t)plain->size};
+    return status;
+}

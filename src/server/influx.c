@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * The HTTP half of the query port, as stock Grafana and InfluxDB's clients know it: /query and
- * /ping of InfluxDB 1, /api/v2/query and /health of InfluxDB 2.
+ * The HTTP half of the query port, as stock Grafana and InfluxDB's clients know it: /query,
+ * /write and /ping of InfluxDB 1, /api/v2/query, /api/v2/write and /health of InfluxDB 2.
  *
  * The beginning of an answer is collected: one that fits WHOLE_BYTES goes out with its size, rows
  * and time in its head, where Grafana's inspector shows them; a longer one streams.
@@ -13,6 +13,7 @@
 #include "base/assert.h"
 #include "base/version.h"
 #include "render/render.h"
+#include "server/flux.h"
 #include "server/series.h"
 #include "server/server_int.h"
 
@@ -104,13 +105,17 @@ void kpi_influx_error(struct kpi_answer *answer, const struct kp_error *err)
     answer_error(answer, err, http_status(err->code), KPI_FORM_JSON);
 }
 
+static enum kpi_form form_of(const struct kpi_request *request)
+{
+    return strncmp(request->path, "/api/v2/", 8) == 0 ? KPI_FORM_ANNOTATED : KPI_FORM_JSON;
+}
+
 static void fail(const struct kpi_request *request, struct kpi_answer *answer, unsigned status,
                  const char *text)
 {
     struct kp_error err;
-    bool second = strncmp(request->path, "/api/v2/", 8) == 0;
     kp_error_set(&err, KP_INVALID, "%s", text);
-    answer_error(answer, &err, status, second ? KPI_FORM_ANNOTATED : KPI_FORM_JSON);
+    answer_error(answer, &err, status, form_of(request));
 }
 
 /* --- a query in progress --- */
@@ -368,57 +373,6 @@ static void answer_query(struct kp_server *server, const struct kpi_request *req
 
 /* --- /api/v2/query --- */
 
-/* Text of a JSON string that begins behind the quote at `at`; false when it is none. */
-static bool json_string(struct kp_str json, uint32_t at, struct kp_buf *out)
-{
-    static const char from[] = "\"\\/bfnrt", to[] = "\"\\/\b\f\n\r\t";
-    for (; at < json.len && json.ptr[at] != '"'; at++) {
-        if (json.ptr[at] != '\\') {
-            kp_buf_char(out, json.ptr[at]);
-            continue;
-        }
-        const char *plain =
-            ++at < json.len && json.ptr[at] != '\0' ? strchr(from, json.ptr[at]) : NULL;
-        if (plain != NULL) {
-            kp_buf_char(out, to[plain - from]);
-            continue;
-        }
-        char digits[5] = {0};
-        if (at + 4 >= json.len || json.ptr[at] != 'u')
-            return false;
-        memcpy(digits, json.ptr + at + 1, 4);
-        unsigned long code = strtoul(digits, NULL, 16);
-        if (code == 0 || code > 0x7f) /* clients send letters as UTF-8; < > & come so */
-            return false;
-        kp_buf_char(out, (char)code);
-        at += 4;
-    }
-    return at < json.len;
-}
-
-/* The value of "query" at the top of a JSON object. */
-static bool json_query(struct kp_str json, struct kp_buf *out)
-{
-    int depth = 0;
-    for (uint32_t at = 0; at < json.len; at++) {
-        char c = json.ptr[at];
-        depth += c == '{' || c == '[';
-        depth -= c == '}' || c == ']';
-        if (c != '"')
-            continue;
-        uint32_t name = at + 1;
-        for (at++; at < json.len && json.ptr[at] != '"'; at++)
-            at += json.ptr[at] == '\\';
-        bool is = depth == 1 && at == name + 5 && memcmp(json.ptr + name, "query", 5) == 0;
-        for (at++; is && at < json.len && strchr(" \t\r\n:", json.ptr[at]) != NULL; at++)
-            continue;
-        if (is)
-            return at < json.len && json.ptr[at] == '"' && json_string(json, at + 1, out);
-        at--;
-    }
-    return false;
-}
-
 static bool is_buckets(const struct kp_buf *query)
 {
     return query->size >= 9 && memcmp(query->data, "buckets()", 9) == 0;
@@ -435,7 +389,7 @@ static void answer_flux(struct kp_server *server, const struct kpi_request *requ
     }
     influx->opts.form = KPI_FORM_ANNOTATED;
     bool raw = type.len >= 20 && memcmp(type.ptr, "application/vnd.flux", 20) == 0;
-    bool good = raw || json_query(request->body, &influx->query);
+    bool good = raw || kpi_flux_query(request->body, &influx->query);
     if (raw)
         kp_buf_str(&influx->query, request->body);
     if (!good || influx->query.size == 0) {
@@ -473,14 +427,54 @@ static void answer_health(struct kp_server *server, const struct kpi_request *re
                   VERSION_TEXT, kp_version());
 }
 
+/* --- /write, /api/v2/write --- */
+
+/* Nothing was wrong, or what was, in the form of the generation asked. */
+static void answer_written(struct kp_server *server, const struct kpi_request *request,
+                           const struct kp_otlp_result *result, struct kpi_answer *answer)
+{
+    char text[400];
+    atomic_fetch_add(&server->otlp_spans, result->spans);
+    atomic_fetch_add(&server->otlp_rejected, result->rejected);
+    if (result->rejected == 0) {
+        answer->status = 204;
+        kpi_answer_header(answer, "X-Influxdb-Version", VERSION_TEXT);
+        return;
+    }
+    bool some = result->spans + result->duplicates > 0;
+    snprintf(text, sizeof(text),
+             some ? "partial write: %s dropped=%" PRIu64 : "unable to parse: %s", result->message,
+             result->rejected);
+    fail(request, answer, 400, text);
+}
+
 static void answer_write(struct kp_server *server, const struct kpi_request *request,
                          struct kpi_answer *answer)
 {
-    (void)server;
-    (void)request;
-    fail(request, answer, 405,
-         "this port answers queries only; spans come in by OTLP (--otlp-listen)");
+    struct kp_error err = {0};
+    struct kp_buf plain = {0};
+    struct kp_str body = {NULL, 0}, precision = kpi_request_param(request, "precision");
+    struct kp_otlp_result result = {0};
+    kp_dur unit = 0;
+    kp_status status = kpi_request_plain(server, request, &plain, &body, &err);
+    if (status == KP_OK && !read_epoch(precision, &unit))
+        status = kp_error_set(&err, KP_INVALID, "precision is ns, u, ms, s, m or h");
+    if (status == KP_OK)
+        status = kp_span_lines(server->store, &server->opts.spans, body, unit != 0 ? unit : 1,
+                               &result, &err);
+    if (status == KP_OK && result.ticket != 0)
+        status = kp_store_wait(server->store, result.ticket, &err);
+    if (status == KP_OK) {
+        answer_written(server, request, &result, answer);
+    } else {
+        atomic_fetch_add(&server->otlp_errors, 1);
+        err.code = status == KP_LIMIT ? KP_BUSY : status; /* of the store: worth another try */
+        answer_error(answer, &err, http_status(err.code), form_of(request));
+    }
+    kp_buf_deinit(&plain);
 }
+
+/* --- routes --- */
 
 static const struct {
     const char *path;
@@ -512,6 +506,6 @@ void kpi_influx_handle(void *ctx, const struct kpi_request *request, struct kpi_
         return;
     }
     fail(request, answer, 404,
-         "no such path; there are /query /ping /api/v2/query /health; "
+         "no such path; there are /query /write /ping /api/v2/query /api/v2/write /health; "
          "the API is on another port (--listen)");
 }

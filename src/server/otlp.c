@@ -66,23 +66,6 @@ static kp_status check_type(const struct kpi_request *request, struct kp_error *
     return kp_error_set(err, KP_UNSUPPORTED, "content type must be application/json");
 }
 
-/* The body as JSON text: inflated into `plain` when it was gzip. */
-static kp_status read_body(struct kp_server *server, const struct kpi_request *request,
-                           struct kp_buf *plain, struct kp_str *out, struct kp_error *err)
-{
-    size_t most = server->opts.spans.body_bytes_max;
-    struct kp_str encoding = kpi_request_header(request, "Content-Encoding");
-    *out = request->body;
-    if (encoding.len == 0 || kp_str_equal_nocase(encoding, KP_STR("identity")))
-        return KP_OK;
-    if (!kp_str_equal_nocase(encoding, KP_STR("gzip")))
-        return kp_error_set(err, KP_UNSUPPORTED, "content encoding must be gzip or none");
-    kp_status status =
-        kpi_gunzip(request->body, most != 0 ? most : KPI_BODY_BYTES_DEFAULT, plain, err);
-    *out = (struct kp_str){kp_buf_cstr(plain), (uint32_t)plain->size};
-    return status;
-}
-
 /* Stores the spans and waits until they are durable. */
 static kp_status store_spans(struct kp_server *server, struct kp_str body,
                              struct kp_otlp_result *out, struct kp_error *err)
@@ -118,7 +101,7 @@ static void answer_traces(struct kp_server *server, const struct kpi_request *re
     struct kp_otlp_result result = {0};
     kp_status status = check_type(request, &err);
     if (status == KP_OK)
-        status = read_body(server, request, &plain, &body, &err);
+        status = kpi_request_plain(server, request, &plain, &body, &err);
     if (status == KP_OK) {
         status = store_spans(server, body, &result, &err);
         if (status == KP_LIMIT)

@@ -15,8 +15,10 @@ static kp_status start_port(struct kp_server *server, const struct kpi_http_opts
                             struct kp_error *err)
 {
     struct kpi_http_opts influx = *api;
+    size_t spans = server->opts.spans.body_bytes_max; /* /write takes as much as OTLP */
     influx.name = "influx";
     influx.listen = NULL;
+    influx.body_bytes_max = spans != 0 ? spans : KPI_BODY_BYTES_DEFAULT;
     influx.connections = KPI_INFLUX_CLIENTS_MAX;
     influx.handler = kpi_influx_handle;
     influx.refuse = kpi_influx_error;

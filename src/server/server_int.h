@@ -170,5 +170,8 @@ void kpi_metrics_text(struct kp_server *server, struct kp_buf *out);
 /* Inflates a gzip body into out, at most `most` bytes: LIMIT beyond, INVALID for broken data. */
 kp_status kpi_gunzip(struct kp_str body, size_t most, struct kp_buf *out,
                      struct kp_error *err) KP_MUST;
+/* The body of a request, inflated into `plain` when it was gzip. */
+kp_status kpi_request_plain(struct kp_server *server, const struct kpi_request *request,
+                            struct kp_buf *plain, struct kp_str *out, struct kp_error *err) KP_MUST;
 
 #endif

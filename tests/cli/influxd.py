@@ -238,6 +238,11 @@ def test_errors(kpd, influxd):
     ours, theirs = both(kpd, influxd, "GET", url("SELECT FROM"), None, {"Accept": "application/csv"})
     check(ours[0] == theirs[0] and ours[1].splitlines()[0] == theirs[1].splitlines()[0] == "error",
           "an error in CSV", (ours, theirs))
+    for body in ("garbage", "a b=c", "", "# a remark", "spans name=\"a\" 1700000000000000000",
+                 "spans,service=x name=\"a,b=c \\\"d\\\"\",n=1i,r=1.5,t=true 1700000000000000000\n\n"):
+        for extra in ({}, {"precision": "ns"}):
+            path = "/write?" + urllib.parse.urlencode({"db": "kprobe", **extra})
+            compare(kpd, influxd, f"written: {body!r} {extra}", "POST", path, body, how="shape")
     for method, path in (("DELETE", "/query"), ("GET", "/nosuch"), ("GET", "/write"), ("POST", "/ping")):
         ours, theirs = both(kpd, influxd, method, path, None, None)
         check(ours[0] == theirs[0], f"{method} {path} is {theirs[0]}", (ours, theirs))

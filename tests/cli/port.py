@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """The query port as its clients see it: port.py BIN ROOT."""
 import csv
+import gzip
 import http.client
 import io
 import json
@@ -314,11 +315,41 @@ def test_influx(kpd):
                               {"Content-Type": "application/x-www-form-urlencoded"})
         check(status == 200 and json.loads(text)["results"][0]["series"][0]["values"] == [[1]],
               "POST with the query in the " + ("form" if body else "URL"), text)
-    status, text, _ = ask(kpd.port, "POST", "/write?db=x", "a b=1")
-    check(status == 405 and json.loads(text)["error"], "/write is refused in JSON", text)
     check(ask(kpd.port, "GET", "/nix")[0] == 404, "404")
     large = rows(kpd, "range x from 1 to 400000 step 1")[0]["values"]
     check(len(large) == 400000 and large[-1] == [400000], "an answer that streams")
+
+
+def test_write(kpd):
+    def written(body, path="/write?db=kprobe", **headers):
+        status, text, _ = ask(kpd.port, "POST", path, body, headers)
+        return status, json.loads(text) if text else {}
+    now = int(time.time())
+    line = f'spans,service=batch,host=far\\ away name="step, \\"1\\"",dur_ns=1200i,txn="w1",rows=7i,good=t {now}000000001'
+    check(written(line) == (204, {}) and written(line) == (204, {}), "a span, sent twice")
+    row = rows(kpd, "spans | where txn == 'w1' | project ts, service, host, name, dur, attrs")[0]["values"]
+    check(len(row) == 1 and row[0][1:5] == ["batch", "far away", 'step, "1"', 1200] and
+          json.loads(row[0][5])["rows"] == 7 and json.loads(row[0][5])["good"] is True, "is there once", row)
+    check(written(f'spans name="s",txn="w2" {now}', "/api/v2/write?org=o&bucket=b&precision=s")[0] == 204 and
+          rows(kpd, "spans | where txn == 'w2' | project ts, dur")[0]["values"][0][:2] == [now * 1000, 0],
+          "in seconds, by the second generation")
+    packed = gzip.compress(f'spans name="s",txn="w3" {now}000000000\n# a remark\n\n'.encode())
+    check(written(packed, **{"Content-Encoding": "gzip"})[0] == 204, "gzip")
+    status, answer = written(f'cpu value=1\nspans name="s",txn="w4" {now}000000000\nspans name=\n')
+    check(status == 400 and answer["error"].startswith("partial write: ") and
+          answer["error"].endswith("dropped=2") and rows(kpd, "spans | where txn == 'w4'") != [],
+          "wrong lines are dropped alone, and counted", answer)
+    status, answer = written("garbage", "/api/v2/write?precision=ns")
+    check(status == 400 and answer["code"] == "invalid" and answer["message"], "code and message of the second",
+          answer)
+    check(written("x", "/write?precision=year")[0] == 400, "a wrong precision")
+    client = Text(kpd)
+    lines = client.ask("spans | where txn == '98721'")
+    client.close()
+    before = rows(kpd, "spans | count")
+    check(written("\n".join(lines))[0] == 204 and rows(kpd, "spans | count") == [
+        {**before[0], "values": [[before[0]["values"][0][0] + len(lines) - 1]]}],
+        "what the text protocol answers is taken (other ids were not seen by this server before)")
 
 
 def test_rewriting(kpd):
@@ -501,8 +532,8 @@ def test_node_clients(kpd):
 with tempfile.TemporaryDirectory() as base:
     kpd = Kpd(BIN, ROOT, base)
     try:
-        for test in (test_text, test_words, test_cancel, test_limits, test_many, test_thousand, test_turns, test_sniff, test_influx,
-                     test_rewriting, test_select, test_flux, test_replay, test_dashboard, test_influx_cli,
+        for test in (test_text, test_words, test_cancel, test_limits, test_many, test_thousand, test_turns,
+                     test_sniff, test_influx, test_write, test_rewriting, test_select, test_flux, test_replay, test_dashboard, test_influx_cli,
                      test_node_clients):
             print(f"-- {test.__name__}")
             test(kpd)

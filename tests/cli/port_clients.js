@@ -25,15 +25,28 @@ async function first() {
     const mean = await influx.query(
         'SELECT mean("dur") FROM "syscall" GROUP BY time(1s), "comm" fill(none)');
     check(mean.groups().length > 3, 'influx: groups', mean);
+    await influx.writePoints([{
+        measurement: 'spans', tags: { service: 'node' },
+        fields: { name: 'one', txn: 'node-1' }, timestamp: new Date(),
+    }], { precision: 'ms' });
+    const written = await influx.query("spans | where txn == 'node-1'");
+    check(written.length === 1 && written[0].name === 'one', 'influx: a written span', written);
     const failed = await influx.query('nix').then(() => null, error => error);
     check(/unknown table/.test(failed.message), 'influx: an error', failed);
 }
 
 async function flux() {
-    const api = new second.InfluxDB({ url: `http://127.0.0.1:${port}`, token: 't' }).getQueryApi('org');
+    const client = new second.InfluxDB({ url: `http://127.0.0.1:${port}`, token: 't' });
+    const api = client.getQueryApi('org');
     const rows = await api.collectRows('CAUSES OF txn 98721 WITHIN 2s');
     check(rows.length > 0 && /\.\d{9}Z$/.test(rows[0].start) && typeof rows[0].dur === 'number',
         'influxdb-client: causes in nanoseconds', rows[0]);
+    const write = client.getWriteApi('org', 'bucket', 'ns', { gzipThreshold: 1 });
+    write.writePoint(new second.Point('spans').tag('service', 'node').stringField('name', 'two')
+        .stringField('txn', 'node-2').intField('dur_ns', 7));
+    await write.close();
+    const written = await api.collectRows("spans | where txn == 'node-2' | project ts, dur, service");
+    check(written.length === 1 && written[0].dur === 7, 'influxdb-client: a written span', written);
     const failed = await api.collectRows('nix').then(() => null, error => error);
     check(failed.statusCode === 400 && /unknown table/.test(failed.message),
         'influxdb-client: an error', failed);

@@ -1,0 +1,26 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * Any bytes as the bodies that the server itself takes apart: the JSON of a Flux query, and gzip,
+ * whose size is bounded whatever it promises. */
+#include "base/assert.h"
+#include "server/flux.h"
+#include "server/server_int.h"
+
+#define MOST 65536
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
+{
+    struct kp_str body = {(const char *)data, (uint32_t)size};
+    struct kp_buf text = {0}, plain = {0};
+    struct kp_error err = {0};
+    if (kpi_flux_query(body, &text))
+        kp_assert(text.size <= size);
+    kp_status status = kpi_gunzip(body, MOST, &plain, &err);
+    kp_assert(status == KP_OK || err.text[0] != '\0');
+    kp_assert(status != KP_OK || plain.size <= MOST);
+    kp_buf_deinit(&text);
+    kp_buf_deinit(&plain);
+    return 0;
+}
