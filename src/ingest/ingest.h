@@ -4,14 +4,13 @@
  *
  *   live kernel  source_ring.c -> order.c (merge by time) -> decode.c (raw record -> row; threads.c
  *                and cgroups.c give it an actor) -> builders -> kp_store_append     feed.c
- *   spans        otlp_json.c, span_lines.c -> spans.c (transaction id, binding to a thread) ->
- *                kp_store_append
- * kp_store_append
+ *   spans        otlp_json.c, otlp_proto.c, span_lines.c -> spans.c (transaction id, binding to a
+ *                thread) -> kp_store_append
  *
  * Files in reading order: ingest.h source.h source_queue.c source_drain.c source_ring.c order.c
  * proc.c cgroups.c threads.c decode.c rows.c clock.c kinds.c recorder.c feed.c house.c spans.h
- * spans.c utf8.h otlp_json.c span_lines.c import.c. (source_none.c stands in for source_ring.c in a
- * build without capture.)
+ * spans.c utf8.h otlp_json.c otlp_proto.c span_lines.c import.c. (source_none.c stands in for
+ * source_ring.c in a build without capture.)
  */
 #ifndef KP_INGEST_INGEST_H
 #define KP_INGEST_INGEST_H
@@ -94,6 +93,9 @@ struct kp_otlp_result {
  * again. Any thread. */
 kp_status kp_otlp_json(struct kp_store *store, const struct kp_span_opts *opts, struct kp_str body,
                        struct kp_otlp_result *out, struct kp_error *err) KP_MUST;
+/* The same request in protobuf. */
+kp_status kp_otlp_proto(struct kp_store *store, const struct kp_span_opts *opts, struct kp_str body,
+                        struct kp_otlp_result *out, struct kp_error *err) KP_MUST;
 /* Lines of InfluxDB's line protocol whose measurement is "spans", as the text protocol of the query
  * port writes them; unit of their stamps in ns. Other lines, and wrong ones, are rejected and
  * counted. Errors as above. */

@@ -55,6 +55,13 @@ void kpi_answer_error(struct kpi_answer *answer, const struct kp_error *err)
     answer->retry = err->code == KP_BUSY;
 }
 
+void kpi_api_refuse(const struct kpi_request *request, struct kpi_answer *answer,
+                    const struct kp_error *err)
+{
+    (void)request;
+    kpi_answer_error(answer, err);
+}
+
 static void answer_fail(struct kpi_answer *answer, unsigned status, kp_status code,
                         const char *text)
 {

@@ -273,7 +273,7 @@ static enum MHD_Result send_answer(struct exchange *ex, struct MHD_Connection *c
     return result;
 }
 
-static void refuse(struct exchange *ex)
+static void refuse(struct exchange *ex, const struct kpi_request *request)
 {
     struct kp_error err;
     atomic_fetch_add(&ex->http->opts.stat->refused, 1);
@@ -285,7 +285,7 @@ static void refuse(struct exchange *ex)
     else
         kp_error_set(&err, KP_BUSY, "the server is %s; try again",
                      atomic_load(ex->http->opts.draining) ? "stopping" : "out of room for bodies");
-    ex->http->opts.refuse(&ex->answer, &err);
+    ex->http->opts.refuse(request, &ex->answer, &err);
     ex->answer.status = ex->refuse;
     ex->answer.retry = ex->refuse == MHD_HTTP_SERVICE_UNAVAILABLE;
 }
@@ -295,16 +295,15 @@ static enum MHD_Result answer_request(struct exchange *ex, struct MHD_Connection
 {
     ex->answer.status = MHD_HTTP_OK;
     ex->answer.type = "application/json";
-    if (ex->refuse != 0) {
-        refuse(ex);
-    } else {
-        struct kpi_request request = {.method = method,
-                                      .path = url,
-                                      .body = {kp_buf_cstr(&ex->body), (uint32_t)ex->body.size},
-                                      .connection = connection,
-                                      .cancel = &ex->cancel};
+    struct kpi_request request = {.method = method,
+                                  .path = url,
+                                  .body = {kp_buf_cstr(&ex->body), (uint32_t)ex->body.size},
+                                  .connection = connection,
+                                  .cancel = &ex->cancel};
+    if (ex->refuse != 0)
+        refuse(ex, &request);
+    else
         ex->http->opts.handler(ex->http->opts.ctx, &request, &ex->answer);
-    }
     free_body(ex);
     return send_answer(ex, connection);
 }

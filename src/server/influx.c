@@ -100,14 +100,15 @@ static void answer_error(struct kpi_answer *answer, const struct kp_error *err, 
     kp_buf_deinit(&message);
 }
 
-void kpi_influx_error(struct kpi_answer *answer, const struct kp_error *err)
-{
-    answer_error(answer, err, http_status(err->code), KPI_FORM_JSON);
-}
-
 static enum kpi_form form_of(const struct kpi_request *request)
 {
     return strncmp(request->path, "/api/v2/", 8) == 0 ? KPI_FORM_ANNOTATED : KPI_FORM_JSON;
+}
+
+void kpi_influx_error(const struct kpi_request *request, struct kpi_answer *answer,
+                      const struct kp_error *err)
+{
+    answer_error(answer, err, http_status(err->code), form_of(request));
 }
 
 static void fail(const struct kpi_request *request, struct kpi_answer *answer, unsigned status,

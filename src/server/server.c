@@ -35,7 +35,7 @@ static kp_status start_doors(struct kp_server *server, struct kp_error *err)
                                 .listen = server->opts.listen,
                                 .body_bytes_max = KPI_QUERY_BYTES_MAX,
                                 .handler = kpi_api_handle,
-                                .refuse = kpi_answer_error,
+                                .refuse = kpi_api_refuse,
                                 .ctx = server,
                                 .stat = &server->http,
                                 .draining = &server->draining};

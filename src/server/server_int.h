@@ -90,7 +90,8 @@ struct kpi_http_opts {
     size_t body_bytes_max;
     unsigned connections; /* at once; 0 = KPI_CONNECTIONS_MAX */
     kpi_handler handler;
-    void (*refuse)(struct kpi_answer *answer, const struct kp_error *err); /* its error shape */
+    void (*refuse)(const struct kpi_request *request, struct kpi_answer *answer,
+                   const struct kp_error *err); /* its error shape */
     void *ctx;
     struct kpi_http_stat *stat;
     const _Atomic bool *draining;
@@ -155,16 +156,20 @@ struct kp_server {
     _Atomic uint64_t otlp_spans, otlp_rejected, otlp_errors;
 };
 
+void kpi_api_refuse(const struct kpi_request *request, struct kpi_answer *answer,
+                    const struct kp_error *err);
 void kpi_api_handle(void *ctx, const struct kpi_request *request, struct kpi_answer *answer);
 /* The HTTP half of the query port: InfluxDB's API. */
 void kpi_influx_handle(void *ctx, const struct kpi_request *request, struct kpi_answer *answer);
-/* The error as {"error":"..."}. */
-void kpi_influx_error(struct kpi_answer *answer, const struct kp_error *err);
+/* The error as {"error":"..."}, or as the second generation of the API has it. */
+void kpi_influx_error(const struct kpi_request *request, struct kpi_answer *answer,
+                      const struct kp_error *err);
 /* The API and POST /api/hold: for the socket in the data directory only. */
 void kpi_local_handle(void *ctx, const struct kpi_request *request, struct kpi_answer *answer);
 void kpi_otlp_handle(void *ctx, const struct kpi_request *request, struct kpi_answer *answer);
-/* The error as google.rpc.Status. */
-void kpi_otlp_error(struct kpi_answer *answer, const struct kp_error *err);
+/* The error as google.rpc.Status, in the encoding of the request. */
+void kpi_otlp_error(const struct kpi_request *request, struct kpi_answer *answer,
+                    const struct kp_error *err);
 /* The Prometheus text of this server. */
 void kpi_metrics_text(struct kp_server *server, struct kp_buf *out);
 /* Inflates a gzip body into out, at most `most` bytes: LIMIT beyond, INVALID for broken data. */

@@ -21,13 +21,13 @@ def check(good, what, more=""):
         sys.exit(1)
 
 
-def ask(port, method, path, body=None, headers=None):
+def ask(port, method, path, body=None, headers=None, raw=False):
     connection = http.client.HTTPConnection("127.0.0.1", port, timeout=60)
     connection.request(method, path, body, headers or {})
     answer = connection.getresponse()
     text = answer.read()
     connection.close()
-    return answer.status, text.decode("utf-8"), answer.headers
+    return answer.status, text if raw else text.decode("utf-8"), answer.headers
 
 
 def query(kpd, text, headers=None, **params):
@@ -38,19 +38,20 @@ def query(kpd, text, headers=None, **params):
 
 class Kpd:
     """kpd over a copy of the demo's recording."""
+    FLAGS = ["--otlp-listen", "off"]
 
     def __init__(self, binaries, root, base):
         self.data = base + "/data"
         shutil.copytree(root + "/demo/recording/data", self.data)
         self.log = tempfile.TemporaryFile("w+")
         self.process = subprocess.Popen(
-            [binaries + "/kpd", "--data", self.data, "--listen", "127.0.0.1:0", "--otlp-listen", "off",
-             "--query-listen", "127.0.0.1:0"], stderr=self.log, stdout=self.log)
+            [binaries + "/kpd", "--data", self.data, "--listen", "127.0.0.1:0",
+             "--query-listen", "127.0.0.1:0", *self.FLAGS], stderr=self.log, stdout=self.log)
         end = time.time() + 30
         while time.time() < end and self.process.poll() is None:
-            ports = re.findall(r"\(port (\d+)\)", self.text())
-            if len(ports) == 2:
-                self.api, self.port = int(ports[0]), int(ports[1])
+            ports = dict(re.findall(r"(api|otlp|query)=[^ \"]*\(port (\d+)\)", self.text().replace(" (", "(")))
+            if "query" in ports and len(ports) == 2 + ("off" not in self.FLAGS):
+                self.api, self.port, self.otlp = (int(ports.get(name, 0)) for name in ("api", "query", "otlp"))
                 return
             time.sleep(0.02)
         self.process.kill()

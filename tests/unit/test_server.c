@@ -139,7 +139,8 @@ static void errors_are_json(void **state)
                         "{\"error\":{\"code\":\"invalid\",\"message\":\"unknown column "
                         "\\\"x\\\"\",\"line\":1,\"column\":8,\"width\":3,\"hint\":\"\"}}\n");
     kp_error_set(&err, KP_BUSY, "draining");
-    kpi_otlp_error(&answer, &err);
+    const struct kpi_request request = {.path = "/v1/traces"};
+    kpi_otlp_error(&request, &answer, &err);
     assert_int_equal(answer.status, 503);
     assert_true(answer.retry);
     assert_string_equal(kp_buf_cstr(&answer.body), "{\"code\":14,\"message\":\"draining\"}\n");

@@ -84,7 +84,7 @@ static int setup(void **state)
                                  .listen = "127.0.0.1:0",
                                  .body_bytes_max = 1000,
                                  .handler = handle,
-                                 .refuse = kpi_answer_error,
+                                 .refuse = kpi_api_refuse,
                                  .ctx = door,
                                  .stat = &door->stat,
                                  .draining = &door->draining};
