@@ -10,6 +10,7 @@
 #include "base/hash.h"
 #include "query/sorting.h"
 
+#define CODES_MAX (1u << 18) /* numbers below are looked up in a table of all of them */
 #define TABLE_MIN 1024u
 
 bool kpi_groups_init(struct kpi_groups *groups, struct kpi_ctx *ctx, const enum kp_type *types,
@@ -122,6 +123,40 @@ static bool memo_codes(struct kpi_groups *groups, uint32_t count)
     return true;
 }
 
+/* True when all keys are small numbers, which then serve as codes; *out_count: beyond the largest.
+ */
+static bool are_codes(const struct kp_vec *key, const struct kp_batch *batch, uint32_t *out_count)
+{
+    uint64_t most = 0;
+    for (uint32_t i = 0; i < batch->rows && batch->sel == NULL; i++)
+        most |= (uint64_t)key->i64[i];
+    for (uint32_t i = 0; i < batch->sel_count && batch->sel != NULL; i++)
+        most |= (uint64_t)key->i64[batch->sel[i]];
+    *out_count = (uint32_t)KP_MIN(most, (uint64_t)CODES_MAX) + 1;
+    return most < CODES_MAX;
+}
+
+static bool assign_number(struct kpi_groups *groups, const struct kp_vec *const *keys,
+                          const struct kp_batch *batch, uint32_t count, uint32_t *group_of)
+{
+    const int64_t *numbers = keys[0]->i64;
+    if (!memo_codes(groups, count))
+        return false;
+    uint32_t *by_code = groups->memo.by_code;
+    for (uint32_t i = 0; i < kp_batch_count(batch); i++) {
+        uint32_t row = kp_batch_row(batch, i);
+        uint32_t *known = &by_code[numbers[row]];
+        if (*known == 0) {
+            uint32_t group = kpi_groups_find(groups, keys, row);
+            if (group == UINT32_MAX)
+                return false;
+            *known = group + 1;
+        }
+        group_of[i] = *known - 1;
+    }
+    return true;
+}
+
 static bool assign_code(struct kpi_groups *groups, const struct kp_vec *const *keys,
                         const struct kp_batch *batch, uint32_t *group_of)
 {
@@ -231,9 +266,12 @@ bool kpi_groups_assign(struct kpi_groups *groups, const struct kp_vec *const *ke
     }
     if (cheap) {
         memo_check(groups, keys);
-        bool code = groups->keys_count == 1 && keys[0]->dict != NULL;
-        return code ? assign_code(groups, keys, batch, group_of)
-                    : assign_cheap(groups, keys, batch, group_of);
+        uint32_t count;
+        if (groups->keys_count == 1 && keys[0]->dict != NULL)
+            return assign_code(groups, keys, batch, group_of);
+        if (groups->keys_count == 1 && are_codes(keys[0], batch, &count))
+            return assign_number(groups, keys, batch, count, group_of);
+        return assign_cheap(groups, keys, batch, group_of);
     }
     for (uint32_t i = 0; i < kp_batch_count(batch); i++) {
         group_of[i] = kpi_groups_find(groups, keys, kp_batch_row(batch, i));

@@ -13,6 +13,8 @@ struct side {
     const struct kp_batch *batch; /* NULL before the first */
     uint32_t at;
     kp_time newest;
+    kp_time times[KP_VECTOR_ROWS]; /* of the rows of the batch ... */
+    uint32_t ordered;              /* ... up to the first that is out of order */
     bool ended;
     struct kpi_eval eval;              /* keys of a batch outlive batches of the other side */
     const struct kp_vec **keys;        /* of the batch */
@@ -78,6 +80,24 @@ static bool grow_latest(struct asof_op *op)
     return true;
 }
 
+/* A row without ts takes that of the one before. */
+static void take_times(struct asof_op *op, uint32_t which)
+{
+    struct side *side = &op->side[which];
+    const struct kp_vec *vec = &side->batch->cols[op->join.ts[which]];
+    uint32_t count = kp_batch_count(side->batch), i = 0;
+    kp_time newest = side->newest;
+    for (; i < count; i++) {
+        uint32_t row = kp_batch_row(side->batch, i);
+        kp_time at = kp_vec_null(vec, row) ? newest : vec->i64[row];
+        if (at < newest)
+            break;
+        side->times[i] = newest = at;
+    }
+    side->newest = newest;
+    side->ordered = i;
+}
+
 /* Numbers the keys of a new batch. */
 static bool take_batch(struct asof_op *op, uint32_t which)
 {
@@ -89,6 +109,7 @@ static bool take_batch(struct asof_op *op, uint32_t which)
         side->null_keys |= side->keys[k]->nulls != NULL;
     for (uint32_t c = 0; which == 1 && c < op->join.inputs[1]->schema.count; c++)
         op->vecs[c] = &side->batch->cols[c];
+    take_times(op, which);
     return kpi_groups_assign(&op->keys, side->keys, side->batch, side->group_of) && grow_latest(op);
 }
 
@@ -122,35 +143,25 @@ static kp_status fill(struct asof_op *op, uint32_t which)
     return base->run->ctx.status;
 }
 
-/* ts of the side's row; its order is checked. A row without ts takes that of the one before. */
-static kp_status time_of(struct asof_op *op, uint32_t which, kp_time *out)
+static kp_status fail_order(struct asof_op *op, uint32_t which)
 {
-    struct side *side = &op->side[which];
     struct kpi_op *base = &op->sides.base;
-    uint32_t row = kp_batch_row(side->batch, side->at);
-    const struct kp_vec *vec = &side->batch->cols[op->join.ts[which]];
-    *out = kp_vec_null(vec, row) ? side->newest : vec->i64[row];
-    if (*out < side->newest) {
-        kpi_fail(&base->run->ctx, KP_INVALID, base->place,
-                 "asof join needs both tables in order of ts, and the %s one is not",
-                 which == 0 ? "left" : "right");
-        kpi_hint(&base->run->ctx, "add | sort by ts asc before it");
-        return KP_INVALID;
-    }
-    side->newest = *out;
-    return KP_OK;
+    kpi_fail(&base->run->ctx, KP_INVALID, base->place,
+             "asof join needs both tables in order of ts, and the %s one is not",
+             which == 0 ? "left" : "right");
+    kpi_hint(&base->run->ctx, "add | sort by ts asc before it");
+    return KP_INVALID;
 }
 
-static kp_status keep_right(struct asof_op *op)
+static void keep_right(struct asof_op *op)
 {
     struct side *side = &op->side[1];
     uint32_t row = kp_batch_row(side->batch, side->at);
     uint32_t key = key_of(op, side, side->at++);
     if (key == UINT32_MAX)
-        return KP_OK;
+        return;
     op->seen[key] = true;
     kpi_rowset_put(&op->latest, key, op->vecs, row);
-    return op->sides.base.run->ctx.status;
 }
 
 /* Takes over every right row at or before t. */
@@ -158,18 +169,19 @@ static kp_status advance_right(struct asof_op *op, kp_time t)
 {
     struct side *side = &op->side[1];
     for (;;) {
-        kp_time at;
         kp_status status = KP_OK;
         if (side->batch == NULL || side->at == kp_batch_count(side->batch))
             status = fill(op, 1);
         if (status != KP_OK || side->ended)
             return status;
-        status = time_of(op, 1, &at);
-        if (status != KP_OK || at > t) /* looked at again for the next left row */
-            return status;
-        status = keep_right(op);
-        if (status != KP_OK)
-            return status;
+        while (side->at < side->ordered && side->times[side->at] <= t)
+            keep_right(op);
+        if (op->sides.base.run->ctx.status != KP_OK)
+            return op->sides.base.run->ctx.status;
+        if (side->at < side->ordered) /* looked at again for the next left row */
+            return KP_OK;
+        if (side->ordered < kp_batch_count(side->batch))
+            return fail_order(op, 1);
     }
 }
 
@@ -204,10 +216,9 @@ static kp_status asof_next(struct kpi_op *base, const struct kp_batch **out)
     if (left->ended)
         return KP_END;
     for (; left->at < kp_batch_count(left->batch) && !kpi_emit_full(&op->emit); left->at++) {
-        kp_time t;
-        status = time_of(op, 0, &t);
-        if (status == KP_OK)
-            status = advance_right(op, t);
+        if (left->at == left->ordered)
+            return fail_order(op, 0);
+        status = advance_right(op, left->times[left->at]);
         if (status != KP_OK)
             return status;
         emit(op, left->at);
