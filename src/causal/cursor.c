@@ -87,6 +87,9 @@ static void stat_add(struct kp_scan_stat *sum, const struct kp_scan *scan)
     sum->segments_pruned += stat.segments_pruned;
     sum->pages += stat.pages;
     sum->pages_pruned += stat.pages_pruned;
+    sum->pages_by_time += stat.pages_by_time;
+    sum->pages_by_thread += stat.pages_by_thread;
+    sum->pages_by_value += stat.pages_by_value;
     sum->wal_blocks += stat.wal_blocks;
 }
 

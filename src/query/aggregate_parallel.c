@@ -280,6 +280,8 @@ static kp_status finish_team(struct kpi_aggregate_op *op, struct member *members
         if (i > 0 && !members[i].started)
             continue;
         kpi_worker_account(members[i].worker, &op->base);
+        run->threads_busy[i] += members[i].op->base.busy;
+        op->base.busy += i > 0 ? members[i].op->base.busy : 0; /* the first is this thread */
         if (!merge(op, kpi_aggregate_of(members[i].worker->twin)))
             status = run->ctx.status;
     }

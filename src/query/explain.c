@@ -2,8 +2,6 @@
  *
  * explain: the bound plan as a table, source first; with analyze, what each operator did.
  */
-#include <stdio.h>
-
 #include "query/plan.h"
 #include "query/sides.h"
 
@@ -65,21 +63,35 @@ static void print_op(struct printer *printer, const struct kpi_op *op)
     add_number(table, KP_TYPE_DUR, own_time(op, joined));
 }
 
+/* How long each thread worked, when there were several. */
+static void print_threads(const struct kpi_run *run, struct kp_buf *out)
+{
+    uint32_t count = KP_MAX(run->threads_used, 1u);
+    kp_buf_printf(out, "%u thread%s", count, count > 1 ? "s" : "");
+    for (uint32_t i = 0; count > 1 && i < count; i++) {
+        char text[KP_DUR_TEXT_MAX];
+        kp_dur_format(run->threads_busy[i], text);
+        kp_buf_printf(out, "%s%s", i == 0 ? " of " : ", ", text);
+    }
+}
+
 static void print_totals(struct printer *printer, const struct kpi_run *run)
 {
     const struct kp_query_stat *stat = &run->stat;
-    char text[300];
-    int length =
-        snprintf(text, sizeof(text),
-                 "%lu rows and %lu bytes read, %u of %u segments and %u of %u pages pruned, "
-                 "%zu bytes of memory, %u thread%s",
-                 (unsigned long)stat->rows_read, (unsigned long)stat->bytes_read,
-                 stat->segments_pruned, stat->segments + stat->segments_pruned, stat->pages_pruned,
-                 stat->pages + stat->pages_pruned, run->arena.used_bytes,
-                 KP_MAX(run->threads_used, 1u), run->threads_used > 1 ? "s" : "");
+    struct kp_buf text = {0};
+    kp_buf_printf(&text, "%lu rows and %lu bytes read, %u of %u segments and %u of %u pages pruned",
+                  (unsigned long)stat->rows_read, (unsigned long)stat->bytes_read,
+                  stat->segments_pruned, stat->segments + stat->segments_pruned, stat->pages_pruned,
+                  stat->pages + stat->pages_pruned);
+    kp_buf_printf(&text, " (%u by time, %u by thread, %u by value), %u counted, ",
+                  stat->pages_by_time, stat->pages_by_thread, stat->pages_by_value,
+                  stat->pages_counted);
+    kp_buf_printf(&text, "%zu bytes of memory, ", run->arena.used_bytes);
+    print_threads(run, &text);
     add_number(printer->table, KP_TYPE_I64, ++printer->step);
     add_text(printer->table, KP_STR("total"));
-    add_text(printer->table, (struct kp_str){text, (uint32_t)length});
+    add_text(printer->table, (struct kp_str){kp_buf_cstr(&text), (uint32_t)text.size});
+    kp_buf_deinit(&text);
     add_number(printer->table, KP_TYPE_I64, (int64_t)stat->rows_out);
     add_number(printer->table, KP_TYPE_I64, 0);
     add_number(printer->table, KP_TYPE_DUR, stat->elapsed);

@@ -16,6 +16,8 @@
 struct kpi_op;
 struct kpi_worker;
 
+#define KPI_THREADS_MAX 64u
+
 /* One running query, seen by its operators. */
 struct kpi_run {
     struct kpi_ctx ctx;
@@ -28,9 +30,10 @@ struct kpi_run {
     bool streams[KP_STREAM_MAX]; /* streams it reads */
     struct kp_str *notes;
     uint32_t notes_count, notes_capacity;
-    struct kpi_op *root;        /* the planned tree */
-    struct kpi_worker *workers; /* made for it (worker.h) */
-    uint32_t threads_used;      /* most that worked at once, for explain */
+    struct kpi_op *root;                  /* the planned tree */
+    struct kpi_worker *workers;           /* made for it (worker.h) */
+    uint32_t threads_used;                /* most that worked at once, for explain ... */
+    kp_dur threads_busy[KPI_THREADS_MAX]; /* ... and for how long each of them */
 };
 
 /* A condition `column in (values)` or a bound on a column: part of an `and` above a source. */

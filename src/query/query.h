@@ -42,6 +42,8 @@ enum kp_query_off {
 struct kp_query_stat {
     uint64_t rows_out, rows_read, bytes_read;
     uint32_t segments, segments_pruned, pages, pages_pruned;
+    uint32_t pages_counted;                                  /* of pages: not read */
+    uint32_t pages_by_time, pages_by_thread, pages_by_value; /* of pages_pruned: what told */
     size_t memory_bytes;
     kp_dur elapsed;
     uint64_t as_of;

@@ -258,6 +258,10 @@ void kpi_stat_account(struct kpi_run *run, const struct kp_scan_stat *stat)
     run->stat.segments_pruned += stat->segments_pruned;
     run->stat.pages += stat->pages;
     run->stat.pages_pruned += stat->pages_pruned;
+    run->stat.pages_counted += stat->pages_counted;
+    run->stat.pages_by_time += stat->pages_by_time;
+    run->stat.pages_by_thread += stat->pages_by_thread;
+    run->stat.pages_by_value += stat->pages_by_value;
 }
 
 void kpi_scan_account(struct kpi_run *run, const struct kp_scan *scan)

@@ -15,7 +15,7 @@ uint32_t kpi_run_threads(const struct kpi_run *run)
     if ((run->opts.off & KP_OFF_PARALLEL) != 0)
         return 1;
     long cpus = run->opts.threads != 0 ? (long)run->opts.threads : sysconf(_SC_NPROCESSORS_ONLN);
-    return cpus < 1 ? 1 : (uint32_t)KP_MIN(cpus, 64l);
+    return cpus < 1 ? 1 : (uint32_t)KP_MIN(cpus, (long)KPI_THREADS_MAX);
 }
 
 /* Counts operators in the order of a walk until `wanted` (or the one with its number) is met. */
@@ -95,6 +95,10 @@ void kpi_worker_account(struct kpi_worker *worker, struct kpi_op *op)
     run->stat.segments_pruned += stat->segments_pruned;
     run->stat.pages += stat->pages;
     run->stat.pages_pruned += stat->pages_pruned;
+    run->stat.pages_counted += stat->pages_counted;
+    run->stat.pages_by_time += stat->pages_by_time;
+    run->stat.pages_by_thread += stat->pages_by_thread;
+    run->stat.pages_by_value += stat->pages_by_value;
     run->ctx.overflows += worker->run.ctx.overflows;
     struct kpi_op *twin = worker->twin;
     while (op->input != NULL) {

@@ -219,13 +219,30 @@ static kp_status actor_tids(struct kp_scan *scan, uint32_t number, struct actor_
 
 /* ---------- units ---------- */
 
-static bool block_passes(const struct kp_scan *scan, const struct kpi_block_ref *ref,
-                         const struct actor_tids *actors)
+/* What tells that a page has no wanted row. */
+enum pruned { PASSES, BY_TIME, BY_THREAD, BY_VALUE };
+
+static enum pruned block_pruned(const struct kp_scan *scan, const struct kpi_block_ref *ref,
+                                const struct actor_tids *actors)
 {
+    const struct kpi_filter *filter = &scan->filter;
     if (scan->no_prune)
-        return true;
-    return kpi_filter_may_pass(&scan->filter, ref) &&
-           (actors->all || kpi_block_ref_has_tid(ref, KP_COL_ACTOR, actors->tids, actors->count));
+        return PASSES;
+    if (ref->ts_max < filter->from || ref->ts_min > filter->to)
+        return BY_TIME;
+    bool passes =
+        kpi_filter_may_pass(filter, ref) &&
+        (actors->all || kpi_block_ref_has_tid(ref, KP_COL_ACTOR, actors->tids, actors->count));
+    return passes ? PASSES : BY_THREAD;
+}
+
+static void page_count(struct kp_scan *scan, enum pruned pruned)
+{
+    scan->stat.pages += pruned == PASSES;
+    scan->stat.pages_pruned += pruned != PASSES;
+    scan->stat.pages_by_time += pruned == BY_TIME;
+    scan->stat.pages_by_thread += pruned == BY_THREAD;
+    scan->stat.pages_by_value += pruned == BY_VALUE;
 }
 
 /* The page of the spine at block b for all streams of it that may have wanted rows. *out_end: first
@@ -236,14 +253,16 @@ static kp_status spine_unit(struct kp_scan *scan, uint32_t number, const struct 
     struct kpi_unit unit = {.segment = number, .number = b};
     kp_time from = KP_TIME_MAX, to = KP_TIME_MIN;
     const struct kpi_block_ref *spine = &footer->blocks[b], *ref = spine + 1;
-    bool passes = false, all = true;
+    enum pruned pruned = BY_TIME;
+    bool all = true;
     for (; ref < footer->blocks + footer->blocks_count && ref->page == spine->page; ref++) {
         if (ref->stream == &kpi_spine_stream)
             break;
         all &= wants(scan, ref->stream->number);
         if (!wants(scan, ref->stream->number))
             continue;
-        passes |= block_passes(scan, ref, actors);
+        enum pruned block = pruned == PASSES ? PASSES : block_pruned(scan, ref, actors);
+        pruned = block == BY_TIME ? pruned : block;
         unit.held += ref->rows;
         from = KP_MIN(from, ref->ts_min);
         to = KP_MAX(to, ref->ts_max);
@@ -252,9 +271,8 @@ static kp_status spine_unit(struct kp_scan *scan, uint32_t number, const struct 
     unit.kinds = all ? NULL : scan->kinds_now;
     if (unit.held == 0)
         return KP_OK;
-    scan->stat.pages += passes;
-    scan->stat.pages_pruned += !passes;
-    return passes ? unit_add(scan, unit, from, to) : KP_OK;
+    page_count(scan, pruned);
+    return pruned == PASSES ? unit_add(scan, unit, from, to) : KP_OK;
 }
 
 static kp_status blocks_units(struct kp_scan *scan, uint32_t number,
@@ -275,11 +293,11 @@ static kp_status blocks_units(struct kp_scan *scan, uint32_t number,
         }
         if (!wants(scan, ref->stream->number))
             continue;
-        if ((wanted != NULL && !wanted[b]) || !block_passes(scan, ref, actors)) {
-            scan->stat.pages_pruned++;
+        bool valued = wanted == NULL || wanted[b];
+        enum pruned pruned = valued ? block_pruned(scan, ref, actors) : BY_VALUE;
+        page_count(scan, pruned);
+        if (pruned != PASSES)
             continue;
-        }
-        scan->stat.pages++;
         struct kpi_unit unit = {.segment = number, .number = b, .held = ref->rows};
         status = unit_add(scan, unit, ref->ts_min, ref->ts_max);
     }

@@ -288,12 +288,14 @@ static void figures_are_kept(void **state)
     kp_query_stat(query, &stat);
     assert_int_equal(stat.rows_out, 625);
     assert_true(stat.rows_read >= 625 && stat.elapsed > 0 && stat.memory_bytes > 0);
+    assert_int_equal(stat.pages_by_time + stat.pages_by_thread + stat.pages_by_value,
+                     stat.pages_pruned);
     kp_query_close(query);
     struct kp_buf out = {0};
     assert_int_equal(run("explain analyze irq | where pid + 0 == 103 | count", NULL, &out, &err),
                      KP_END);
     if (strstr(out.data, "2 where ((pid + 0) == 103) 625 ") == NULL ||
-        strstr(out.data, "total") == NULL)
+        strstr(out.data, "total") == NULL || strstr(out.data, " by thread, ") == NULL)
         fail_msg("%s", kp_buf_cstr(&out));
     kp_buf_deinit(&out);
 }
