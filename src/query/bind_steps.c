@@ -56,11 +56,12 @@ static bool bind_output(struct kpi_bind *bind, const struct kpi_step *step,
     bool all = step->output.ptr == NULL || kp_str_equal(step->output, KP_STR("all"));
     out->silent = kp_str_equal(step->output, KP_STR("none"));
     out->optional = step->optional;
-    if (all || out->silent)
+    out->last = kp_str_equal(step->output, KP_STR("last"));
+    if (all || out->silent || out->last)
         return true;
-    kpi_fail(bind->ctx, KP_UNSUPPORTED, step->place, "output=%.*s is not supported",
+    kpi_fail(bind->ctx, KP_INVALID, step->place, "output=%.*s means nothing",
              (int)KP_MIN(step->output.len, 20u), step->output.ptr);
-    kpi_hint(bind->ctx, "nearest form: output=all and | summarize arg_max(...), or output=none");
+    kpi_hint(bind->ctx, "output=all, output=last or output=none");
     return false;
 }
 

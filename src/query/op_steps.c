@@ -6,7 +6,8 @@
  *    moves on to this step;
  * 2. else, if this step has a sequence (or is the first) and the row meets the condition, the row
  *    takes the place of the step's last one.
- * Either way the assignments are computed and the row is given out. So a row costs at most one
+ * Either way the assignments are computed and the row is given out, by steps with output=last when
+ * their sequence leaves them, makes way for another or the table ends. So a row costs at most one
  * condition twice per step, and memory holds one row per step and sequence.
  */
 #include "query/steps.h"
@@ -18,6 +19,7 @@
 struct sequence {
     bool there;
     int64_t id;
+    uint32_t due;           /* 1 + the step whose last row is still to be given out; 0 = none */
     struct kpi_value *rows; /* [step][column] */
 };
 
@@ -134,15 +136,23 @@ static bool keep(struct steps_op *op, struct kpi_value *value)
     return op->base.run->ctx.status == KP_OK;
 }
 
-static void give_out(struct steps_op *op, const struct sequence *sequence)
+static void give_out(struct steps_op *op, const struct sequence *sequence,
+                     const struct kpi_value *row)
 {
     for (uint32_t c = 0; c < op->width; c++)
-        kpi_emit_value(&op->emit, c, op->current[c]);
+        kpi_emit_value(&op->emit, c, row[c]);
     if (op->plan.match_id) {
         struct kpi_value id = {.type = KP_TYPE_I64, .i64 = sequence->id};
         kpi_emit_value(&op->emit, op->width, id);
     }
     kpi_emit_row(&op->emit);
+}
+
+static void give_due(struct steps_op *op, struct sequence *sequence)
+{
+    if (sequence->there && sequence->due > 0)
+        give_out(op, sequence, sequence->rows + (size_t)(sequence->due - 1) * op->width);
+    sequence->due = 0;
 }
 
 /* The row belongs to step s of its sequence now. */
@@ -163,8 +173,10 @@ static void matched(struct steps_op *op, uint32_t s)
     }
     sequence->there = true;
     memcpy(sequence->rows + (size_t)s * op->width, op->current, op->width * sizeof(*op->current));
-    if (!step->silent)
-        give_out(op, sequence);
+    if (step->last)
+        sequence->due = s + 1;
+    else if (!step->silent)
+        give_out(op, sequence, op->current);
     for (uint32_t c = op->plan.inputs; c < op->width; c++)
         op->current[c] = op->plan.otherwise[c - op->plan.inputs];
 }
@@ -176,6 +188,8 @@ static bool moves_on(struct steps_op *op, uint32_t s)
         struct sequence *before = &op->sequences[from], *here = &op->sequences[s];
         set_row(op, before, (int)from);
         if (before->there && holds(op, op->plan.steps[s].condition)) {
+            give_due(op, here);
+            give_due(op, before);
             struct sequence old = *here;
             *here = *before;
             *before = (struct sequence){.rows = old.rows};
@@ -219,8 +233,8 @@ static kp_status steps_next(struct kpi_op *base, const struct kp_batch **out)
     struct steps_op *op = (struct steps_op *)base;
     kp_status status = op->done ? KP_END : KP_OK;
     kpi_emit_begin(&op->emit);
-    /* a row gives at most one row per step */
-    while (op->emit.batch.rows + op->plan.count <= KP_VECTOR_ROWS && status == KP_OK) {
+    /* a row gives at most one row per step, and makes two of those that were due come out */
+    while (op->emit.batch.rows + 3 * op->plan.count <= KP_VECTOR_ROWS && status == KP_OK) {
         if (op->batch == NULL || op->at == kp_batch_count(op->batch)) {
             status = kpi_op_next(base->input, &op->batch);
             base->run->arena.owner = base->class->name;
@@ -232,6 +246,8 @@ static kp_status steps_next(struct kpi_op *base, const struct kp_batch **out)
         take_row(op, kp_batch_row(op->batch, op->at++));
         status = base->run->ctx.status;
     }
+    for (uint32_t s = 0; status == KP_END && s < op->plan.count; s++)
+        give_due(op, &op->sequences[s]);
     op->done = status == KP_END;
     *out = &op->emit.batch;
     if (status == KP_END && op->emit.batch.rows > 0)

@@ -549,6 +549,31 @@ static void join_strings(struct driver *driver, struct kpi_token *token)
     }
 }
 
+/* -9223372036854775808 is one value: without its sign it would not fit. */
+static void least_long(struct driver *driver, struct kpi_token *token)
+{
+    static const char digits[] = "9223372036854775808";
+    int previous = driver->previous;
+    bool operand = previous == IDENT || previous == VALUE || previous == DURATION ||
+                   previous == STRING || previous == RPAREN || previous == RBRACKET;
+    const unsigned char *at = driver->lexer.at;
+    while (*at == ' ')
+        at++;
+    size_t room = (size_t)(driver->lexer.end - at), length = sizeof(digits) - 1;
+    if (token->code != MINUS || operand || room < length || memcmp(at, digits, length) != 0)
+        return;
+    char next = room > length ? (char)(at[length] | 32) : ' ';
+    bool longer = (next >= 'a' && next <= 'z') || (next >= '0' && next <= '9') ||
+                  (at[length] == '.' && at[length + 1] != '.');
+    if (longer)
+        return;
+    driver->lexer.at = at + length;
+    token->code = VALUE;
+    token->place.len = (uint32_t)(at + length - (const unsigned char *)token->text.ptr);
+    token->text.len = token->place.len;
+    token->value = (struct kpi_value){.type = KP_TYPE_I64, .i64 = INT64_MIN};
+}
+
 static void read_token(struct driver *driver, struct kpi_token *token)
 {
     bool again = driver->previous == PIPE || driver->operators;
@@ -565,6 +590,7 @@ static void read_token(struct driver *driver, struct kpi_token *token)
         return;
     kpi_lex(&driver->lexer, token);
     join_strings(driver, token);
+    least_long(driver, token);
     refuse_sign(driver, token);
     if (token->code == IDENT && refuse_call(driver, token))
         return;

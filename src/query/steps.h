@@ -11,7 +11,9 @@
 #include "query/op.h"
 
 struct kpi_step_plan {
-    bool optional, silent; /* output=none */
+    bool optional;
+    bool silent; /* output=none */
+    bool last;   /* output=last: given when the sequence leaves the step */
     struct kpi_expr *condition;
     struct kpi_expr **values; /* assignments, in order */
     uint32_t *targets;        /* declared column of each */
