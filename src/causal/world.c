@@ -563,8 +563,7 @@ kp_status kpi_world_load_part(struct kpi_reader *reader, struct kp_arena *arena,
     if (status != KP_OK)
         return status;
     hosts_check(world, hosts);
-    if (ahead >= 0)
-        status = kpi_works_open(world, err);
+    status = kpi_works_open(world, err);
     kpi_timeline_finish(world);
     if (status == KP_OK && kpi_world_failed(world))
         status = kp_arena_error(arena, err);

@@ -242,7 +242,7 @@ static inline kp_actor_id kpi_event_actor(const struct kpi_event *event, uint32_
 kp_status kpi_world_bare(struct kpi_reader *reader, struct kp_arena *arena, struct kpi_world **out,
                          struct kp_error *err) KP_MUST;
 /* Reads the clocks, unless ahead < 0, and the scheduler streams of [from, to]. Joined rows that end
- * up to `ahead` later (< 0: none of those) are read as questions need them: reader and arena must
+ * up to `ahead` later (< 0: only gaps) are read as questions need them: reader and arena must
  * last as long, and kpi_reader_check tells afterwards whether that went well. */
 kp_status kpi_world_load(struct kpi_reader *reader, struct kp_arena *arena, kp_time from,
                          kp_time to, kp_dur ahead, struct kpi_world **out,

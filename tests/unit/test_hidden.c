@@ -10,6 +10,7 @@
 
 #include <string.h>
 
+#include "asked.h"
 #include "base/assert.h"
 #include "world.h"
 
@@ -120,6 +121,32 @@ static void from_its_first_row_on_it_is_sure(void **state)
     EXPECT(stage, {20, "running", 100, "strong"}, {30, "runnable.queued", 200, "weak"},
            {60, "runnable.queued", 200, "strong"}, {100, "running", 100, "strong"});
     assert_null(strstr(cell_str(&stage->answer, 2, "note"), "hidden"));
+}
+
+static void expect_table(struct stage *stage, const char *question, const char *rows)
+{
+    const struct kp_query_opts opts = {.threads = 1};
+    struct kp_error err = {0};
+    struct kp_buf text = {0};
+    if (asked_text(stage->w.snapshot, question, &opts, &text, NULL, &err) != KP_END)
+        fail_msg("%s", err.text);
+    assert_string_equal(kp_buf_cstr(&text), rows);
+    kp_buf_deinit(&text);
+}
+
+static void tables_say_the_same(void **state)
+{
+    struct stage *stage = *state;
+    world_switch(&stage->w, 20 * MS, 0, stage->pay, RP, stage->hid);
+    world_gap_hidden(&stage->w, 20 * MS, 30 * MS, 0);
+    world_switch(&stage->w, 60 * MS, 0, stage->batch, S, stage->pay);
+    world_commit(&stage->w);
+    expect_table(stage, "cpu_state | where tid == 200 and state == 'busy' | project dur",
+                 "10000000 \n30000000 \n");
+    expect_table(stage,
+                 "thread_state | where tid == 200 and state in ('runnable', 'running') "
+                 "| project dur, state, note",
+                 "10000000 runnable\n10000000 runninglost\n30000000 running\n");
 }
 
 /* What it did before, on another CPU, was seen: it cannot have come before that ended. */
@@ -233,11 +260,17 @@ int main(void)
 {
 #define T_(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
     const struct CMUnitTest tests[] = {
-        T_(who_leaves_had_the_cpu),           T_(from_its_first_row_on_it_is_sure),
-        T_(moved_into_the_stretch),           T_(moved_out_of_the_stretch),
-        T_(its_own_thread_came_unseen),       T_(two_cpus_at_once),
-        T_(hidden_when_the_recording_begins), T_(hidden_when_the_recording_ends),
-        T_(idle_is_not_who_had_it),           T_(lost_rows_are_not_hidden_ones),
+        T_(who_leaves_had_the_cpu),
+        T_(from_its_first_row_on_it_is_sure),
+        T_(tables_say_the_same),
+        T_(moved_into_the_stretch),
+        T_(moved_out_of_the_stretch),
+        T_(its_own_thread_came_unseen),
+        T_(two_cpus_at_once),
+        T_(hidden_when_the_recording_begins),
+        T_(hidden_when_the_recording_ends),
+        T_(idle_is_not_who_had_it),
+        T_(lost_rows_are_not_hidden_ones),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
