@@ -81,9 +81,22 @@ static void *fill_own(void *arg)
     return NULL;
 }
 
-static void workers_rest(void)
+static int64_t workers_nice; /* as it was */
+
+static void workers_restore(void)
 {
-    kpi_write_file("0", WORKERS);
+    char text[24];
+    snprintf(text, sizeof(text), "%lld", (long long)workers_nice);
+    kpi_write_file(text, WORKERS);
+}
+
+static void workers_first(void)
+{
+    if (access(WORKERS, W_OK) != 0)
+        return;
+    workers_nice = kpi_read_counter("", WORKERS);
+    kpi_write_file("-15", WORKERS);
+    atexit(workers_restore);
 }
 
 static void setup_group(struct kpi_run *run)
@@ -96,10 +109,7 @@ static void setup_group(struct kpi_run *run)
     if (mkdir(group, 0755) != 0)
         kpi_die("no control group %s: %s", group, strerror(errno));
     enter(group, getpid());
-    if (access(WORKERS, W_OK) == 0) {
-        kpi_write_file("-15", WORKERS);
-        atexit(workers_rest);
-    }
+    workers_first();
 }
 
 static void setup(struct kpi_run *run)
