@@ -80,6 +80,9 @@ void kpi_burn_until(int64_t at); /* computes until an instant */
 void kpi_labour(int64_t ns);
 void kpi_pin(int cpu);       /* this thread; -1 = anywhere */
 void kpi_fifo(int priority); /* this thread above all ordinary ones */
+/* A control group of the cpu controller with as much weight as the service's priority: a group
+ * stands beside the sessions, whatever the priority within it. */
+void kpi_cpu_group_make(const char *path);
 int64_t kpi_draw(struct kpi_run *run, int64_t least, int64_t most);
 void kpi_write_file(const char *value, const char *format, ...)
     __attribute__((format(printf, 2, 3)));

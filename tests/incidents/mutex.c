@@ -14,7 +14,6 @@
 #include <semaphore.h>
 #include <stdio.h>
 #include <string.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
 #define HOLDERS 3
@@ -172,8 +171,9 @@ static void setup_throttled(struct kpi_run *run)
     if (access(GROUPS "/cgroup.procs", W_OK) != 0)
         kpi_skip("no cpu controller (v1) here");
     snprintf(group, sizeof(group), GROUPS "/kp-incident-%d", (int)getpid());
-    if (mkdir(group, 0755) != 0 || sem_init(&holding, 0, 0) != 0)
-        kpi_die("no control group %s", group);
+    if (sem_init(&holding, 0, 0) != 0)
+        kpi_die("no semaphore");
+    kpi_cpu_group_make(group);
     kpi_write_file("50000", "%s/cpu.cfs_period_us", group);
     kpi_write_file("3000", "%s/cpu.cfs_quota_us", group);
     kpi_sleep(300 * KPI_MS); /* the group is known long before it matters */

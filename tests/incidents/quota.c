@@ -5,14 +5,10 @@
  */
 #include "incidents/incident.h"
 
-#include <errno.h>
 #include <stdio.h>
-#include <string.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
-#define ROOT   "/sys/fs/cgroup/cpu"
-#define SHARES "100000"
+#define ROOT "/sys/fs/cgroup/cpu"
 
 static char outer[96], inner[128];
 static const char *limited;
@@ -25,11 +21,8 @@ static void setup(struct kpi_run *run)
     snprintf(pid, sizeof(pid), "%d", (int)getpid());
     snprintf(outer, sizeof(outer), ROOT "/kp-incident-%s", pid);
     snprintf(inner, sizeof(inner), "%s/service", outer);
-    if (mkdir(outer, 0755) != 0 || mkdir(inner, 0755) != 0)
-        kpi_die("no control group %s: %s", inner, strerror(errno));
-    /* a control group stands beside the sessions, whatever the priority within it */
-    kpi_write_file(SHARES, "%s/cpu.shares", outer);
-    kpi_write_file(SHARES, "%s/cpu.shares", inner);
+    kpi_cpu_group_make(outer);
+    kpi_cpu_group_make(inner);
     kpi_write_file(pid, "%s/cgroup.procs", inner);
     kpi_sleep(300 * KPI_MS); /* a service lives in its group long before it is throttled */
 }

@@ -12,6 +12,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -128,6 +129,13 @@ void kpi_fifo(int priority)
     struct sched_param param = {.sched_priority = priority};
     if (sched_setscheduler(0, SCHED_FIFO, &param) != 0)
         kpi_die("no real-time priority: %s", strerror(errno));
+}
+
+void kpi_cpu_group_make(const char *path)
+{
+    if (mkdir(path, 0755) != 0)
+        kpi_die("no control group %s: %s", path, strerror(errno));
+    kpi_write_file("100000", "%s/cpu.shares", path);
 }
 
 /* splitmix64 */
