@@ -27,10 +27,11 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#define VERSION  196608 /* of the protocol: 3.0 */
-#define COMMITS  12     /* of a transaction, where the log's disk is what matters */
-#define FULL     100000 /* kB on their way to the disk: the checkpoint waits for it */
-#define PATIENCE 300    /* tries to connect, 100 ms apart */
+#define VERSION  196608  /* of the protocol: 3.0 */
+#define COMMITS  12      /* of a transaction, where the log's disk is what matters */
+#define FULL     100000  /* kB on their way to the disk: the checkpoint waits for it */
+#define STARTING "57P03" /* code of the refusal while the server starts */
+#define PATIENCE 300     /* tries to connect, 100 ms apart */
 
 static char folder[64], programs[128];
 static pid_t server;
@@ -48,8 +49,8 @@ static void receive(int fd, void *bytes, size_t size)
         kpi_die("the database hung up");
 }
 
-/* Reads messages up to the one that says it is ready for the next query. */
-static void await_ready(int fd)
+/* Reads messages up to the one that says it is ready for the next query. False: not yet. */
+static bool await_ready(int fd)
 {
     char type = 0, text[8192];
     while (type != 'Z') {
@@ -61,11 +62,14 @@ static void await_ready(int fd)
             kpi_die("a message of %u bytes from the database", size);
         receive(fd, text, size);
         text[size] = '\0';
+        if (type == 'E' && memmem(text, size, STARTING, strlen(STARTING)) != NULL)
+            return false;
         if (type == 'E')
             kpi_die("the database refuses: %.*s", (int)size, text + 1);
         if (type == 'K')
             backend = (pid_t)ntohl(*(uint32_t *)text);
     }
+    return true;
 }
 
 static void query(int fd, const char *sql)
@@ -78,7 +82,8 @@ static void query(int fd, const char *sql)
     size += 1 + sizeof(wire);
     if (send(fd, message, size, 0) != (ssize_t)size)
         kpi_die("the database hung up");
-    await_ready(fd);
+    if (!await_ready(fd))
+        kpi_die("the database starts again");
 }
 
 static int database_connect(void)
@@ -97,8 +102,10 @@ static int database_connect(void)
     memcpy(message + sizeof(head), hello, sizeof(hello));
     if (send(fd, message, sizeof(message), 0) != sizeof(message))
         kpi_die("the database hung up");
-    await_ready(fd);
-    return fd;
+    if (await_ready(fd))
+        return fd;
+    close(fd);
+    return -1;
 }
 
 /* --- the server --- */
