@@ -21,6 +21,7 @@ BENCH_FIND ?= 10000000 100000000# stored events among which bench-store looks, o
 ifeq ($(origin CC),default)
 CC := gcc
 endif
+comma := ,
 Q := $(if $(filter 1,$(V)),,@)
 say = $(if $(filter 1,$(V)),,@printf '  %-7s %s\n' '$(1)' '$(2)';)
 
@@ -219,6 +220,8 @@ $(BIN)/kpd $(BIN)/kpq: $(BIN)/%: $(OUT)/tools/%.o $(TOOL_LIB) $(LIB)
 
 $(BIN)/kp-demo-%: $(OUT)/demo/%.o $(DEMO_OBJ)
 	$(call say,LD,$@)mkdir -p $(@D) && $(CC) $(CFLAGS) -o $@ $^ -lpthread -lm
+
+$(OUT)/tests/fault/test_memory: LDLIBS += $(addprefix -Wl$(comma)--wrap=,malloc calloc realloc aligned_alloc strdup)
 
 $(TEST_BIN): %: %.o $(HELP_LIB) $(TOOL_LIB) $(LIB)
 	$(call say,LD,$@)$(CC) $(CFLAGS) -o $@ $^ -lcmocka $(LDLIBS)
