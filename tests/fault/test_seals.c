@@ -10,6 +10,8 @@
 #include <cmocka.h>
 
 #include "base/assert.h"
+#include "folder.h"
+#include "rows.h"
 #include "seen.h"
 #include "storage/io_sim.h"
 
@@ -214,12 +216,82 @@ static void sealing_may_begin_late(void **state)
     kp_buf_deinit(&world.key);
 }
 
+/* Rows of several kernel streams in turn, enough of them for the close to seal. */
+static void kernel_rows_append(struct kp_store *store, uint64_t seed, uint64_t batches)
+{
+    static const int streams[] = {KP_S_SCHED_SWITCH, KP_S_SCHED_WAKING, KP_S_SYSCALL};
+    struct rows_gen gen = {.seed = seed,
+                           .actors = kp_store_actors(store),
+                           .now = KP_SEC,
+                           .cpus = 2,
+                           .threads = 40,
+                           .names = 5,
+                           .late_every = 50};
+    for (uint64_t i = 0; i < batches; i++) {
+        struct kp_builder builder;
+        uint64_t ticket;
+        const struct kp_stream *stream = kp_stream_by_number(streams[i % KP_ARRAY_LEN(streams)]);
+        assert_int_equal(kp_builder_init(&builder, stream, gen.actors, 512), KP_OK);
+        gen.seq = kp_store_seq(store, 512);
+        rows_fill(&gen, &builder, 512);
+        kp_status status = kp_store_append(store, kp_builder_batch(&builder), &ticket);
+        assert_int_equal(status, KP_OK);
+        if (i % 8 == 7)
+            assert_int_equal(kp_store_wait(store, ticket, NULL), KP_OK);
+        kp_builder_deinit(&builder);
+    }
+}
+
+static void closed_and_proved(const char *dir, const struct kp_store_opts *opts, uint64_t seed)
+{
+    struct world world = {0};
+    struct kp_store *store = NULL;
+    struct kp_proof proof;
+    struct kp_error err = {0};
+    struct kp_prove_opts prove_opts = {.full = true};
+    assert_int_equal(kp_store_open(dir, opts, &store, NULL), KP_OK);
+    kernel_rows_append(store, seed, 40);
+    assert_int_equal(kp_store_close(store, NULL), KP_OK);
+    if (kp_prove(dir, opts->io, &prove_opts, on_finding, &world, &proof, &err) != KP_OK)
+        fail_msg("seed %llu: %s", (unsigned long long)seed, err.text);
+    assert_true(proof.sealed && proof.closed);
+    assert_int_equal(proof.segments_after + proof.log_records_after, 0);
+    assert_true(proof.segments > 0);
+}
+
+/* Joined rows that the close itself seals have their record when it returns; again and again. */
+static void a_close_seals_what_is_left(void **state)
+{
+    (void)state;
+    struct kp_sim *sim = NULL;
+    assert_int_equal(kp_sim_open(1, &sim), KP_OK);
+    struct kp_store_opts opts = {.io = kp_sim_io(sim),
+                                 .manual = true,
+                                 .memory_bytes_max = 16 << 20,
+                                 .wal_file_bytes = 1 << 20,
+                                 .id_seed = 7,
+                                 .seal_every = EPOCH};
+    for (uint64_t seed = 1; seed <= 4; seed++)
+        closed_and_proved(DIR, &opts, seed);
+    kp_sim_close(sim);
+    char dir[FOLDER_PATH];
+    folder_make("seals", dir);
+    opts = (struct kp_store_opts){.memory_bytes_max = 16 << 20,
+                                  .wal_file_bytes = 1 << 20,
+                                  .segment_bytes_max = 300 << 10,
+                                  .seal_every = KP_MS};
+    for (uint64_t seed = 1; seed <= 12; seed++)
+        closed_and_proved(dir, &opts, seed);
+    assert_int_equal(folder_remove(dir), 0);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(power_may_go_while_seals_are_made),
         cmocka_unit_test(a_disk_may_fail_once),
         cmocka_unit_test(sealing_may_begin_late),
+        cmocka_unit_test(a_close_seals_what_is_left),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
