@@ -57,7 +57,7 @@ static kp_status import(const struct kpi_opts *opts, struct kp_error *err)
     status =
         kp_import_otlp_lines(store, &spans, opts->args[0], on_progress, &progress, &result, err);
     if (status == KP_OK && result.ticket != 0)
-        status = kp_store_wait(store, result.ticket, err);
+        status = kp_store_wait_all(store, result.ticket_first, result.ticket, err);
     kp_dur elapsed = kpi_progress_end(&progress);
     kp_status closed = kp_store_close(store, &closing);
     if (status == KP_OK || result.spans > 0)

@@ -37,6 +37,9 @@ static void add_result(struct import *import, const struct kp_otlp_result *resul
     sum->duplicates += result->duplicates;
     sum->warnings += result->warnings;
     sum->ticket = KP_MAX(sum->ticket, result->ticket);
+    if (sum->ticket_first == 0 ||
+        (result->ticket_first != 0 && result->ticket_first < sum->ticket_first))
+        sum->ticket_first = result->ticket_first;
     if (sum->message[0] == '\0' && result->message[0] != '\0')
         snprintf(sum->message, sizeof(sum->message), "line %" PRIu64 ": %.200s", import->line,
                  result->message);

@@ -82,10 +82,11 @@ struct kp_span_opts {
 struct kp_otlp_result {
     uint64_t spans; /* stored */
     uint64_t rejected;
-    uint64_t duplicates; /* sent before by (trace id, span id); not stored again */
-    uint64_t warnings;   /* stored, but repaired: end before start, too many attributes */
-    char message[256];   /* why, when rejected or warnings > 0; else empty */
-    uint64_t ticket;     /* kp_store_wait before acknowledging; 0 = nothing stored */
+    uint64_t duplicates;   /* sent before by (trace id, span id); not stored again */
+    uint64_t warnings;     /* stored, but repaired: end before start, too many attributes */
+    char message[256];     /* why, when rejected or warnings > 0; else empty */
+    uint64_t ticket;       /* kp_store_wait_all before acknowledging; 0 = nothing stored */
+    uint64_t ticket_first; /* to wait for from */
 };
 
 /* One OTLP/JSON ExportTraceServiceRequest. INVALID: not such a document, nothing was stored. Errors

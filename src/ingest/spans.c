@@ -31,8 +31,9 @@ struct window {
     struct kp_store *store;
     uint64_t seq_next; /* of the store, when the window was last used */
     uint64_t rows;     /* appended to it by then */
-    uint64_t ticket;   /* covers every span remembered */
-    uint64_t added;    /* keys so far; the oldest of WINDOW_SPANS is overwritten */
+    uint64_t refused;  /* by it, or lost, by then: what is remembered may be among them */
+    uint64_t ticket_first, ticket; /* cover every span remembered */
+    uint64_t added;                /* keys so far; the oldest of WINDOW_SPANS is overwritten */
     struct span_key keys[WINDOW_SPANS];
     uint32_t slots[WINDOW_SLOTS]; /* index into keys + 1; 0 = free */
 };
@@ -136,11 +137,13 @@ static bool window_ready(struct kp_store *store)
     struct kp_store_stat stat;
     kp_store_stat(store, &stat);
     uint64_t next = kp_store_seq(store, 0);
-    if (window->store != store || next < window->seq_next || stat.rows_appended < window->rows)
+    if (window->store != store || next < window->seq_next || stat.rows_appended < window->rows ||
+        stat.rows_refused != window->refused)
         memset(window, 0, sizeof(*window));
     window->store = store;
     window->seq_next = next;
     window->rows = stat.rows_appended;
+    window->refused = stat.rows_refused;
     return true;
 }
 
@@ -471,6 +474,10 @@ static kp_status append_rows(struct sink *sink)
         sink->result.spans += rows;
         window->rows += rows;
         window->ticket = KP_MAX(window->ticket, ticket);
+        if (window->ticket_first == 0)
+            window->ticket_first = ticket;
+        if (sink->result.ticket_first == 0)
+            sink->result.ticket_first = ticket;
         sink->result.ticket = window->ticket;
     } else {
         window_undo(sink->unkept);
@@ -542,6 +549,7 @@ static kp_status store_all(struct sink *sink, const struct kpi_span *spans, uint
         } else if (window_has(&key)) {
             sink->result.duplicates++;
             sink->result.ticket = window->ticket;
+            sink->result.ticket_first = window->ticket_first;
         } else {
             status = add_row(sink, &spans[i]);
             window_add(&key);

@@ -133,7 +133,7 @@ static kp_status store_spans(struct kp_server *server, const struct kpi_request 
     kp_status status = (is_proto(request) ? kp_otlp_proto : kp_otlp_json)(
         server->store, &server->opts.spans, body, out, err);
     if (status == KP_OK && out->ticket != 0)
-        status = kp_store_wait(server->store, out->ticket, err);
+        status = kp_store_wait_all(server->store, out->ticket_first, out->ticket, err);
     return status;
 }
 
