@@ -16,6 +16,7 @@
 #include "storage/filter.h"
 #include "storage/order.h"
 #include "storage/joined.h"
+#include "storage/spine_rows.h"
 
 kp_status kpi_page_new(const struct kp_stream *stream, struct kpi_page **out)
 {

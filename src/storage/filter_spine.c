@@ -5,6 +5,7 @@
  */
 #include "storage/filter.h"
 #include "storage/spine.h"
+#include "storage/spine_rows.h"
 
 #include <stdlib.h>
 

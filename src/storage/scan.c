@@ -19,6 +19,7 @@
 #include "storage/order.h"
 #include "storage/scan_int.h"
 #include "storage/spine.h"
+#include "storage/spine_rows.h"
 
 #define AHEAD_FROM 2u /* units entered before reading ahead: what ends early has ended by then */
 

@@ -8,6 +8,7 @@
 #include "base/assert.h"
 #include "storage/scan_int.h"
 #include "storage/spine.h"
+#include "storage/spine_rows.h"
 
 #define STRETCH_MIN 16u /* rows of a bin; fewer are given one by one */
 

@@ -9,6 +9,7 @@
 #include "base/assert.h"
 #include "storage/scan_int.h"
 #include "storage/spine.h"
+#include "storage/spine_rows.h"
 
 #define TALLIES 512u /* given at a time */
 

@@ -13,8 +13,8 @@
  * Invariant: every number is checked before it is used as an index, so forged bytes give wrong rows
  * or CORRUPT, nothing worse.
  */
-#include "storage/range.h"
 #include "storage/spine_int.h"
+#include "storage/spine_rows.h"
 
 #include <stdlib.h>
 

@@ -6,6 +6,7 @@
  */
 #include "base/assert.h"
 #include "storage/spine_int.h"
+#include "storage/spine_rows.h"
 
 /* First place of the lane whose time is not before t. */
 static uint32_t lane_bound(const struct kpi_spine *spine, const struct kpi_lane *lane, kp_time t)
