@@ -15,7 +15,7 @@
 #include <string.h>
 
 #include "base/assert.h"
-#include "storage/spine.h"
+#include "storage/spine_durs.h"
 
 /* ---------- encoding ---------- */
 

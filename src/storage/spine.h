@@ -35,8 +35,6 @@ extern const struct kp_stream kpi_spine_stream;
 const struct kp_stream *kpi_stream_by_number(uint32_t number);
 /* The column of a kernel stream that tells which thread a row is about; 0 when it has none. */
 uint32_t kpi_spine_peer(uint32_t stream);
-/* The column of durations, which cold blocks leave to the spine; 0 when it has none. */
-uint32_t kpi_spine_dur(const struct kp_stream *stream);
 /* True when all paged blocks of the stream leave this column to the spine. */
 bool kpi_spine_has(const struct kp_stream *stream, uint32_t column);
 
@@ -59,11 +57,6 @@ kp_status kpi_spine_encode(const struct kp_batch *batches, uint32_t count, enum 
 kp_status kpi_spine_columns(const struct kp_batch *batches, uint32_t count,
                             struct kpi_actor_set *actors, enum kpi_level level,
                             struct kpi_block_parts *out_parts, struct kp_buf *out) KP_MUST;
-
-/* Appends the durations of all batches that have any (spine_durs.c). */
-kp_status kpi_spine_durs_encode(const struct kp_batch *batches, uint32_t count,
-                                struct kpi_actor_set *actors, enum kpi_level level,
-                                struct kp_buf *out) KP_MUST;
 
 /* ---------- reading (spine.c) ---------- */
 
@@ -91,10 +84,6 @@ kp_status kpi_spine_column(const struct kpi_block *block, uint32_t column, struc
  * in arena for the block's other columns. */
 kp_status kpi_spine_restore(const struct kpi_block *block, uint32_t column, struct kp_arena *arena,
                             const int64_t *lying, int64_t *out) KP_MUST;
-
-/* The other way round: values in the order of rows, thread by thread. */
-kp_status kpi_spine_lay(const struct kpi_block *block, uint32_t column, struct kp_arena *arena,
-                        const int64_t *values, int64_t *out) KP_MUST;
 
 /* Times of cold spines: what a step depends on is what happened before it and at its end. */
 static inline uint16_t kpi_spine_pair(uint32_t before, uint32_t stream)

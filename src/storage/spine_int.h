@@ -6,7 +6,7 @@
 #ifndef KP_STORAGE_SPINE_INT_H
 #define KP_STORAGE_SPINE_INT_H
 
-#include "storage/spine.h"
+#include "storage/spine_durs.h"
 
 struct kpi_lane {
     int64_t cpu;

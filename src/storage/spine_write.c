@@ -9,7 +9,7 @@
 
 #include "base/assert.h"
 #include "storage/range.h"
-#include "storage/spine.h"
+#include "storage/spine_durs.h"
 
 struct lane {
     struct kp_str host;

@@ -13,7 +13,7 @@
 #include "base/assert.h"
 #include "rows.h"
 #include "storage/pager.h"
-#include "storage/spine.h"
+#include "storage/spine_durs.h"
 
 /* What the rows of a page are like, beyond what rows.h makes. */
 enum shape {
