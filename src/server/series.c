@@ -91,8 +91,17 @@ bool kpi_series_plain(const struct kpi_series *series, uint32_t column)
     return !name && !is_tag(series, column) && (int)column != series->time;
 }
 
+struct kp_str kpi_series_name(const struct kp_field *field, char spare[KPI_NAME_MAX])
+{
+    if (!kp_str_equal_nocase(field->name, KP_STR("time")))
+        return field->name;
+    snprintf(spare, KPI_NAME_MAX, "%.*s_", (int)field->name.len, field->name.ptr);
+    return kp_str_from(spare);
+}
+
 static void add_columns(struct kpi_series *series, struct kp_buf *out)
 {
+    char name[KPI_NAME_MAX];
     bool first = series->time < 0;
     kp_buf_text(out, "\"columns\":[");
     if (series->time >= 0)
@@ -101,7 +110,7 @@ static void add_columns(struct kpi_series *series, struct kp_buf *out)
         if (!kpi_series_plain(series, c))
             continue;
         kp_buf_text(out, first ? "" : ",");
-        kp_json_str(out, series->schema->fields[c].name);
+        kp_json_str(out, kpi_series_name(&series->schema->fields[c], name));
         first = false;
     }
     if (series->stamps)

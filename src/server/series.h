@@ -64,6 +64,8 @@ bool kpi_series_null(const struct kp_field *field, const struct kp_vec *vec, uin
 void kpi_series_time(const struct kpi_series *series, kp_time time, struct kp_buf *out);
 /* A column that is written as such behind the time: no name, no tag. */
 bool kpi_series_plain(const struct kpi_series *series, uint32_t column);
+/* Its name; one called time that is not the time becomes time_. May use spare. */
+struct kp_str kpi_series_name(const struct kp_field *field, char spare[KPI_NAME_MAX]);
 /* The cells "name,tags" of a row of CSV. */
 void kpi_csv_key(struct kpi_series *series, const struct kp_batch *batch, uint32_t row,
                  struct kp_buf *out);

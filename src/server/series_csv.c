@@ -50,6 +50,7 @@ void kpi_csv_error(struct kp_str message, struct kp_buf *out)
 
 static void plain_header(const struct kpi_series *series, struct kp_buf *out)
 {
+    char name[KPI_NAME_MAX];
     kp_buf_text(out, series->opts.statement > 0 ? "\nname,tags" : "name,tags");
     if (series->time >= 0)
         kp_buf_text(out, ",time");
@@ -57,7 +58,7 @@ static void plain_header(const struct kpi_series *series, struct kp_buf *out)
         if (!kpi_series_plain(series, c))
             continue;
         kp_buf_char(out, ',');
-        add_text(series->schema->fields[c].name, out);
+        add_text(kpi_series_name(&series->schema->fields[c], name), out);
     }
     kp_buf_text(out, series->stamps ? ",ts_ns\n" : "\n");
 }

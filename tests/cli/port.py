@@ -413,6 +413,64 @@ def test_select(kpd):
         check(status == 400 and json.loads(body)["error"], f"refused: {wrong}", body)
 
 
+def test_traps(kpd):
+    """What would break a frame in Grafana's decoder, one by one."""
+    for text in ("spans | where name == 'no such'", "SHOW TAG KEYS FROM \"no\"", "datatable(x:long)[]"):
+        results = json.loads(query(kpd, text, epoch="ms")[1])["results"]
+        check(len(results) == 1 and "series" not in results[0], f"an element without rows: {text}", results)
+    one = rows(kpd, "print a = dynamic({'x': [1]}), b = dynamic([1, 2]), c = 1d, d = bool(null), e = true, f = long(null)")
+    check([type(cell) for cell in one[0]["values"][0]] == [str, str, int, type(None), bool, type(None)],
+          "cells are scalars", one)
+    one = rows(kpd, "print a = 1.0 / 0.0, b = 0.0 / 0.0, c = 9007199254740992, d = 9007199254740993, "
+                    "e = -9223372036854775807, f = 0.1")[0]["values"][0]
+    check(one == [None, None, 9007199254740992, "9007199254740993", "-9223372036854775807", 0.1],
+          "no infinities, and integers that a double does not hold are text", one)
+    one = rows(kpd, "datatable(v:long, ts:datetime)[1, datetime(null), 2, datetime(2020-01-01T00:00:00.0009Z)]")[0]
+    check(one["columns"] == ["time", "v", "ts_ns"] and one["values"][0][0] == 0 and
+          one["values"][1] == [1577836800000, 2, "1577836800000900000"], "every time is a number, the first cell", one)
+    one = rows(kpd, "print ts = datetime(2020-01-01), time = 5, Time = 'x'")[0]
+    check(one["columns"] == ["time", "time_", "Time_", "ts_ns"], "another column is not called time", one)
+    one = rows(kpd, "print time = 5, a = 1")[0]
+    check(one["columns"] == ["time_", "a"], "nor is it when there is no time", one)
+    for series in rows(kpd, "CAUSES OF txn 98721") + rows(kpd, "spans | take 5") + rows(kpd, "EVIDENCE OF txn 98721"):
+        check("tags" not in series, f"our tables have no tags: {series['name']}")
+    status, body, headers = query(kpd, "spans | where", epoch="ms")
+    check(status == 400 and set(json.loads(body)) == {"error"} and headers["X-Influxdb-Error"], "errors say why", body)
+    check(rows(kpd, "print a = 'a\\u0001\\n\\t\"\\\\\u00e9\U0001f600'")[0]["values"] == [["a\u0001\n\t\"\\\u00e9\U0001f600"]],
+          "any text survives")
+
+
+def test_timeout(base):
+    """A query that has given rows when its time is over: the answer ends well formed, with the reason."""
+    os.mkdir(base + "/short")
+    kpd = Short(BIN, ROOT, base + "/short")
+    endless = "range x from 1 to 1000000000000 step 1 | extend pad = 'yyyyyyyyyyyyyyyyyyyyyyyy'"
+    try:
+        body = query(kpd, endless, epoch="ms")[1]
+        result = json.loads(body)["results"][0]
+        check(len(result["series"][0]["values"]) > 100000 and "time" in result["error"], "JSON", body[-300:])
+        body = query(kpd, endless, epoch="ms", chunked="true", chunk_size="1000")[1]
+        parts = [json.loads(line)["results"][0] for line in body.splitlines()]
+        check(all(part["partial"] for part in parts[:-1]) and "time" in parts[-1]["error"], "chunks", body[-300:])
+        body = query(kpd, endless, {"Accept": "application/csv"})[1]
+        check(body.splitlines()[-2] == "error" and "time" in body.splitlines()[-1], "CSV", body[-300:])
+        body = ask(kpd.port, "POST", "/api/v2/query?org=x", json.dumps({"query": endless}))[1]
+        tail = body.split("\r\n\r\n")
+        check(tail[-2].split("\r\n")[-2] == ",error,reference" and "time" in tail[-2].split("\r\n")[-1],
+              "a table with error and reference in annotated CSV", body[-300:])
+        client = Text(kpd)
+        lines = client.ask(endless)
+        check(lines[-1].startswith("# error") and "time" in lines[-1] and len(lines) > 1000, "text", lines[-1])
+        client.close()
+    finally:
+        kpd.process.terminate()
+        kpd.process.wait(30)
+
+
+class Short(Kpd):
+    FLAGS = Kpd.FLAGS + ["--timeout", "300ms"]
+
+
 def test_flux(kpd):
     def flux(text):
         return ask(kpd.port, "POST", "/api/v2/query?org=x",
@@ -533,10 +591,12 @@ with tempfile.TemporaryDirectory() as base:
     kpd = Kpd(BIN, ROOT, base)
     try:
         for test in (test_text, test_words, test_cancel, test_limits, test_many, test_thousand, test_turns,
-                     test_sniff, test_influx, test_write, test_rewriting, test_select, test_flux, test_replay, test_dashboard, test_influx_cli,
-                     test_node_clients):
+                     test_sniff, test_influx, test_write, test_rewriting, test_select, test_traps, test_flux,
+                     test_replay, test_dashboard, test_influx_cli, test_node_clients):
             print(f"-- {test.__name__}")
             test(kpd)
+        print("-- test_timeout")
+        test_timeout(base)
         client = Text(kpd)
         client.ask("print 1")
         client.send(LONG)
