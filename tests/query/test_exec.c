@@ -9,7 +9,6 @@
 #include <stddef.h>
 #include <cmocka.h>
 
-#include <pthread.h>
 #include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -144,45 +143,6 @@ static void cancel_and_timeout_end_a_query(void **state)
     assert_true(strstr(err.text, "20.000 ms") != NULL);
     assert_true(kp_time_monotonic() - start < 2 * KP_SEC);
     kp_buf_deinit(&out);
-}
-
-static void *cancel_soon(void *ctx)
-{
-    struct timespec wait = {.tv_nsec = 40 * 1000 * 1000};
-    nanosleep(&wait, NULL);
-    *(_Atomic bool *)ctx = true;
-    return NULL;
-}
-
-/* Whatever a query does when it is cancelled, it ends soon; the bound allows for a busy machine. */
-static void bombs_end_when_cancelled(void **state)
-{
-    (void)state;
-    static const char *const bombs[] = {
-        "range x from 1 to 100000 step 1 | extend k = 1 "
-        "| join kind=inner (range y from 1 to 100000 step 1 | extend k = 1) on k | count",
-        "range x from 1 to 1000000000 step 1 | summarize count() by x",
-        "range x from 1 to 1000000000 step 1 | where strcat(x, 'aaaaaaaa') matches regex "
-        "'(a+)+b(c|d)*$' | count",
-        "range x from 1 to 1000000000 step 1 | summarize make_list(x)",
-        "range x from 1 to 2500000 step 1 | sort by x % 7919 desc, x asc | count",
-        "range x from 1 to 1000000000 step 1 | where prev(x) == x | count"};
-    for (size_t i = 0; i < sizeof(bombs) / sizeof(bombs[0]); i++) {
-        _Atomic bool cancel = false;
-        const struct kp_query_opts opts = {.cancel = &cancel};
-        struct kp_buf out = {0};
-        struct kp_error err = {0};
-        pthread_t thread;
-        assert_int_equal(pthread_create(&thread, NULL, cancel_soon, &cancel), 0);
-        int64_t start = kp_time_monotonic();
-        kp_status status = run(bombs[i], &opts, &out, &err);
-        int64_t took = kp_time_monotonic() - start;
-        pthread_join(thread, NULL);
-        if (status == KP_END || took > 2 * KP_SEC)
-            fail_msg("%s: %s after %lld ms", bombs[i], kp_status_text(status),
-                     (long long)(took / KP_MS));
-        kp_buf_deinit(&out);
-    }
 }
 
 static void a_window_is_assumed_and_said(void **state)
@@ -377,7 +337,6 @@ int main(void)
         cmocka_unit_test(limits_name_the_operator),
         cmocka_unit_test(memory_does_not_grow_with_rows_passed),
         cmocka_unit_test(cancel_and_timeout_end_a_query),
-        cmocka_unit_test(bombs_end_when_cancelled),
         cmocka_unit_test(a_window_is_assumed_and_said),
         cmocka_unit_test(pushed_conditions_give_what_filters_give),
         cmocka_unit_test(orders_agree),
