@@ -294,6 +294,7 @@ static struct kpi_expr *bind_case(struct kpi_bind *bind, const struct kpi_node *
     enum kp_type type, generic;
     if (args[2] == NULL)
         return NULL;
+    adjust_decimals(bind, args, 3);
     const struct kpi_func *func =
         kpi_func_resolve(bind->ctx, KP_STR("iff"), node->place, args, 3, &type, &generic);
     if (func == NULL)
@@ -482,13 +483,43 @@ static struct kpi_expr *bind_any_column(struct kpi_bind *bind, const struct kpi_
     return count == 0 ? NULL : parts[0];
 }
 
+/* Decimals are equal by value, not as text: each is compared by itself. */
+static struct kpi_expr *bind_in_decimals(struct kpi_bind *bind, const struct kpi_node *node,
+                                         struct kp_str name, struct kpi_expr *array)
+{
+    struct kpi_expr *args[KPI_ARGS_MAX];
+    struct kpi_json_walk walk;
+    struct kp_str element;
+    uint32_t count = 0;
+    bool more = kpi_json_array(array->value.str, &walk);
+    args[count++] = kpi_bind_expr(bind, node->args[0]);
+    while (more && kpi_json_next(&walk, &element)) {
+        struct kpi_value value = {.type = KP_TYPE_DEC};
+        if (!kp_dec_parse(element, &value.dec))
+            continue;
+        if (count == KPI_ARGS_MAX) {
+            kpi_fail(bind->ctx, KP_LIMIT, node->place, "more than %d decimals to look among",
+                     KPI_ARGS_MAX - 1);
+            kpi_hint(bind->ctx, "join kind=leftsemi (T) on key");
+            return NULL;
+        }
+        args[count++] = kpi_bind_value(bind, value, node->place);
+    }
+    struct kpi_value none = {.type = KP_TYPE_DEC, .null = true};
+    while (count < 3)
+        args[count++] = kpi_bind_value(bind, none, node->place);
+    return call_of(bind, name, node->place, args, count);
+}
+
 /* x in (T): the values of T's first column, looked up as text. */
 static struct kpi_expr *bind_in_table(struct kpi_bind *bind, const struct kpi_node *node,
                                       struct kp_str name, struct kpi_expr *array)
 {
     bool negated = name.ptr[0] == '!', nocase = name.ptr[name.len - 1] == '~';
-    struct kpi_expr *args[2] = {
-        kpi_bind_cast(bind, kpi_bind_expr(bind, node->args[0]), KP_TYPE_STR), array};
+    struct kpi_expr *value = kpi_bind_expr(bind, node->args[0]);
+    if (value != NULL && value->type == KP_TYPE_DEC && !nocase)
+        return bind_in_decimals(bind, node, name, array);
+    struct kpi_expr *args[2] = {kpi_bind_cast(bind, value, KP_TYPE_STR), array};
     if (args[0] == NULL || args[1] == NULL)
         return NULL;
     args[0] =
