@@ -321,15 +321,35 @@ static bool make_interval(struct maker *m, const struct columns *in, struct stag
     return false;
 }
 
+/* Columns that the shape takes, names for those it makes. */
+static bool make_shape(struct maker *m, const struct columns *in, struct stage *stage)
+{
+    stage->shape = (enum shape)below(m, SHAPE_KINDS);
+    stage->n = below(m, 100);
+    stage->negated = below(m, 2);
+    const char *types = shape_types[stage->shape];
+    const struct column *key = pick_column(m, in, 0), *right = pick_column(m, in, 0);
+    const struct column *left = pick_column(m, in, types[below(m, (uint32_t)strlen(types))]);
+    if (key == NULL || left == NULL || right == NULL)
+        return false;
+    memcpy(stage->key, key->name, NAME_MAX);
+    memcpy(stage->left, left->name, NAME_MAX);
+    memcpy(stage->right, right->name, NAME_MAX);
+    for (size_t i = 0; i < KP_ARRAY_LEN(stage->names); i++)
+        name_new(m, stage->names[i]);
+    return true;
+}
+
 static bool needs_order(enum stage_kind kind)
 {
-    return kind == STAGE_TOP || kind == STAGE_TAKE || kind == STAGE_SERIALIZE;
+    return kind == STAGE_TOP || kind == STAGE_TAKE || kind == STAGE_SERIALIZE ||
+           kind == STAGE_SHAPE;
 }
 
 static struct stage *make_stage(struct maker *m, const struct columns *in, bool sub)
 {
-    static const uint8_t often[STAGE_KINDS] = {24, 4, 16, 8, 16, 4, 8, 0, 7, 4, 1, 6, 8, 4, 8};
-    uint32_t draw = below(m, sub ? 84 : 118), kind = 0;
+    static const uint8_t often[STAGE_KINDS] = {24, 4, 16, 8, 16, 4, 8, 0, 7, 4, 1, 6, 8, 4, 8, 12};
+    uint32_t draw = below(m, sub ? 84 : 130), kind = 0;
     while (draw >= often[kind])
         draw -= often[kind++];
     struct stage *stage = make(m, sizeof(*stage));
@@ -361,6 +381,8 @@ static struct stage *make_stage(struct maker *m, const struct columns *in, bool 
         return make_union(m, in, stage) ? stage : NULL;
     case STAGE_INTERVAL:
         return make_interval(m, in, stage) ? stage : NULL;
+    case STAGE_SHAPE:
+        return make_shape(m, in, stage) ? stage : NULL;
     default:
         make_sort(m, in, stage);
     }

@@ -74,12 +74,25 @@ enum stage_kind {
     STAGE_JOIN,
     STAGE_UNION,
     STAGE_INTERVAL, /* n: a name of interval_kinds; left: the key */
+    STAGE_SHAPE,    /* shape over columns key, left, right; makes columns of these names */
     STAGE_KINDS,
+};
+
+enum shape {
+    SHAPE_ARG_MAX,
+    SHAPE_ARG_MIN,
+    SHAPE_PARTITION,
+    SHAPE_NESTED,
+    SHAPE_EXPAND,
+    SHAPE_SERIES,
+    SHAPE_KINDS,
 };
 
 struct stage {
     enum stage_kind kind;
-    struct item items[ITEMS_MAX]; /* expressions, aggregates, sort keys */
+    enum shape shape;
+    char key[NAME_MAX], names[4][NAME_MAX]; /* of a shape */
+    struct item items[ITEMS_MAX];           /* expressions, aggregates, sort keys */
     uint32_t items_count;
     struct item keys[ITEMS_MAX]; /* of summarize */
     uint32_t keys_count;
@@ -145,7 +158,7 @@ void print_sql(const struct pipe *pipe, struct kp_buf *out);
 extern const char *const oracle_macros[];
 extern const uint32_t oracle_macros_count;
 extern const char *const join_kinds[];
-#define JOIN_KINDS 9
+#define JOIN_KINDS 11
 
 /* --- interval.c: operators on intervals of time --- */
 
@@ -155,6 +168,13 @@ const struct column *column_named(const struct columns *in, const char *name);
 bool interval_columns(const struct stage *stage, const struct columns *in, struct columns *out);
 void interval_sql(const struct stage *stage, const struct columns *in, uint32_t from,
                   uint32_t other, struct kp_buf *out);
+
+/* --- shape.c: operators that choose rows within groups, or make other rows of them --- */
+
+extern const char *const shape_types[SHAPE_KINDS]; /* that the column `left` may have */
+bool shape_columns(const struct stage *stage, const struct columns *in, struct columns *out);
+void shape_ours(const struct stage *stage, struct kp_buf *out);
+void shape_sql(const struct stage *stage, uint32_t from, struct kp_buf *out);
 
 /* --- compare.c --- */
 

@@ -17,9 +17,22 @@ const char *const oracle_macros[] = {
 };
 const uint32_t oracle_macros_count = KP_ARRAY_LEN(oracle_macros);
 
-const char *const join_kinds[] = {"inner",    "leftouter", "rightouter", "fullouter",  "leftsemi",
-                                  "leftanti", "rightsemi", "rightanti",  "innerunique"};
-enum { INNER, LEFTOUTER, RIGHTOUTER, FULLOUTER, LEFTSEMI, LEFTANTI, RIGHTSEMI, RIGHTANTI, UNIQUE };
+const char *const join_kinds[] = {"inner",       "leftouter", "rightouter", "fullouter",
+                                  "leftsemi",    "leftanti",  "rightsemi",  "rightanti",
+                                  "innerunique", "inner",     "leftouter"};
+enum {
+    INNER,
+    LEFTOUTER,
+    RIGHTOUTER,
+    FULLOUTER,
+    LEFTSEMI,
+    LEFTANTI,
+    RIGHTSEMI,
+    RIGHTANTI,
+    UNIQUE,
+    LOOKUP_INNER, /* lookup: the key of the right side is left out */
+    LOOKUP,
+};
 
 /* --- columns --- */
 
@@ -114,7 +127,9 @@ static bool after_join(const struct stage *stage, const struct columns *in, stru
     if (!left_rows)
         out->count = 0;
     for (uint32_t i = 0; right_rows && i < right.count; i++)
-        if (!add_column(out, right.at[i].name, right.at[i].type))
+        if (stage->n >= LOOKUP_INNER && strcmp(right.at[i].name, stage->right) == 0)
+            continue;
+        else if (!add_column(out, right.at[i].name, right.at[i].type))
             return false;
     out->ordered = (in->ordered || !left_rows) && (right.ordered || !right_rows);
     return stage->n != UNIQUE || in->ordered;
@@ -173,6 +188,8 @@ static bool after(const struct stage *stage, const struct columns *in, struct co
         return after_union(stage, in, out);
     case STAGE_INTERVAL:
         return interval_columns(stage, in, out);
+    case STAGE_SHAPE:
+        return shape_columns(stage, in, out);
     default:
         *out = *in;
         out->ordered = stage->kind == STAGE_SORT_ALL || (in->ordered && !reverses_ties(stage));
@@ -256,7 +273,8 @@ static void print_other(const struct stage *stage, struct kp_buf *out)
         kp_buf_printf(out, " | project %s)", stage->right);
         break;
     case STAGE_JOIN:
-        kp_buf_printf(out, "join kind=%s (", join_kinds[stage->n]);
+        kp_buf_printf(out, "%s kind=%s (", stage->n >= LOOKUP_INNER ? "lookup" : "join",
+                      join_kinds[stage->n]);
         print_pipe(stage->other, out);
         kp_buf_printf(out, ") on $left.%s == $right.%s", stage->left, stage->right);
         break;
@@ -314,6 +332,9 @@ static void print_stage(const struct stage *stage, const struct columns *in, str
     case STAGE_UNION:
     case STAGE_INTERVAL:
         print_other(stage, out);
+        break;
+    case STAGE_SHAPE:
+        shape_ours(stage, out);
         break;
     default:
         print_items(stage->items, stage->items_count, out);
@@ -480,7 +501,8 @@ static void sql_join(const struct stage *stage, const struct columns *in, uint32
     for (uint32_t i = 0; i < in->count; i++)
         sql_column(&in->at[i], 'a', out);
     for (uint32_t i = 0; i < right.count; i++)
-        sql_column(&right.at[i], 'b', out);
+        if (stage->n < LOOKUP_INNER || strcmp(right.at[i].name, stage->right) != 0)
+            sql_column(&right.at[i], 'b', out);
     kp_buf_text(out, "row_number() OVER (ORDER BY a._o NULLS LAST, b._o NULLS LAST) AS _o FROM ");
     if (stage->n == UNIQUE)
         kp_buf_printf(out,
@@ -488,7 +510,8 @@ static void sql_join(const struct stage *stage, const struct columns *in, uint32
                       "(PARTITION BY \"%s\" ORDER BY _o) = 1) a JOIN",
                       from, stage->left);
     else
-        kp_buf_printf(out, "s%u a %s", from, words[stage->n]);
+        kp_buf_printf(out, "s%u a %s", from,
+                      words[stage->n >= LOOKUP_INNER ? stage->n - LOOKUP_INNER : stage->n]);
     kp_buf_printf(out, " s%u b ON a.\"%s\" = b.\"%s\"", other, stage->left, stage->right);
 }
 
@@ -551,6 +574,9 @@ static void sql_stage(const struct stage *stage, const struct columns *in, uint3
         break;
     case STAGE_INTERVAL:
         interval_sql(stage, in, from, other, out);
+        break;
+    case STAGE_SHAPE:
+        shape_sql(stage, from, out);
         break;
     default:
         sql_sort(stage, in, from, out);
