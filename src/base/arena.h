@@ -13,11 +13,19 @@
 
 struct kp_arena_chunk;
 
+/* Ends the work that an arena is for before it is done. */
+struct kp_stop {
+    /* OK: go on. Else why not, in *err. Called every now and then by whoever works long. */
+    kp_status (*check)(void *ctx, struct kp_error *err);
+    void *ctx;
+};
+
 struct kp_arena {
     struct kp_arena_chunk *chunk; /* newest first */
     size_t used_bytes;            /* handed out since init, rounded to alignment */
     size_t cap_bytes;             /* hard limit over all chunks; 0 = none */
     const char *owner;            /* who asked last; names the operator in a LIMIT error */
+    const struct kp_stop *stop;   /* NULL = nothing does */
 };
 
 void kp_arena_init(struct kp_arena *arena, size_t cap_bytes);

@@ -309,7 +309,7 @@ static void put_rows(struct kp_rows *rows, const struct kpi_answer *answer, stru
 kp_status kp_causes_open(struct kp_snapshot *snapshot, const struct kp_causes_req *req,
                          struct kp_arena *arena, struct kp_rows **out, struct kp_error *err)
 {
-    struct kpi_reader reader = {.snapshot = snapshot};
+    struct kpi_reader reader = {.snapshot = snapshot, .stop = arena->stop};
     struct kpi_answer *answer;
     struct kp_rows *rows = NULL;
     arena->owner = "CAUSES";
@@ -332,7 +332,7 @@ kp_status kp_evidence_open(struct kp_snapshot *snapshot, const struct kp_causes_
                            uint32_t row, struct kp_arena *arena, struct kp_rows **out,
                            struct kp_error *err)
 {
-    struct kpi_reader reader = {.snapshot = snapshot};
+    struct kpi_reader reader = {.snapshot = snapshot, .stop = arena->stop};
     struct kp_causes_req kept = *req;
     struct kpi_answer *answer;
     arena->owner = "EVIDENCE";

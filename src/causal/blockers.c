@@ -202,7 +202,7 @@ static struct blocker *sum_up(const struct kpi_answer *answer, struct kpi_list *
 kp_status kp_blockers_open(struct kp_snapshot *snapshot, const struct kp_causes_req *req,
                            struct kp_arena *arena, struct kp_rows **out, struct kp_error *err)
 {
-    struct kpi_reader reader = {.snapshot = snapshot};
+    struct kpi_reader reader = {.snapshot = snapshot, .stop = arena->stop};
     struct kpi_answer *answer;
     struct kp_rows *rows = NULL;
     struct kpi_list list;

@@ -208,7 +208,7 @@ kp_status kp_chain_open(struct kp_snapshot *snapshot, const struct kp_causes_req
                         kp_time instant, struct kp_arena *arena, struct kp_rows **out,
                         struct kp_error *err)
 {
-    struct kpi_reader reader = {.snapshot = snapshot};
+    struct kpi_reader reader = {.snapshot = snapshot, .stop = arena->stop};
     struct kpi_answer *answer = kp_arena_zalloc(arena, 1, sizeof(*answer));
     struct stack *stack = kp_arena_zalloc(arena, 1, sizeof(*stack));
     struct kp_rows *rows = NULL;

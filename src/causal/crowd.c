@@ -72,20 +72,29 @@ struct kpi_crowd kpi_crowd_request(const struct kpi_world *world, const struct k
     return owner;
 }
 
-struct kpi_crowd kpi_crowd_device(const struct kpi_world *world, uint32_t waiter, int64_t device,
-                                  kp_time from, kp_time to)
+/* Each process's share of the device's time within [from, to). */
+static void requests_add(const struct kpi_world *world, struct shares *shares,
+                         const struct kpi_work_set *set, uint32_t waiter, int64_t device,
+                         kp_time from, kp_time to)
 {
-    const struct kpi_work_set *set = &world->works[KPI_WORK_BLOCK];
     uint32_t host = kpi_thread_of(world, waiter)->host;
-    struct shares shares = {.count = 0};
     const struct kpi_work *row = kpi_work_first(set, host, from, to);
     for (; row != NULL; row = kpi_work_next(set, row, from, to)) {
         uint32_t owner = kpi_crowd_request(world, row).thread;
         kp_time issued = KP_MAX(row->from + row->queue_dur, from), done = KP_MIN(row->to, to);
         if (row->a == device && owner != KPI_NONE && issued < done &&
             !kpi_thread_of(world, owner)->idle)
-            share_add(world, &shares, owner, row, done - issued);
+            share_add(world, shares, owner, row, done - issued);
     }
+}
+
+struct kpi_crowd kpi_crowd_device(const struct kpi_world *world, uint32_t waiter, int64_t device,
+                                  kp_time from, kp_time to)
+{
+    static const enum kpi_works kinds[] = {KPI_WORK_BLOCK, KPI_WORK_FLIGHT};
+    struct shares shares = {.count = 0};
+    for (size_t i = 0; i < KP_ARRAY_LEN(kinds); i++)
+        requests_add(world, &shares, &world->works[kinds[i]], waiter, device, from, to);
     struct kpi_crowd most = most_of(world, &shares);
     if (most.thread != KPI_NONE && same_process(world, most.thread, waiter))
         most = (struct kpi_crowd){.thread = KPI_NONE};

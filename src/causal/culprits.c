@@ -359,7 +359,7 @@ kp_status kp_culprits_open(struct kp_snapshot *snapshot, const struct kp_txn_set
                            const struct kp_txn_set *b, struct kp_arena *arena, struct kp_rows **out,
                            struct kp_error *err)
 {
-    struct kpi_reader reader = {.snapshot = snapshot};
+    struct kpi_reader reader = {.snapshot = snapshot, .stop = arena->stop};
     struct culprits *culprits = kp_arena_zalloc(arena, 1, sizeof(*culprits));
     struct kp_rows *rows = NULL;
     arena->owner = "CULPRITS";

@@ -60,6 +60,8 @@ kp_status kpi_cursor_next(struct kpi_cursor *cursor, struct kp_error *err)
     do {
         cursor->batch = NULL;
         cursor->at = 0;
+        if (kpi_reader_stopped(cursor->reader))
+            return kpi_reader_check(cursor->reader, err);
         kp_status status = kp_scan_next(cursor->scan, &cursor->batch, err);
         if (status != KP_OK) {
             cursor->batch = NULL;
@@ -100,6 +102,13 @@ void kpi_cursor_close(struct kpi_cursor *cursor)
         kp_scan_close(cursor->scan);
     }
     memset(cursor, 0, sizeof(*cursor));
+}
+
+bool kpi_reader_stopped(struct kpi_reader *reader)
+{
+    if (reader->failed == KP_OK && reader->stop != NULL)
+        reader->failed = reader->stop->check(reader->stop->ctx, &reader->failed_err);
+    return reader->failed != KP_OK;
 }
 
 kp_status kpi_reader_check(const struct kpi_reader *reader, struct kp_error *err)

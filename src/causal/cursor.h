@@ -5,6 +5,7 @@
 #ifndef KP_CAUSAL_CURSOR_H
 #define KP_CAUSAL_CURSOR_H
 
+#include "base/arena.h"
 #include "column/batch.h"
 #include "storage/storage.h"
 
@@ -13,10 +14,11 @@
 /* The snapshot a question is asked of, and what was read from it so far. Outlives its cursors. */
 struct kpi_reader {
     struct kp_snapshot *snapshot;
-    struct kp_str axis;       /* host whose clock all stamps are told on; empty = each its own */
-    struct kp_scan_stat stat; /* of the cursors closed */
-    bool eager;               /* oracle runs: read everything before the walk */
-    kp_status failed;         /* of the first reading on demand that failed, and why */
+    struct kp_str axis;         /* host whose clock all stamps are told on; empty = each its own */
+    struct kp_scan_stat stat;   /* of the cursors closed */
+    const struct kp_stop *stop; /* ends the question early; may be NULL */
+    bool eager;                 /* oracle runs: read everything before the walk */
+    kp_status failed;           /* of the first reading on demand that failed, and why */
     struct kp_error failed_err;
 };
 
@@ -51,6 +53,8 @@ kp_status kpi_cursor_next(struct kpi_cursor *cursor, struct kp_error *err) KP_MU
 /* Pages and blocks of the log that it has to read. */
 uint32_t kpi_cursor_pages(const struct kpi_cursor *cursor);
 void kpi_cursor_close(struct kpi_cursor *cursor);
+/* Whether the question is to end early; then readings on demand have failed. */
+bool kpi_reader_stopped(struct kpi_reader *reader);
 /* How the readings on demand went so far. */
 kp_status kpi_reader_check(const struct kpi_reader *reader, struct kp_error *err) KP_MUST;
 static inline int64_t kpi_cursor_i64(const struct kpi_cursor *cursor, uint32_t column)

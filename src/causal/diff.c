@@ -167,7 +167,7 @@ kp_status kp_diff_open(struct kp_snapshot *snapshot, const struct kp_causes_req 
                        const struct kp_causes_req *b, struct kp_arena *arena, struct kp_rows **out,
                        struct kp_error *err)
 {
-    struct kpi_reader reader = {.snapshot = snapshot};
+    struct kpi_reader reader = {.snapshot = snapshot, .stop = arena->stop};
     const struct kp_causes_req *reqs[SIDES] = {a, b};
     struct kpi_answer *answers[SIDES];
     struct kp_rows *rows = NULL;

@@ -259,7 +259,7 @@ static kp_status window_find(struct effects *effects, struct kp_error *err)
 kp_status kp_effects_open(struct kp_snapshot *snapshot, const struct kp_causes_req *req,
                           struct kp_arena *arena, struct kp_rows **out, struct kp_error *err)
 {
-    struct kpi_reader reader = {.snapshot = snapshot};
+    struct kpi_reader reader = {.snapshot = snapshot, .stop = arena->stop};
     struct effects effects = {.req = req, .arena = arena};
     struct kp_rows *rows = NULL;
     arena->owner = "EFFECTS";

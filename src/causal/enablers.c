@@ -317,7 +317,7 @@ static uint32_t occupant_at(const struct kpi_world *world, const struct kpi_plac
 kp_status kp_enablers_open(struct kp_snapshot *snapshot, const struct kp_causes_req *req,
                            struct kp_arena *arena, struct kp_rows **out, struct kp_error *err)
 {
-    struct kpi_reader reader = {.snapshot = snapshot};
+    struct kpi_reader reader = {.snapshot = snapshot, .stop = arena->stop};
     struct kpi_world *world;
     struct kpi_place_of place;
     struct chain chain = {.arena = arena};

@@ -234,7 +234,7 @@ static void put_thread(struct kp_rows *rows, const struct kpi_world *world, cons
 kp_status kp_thread_state_open(struct kp_snapshot *snapshot, const struct kp_intervals_req *req,
                                struct kp_arena *arena, struct kp_rows **out, struct kp_error *err)
 {
-    struct kpi_reader reader = {.snapshot = snapshot};
+    struct kpi_reader reader = {.snapshot = snapshot, .stop = arena->stop};
     struct kpi_world *world;
     struct kpi_list list;
     struct kp_rows *rows = NULL;
@@ -319,7 +319,7 @@ static void put_cpu(struct kp_rows *rows, const struct kpi_world *world, const s
 kp_status kp_cpu_state_open(struct kp_snapshot *snapshot, const struct kp_intervals_req *req,
                             struct kp_arena *arena, struct kp_rows **out, struct kp_error *err)
 {
-    struct kpi_reader reader = {.snapshot = snapshot};
+    struct kpi_reader reader = {.snapshot = snapshot, .stop = arena->stop};
     struct kpi_world *world;
     struct kpi_list list;
     struct kp_rows *rows = NULL;

@@ -683,7 +683,7 @@ kp_status kpi_txns_find(struct kpi_reader *reader, const struct kp_txn_set *set,
 kp_status kp_txn_open(struct kp_snapshot *snapshot, kp_time from, kp_time to,
                       struct kp_arena *arena, struct kp_rows **out, struct kp_error *err)
 {
-    struct kpi_reader reader = {.snapshot = snapshot};
+    struct kpi_reader reader = {.snapshot = snapshot, .stop = arena->stop};
     struct kpi_world *world;
     struct kp_rows *rows = NULL;
     kp_status status = kpi_world_bare(&reader, arena, &world, err);

@@ -23,6 +23,7 @@
 
 #include "base/assert.h"
 #include "causal/blame.h"
+#include "causal/cursor.h"
 #include "causal/edge.h"
 
 #define DEPTH_MAX    64
@@ -45,7 +46,7 @@ bool kpi_frame_within(const struct kpi_frame *frame, uint32_t thread)
 void kpi_frame_enter(struct kpi_walk *walk, const struct kpi_frame *parent,
                      const struct kpi_frame *child)
 {
-    if (child->depth > DEPTH_MAX)
+    if (child->depth > DEPTH_MAX || kpi_reader_stopped(walk->world->reader))
         kpi_blame_unknown(walk, parent, "depth", child->from, child->to);
     else if (child->thread != KPI_NONE && kpi_frame_within(parent, child->thread))
         kpi_blame_handover(walk, child, "cycle", child->from, child->to);

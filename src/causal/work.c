@@ -19,6 +19,8 @@
 #define QUOTA_MARGIN (3 * KP_SEC) /* counters are sampled about once a second */
 #define GAP_AHEAD    (10 * KP_SEC)
 
+enum { LETTER_IDLE = 128 }; /* catalogue: TASK_STATE */
+
 struct work_row {
     struct kpi_world *world;
     struct kpi_cursor *cursor;
@@ -103,6 +105,16 @@ static bool fill_block(struct work_row *row)
     row->work->a = kpi_cursor_i64(row->cursor, 8);
     row->work->code = (int32_t)kpi_cursor_i64(row->cursor, 9);
     return true;
+}
+
+static bool fill_ended(struct work_row *row)
+{
+    return fill_block(row) && row->work->to <= row->world->to;
+}
+
+static bool fill_flight(struct work_row *row)
+{
+    return fill_block(row) && row->work->to > row->world->to;
 }
 
 static bool fill_signal(struct work_row *row)
@@ -313,7 +325,7 @@ static bool fill_task(struct work_row *row)
 
 /* What shows that no row of a group that began by an instant is yet to end. */
 enum ending {
-    ENDING_NEVER,   /* nothing: requests in flight */
+    ENDING_NEVER,   /* nothing */
     ENDING_AT_ONCE, /* rows are instants */
     ENDING_CALL,    /* the thread's return from a system call, or from the work it carried out */
     ENDING_TURN,    /* ... or its next row */
@@ -374,7 +386,8 @@ static const struct {
     [KPI_WORK_LOCK] = {KP_S_LOCK, lock_cols, fill_lock, 0, 0, ENDING_CALL, true},
     [KPI_WORK_GOT] = {KP_S_LOCK, lock_cols, fill_got, 0, 0, ENDING_AT_ONCE, false},
     [KPI_WORK_RECLAIM] = {KP_S_VMSCAN, reclaim_cols, fill_reclaim, 0, 0, ENDING_CALL, true},
-    [KPI_WORK_BLOCK] = {KP_S_BLOCK_RQ, block_cols, fill_block, 0, 0, ENDING_NEVER, false},
+    [KPI_WORK_BLOCK] = {KP_S_BLOCK_RQ, block_cols, fill_ended, 0, 0, ENDING_AT_ONCE, false},
+    [KPI_WORK_FLIGHT] = {KP_S_BLOCK_RQ, block_cols, fill_flight, 0, 0, ENDING_READ, false},
     [KPI_WORK_SIGNAL] = {KP_S_SIGNAL, signal_cols, fill_signal, 0, 0, ENDING_AT_ONCE, false},
     [KPI_WORK_GAP] = {KP_S_GAPS, gap_cols, fill_gap, 0, GAP_AHEAD, ENDING_READ, false},
     [KPI_WORK_QUOTA] = {KP_S_CGROUP_STAT, quota_cols, fill_quota, QUOTA_MARGIN, QUOTA_MARGIN,
@@ -478,6 +491,8 @@ static struct kpi_cursor_req rows_req(const struct kpi_world *world, enum kpi_wo
     kp_dur ahead = sets[kind].ahead == 0 ? world->ahead : sets[kind].ahead;
     if (part && (world->reach->ahead >> kind & 1) == 0)
         ahead = 0;
+    if (kind == KPI_WORK_FLIGHT)
+        from = world->to;
     return (struct kpi_cursor_req){
         .stream = sets[kind].stream,
         .from = kpi_time_add(from, -sets[kind].before - world->slack),
@@ -671,13 +686,26 @@ static bool is_switched(const struct kpi_world *world, uint32_t index, kp_time t
            kpi_event_of(world, world->cpu_order[cpu->first + cpu->count - 1])->ts >= t;
 }
 
+/* The kernel thread slept for want of work; who waits for a lock sleeps otherwise. */
+static bool is_idle_after(const struct kpi_world *world, uint32_t index, kp_time t)
+{
+    const struct kpi_thread *thread = kpi_thread_of(world, index);
+    for (uint32_t i = kpi_timeline_find(world, thread, t); i < thread->count; i++) {
+        const struct kpi_interval *iv = kpi_timeline_at(world, thread, i);
+        if (iv->from >= t && iv->state == KPI_STATE_BLOCKED && iv->letter == LETTER_IDLE)
+            return true;
+    }
+    return false;
+}
+
 /* The thread came back from the kernel to where no row of it goes on. Kernel threads make no calls
  * and fault in no pages; what they do for others is a row itself. */
 static bool is_back(const struct kpi_world *world, enum kpi_works kind, uint32_t index, kp_time t)
 {
     const struct kpi_work_set *works = world->works;
     if (kpi_thread_of(world, index)->kthread)
-        return kind == KPI_WORK_SYSCALL || kind == KPI_WORK_RECEIVE || kind == KPI_WORK_FAULT ||
+        return is_idle_after(world, index, t) || kind == KPI_WORK_SYSCALL ||
+               kind == KPI_WORK_RECEIVE || kind == KPI_WORK_FAULT ||
                has_later(&works[KPI_WORK_QUEUED], index, t) ||
                has_later(&works[KPI_WORK_COMMIT], index, t);
     return has_later(&works[KPI_WORK_SYSCALL], index, t);

@@ -114,6 +114,7 @@ enum kpi_works {
     KPI_WORK_GOT,     /* grouped by the lock; a = address: the end of a wait, as an instant */
     KPI_WORK_RECLAIM, /* grouped by thread; a = op, b = pages */
     KPI_WORK_BLOCK,   /* grouped by host; a = device, b = sector, c = bytes, code = op */
+    KPI_WORK_FLIGHT,  /* the same of requests that end after the world */
     KPI_WORK_SIGNAL,  /* grouped by target thread; code = signal */
     KPI_WORK_GAP,     /* grouped by host; code = cpu or -1 */
     KPI_WORK_QUOTA,   /* grouped by host; a = throttled ns, b = quota, name = path */
