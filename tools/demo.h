@@ -159,6 +159,7 @@ struct kpi_demo_answer {
     char culprit_comm[24];
     int64_t culprit_pid;
     kp_dur dur;
+    kp_dur blamed; /* of all rows with that culprit, whatever the victim and its span */
     char strength[16];
 };
 

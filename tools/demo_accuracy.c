@@ -36,14 +36,15 @@ static void say_answer(const struct kpi_demo_result *result, const struct kpi_de
                        const char *verdict)
 {
     char wall[KP_DUR_TEXT_MAX], dur[KP_DUR_TEXT_MAX], waited[KP_DUR_TEXT_MAX];
-    char ran[KP_DUR_TEXT_MAX];
+    char ran[KP_DUR_TEXT_MAX], blamed[KP_DUR_TEXT_MAX];
     kp_dur_format(answer->wall, wall);
     kp_dur_format(answer->dur, dur);
+    kp_dur_format(answer->blamed, blamed);
     kp_dur_format(result->waited.longest, waited);
     kp_dur_format(result->batch_ran, ran);
     printf("%s in %s; ", result->paid.state, wall);
     if (answer->has_root) {
-        printf("root %s %s by %s pid %lld; ", answer->kind, dur, answer->culprit_comm,
+        printf("root %s %s of %s by %s pid %lld; ", answer->kind, dur, blamed, answer->culprit_comm,
                (long long)answer->culprit_pid);
     } else {
         printf("no root; ");

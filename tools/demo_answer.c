@@ -82,6 +82,23 @@ static void take_span(void *ctx, const struct kp_schema *schema, const struct kp
         answer->settle = dur;
 }
 
+static void take_blamed(void *ctx, const struct kp_schema *schema, const struct kp_batch *batch,
+                        uint32_t row)
+{
+    struct kpi_demo_answer *answer = ctx;
+    answer->blamed = number(schema, batch, row, "blamed");
+}
+
+static kp_status ask_blamed(struct kp_snapshot *snapshot, struct kpi_demo_answer *answer,
+                            struct kp_error *err)
+{
+    char question[160];
+    snprintf(question, sizeof(question),
+             KPI_DEMO_CAUSES " | where culprit_pid == %lld | summarize blamed = sum(dur)",
+             (long long)answer->culprit_pid);
+    return each_row(snapshot, question, take_blamed, answer, err);
+}
+
 kp_status kpi_demo_ask(const char *dir, struct kpi_demo_answer *out, struct kp_error *err)
 {
     struct kp_snapshot *snapshot = NULL;
@@ -95,6 +112,8 @@ kp_status kpi_demo_ask(const char *dir, struct kpi_demo_answer *out, struct kp_e
                       take_span, &answer, err);
     if (status == KP_OK)
         status = each_row(snapshot, KPI_DEMO_CAUSES, take_cause, &answer, err);
+    if (status == KP_OK && answer.has_root)
+        status = ask_blamed(snapshot, &answer, err);
     if (status == KP_OK)
         *out = answer;
     kp_snapshot_close(snapshot);

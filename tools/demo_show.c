@@ -88,7 +88,7 @@ static bool show_checks(const struct kpi_demo_result *result, const struct kpi_d
                result->batch_pid, result->batch_policy) &&
          ok;
     printf("       it says %s on the run queue; the kernel's schedstat of %s says %s\n",
-           dur_text(answer->dur, a), result->waited.comm, dur_text(result->waited.longest, b));
+           dur_text(answer->blamed, a), result->waited.comm, dur_text(result->waited.longest, b));
     printf("       the batch job says it ran %s\n", dur_text(result->batch_ran, a));
     return ok;
 }
