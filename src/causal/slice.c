@@ -75,6 +75,12 @@ struct kpi_slice kpi_slice_make(const struct kpi_walk *walk, const struct kpi_fr
     return slice;
 }
 
+/* Not on a CPU and not queued for one: what a hidden thread does there is nothing to it. */
+static bool is_asleep(const struct kpi_slice *slice)
+{
+    return (slice->cpu == KPI_NONE && slice->kind != KPI_UNKNOWN) || slice->kind == KPI_THROTTLED;
+}
+
 void kpi_slice_emit(struct kpi_walk *walk, struct kpi_slice *slice)
 {
     if (slice->from >= slice->to)
@@ -83,8 +89,8 @@ void kpi_slice_emit(struct kpi_walk *walk, struct kpi_slice *slice)
     walk->cursor = slice->to;
     if (slice->thread != KPI_NONE) {
         uint32_t host = kpi_thread_of(walk->world, slice->thread)->host;
-        bool asleep = slice->cpu == KPI_NONE && slice->kind != KPI_UNKNOWN;
-        slice->gap = kpi_gap_in(walk->world, host, slice->cpu, asleep, slice->from, slice->to);
+        slice->gap =
+            kpi_gap_in(walk->world, host, slice->cpu, is_asleep(slice), slice->from, slice->to);
     }
     if (slice->thread != KPI_NONE)
         slice->skew =

@@ -495,6 +495,18 @@ static void a_hidden_thread_elsewhere_does_not_weaken_a_wait(void **state)
     assert_true(answer_noted(&stage->answer, "coverage 90.0 %"));
 }
 
+static void a_hidden_thread_gives_no_quota(void **state)
+{
+    struct stage *stage = *state;
+    world_throttle(&stage->w, 20 * MS, 0, stage->pay, stage->idle);
+    world_gap_hidden(&stage->w, 30 * MS, 40 * MS, 0);
+    world_switch(&stage->w, 60 * MS, 0, stage->idle, R, stage->pay);
+    ask(stage);
+    int row = expect(stage, "runnable.throttled", 40 * MS);
+    assert_string_equal(cell_str(&stage->answer, row, "strength"), "strong");
+    assert_int_equal(cell_i64(&stage->answer, row, "gap_ns"), 0);
+}
+
 static void migrated_while_queued_is_weak(void **state)
 {
     struct stage *stage = *state;
@@ -542,6 +554,7 @@ int main(void)
         T_(lost_events_are_unknown_and_weaken),
         T_(gap_in_a_consistent_stretch_weakens_it),
         T_(a_hidden_thread_elsewhere_does_not_weaken_a_wait),
+        T_(a_hidden_thread_gives_no_quota),
         T_(migrated_while_queued_is_weak),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
