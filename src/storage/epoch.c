@@ -135,9 +135,20 @@ kp_status kpi_evidence_flush(struct kpi_evidence *evidence, struct kp_io_queue *
         return KP_OK;
     kp_status status = kpi_chain_append(&evidence->chain, queue, evidence->pending,
                                         evidence->pending_count, &evidence->key.secret);
-    if (status == KP_OK)
-        evidence->pending_count = 0;
-    return status;
+    if (status != KP_OK)
+        return status;
+    evidence->pending_count = 0;
+    evidence->flushed = evidence->sealed.sequence;
+    return KP_OK;
+}
+
+uint64_t kpi_evidence_covers(const struct kp_store *store)
+{
+    const struct kpi_evidence *evidence = store->evidence;
+    bool behind = evidence != NULL && (evidence->broken || evidence->pending_count > 0);
+    if (!behind || kpi_wal_bytes(store->wal) > store->opts.wal_bytes_max / 2)
+        return store->sealed_through;
+    return KP_MIN(evidence->flushed, store->sealed_through);
 }
 
 /* ---------- the log ---------- */
@@ -391,6 +402,7 @@ void kpi_evidence_run(struct kp_store *store, int64_t now)
     pthread_mutex_lock(&store->lock);
     store->sealing = false;
     store->stat.seals = store->evidence->seals;
+    kpi_wal_release(store->wal, kpi_evidence_covers(store));
     pthread_cond_broadcast(&store->changed);
 }
 

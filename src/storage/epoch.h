@@ -47,6 +47,7 @@ struct kpi_evidence {
     uint64_t wal_genesis;     /* last log record before it */
     struct kpi_registered *segments;
     uint32_t segments_count, segments_capacity;
+    uint64_t flushed;                 /* last log record of the segments in the chain, durably */
     struct kpi_chain_record *pending; /* made, not yet durable */
     uint32_t pending_count, pending_capacity;
     pthread_mutex_t lock;
@@ -80,6 +81,9 @@ void kpi_evidence_cold(struct kp_store *store, const struct kpi_segment_meta *co
 /* A segment has just left the manifest. */
 void kpi_evidence_drop(struct kp_store *store, const struct kpi_segment_meta *gone,
                        enum kpi_drop_reason reason);
+/* The last log record that may be given up: those of segments that the chain does not have yet
+ * prove them, and are kept while the log has room. Recording never waits for evidence. */
+uint64_t kpi_evidence_covers(const struct kp_store *store);
 bool kpi_evidence_due(const struct kp_store *store, int64_t now);
 int64_t kpi_evidence_next(const struct kp_store *store);
 /* Called and returns with the store's lock held; it is given up meanwhile. */

@@ -415,7 +415,7 @@ static kp_status recover_write(struct recovery *r, struct kp_error *err)
     kpi_merge_tidy(store);
     store->txn_work = true;
     store->runs_check = store->run_next;
-    kpi_wal_release(store->wal, store->sealed_through);
+    kpi_wal_release(store->wal, kpi_evidence_covers(store));
     return KP_OK;
 }
 

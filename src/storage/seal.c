@@ -137,7 +137,7 @@ static void seal_done(struct sealing *s, int64_t now)
     store->stat.segments_bytes += state->segments[state->count - 1].bytes;
     store->retain_next = 0;
     store->txn_work = true;
-    kpi_wal_release(store->wal, s->last);
+    kpi_wal_release(store->wal, kpi_evidence_covers(store));
     if (store->durable == s->last) {
         store->unsealed = 0;
         store->seal_forced = false;

@@ -180,6 +180,48 @@ static void a_disk_may_fail_once(void **state)
     }
 }
 
+/* Segments whose record could not be made or written are proved by the log, which keeps what they
+ * were made of: a proof beside the writer accuses nobody, however much is recorded meanwhile. */
+static void evidence_may_be_late(void **state)
+{
+    (void)state;
+    static const uint32_t points[] = {KP_SIM_OPEN, KP_SIM_READ, KP_SIM_WRITE, KP_SIM_SYNC};
+    uint64_t late = 0;
+    for (uint64_t nth = 1; nth < 100; nth++) {
+        struct world world = {0};
+        struct kp_sim *sim = NULL;
+        struct feed feed;
+        struct kp_proof proof;
+        assert_int_equal(kp_sim_open(nth, &sim), KP_OK);
+        struct kp_store *store = store_open(kp_sim_io(sim));
+        assert_int_equal(kp_store_seal_key(store, &world.key, NULL), KP_OK);
+        store->opts.retention_bytes = 0;
+        feed_init(&feed, store);
+        rows_append(&feed, 30);
+        kp_sim_fault_add(sim, &(struct kp_sim_fault){.points = points[nth % 4],
+                                                     .nth = nth / 4 + 1,
+                                                     .times = 6,
+                                                     .kind = KP_SIM_ERROR,
+                                                     .error = 5});
+        kp_status status = kp_store_tick(store, world.now += EPOCH, true);
+        kp_sim_fault_clear(sim);
+        for (uint64_t i = 0; i < 40; i++) {
+            if (kp_store_tick(store, world.now += 2 * KP_SEC, false) == KP_OK)
+                rows_append(&feed, 30);
+            status = kp_store_tick(store, world.now, true);
+        }
+        assert_int_equal(status, KP_OK);
+        prove(&world, kp_sim_io(sim), &proof);
+        late += proof.segments_after > 0;
+        feed_deinit(&feed);
+        assert_int_equal(kp_store_close(store, NULL), KP_OK);
+        kp_sim_close(sim);
+        kp_buf_deinit(&world.key);
+    }
+    print_message("evidence was late in %llu of 99\n", (unsigned long long)late);
+    assert_true(late > 0);
+}
+
 /* A store from before is read as it is; sealing begins where it stands. */
 static void sealing_may_begin_late(void **state)
 {
@@ -290,6 +332,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(power_may_go_while_seals_are_made),
         cmocka_unit_test(a_disk_may_fail_once),
+        cmocka_unit_test(evidence_may_be_late),
         cmocka_unit_test(sealing_may_begin_late),
         cmocka_unit_test(a_close_seals_what_is_left),
     };
