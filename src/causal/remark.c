@@ -15,6 +15,17 @@
 enum { STATUS_ERROR = 2 };                        /* catalogue: SPAN_STATUS */
 enum { OP_START = 0, OP_KIND = 2, STATE_ON = 1 }; /* catalogue: CAPTURE_OP, CAPTURE_STATE */
 
+/* The path runs through a thread of the host. */
+static bool is_touched(const struct kpi_answer *answer, uint32_t host)
+{
+    bool touched = false;
+    for (uint32_t i = 0; i < answer->causes.list.count && !touched; i++) {
+        uint32_t thread = kpi_cause_at(&answer->causes, i)->largest.thread;
+        touched = thread != KPI_NONE && kpi_thread_of(answer->world, thread)->host == host;
+    }
+    return touched;
+}
+
 static void hosts_text(const struct kpi_answer *answer, char *out, size_t size)
 {
     const struct kpi_world *world = answer->world;
@@ -22,12 +33,7 @@ static void hosts_text(const struct kpi_answer *answer, char *out, size_t size)
     uint32_t shown = 0;
     out[0] = '\0';
     for (uint32_t host = 0; host < world->hosts.count && shown < HOSTS_SHOWN; host++) {
-        bool touched = false;
-        for (uint32_t i = 0; i < answer->causes.list.count && !touched; i++) {
-            uint32_t thread = kpi_cause_at(&answer->causes, i)->largest.thread;
-            touched = thread != KPI_NONE && kpi_thread_of(world, thread)->host == host;
-        }
-        if (!touched)
+        if (!is_touched(answer, host))
             continue;
         struct kp_str name = kpi_host_of(world, host)->name;
         int n = snprintf(out + used, size - used, "%s%.*s", shown++ > 0 ? "," : "", (int)name.len,
@@ -215,6 +221,25 @@ static void note_hosts(const struct kpi_answer *answer, struct kp_rows *rows)
         kpi_rows_note(rows, "by host: %s", text);
 }
 
+/* How well the clocks of other hosts on the path are known on the root's. */
+static void note_skew(const struct kpi_answer *answer, struct kp_rows *rows)
+{
+    const struct kpi_world *world = answer->world;
+    struct kp_str axis = world->reader->axis;
+    for (uint32_t host = 0; host < world->hosts.count; host++) {
+        const struct kpi_host *other = kpi_host_of(world, host);
+        if (!is_touched(answer, host) || axis.len == 0 || kp_str_equal(other->name, axis))
+            continue;
+        if (other->skew < 0)
+            kpi_rows_note(rows, "clocks: no anchor tells the clock of %.*s on that of %.*s",
+                          (int)other->name.len, other->name.ptr, (int)axis.len, axis.ptr);
+        else
+            kpi_rows_note(rows, "clocks: %.*s is known within +-%lld ns on the clock of %.*s",
+                          (int)other->name.len, other->name.ptr, (long long)other->skew,
+                          (int)axis.len, axis.ptr);
+    }
+}
+
 static void note_clocks(const struct kpi_answer *answer, struct kp_rows *rows)
 {
     kp_dur bound = -1;
@@ -323,6 +348,7 @@ kp_status kpi_remarks_add(const struct kpi_answer *answer, const struct kp_cause
     note_hosts(answer, rows);
     if (answer->root != KPI_NONE)
         note_clocks(answer, rows);
+    note_skew(answer, rows);
     if (answer->root != KPI_NONE && req->oracle == KP_ORACLE_NONE)
         note_baseline(answer, req, rows);
     note_verdict(answer, rows);

@@ -311,6 +311,8 @@ static void messages_cross_hosts(void **state)
     uint32_t row = expect(s, "running", 301, 46 * MS, "strong");
     assert_string_equal(cell_str(&s->answer, row, "host"), "db1");
     assert_int_equal(cell_i64(&s->answer, row, "skew_ns"), 3000);
+    assert_true(
+        answer_noted(&s->answer, "clocks: db1 is known within +-3000 ns on the clock of web1"));
     assert_true(answer_noted(&s->answer, "by host: "));
     assert_true(answer_noted(&s->answer, "web1 54.000 ms"));
     assert_true(answer_noted(&s->answer, "db1 46.000 ms"));

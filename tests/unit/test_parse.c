@@ -93,6 +93,7 @@ static void completion_knows_the_place(void **state)
     offers("DIFF CAUSES ", "OF", "txn");
     offers("DIFF CAUSES OF txn 1 VS ", "txn", "WITHIN");
     offers("CAUSES OF txn 1 EDGES ", "strong", "txn");
+    offers("CAUSES OF txn 1 ORACLE ", "perfetto tracecompass offwaketime", "strong");
     offers("CAUSES OF txn 1 AT ", "host", "WITHIN");
     offers("CHAIN OF txn 1 AT 2026-11-23 | where ", "level edge kind", "rank");
     offers("CAUSES OF txn 1 | EMIT ", "nodes edges spans flame states", "graph");
