@@ -5,6 +5,8 @@
  * held, row by row, columns that are 0 or empty left out. A column that is added to the catalogue
  * later is absent in both.
  *
+ * Columns that the writer lacked are 0 or empty; those it has more are passed over.
+ *
  * KP_GOLDEN=FOLDER makes FOLDER and FOLDER.csv with the present program, for the next format.
  */
 #include <setjmp.h>
@@ -18,9 +20,11 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "base/assert.h"
 #include "rows.h"
 #include "storage/format_page.h"
 #include "storage/storage.h"
+#include "storage/storage_int.h"
 
 #define GOLDEN "tests/golden"
 #define OLDEST 3u /* the first that was released */
@@ -130,6 +134,82 @@ static void every_format_reads_as_it_was_written(void **state)
     }
 }
 
+/* ---------- catalogues that differ ---------- */
+
+/* Rows of a stream as a program wrote them whose catalogue has `columns` stored columns of it. */
+static void write_and_read(uint32_t columns, struct kp_arena *arena, struct kp_batch *out)
+{
+    const struct kp_stream *stream = kp_stream_by_number(KP_S_SYSCALL);
+    struct kp_stored_column stored[KP_STORED_MAX];
+    struct kp_stream other = *stream;
+    struct kp_vec cols[KP_STORED_MAX];
+    struct kp_builder builder;
+    struct kp_buf bytes = {0};
+    struct kp_actors *actors;
+    assert_int_equal(kp_actors_init(&actors), KP_OK);
+    assert_int_equal(kp_builder_init(&builder, stream, actors, ROWS), KP_OK);
+    for (uint32_t row = 0; row < ROWS; row++) {
+        kp_builder_row(&builder, row, row, 0, KP_ACTOR_UNKNOWN);
+        for (uint32_t c = KP_COL_FIRST; c < stream->stored_count; c++)
+            kp_builder_i64(&builder, c, 100 * c + row);
+    }
+    struct kp_batch batch = *kp_builder_batch(&builder);
+    for (uint32_t c = 0; c < columns; c++) {
+        cols[c] = batch.cols[KP_MIN(c, stream->stored_count - 1)];
+        stored[c] = stream->stored[KP_MIN(c, stream->stored_count - 1)];
+    }
+    other.stored = stored;
+    other.stored_count = batch.cols_count = columns;
+    batch.stream = &other;
+    batch.cols = cols;
+    assert_int_equal(kpi_block_encode(&batch, KPI_LEVEL_SEALED, &bytes), KP_OK);
+    assert_int_equal(kpi_block_decode(bytes.data, bytes.size, UINT64_MAX, actors, arena, out),
+                     KP_OK);
+    assert_ptr_equal(out->stream, stream);
+    assert_int_equal(out->rows, ROWS);
+    kp_buf_deinit(&bytes);
+    kp_builder_deinit(&builder);
+    kp_actors_deinit(actors);
+}
+
+static void columns_of_other_catalogues(void **state)
+{
+    (void)state;
+    uint32_t known = kp_stream_by_number(KP_S_SYSCALL)->stored_count;
+    for (uint32_t columns = KP_COL_FIRST; columns <= known + 2; columns++) {
+        struct kp_arena arena = {0};
+        struct kp_batch batch;
+        write_and_read(columns, &arena, &batch);
+        assert_int_equal(batch.cols_count, known);
+        for (uint32_t c = KP_COL_FIRST; c < known; c++) /* what the writer lacked is 0 */
+            for (uint32_t row = 0; row < ROWS; row++)
+                assert_int_equal(batch.cols[c].i64[row], c < columns ? 100 * c + row : 0);
+        kp_arena_deinit(&arena);
+    }
+}
+
+/* A stream that this program does not know is told of as a newer program's, not as damage. */
+static void streams_of_newer_catalogues(void **state)
+{
+    (void)state;
+    struct kp_builder builder;
+    struct kp_buf bytes = {0};
+    struct kp_actors *actors;
+    struct kpi_block_info info;
+    assert_int_equal(kp_actors_init(&actors), KP_OK);
+    assert_int_equal(kp_builder_init(&builder, kp_stream_by_number(KP_S_SIGNAL), actors, 1), KP_OK);
+    kp_builder_row(&builder, 1, 1, 0, KP_ACTOR_UNKNOWN);
+    struct kp_batch batch = *kp_builder_batch(&builder);
+    struct kp_stream newer = *batch.stream;
+    newer.number = KP_STREAM_MAX - 1;
+    batch.stream = &newer;
+    assert_int_equal(kpi_block_encode(&batch, KPI_LEVEL_SEALED, &bytes), KP_OK);
+    assert_int_equal(kpi_block_peek(bytes.data, bytes.size, &info), KP_VERSION);
+    kp_buf_deinit(&bytes);
+    kp_builder_deinit(&builder);
+    kp_actors_deinit(actors);
+}
+
 /* ---------- a new one ---------- */
 
 static void rows_append(struct kp_store *store, struct rows_gen *gen)
@@ -188,6 +268,8 @@ static int golden_make(const char *dir)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(columns_of_other_catalogues),
+        cmocka_unit_test(streams_of_newer_catalogues),
         cmocka_unit_test(every_format_reads_as_it_was_written),
     };
     if (getenv("KP_GOLDEN") != NULL)
