@@ -15,14 +15,18 @@
 #include "base/assert.h"
 #include "server/influxql.h"
 
-#define ITEMS_MAX 32
-#define TAGS_MAX  16
+#define ITEMS_MAX   32
+#define AVERAGE_MAX 100 /* rows of moving_average */
+#define TAGS_MAX    16
 
 struct item {
     struct kp_str field;
     struct kp_str function; /* empty: the column itself */
     struct kp_str argument; /* of percentile */
     struct kp_str math;     /* "* 2" behind it, or empty */
+    struct kp_str change;   /* derivative and its like around it, or empty */
+    kp_dur unit;            /* of change; 0 = its default */
+    uint64_t rows;          /* of moving_average */
     char name[KPI_NAME_MAX];
 };
 
@@ -30,7 +34,7 @@ struct select {
     struct kpi_iq *iq;
     struct item items[ITEMS_MAX];
     uint32_t items_count;
-    bool all, aggregates;
+    bool all, aggregates, changes;
     struct kp_str from;
     struct kp_buf where;
     struct kp_str tags[TAGS_MAX];
@@ -68,6 +72,20 @@ static const char *find_function(struct kp_str name, bool *out_known)
     return NULL;
 }
 
+/* Functions of neighbouring rows, around a column or an aggregate. */
+static const char *const changes[] = {
+    "derivative",     "non_negative_derivative", "difference", "non_negative_difference",
+    "cumulative_sum", "moving_average",          "elapsed",
+};
+
+static bool is_change(struct kp_str name)
+{
+    for (size_t i = 0; i < KP_ARRAY_LEN(changes); i++)
+        if (kp_str_equal_nocase(name, kp_str_from(changes[i])))
+            return true;
+    return false;
+}
+
 /* --- reading --- */
 
 static bool is_arithmetic(const struct kpi_iq *iq)
@@ -95,11 +113,12 @@ static kp_status read_math(struct kpi_iq *iq, struct kp_str *out)
 static void name_item(struct select *select, struct item *item, struct kp_str alias)
 {
     struct kp_str name = alias.ptr != NULL        ? alias
+                         : item->change.len > 0   ? item->change
                          : item->function.len > 0 ? item->function
                                                   : item->field;
     char base[KPI_NAME_MAX - 8];
     snprintf(base, sizeof(base), "%.*s", (int)KP_MIN(name.len, sizeof(base) - 1), name.ptr);
-    if (alias.ptr == NULL && item->function.len > 0)
+    if (alias.ptr == NULL && item->function.len + item->change.len > 0)
         for (char *c = base; *c != '\0'; c++)
             *c = (char)(*c >= 'A' && *c <= 'Z' ? *c + 32 : *c);
     snprintf(item->name, sizeof(item->name), "%s", base);
@@ -120,8 +139,10 @@ static kp_status read_call(struct kpi_iq *iq, struct item *item)
     if (!known) {
         kp_error_set(iq->err, KP_UNSUPPORTED, "InfluxQL: function '%.*s' is not supported",
                      (int)KP_MIN(item->function.len, 40u), item->function.ptr);
-        kp_error_hint(iq->err, "there are mean median percentile count sum min max spread stddev "
-                               "first last; or write the query in kprobe's language");
+        kp_error_hint(
+            iq->err,
+            "there are mean median percentile count sum min max spread stddev "
+            "first last, derivative and its like; or write the query in kprobe's language");
         return KP_UNSUPPORTED;
     }
     kpi_iq_next(iq);
@@ -140,6 +161,27 @@ static kp_status read_call(struct kpi_iq *iq, struct item *item)
     return status;
 }
 
+/* change(field), change(mean(field)), and its unit or number of rows. */
+static kp_status read_change(struct kpi_iq *iq, struct item *item)
+{
+    item->change = item->field;
+    kpi_iq_next(iq);
+    kp_status status = kpi_iq_name(iq, &item->field);
+    if (status == KP_OK && kpi_iq_is(iq, "("))
+        status = read_call(iq, item);
+    bool average = kp_str_equal_nocase(item->change, KP_STR("moving_average"));
+    bool more = status == KP_OK && kpi_iq_take(iq, ",");
+    if (more && average)
+        status = kpi_iq_count(iq, &item->rows);
+    else if (more && (!kpi_iq_duration(iq, &item->unit) || item->unit <= 0))
+        return kpi_iq_fail(iq, KP_INVALID, "the unit must be a duration, as 1s,");
+    if (status == KP_OK && average && (item->rows < 2 || item->rows > AVERAGE_MAX))
+        return kpi_iq_fail(iq, KP_INVALID, "moving_average needs 2 to 100 rows");
+    if (status == KP_OK && !kpi_iq_take(iq, ")"))
+        return kpi_iq_fail(iq, KP_INVALID, ") is missing");
+    return status;
+}
+
 static kp_status read_item(struct select *select)
 {
     struct kpi_iq *iq = select->iq;
@@ -153,7 +195,7 @@ static kp_status read_item(struct select *select)
         return kpi_iq_fail(iq, KP_LIMIT, "too many columns");
     kp_status status = kpi_iq_name(iq, &item.field);
     if (status == KP_OK && kpi_iq_is(iq, "("))
-        status = read_call(iq, &item);
+        status = is_change(item.field) ? read_change(iq, &item) : read_call(iq, &item);
     if (status == KP_OK)
         status = read_math(iq, &item.math);
     if (status == KP_OK && kpi_iq_take(iq, "as"))
@@ -162,6 +204,7 @@ static kp_status read_item(struct select *select)
         return status;
     name_item(select, &item, alias);
     select->aggregates |= item.function.len > 0;
+    select->changes |= item.change.len > 0;
     select->items[select->items_count++] = item;
     return KP_OK;
 }
@@ -322,7 +365,8 @@ static void add_value(struct kp_buf *out, const struct item *item)
         c++;
     }
     kp_buf_char(out, ')');
-    kp_buf_str(out, item->math);
+    if (item->change.len == 0)
+        kp_buf_str(out, item->math);
     out->failed |= column.failed;
     kp_buf_deinit(&column);
 }
@@ -349,6 +393,7 @@ static bool is_selector(const struct select *select)
 {
     struct kp_str function = select->items[0].function;
     return select->items_count == 1 && select->step == 0 && select->items[0].math.len == 0 &&
+           !select->changes &&
            (kp_str_equal_nocase(function, KP_STR("max")) ||
             kp_str_equal_nocase(function, KP_STR("min")) || is_edge(&select->items[0]));
 }
@@ -410,6 +455,73 @@ static void add_order(struct kp_buf *out, const struct select *select)
     kp_buf_text(out, select->descending ? "ts desc" : "ts asc");
 }
 
+/* The row before is of the same series. */
+static void add_same(struct kp_buf *out, const struct select *select, uint64_t rows)
+{
+    kp_buf_text(out, "true");
+    for (uint32_t i = 0; i < select->tags_count; i++) {
+        kp_buf_text(out, " and prev(");
+        kpi_iq_add_name(out, select->tags[i]);
+        kp_buf_printf(out, ", %" PRIu64 ") == ", rows);
+        kpi_iq_add_name(out, select->tags[i]);
+    }
+}
+
+/* What a change makes of `value` (a name) and the rows before it. */
+static void add_formula(struct kp_buf *out, const struct select *select, const struct item *item,
+                        const char *value)
+{
+    kp_dur unit = item->unit != 0 ? item->unit : select->step > 0 ? select->step : KP_SEC;
+    if (kp_str_equal_nocase(item->change, KP_STR("moving_average"))) {
+        kp_buf_printf(out, "(%s", value);
+        for (uint64_t i = 1; i < item->rows; i++)
+            kp_buf_printf(out, " + prev(%s, %" PRIu64 ")", value, i);
+        kp_buf_printf(out, ") / %" PRIu64, item->rows);
+    } else if (kp_str_equal_nocase(item->change, KP_STR("elapsed"))) {
+        kp_buf_printf(out, "todouble(tolong(ts - prev(ts)) / %" PRId64 ")",
+                      item->unit != 0 ? item->unit : 1);
+    } else {
+        bool rate =
+            item->change.len >= 10 &&
+            kp_str_equal_nocase((struct kp_str){item->change.ptr + item->change.len - 10, 10},
+                                KP_STR("derivative"));
+        kp_buf_printf(out, "(%s - prev(%s))", value, value);
+        if (rate)
+            kp_buf_printf(out, " / (todouble(tolong(ts - prev(ts))) / %" PRId64 ")", unit);
+    }
+}
+
+/* The items that compare neighbouring rows, over rows in order; where none has a value there is no
+ * row. */
+static void add_changes(struct kp_buf *out, const struct select *select)
+{
+    for (uint32_t i = 0; i < select->items_count; i++) {
+        const struct item *item = &select->items[i];
+        char value[24];
+        if (item->change.len == 0)
+            continue;
+        snprintf(value, sizeof(value), is_edge(item) ? "edge_%u" : "value_%u", i);
+        kp_buf_printf(out, " | extend %s = todouble(%s) | extend %s = ", value, value, value);
+        if (kp_str_equal_nocase(item->change, KP_STR("cumulative_sum"))) {
+            kp_buf_printf(out, "row_cumsum(%s, not(", value);
+            add_same(out, select, 1);
+            kp_buf_text(out, "))");
+            continue;
+        }
+        kp_buf_text(out, "iff(");
+        add_same(out, select, item->rows > 1 ? item->rows - 1 : 1);
+        kp_buf_text(out, ", ");
+        add_formula(out, select, item, value);
+        kp_buf_text(out, ", real(null))");
+        if (kp_str_equal_nocase((struct kp_str){item->change.ptr, KP_MIN(item->change.len, 12u)},
+                                KP_STR("non_negative")))
+            kp_buf_printf(out, " | extend %s = iff(%s >= 0, %s, real(null))", value, value, value);
+    }
+    for (uint32_t i = 0; i < select->items_count; i++)
+        kp_buf_printf(out, "%sisnotnull(%s_%u)", i == 0 ? " | where " : " or ",
+                      is_edge(&select->items[i]) ? "edge" : "value", i);
+}
+
 static void add_project(struct kp_buf *out, const struct select *select)
 {
     if (select->all)
@@ -424,17 +536,17 @@ static void add_project(struct kp_buf *out, const struct select *select)
         kp_buf_text(out, ", ");
         kpi_iq_add_name(out, kp_str_from(item->name));
         kp_buf_text(out, " = ");
-        if (is_edge(item)) {
-            kp_buf_printf(out, "edge_%u", i);
+        if (is_edge(item) || item->change.len > 0) {
+            kp_buf_printf(out, is_edge(item) ? "edge_%u" : "value_%u", i);
             kp_buf_str(out, item->math);
-        } else if (select->aggregates)
+        } else if (select->aggregates || select->changes)
             kp_buf_printf(out, "value_%u", i);
         else
             add_value(out, item);
     }
 }
 
-static kp_status check(struct select *select)
+static kp_status check(const struct select *select, const struct kpi_inquiry *out)
 {
     bool mixed = select->all && (select->items_count > 0 || select->tags_count > 0);
     for (uint32_t i = 0; i < select->items_count; i++)
@@ -442,6 +554,10 @@ static kp_status check(struct select *select)
     if (mixed)
         return kp_error_set(select->iq->err, KP_UNSUPPORTED,
                             "InfluxQL: columns and aggregates cannot be mixed, nor * with others");
+    if (select->changes && (select->descending || out->fill > KPI_FILL_NULL))
+        return kp_error_set(select->iq->err, KP_UNSUPPORTED,
+                            "InfluxQL: functions of neighbouring rows take fill(null), fill(none) "
+                            "and ascending times only");
     if (select->step > 0 && !select->aggregates)
         return kp_error_set(select->iq->err, KP_INVALID,
                             "InfluxQL: GROUP BY time needs a function, as mean(\"dur\")");
@@ -469,9 +585,15 @@ static void write_query(struct select *select, struct kpi_inquiry *out)
         kp_buf_printf(&out->text, " | where %s", kp_buf_cstr(&select->where));
     if (select->aggregates)
         add_aggregates(&out->text, select);
+    for (uint32_t i = 0; select->changes && !select->aggregates && i < select->items_count; i++) {
+        kp_buf_printf(&out->text, " | extend value_%u = ", i);
+        add_value(&out->text, &select->items[i]);
+    }
     add_order(&out->text, select);
+    if (select->changes)
+        add_changes(&out->text, select);
     out->tags = select->tags_count;
-    out->step = out->fill == KPI_FILL_NONE ? 0 : select->step;
+    out->step = out->fill == KPI_FILL_NONE || select->changes ? 0 : select->step;
     out->descending = select->descending;
     if (out->limit > 0 && out->tags == 0 && out->step == 0) /* the first of one series */
         kp_buf_printf(&out->text, " | take %" PRIu64, out->limit + out->offset);
@@ -497,7 +619,7 @@ kp_status kpi_iq_select(struct kpi_iq *iq, struct kpi_inquiry *out)
     if (status == KP_OK)
         status = read_clauses(select, out);
     if (status == KP_OK)
-        status = check(select);
+        status = check(select, out);
     if (status == KP_OK)
         write_query(select, out);
     out->text.failed |= select->where.failed;

@@ -176,6 +176,14 @@ BINNED = [
     'SELECT sum("dur"), count("ret") FROM "syscall" WHERE {range} GROUP BY time(1s), "comm" fill(null) SLIMIT 4',
     'SELECT sum("dur") FROM "syscall" WHERE {range} GROUP BY time(1s) fill(null) ORDER BY time DESC',
     'SELECT sum("dur") FROM "syscall" WHERE {range} GROUP BY time(1s) fill(previous) LIMIT 4 OFFSET 2',
+    'SELECT difference(sum("dur")) FROM "syscall" WHERE {range} GROUP BY time(500ms), "comm"',
+    'SELECT non_negative_difference(count("dur")) AS "more" FROM "syscall" WHERE {range} GROUP BY time(250ms) fill(none)',
+    'SELECT cumulative_sum(count("dur")) FROM "syscall" WHERE {range} GROUP BY time(250ms) fill(none)',
+    'SELECT derivative(max("dur")) / 2 FROM "syscall" WHERE {range} GROUP BY time(500ms) fill(none)',
+    'SELECT non_negative_derivative(max("dur"), 250ms) FROM "syscall" WHERE {range} GROUP BY time(500ms), "comm"',
+    'SELECT moving_average(max("dur"), 2) FROM "syscall" WHERE {range} GROUP BY time(250ms) fill(none)',
+    'SELECT difference("dur") FROM "softirq" WHERE "cpu" = \'0\' GROUP BY "vec" LIMIT 5',
+    'SELECT elapsed("dur", 1u) FROM "softirq" WHERE "cpu" = \'0\' LIMIT 9',
     'SELECT count("dur") FROM "syscall" WHERE {range} AND "comm" = \'no such\' GROUP BY time(1s)',
 ]
 SHAPES = [

@@ -95,6 +95,17 @@ static void select_is_translated(void **state)
     gives("SELECT percentile(dur, 95) / 1000 AS us FROM irq",
           "irq | summarize value_0 = (percentile(['dur'], 95))/ 1000 | extend ts = "
           "datetime(1970-01-01) + 0ns | sort by ts asc | project ts, ['us'] = value_0");
+    gives("SELECT difference(max(dur)) FROM irq GROUP BY time(1s), name",
+          "irq | summarize value_0 = (max(['dur'])) by ['name'], ts = bin_at(ts, 1000000000ns, "
+          "datetime(1970-01-01) + 0ns) | sort by ['name'] asc, ts asc | extend value_0 = "
+          "todouble(value_0) | extend value_0 = iff(true and prev(['name'], 1) == ['name'], "
+          "(value_0 - prev(value_0)), real(null)) | where isnotnull(value_0) | project ts, "
+          "['name'], ['difference'] = value_0");
+    refuses("SELECT derivative(max(dur)) FROM irq GROUP BY time(1s) fill(previous)", "fill(null)");
+    refuses("SELECT moving_average(max(dur), 1) FROM irq GROUP BY time(1s)", "2 to 100");
+    refuses("SELECT moving_average(dur) FROM irq", "2 to 100");
+    refuses("SELECT derivative(dur, 0s) FROM irq", "unit");
+    refuses("SELECT difference(difference(dur)) FROM irq", "'difference' is not supported");
     refuses("SELECT mode(dur) FROM irq", "'mode' is not supported");
     refuses("SELECT dur FROM \"a | b\"", "name of a measurement");
     refuses("SELECT dur, mean(dur) FROM irq", "cannot be mixed");
