@@ -464,7 +464,7 @@ static void answer_write(struct kp_server *server, const struct kpi_request *req
         status = kp_span_lines(server->store, &server->opts.spans, body, unit != 0 ? unit : 1,
                                &result, &err);
     if (status == KP_OK && result.ticket != 0)
-        status = kp_store_wait(server->store, result.ticket, &err);
+        status = kp_store_wait_all(server->store, result.ticket_first, result.ticket, &err);
     if (status == KP_OK) {
         answer_written(server, request, &result, answer);
     } else {
