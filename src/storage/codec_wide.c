@@ -5,16 +5,32 @@
  */
 #include "storage/codec_wide.h"
 
-enum kpi_wide_unit kpi_wide_unit(void)
+#include <pthread.h>
+#include <stdlib.h>
+#include <string.h>
+
+static pthread_once_t once = PTHREAD_ONCE_INIT;
+static enum kpi_wide_unit widest;
+
+static void find_widest(void)
 {
 #ifdef __x86_64__
-    if (__builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
-        __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("bmi2"))
-        return KPI_WIDE_UNIT_AVX512;
-    if (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("bmi2"))
-        return KPI_WIDE_UNIT_AVX2;
+    const char *most = getenv("KP_SIMD");
+    bool avx2 = __builtin_cpu_supports("avx2") && __builtin_cpu_supports("bmi2");
+    bool avx512 = avx2 && __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
+                  __builtin_cpu_supports("avx512vl");
+    if (most != NULL && strcmp(most, "none") == 0)
+        avx2 = avx512 = false;
+    if (most != NULL && strcmp(most, "avx2") == 0)
+        avx512 = false;
+    widest = avx512 ? KPI_WIDE_UNIT_AVX512 : avx2 ? KPI_WIDE_UNIT_AVX2 : KPI_WIDE_UNIT_NONE;
 #endif
-    return KPI_WIDE_UNIT_NONE;
+}
+
+enum kpi_wide_unit kpi_wide_unit(void)
+{
+    pthread_once(&once, find_widest);
+    return widest;
 }
 
 static inline __attribute__((always_inline)) void join(const uint8_t *restrict from,

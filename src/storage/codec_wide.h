@@ -22,7 +22,8 @@ enum kpi_wide_unit { KPI_WIDE_UNIT_NONE, KPI_WIDE_UNIT_AVX2, KPI_WIDE_UNIT_AVX51
 #define KPI_WIDE_AVX512
 #endif
 
-/* The widest unit of this machine; any thread. */
+/* The widest unit of this machine, or what KP_SIMD (none, avx2) in the environment allows; any
+ * thread. */
 enum kpi_wide_unit kpi_wide_unit(void);
 
 /* kpi_bits_unpack on a unit that the machine has. */
