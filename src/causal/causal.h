@@ -9,10 +9,11 @@
  *   compare with like transactions, rank, name the root              (baseline.c, rank.c)
  *   other verbs over the same walk    (chain.c blockers.c effects.c culprits.c diff.c)
  *
- * Files in reading order: list.c table.c cursor.c world.c timeline.c work.c clock.c span.c txn.c
- * futex.c walk.c blame.c blame_wait.c oracle.c cause.c memo.c baseline.c rank.c root.c answer.c
- * remark.c evidence.c chain.c enablers.c blockers.c cohort.c effects.c culprits.c diff.c state.c
- * value.c; kind.def, rule.def and oracle.def list what `kind`, `rule` and ORACLE can say.
+ * Files in reading order: list.c table.c cursor.c world.c timeline.c hidden.c lead.c work.c gap.c
+ * clock.c span.c txn.c futex.c walk.c blame.c blame_wait.c oracle.c cause.c memo.c baseline.c
+ * rank.c root.c answer.c remark.c evidence.c chain.c enablers.c blockers.c cohort.c effects.c
+ * culprits.c diff.c state.c value.c; kind.def, rule.def and oracle.def list what `kind`, `rule` and
+ * ORACLE can say.
  *
  * The rules, with their names as they appear in the `rule` column, are in docs/causality.md.
  * Reads through kp_scan only; has no storage of its own. Answers are result batches, so that the
