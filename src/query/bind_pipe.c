@@ -68,12 +68,8 @@ bool kpi_outputs_add(struct kpi_bind *bind, struct kpi_outputs *outputs, struct 
     }
     if (outputs->count == outputs->capacity && !grow_outputs(bind, outputs))
         return false;
-    uint8_t scale =
-        expr->kind == KPI_EXPR_COLUMN && bind->schema != NULL && expr->column < bind->schema->count
-            ? bind->schema->fields[expr->column].scale
-            : 0;
     outputs->fields[outputs->count] =
-        (struct kp_field){unique_name(bind, outputs, name), expr->type, expr->unit, scale};
+        (struct kp_field){unique_name(bind, outputs, name), expr->type, expr->unit, 0};
     outputs->exprs[outputs->count++] = expr;
     return bind->ctx->status == KP_OK;
 }
