@@ -379,7 +379,10 @@ static void segment_content(struct checking *checking)
     if (!header_holds(checking))
         segment_damage(checking, "the header is damaged");
     uint64_t before = checking->verifier->report.damaged;
-    if (kpi_segment_sets(&checking->segment, checking->verifier->queue) != KP_OK)
+    kp_status sets = kpi_segment_sets(&checking->segment, checking->verifier->queue);
+    if (sets == KP_NO_MEMORY)
+        checking->verifier->status = sets;
+    else if (sets != KP_OK)
         section_damage(checking, &segment->footer.sets, "the threads of its pages do not read");
     lists_load(checking);
     blocks_check(checking);
