@@ -253,7 +253,7 @@ static double scan_seconds(const char *dir)
 
 static void dir_remove(const char *dir)
 {
-    static const char *const parts[] = {"/seg", "/wal", ""};
+    static const char *const parts[] = {"/seg", "/wal", "/txn", ""};
     char path[512];
     for (size_t i = 0; i < KP_ARRAY_LEN(parts); i++) {
         snprintf(path, sizeof(path), "%s%s", dir, parts[i]);
