@@ -11,6 +11,8 @@
 
 #include <errno.h>
 #include <inttypes.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/epoll.h>
@@ -108,6 +110,9 @@ static void add_session(struct kpi_port *port, int fd)
     session->fd = fd;
     session->format = KP_FORMAT_LINE;
     session->since = kp_time_monotonic();
+    /* Else the trailer waits until the client's kernel has acknowledged the rows: 40 ms. */
+    if (setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &(int){1}, sizeof(int)) != 0)
+        kp_log(KP_LOG_DEBUG, "query", "a client's answers may be slow: error %d", errno);
     pthread_mutex_init(&session->lock, NULL);
     session->next = port->sessions;
     session->link = &port->sessions;

@@ -75,6 +75,12 @@ def test_text(kpd):
           "a statement over lines")
     check(client.ask("print a = 1;")[0] == "print a=1i", "a ; at the end")
     check(client.ask("# a remark\n\nprint a = 2")[0] == "print a=2i", "remarks and blanks are nothing")
+    took = []
+    for _ in range(30):
+        start = time.time()
+        client.ask("print a = 1")
+        took.append(time.time() - start)
+    check(min(took) < 0.02, f"the trailer does not wait for an acknowledgement: {min(took) * 1000:.2f} ms", took)
     check(client.ask("CAUSES OF txn 98721 WITHIN 2s")[-1].startswith("# ok rows="), "the causal verb")
     client.close()
 
