@@ -38,6 +38,7 @@ struct kpi_lineedit {
     History *history;
     char *path;
     const char *prompt;
+    bool ahead; /* something was typed before the prompt, and none of it was read yet */
     struct kp_str before;
     kpi_complete_fn complete;
     kpi_paint_fn paint;
@@ -101,6 +102,14 @@ static void paint(struct kpi_lineedit *edit)
     fflush(stdout);
 }
 
+/* The end of input typed while the terminal made lines comes as NUL. Any other NUL is dropped:
+ * libedit would take it for the terminal's literal-next, which has no character here. */
+static bool take_nul(struct kpi_lineedit *edit, wchar_t *out)
+{
+    *out = 'D' & 0x1f;
+    return edit->ahead;
+}
+
 /* Waits for one character. Ctrl-C may come at any instant: it is blocked except inside ppoll, so
  * that one that comes just before the wait ends the wait too. */
 static int get_char(EditLine *el, wchar_t *out)
@@ -130,7 +139,8 @@ static int get_char(EditLine *el, wchar_t *out)
         if (length == (size_t)-1)
             memset(&state, 0, sizeof(state)); /* not a character of this locale: dropped */
         else if (length != (size_t)-2)
-            result = 1;
+            result = length > 0 || take_nul(edit, out);
+        edit->ahead = false;
     }
     pthread_sigmask(SIG_SETMASK, &before, NULL);
     return result == -2 ? 0 : result;
@@ -352,11 +362,13 @@ void kpi_lineedit_close(struct kpi_lineedit *edit)
 kp_status kpi_lineedit_read(struct kpi_lineedit *edit, const char *prompt, struct kp_str before,
                             struct kp_buf *out)
 {
+    struct pollfd in = {.fd = STDIN_FILENO, .events = POLLIN};
     int length = 0;
     edit->prompt = prompt;
     edit->before = before;
     kp_buf_clear(out);
-    el_resize(edit->el);               /* the window may have changed while a query ran */
+    el_resize(edit->el); /* the window may have changed while a query ran */
+    edit->ahead = poll(&in, 1, 0) == 1;
     el_set(edit->el, EL_PREP_TERM, 1); /* before the prompt: who sees it may type */
     const char *line = el_gets(edit->el, &length);
     if (line == NULL || length <= 0) {

@@ -66,6 +66,9 @@ class Shell:
 
     def leave(self):
         self.type("\x04")
+        return self.gone()
+
+    def gone(self):
         end = time.time() + 20
         while time.time() < end:
             self.read(0.1)
@@ -314,6 +317,14 @@ with tempfile.TemporaryDirectory() as state:
         slow.expect("kpq> ")
         check(slow.leave() == 0, "Ctrl-C cancels what runs and stays")
         client.close()
+        ahead = Shell(state, url)
+        ahead.expect("kpq> ")
+        ahead.type("clock | take 1\n")
+        client, _ = silent.accept()
+        ahead.type("\x04")
+        time.sleep(0.2)
+        client.close()
+        check(ahead.gone() == 0, "Ctrl-D typed before the prompt leaves at the prompt")
         once = subprocess.Popen([KPQ, url, "-c", "clock"], stderr=subprocess.PIPE)
         client, _ = silent.accept()
         once.send_signal(signal.SIGINT)
