@@ -28,20 +28,20 @@ enum blockers_column {
 };
 
 static const struct kp_field blockers_fields[] = {
-    [B_BLOCKER] = {KP_STR("blocker"), KP_TYPE_STR, KP_UNIT_NONE, 0},
-    [B_WHO] = {KP_STR("who"), KP_TYPE_STR, KP_UNIT_NONE, 0},
-    [B_KIND] = {KP_STR("kind"), KP_TYPE_STR, KP_UNIT_NONE, 0},
-    [B_EDGE] = {KP_STR("edge"), KP_TYPE_STR, KP_UNIT_NONE, 0},
-    [B_DUR] = {KP_STR("dur"), KP_TYPE_DUR, KP_UNIT_NS, 0},
-    [B_EXCESS] = {KP_STR("excess_ns"), KP_TYPE_DUR, KP_UNIT_NS, 0},
-    [B_SHARE] = {KP_STR("share"), KP_TYPE_F64, KP_UNIT_PERCENT, 0},
-    [B_ROWS] = {KP_STR("causes"), KP_TYPE_I64, KP_UNIT_COUNT, 0},
-    [B_HOST] = {KP_STR("host"), KP_TYPE_STR, KP_UNIT_NONE, 0},
-    [B_CULPRIT_PID] = {KP_STR("culprit_pid"), KP_TYPE_I64, KP_UNIT_ID, 0},
-    [B_CULPRIT_COMM] = {KP_STR("culprit_comm"), KP_TYPE_STR, KP_UNIT_NONE, 0},
-    [B_CULPRIT_CGROUP] = {KP_STR("culprit_cgroup"), KP_TYPE_STR, KP_UNIT_NONE, 0},
-    [B_OBJECT] = {KP_STR("object"), KP_TYPE_STR, KP_UNIT_NONE, 0},
-    [B_STRENGTH] = {KP_STR("strength"), KP_TYPE_STR, KP_UNIT_NONE, 0},
+    [B_BLOCKER] = {KP_STR("blocker"), KP_TYPE_STR, KP_UNIT_NONE},
+    [B_WHO] = {KP_STR("who"), KP_TYPE_STR, KP_UNIT_NONE},
+    [B_KIND] = {KP_STR("kind"), KP_TYPE_STR, KP_UNIT_NONE},
+    [B_EDGE] = {KP_STR("edge"), KP_TYPE_STR, KP_UNIT_NONE},
+    [B_DUR] = {KP_STR("dur"), KP_TYPE_DUR, KP_UNIT_NS},
+    [B_EXCESS] = {KP_STR("excess_ns"), KP_TYPE_DUR, KP_UNIT_NS},
+    [B_SHARE] = {KP_STR("share"), KP_TYPE_F64, KP_UNIT_PERCENT},
+    [B_ROWS] = {KP_STR("causes"), KP_TYPE_I64, KP_UNIT_COUNT},
+    [B_HOST] = {KP_STR("host"), KP_TYPE_STR, KP_UNIT_NONE},
+    [B_CULPRIT_PID] = {KP_STR("culprit_pid"), KP_TYPE_I64, KP_UNIT_ID},
+    [B_CULPRIT_COMM] = {KP_STR("culprit_comm"), KP_TYPE_STR, KP_UNIT_NONE},
+    [B_CULPRIT_CGROUP] = {KP_STR("culprit_cgroup"), KP_TYPE_STR, KP_UNIT_NONE},
+    [B_OBJECT] = {KP_STR("object"), KP_TYPE_STR, KP_UNIT_NONE},
+    [B_STRENGTH] = {KP_STR("strength"), KP_TYPE_STR, KP_UNIT_NONE},
 };
 static const struct kp_schema blockers_schema = {blockers_fields, KP_ARRAY_LEN(blockers_fields)};
 

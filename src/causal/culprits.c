@@ -44,22 +44,22 @@ enum culprits_column {
 };
 
 static const struct kp_field culprits_fields[] = {
-    [G_RANK] = {KP_STR("rank"), KP_TYPE_I64, KP_UNIT_NONE, 0},
-    [G_KIND] = {KP_STR("kind"), KP_TYPE_STR, KP_UNIT_NONE, 0},
-    [G_COMM] = {KP_STR("comm"), KP_TYPE_STR, KP_UNIT_NONE, 0},
-    [G_CULPRIT] = {KP_STR("culprit_comm"), KP_TYPE_STR, KP_UNIT_NONE, 0},
-    [G_OBJECT] = {KP_STR("object"), KP_TYPE_STR, KP_UNIT_NONE, 0},
-    [G_RULE] = {KP_STR("rule"), KP_TYPE_STR, KP_UNIT_NONE, 0},
-    [G_DIFF] = {KP_STR("diff"), KP_TYPE_DUR, KP_UNIT_NS, 0},
-    [G_LOW] = {KP_STR("diff_low"), KP_TYPE_DUR, KP_UNIT_NS, 0},
-    [G_HIGH] = {KP_STR("diff_high"), KP_TYPE_DUR, KP_UNIT_NS, 0},
-    [G_MEAN_A] = {KP_STR("mean_a"), KP_TYPE_DUR, KP_UNIT_NS, 0},
-    [G_MEAN_B] = {KP_STR("mean_b"), KP_TYPE_DUR, KP_UNIT_NS, 0},
-    [G_TXNS_A] = {KP_STR("txns_a"), KP_TYPE_I64, KP_UNIT_COUNT, 0},
-    [G_TXNS_B] = {KP_STR("txns_b"), KP_TYPE_I64, KP_UNIT_COUNT, 0},
-    [G_TOTAL_A] = {KP_STR("total_a"), KP_TYPE_DUR, KP_UNIT_NS, 0},
-    [G_TOTAL_B] = {KP_STR("total_b"), KP_TYPE_DUR, KP_UNIT_NS, 0},
-    [G_STRENGTH] = {KP_STR("strength"), KP_TYPE_STR, KP_UNIT_NONE, 0},
+    [G_RANK] = {KP_STR("rank"), KP_TYPE_I64, KP_UNIT_NONE},
+    [G_KIND] = {KP_STR("kind"), KP_TYPE_STR, KP_UNIT_NONE},
+    [G_COMM] = {KP_STR("comm"), KP_TYPE_STR, KP_UNIT_NONE},
+    [G_CULPRIT] = {KP_STR("culprit_comm"), KP_TYPE_STR, KP_UNIT_NONE},
+    [G_OBJECT] = {KP_STR("object"), KP_TYPE_STR, KP_UNIT_NONE},
+    [G_RULE] = {KP_STR("rule"), KP_TYPE_STR, KP_UNIT_NONE},
+    [G_DIFF] = {KP_STR("diff"), KP_TYPE_DUR, KP_UNIT_NS},
+    [G_LOW] = {KP_STR("diff_low"), KP_TYPE_DUR, KP_UNIT_NS},
+    [G_HIGH] = {KP_STR("diff_high"), KP_TYPE_DUR, KP_UNIT_NS},
+    [G_MEAN_A] = {KP_STR("mean_a"), KP_TYPE_DUR, KP_UNIT_NS},
+    [G_MEAN_B] = {KP_STR("mean_b"), KP_TYPE_DUR, KP_UNIT_NS},
+    [G_TXNS_A] = {KP_STR("txns_a"), KP_TYPE_I64, KP_UNIT_COUNT},
+    [G_TXNS_B] = {KP_STR("txns_b"), KP_TYPE_I64, KP_UNIT_COUNT},
+    [G_TOTAL_A] = {KP_STR("total_a"), KP_TYPE_DUR, KP_UNIT_NS},
+    [G_TOTAL_B] = {KP_STR("total_b"), KP_TYPE_DUR, KP_UNIT_NS},
+    [G_STRENGTH] = {KP_STR("strength"), KP_TYPE_STR, KP_UNIT_NONE},
 };
 static const struct kp_schema culprits_schema = {culprits_fields, KP_ARRAY_LEN(culprits_fields)};
 

@@ -27,17 +27,17 @@ enum diff_column {
 };
 
 static const struct kp_field diff_fields[] = {
-    [D_SPAN] = {KP_STR("span_path"), KP_TYPE_STR, KP_UNIT_NONE, 0},
-    [D_KIND] = {KP_STR("kind"), KP_TYPE_STR, KP_UNIT_NONE, 0},
-    [D_COMM] = {KP_STR("comm"), KP_TYPE_STR, KP_UNIT_NONE, 0},
-    [D_OBJECT] = {KP_STR("object"), KP_TYPE_STR, KP_UNIT_NONE, 0},
-    [D_A] = {KP_STR("dur_a"), KP_TYPE_DUR, KP_UNIT_NS, 0},
-    [D_B] = {KP_STR("dur_b"), KP_TYPE_DUR, KP_UNIT_NS, 0},
-    [D_DELTA] = {KP_STR("delta"), KP_TYPE_DUR, KP_UNIT_NS, 0},
-    [D_ONLY] = {KP_STR("only"), KP_TYPE_STR, KP_UNIT_NONE, 0},
-    [D_CULPRIT_A] = {KP_STR("culprit_a"), KP_TYPE_STR, KP_UNIT_NONE, 0},
-    [D_CULPRIT_B] = {KP_STR("culprit_b"), KP_TYPE_STR, KP_UNIT_NONE, 0},
-    [D_STRENGTH] = {KP_STR("strength"), KP_TYPE_STR, KP_UNIT_NONE, 0},
+    [D_SPAN] = {KP_STR("span_path"), KP_TYPE_STR, KP_UNIT_NONE},
+    [D_KIND] = {KP_STR("kind"), KP_TYPE_STR, KP_UNIT_NONE},
+    [D_COMM] = {KP_STR("comm"), KP_TYPE_STR, KP_UNIT_NONE},
+    [D_OBJECT] = {KP_STR("object"), KP_TYPE_STR, KP_UNIT_NONE},
+    [D_A] = {KP_STR("dur_a"), KP_TYPE_DUR, KP_UNIT_NS},
+    [D_B] = {KP_STR("dur_b"), KP_TYPE_DUR, KP_UNIT_NS},
+    [D_DELTA] = {KP_STR("delta"), KP_TYPE_DUR, KP_UNIT_NS},
+    [D_ONLY] = {KP_STR("only"), KP_TYPE_STR, KP_UNIT_NONE},
+    [D_CULPRIT_A] = {KP_STR("culprit_a"), KP_TYPE_STR, KP_UNIT_NONE},
+    [D_CULPRIT_B] = {KP_STR("culprit_b"), KP_TYPE_STR, KP_UNIT_NONE},
+    [D_STRENGTH] = {KP_STR("strength"), KP_TYPE_STR, KP_UNIT_NONE},
 };
 static const struct kp_schema diff_schema = {diff_fields, KP_ARRAY_LEN(diff_fields)};
 

@@ -35,21 +35,21 @@ enum effects_column {
 };
 
 static const struct kp_field effects_fields[] = {
-    [F_RANK] = {KP_STR("rank"), KP_TYPE_I64, KP_UNIT_NONE, 0},
-    [F_TXN] = {KP_STR("txn"), KP_TYPE_STR, KP_UNIT_ID, 0},
-    [F_TRACE] = {KP_STR("trace_id"), KP_TYPE_STR, KP_UNIT_ID, 0},
-    [F_SERVICE] = {KP_STR("service"), KP_TYPE_STR, KP_UNIT_NONE, 0},
-    [F_NAME] = {KP_STR("name"), KP_TYPE_STR, KP_UNIT_NONE, 0},
-    [F_STATUS] = {KP_STR("status"), KP_TYPE_STR, KP_UNIT_NONE, 0},
-    [F_HOST] = {KP_STR("host"), KP_TYPE_STR, KP_UNIT_NONE, 0},
-    [F_START] = {KP_STR("start"), KP_TYPE_TIME, KP_UNIT_NS, 0},
-    [F_WALL] = {KP_STR("wall"), KP_TYPE_DUR, KP_UNIT_NS, 0},
-    [F_DUR] = {KP_STR("dur"), KP_TYPE_DUR, KP_UNIT_NS, 0},
-    [F_OWN] = {KP_STR("own"), KP_TYPE_DUR, KP_UNIT_NS, 0},
-    [F_SHARE] = {KP_STR("share"), KP_TYPE_F64, KP_UNIT_PERCENT, 0},
-    [F_KIND] = {KP_STR("kind"), KP_TYPE_STR, KP_UNIT_NONE, 0},
-    [F_OBJECT] = {KP_STR("object"), KP_TYPE_STR, KP_UNIT_NONE, 0},
-    [F_STRENGTH] = {KP_STR("strength"), KP_TYPE_STR, KP_UNIT_NONE, 0},
+    [F_RANK] = {KP_STR("rank"), KP_TYPE_I64, KP_UNIT_NONE},
+    [F_TXN] = {KP_STR("txn"), KP_TYPE_STR, KP_UNIT_ID},
+    [F_TRACE] = {KP_STR("trace_id"), KP_TYPE_STR, KP_UNIT_ID},
+    [F_SERVICE] = {KP_STR("service"), KP_TYPE_STR, KP_UNIT_NONE},
+    [F_NAME] = {KP_STR("name"), KP_TYPE_STR, KP_UNIT_NONE},
+    [F_STATUS] = {KP_STR("status"), KP_TYPE_STR, KP_UNIT_NONE},
+    [F_HOST] = {KP_STR("host"), KP_TYPE_STR, KP_UNIT_NONE},
+    [F_START] = {KP_STR("start"), KP_TYPE_TIME, KP_UNIT_NS},
+    [F_WALL] = {KP_STR("wall"), KP_TYPE_DUR, KP_UNIT_NS},
+    [F_DUR] = {KP_STR("dur"), KP_TYPE_DUR, KP_UNIT_NS},
+    [F_OWN] = {KP_STR("own"), KP_TYPE_DUR, KP_UNIT_NS},
+    [F_SHARE] = {KP_STR("share"), KP_TYPE_F64, KP_UNIT_PERCENT},
+    [F_KIND] = {KP_STR("kind"), KP_TYPE_STR, KP_UNIT_NONE},
+    [F_OBJECT] = {KP_STR("object"), KP_TYPE_STR, KP_UNIT_NONE},
+    [F_STRENGTH] = {KP_STR("strength"), KP_TYPE_STR, KP_UNIT_NONE},
 };
 static const struct kp_schema effects_schema = {effects_fields, KP_ARRAY_LEN(effects_fields)};
 

@@ -34,19 +34,19 @@ enum enablers_column {
 };
 
 static const struct kp_field enablers_fields[] = {
-    [S_STEP] = {KP_STR("step"), KP_TYPE_I64, KP_UNIT_NONE, 0},
-    [S_TS] = {KP_STR("ts"), KP_TYPE_TIME, KP_UNIT_NS, 0},
-    [S_BEFORE] = {KP_STR("before"), KP_TYPE_DUR, KP_UNIT_NS, 0},
-    [S_STREAM] = {KP_STR("stream"), KP_TYPE_STR, KP_UNIT_NONE, 0},
-    [S_HOST] = {KP_STR("host"), KP_TYPE_STR, KP_UNIT_NONE, 0},
-    [S_CPU] = {KP_STR("cpu"), KP_TYPE_I64, KP_UNIT_ID, 0},
-    [S_SEQ] = {KP_STR("seq"), KP_TYPE_I64, KP_UNIT_ID, 0},
-    [S_TID] = {KP_STR("tid"), KP_TYPE_I64, KP_UNIT_ID, 0},
-    [S_PID] = {KP_STR("pid"), KP_TYPE_I64, KP_UNIT_ID, 0},
-    [S_COMM] = {KP_STR("comm"), KP_TYPE_STR, KP_UNIT_NONE, 0},
-    [S_EDGE] = {KP_STR("edge"), KP_TYPE_STR, KP_UNIT_NONE, 0},
-    [S_WHAT] = {KP_STR("what"), KP_TYPE_STR, KP_UNIT_NONE, 0},
-    [S_STOP] = {KP_STR("stop"), KP_TYPE_STR, KP_UNIT_NONE, 0},
+    [S_STEP] = {KP_STR("step"), KP_TYPE_I64, KP_UNIT_NONE},
+    [S_TS] = {KP_STR("ts"), KP_TYPE_TIME, KP_UNIT_NS},
+    [S_BEFORE] = {KP_STR("before"), KP_TYPE_DUR, KP_UNIT_NS},
+    [S_STREAM] = {KP_STR("stream"), KP_TYPE_STR, KP_UNIT_NONE},
+    [S_HOST] = {KP_STR("host"), KP_TYPE_STR, KP_UNIT_NONE},
+    [S_CPU] = {KP_STR("cpu"), KP_TYPE_I64, KP_UNIT_ID},
+    [S_SEQ] = {KP_STR("seq"), KP_TYPE_I64, KP_UNIT_ID},
+    [S_TID] = {KP_STR("tid"), KP_TYPE_I64, KP_UNIT_ID},
+    [S_PID] = {KP_STR("pid"), KP_TYPE_I64, KP_UNIT_ID},
+    [S_COMM] = {KP_STR("comm"), KP_TYPE_STR, KP_UNIT_NONE},
+    [S_EDGE] = {KP_STR("edge"), KP_TYPE_STR, KP_UNIT_NONE},
+    [S_WHAT] = {KP_STR("what"), KP_TYPE_STR, KP_UNIT_NONE},
+    [S_STOP] = {KP_STR("stop"), KP_TYPE_STR, KP_UNIT_NONE},
 };
 static const struct kp_schema enablers_schema = {enablers_fields, KP_ARRAY_LEN(enablers_fields)};
 

@@ -27,20 +27,20 @@ enum evidence_column {
 };
 
 static const struct kp_field evidence_fields[] = {
-    [E_ROW] = {KP_STR("row"), KP_TYPE_I64, KP_UNIT_NONE, 0},
-    [E_TS] = {KP_STR("ts"), KP_TYPE_TIME, KP_UNIT_NS, 0},
-    [E_STREAM] = {KP_STR("stream"), KP_TYPE_STR, KP_UNIT_NONE, 0},
-    [E_HOST] = {KP_STR("host"), KP_TYPE_STR, KP_UNIT_NONE, 0},
-    [E_CPU] = {KP_STR("cpu"), KP_TYPE_I64, KP_UNIT_ID, 0},
-    [E_SEQ] = {KP_STR("seq"), KP_TYPE_I64, KP_UNIT_ID, 0},
-    [E_TID] = {KP_STR("tid"), KP_TYPE_I64, KP_UNIT_ID, 0},
-    [E_PID] = {KP_STR("pid"), KP_TYPE_I64, KP_UNIT_ID, 0},
-    [E_COMM] = {KP_STR("comm"), KP_TYPE_STR, KP_UNIT_NONE, 0},
-    [E_RULE] = {KP_STR("rule"), KP_TYPE_STR, KP_UNIT_NONE, 0},
-    [E_STRENGTH] = {KP_STR("strength"), KP_TYPE_STR, KP_UNIT_NONE, 0},
-    [E_GAP] = {KP_STR("gap_ns"), KP_TYPE_DUR, KP_UNIT_NS, 0},
-    [E_SKEW] = {KP_STR("skew_ns"), KP_TYPE_DUR, KP_UNIT_NS, 0},
-    [E_WHAT] = {KP_STR("what"), KP_TYPE_STR, KP_UNIT_NONE, 0},
+    [E_ROW] = {KP_STR("row"), KP_TYPE_I64, KP_UNIT_NONE},
+    [E_TS] = {KP_STR("ts"), KP_TYPE_TIME, KP_UNIT_NS},
+    [E_STREAM] = {KP_STR("stream"), KP_TYPE_STR, KP_UNIT_NONE},
+    [E_HOST] = {KP_STR("host"), KP_TYPE_STR, KP_UNIT_NONE},
+    [E_CPU] = {KP_STR("cpu"), KP_TYPE_I64, KP_UNIT_ID},
+    [E_SEQ] = {KP_STR("seq"), KP_TYPE_I64, KP_UNIT_ID},
+    [E_TID] = {KP_STR("tid"), KP_TYPE_I64, KP_UNIT_ID},
+    [E_PID] = {KP_STR("pid"), KP_TYPE_I64, KP_UNIT_ID},
+    [E_COMM] = {KP_STR("comm"), KP_TYPE_STR, KP_UNIT_NONE},
+    [E_RULE] = {KP_STR("rule"), KP_TYPE_STR, KP_UNIT_NONE},
+    [E_STRENGTH] = {KP_STR("strength"), KP_TYPE_STR, KP_UNIT_NONE},
+    [E_GAP] = {KP_STR("gap_ns"), KP_TYPE_DUR, KP_UNIT_NS},
+    [E_SKEW] = {KP_STR("skew_ns"), KP_TYPE_DUR, KP_UNIT_NS},
+    [E_WHAT] = {KP_STR("what"), KP_TYPE_STR, KP_UNIT_NONE},
 };
 static const struct kp_schema evidence_schema = {evidence_fields, KP_ARRAY_LEN(evidence_fields)};
 

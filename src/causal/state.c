@@ -35,25 +35,25 @@ enum thread_column {
 };
 
 static const struct kp_field thread_fields[] = {
-    [T_TS] = {KP_STR("ts"), KP_TYPE_TIME, KP_UNIT_NS, 0},
-    [T_START] = {KP_STR("start"), KP_TYPE_TIME, KP_UNIT_NS, 0},
-    [T_DUR] = {KP_STR("dur"), KP_TYPE_DUR, KP_UNIT_NS, 0},
-    [T_HOST] = {KP_STR("host"), KP_TYPE_STR, KP_UNIT_NONE, 0},
-    [T_CPU] = {KP_STR("cpu"), KP_TYPE_I64, KP_UNIT_ID, 0},
-    [T_TID] = {KP_STR("tid"), KP_TYPE_I64, KP_UNIT_ID, 0},
-    [T_PID] = {KP_STR("pid"), KP_TYPE_I64, KP_UNIT_ID, 0},
-    [T_COMM] = {KP_STR("comm"), KP_TYPE_STR, KP_UNIT_NONE, 0},
-    [T_CGROUP] = {KP_STR("cgroup"), KP_TYPE_STR, KP_UNIT_NONE, 0},
-    [T_STATE] = {KP_STR("state"), KP_TYPE_STR, KP_UNIT_NONE, 0},
-    [T_WAIT] = {KP_STR("wait"), KP_TYPE_STR, KP_UNIT_NONE, 0},
-    [T_THROTTLED] = {KP_STR("throttled"), KP_TYPE_BOOL, KP_UNIT_NONE, 0},
-    [T_IOWAIT] = {KP_STR("iowait"), KP_TYPE_BOOL, KP_UNIT_NONE, 0},
-    [T_WAKER_TID] = {KP_STR("waker_tid"), KP_TYPE_I64, KP_UNIT_ID, 0},
-    [T_WAKER_PID] = {KP_STR("waker_pid"), KP_TYPE_I64, KP_UNIT_ID, 0},
-    [T_WAKER_COMM] = {KP_STR("waker_comm"), KP_TYPE_STR, KP_UNIT_NONE, 0},
-    [T_CONTEXT] = {KP_STR("context"), KP_TYPE_STR, KP_UNIT_NONE, 0},
-    [T_VEC] = {KP_STR("vec"), KP_TYPE_STR, KP_UNIT_NONE, 0},
-    [T_NOTE] = {KP_STR("note"), KP_TYPE_STR, KP_UNIT_NONE, 0},
+    [T_TS] = {KP_STR("ts"), KP_TYPE_TIME, KP_UNIT_NS},
+    [T_START] = {KP_STR("start"), KP_TYPE_TIME, KP_UNIT_NS},
+    [T_DUR] = {KP_STR("dur"), KP_TYPE_DUR, KP_UNIT_NS},
+    [T_HOST] = {KP_STR("host"), KP_TYPE_STR, KP_UNIT_NONE},
+    [T_CPU] = {KP_STR("cpu"), KP_TYPE_I64, KP_UNIT_ID},
+    [T_TID] = {KP_STR("tid"), KP_TYPE_I64, KP_UNIT_ID},
+    [T_PID] = {KP_STR("pid"), KP_TYPE_I64, KP_UNIT_ID},
+    [T_COMM] = {KP_STR("comm"), KP_TYPE_STR, KP_UNIT_NONE},
+    [T_CGROUP] = {KP_STR("cgroup"), KP_TYPE_STR, KP_UNIT_NONE},
+    [T_STATE] = {KP_STR("state"), KP_TYPE_STR, KP_UNIT_NONE},
+    [T_WAIT] = {KP_STR("wait"), KP_TYPE_STR, KP_UNIT_NONE},
+    [T_THROTTLED] = {KP_STR("throttled"), KP_TYPE_BOOL, KP_UNIT_NONE},
+    [T_IOWAIT] = {KP_STR("iowait"), KP_TYPE_BOOL, KP_UNIT_NONE},
+    [T_WAKER_TID] = {KP_STR("waker_tid"), KP_TYPE_I64, KP_UNIT_ID},
+    [T_WAKER_PID] = {KP_STR("waker_pid"), KP_TYPE_I64, KP_UNIT_ID},
+    [T_WAKER_COMM] = {KP_STR("waker_comm"), KP_TYPE_STR, KP_UNIT_NONE},
+    [T_CONTEXT] = {KP_STR("context"), KP_TYPE_STR, KP_UNIT_NONE},
+    [T_VEC] = {KP_STR("vec"), KP_TYPE_STR, KP_UNIT_NONE},
+    [T_NOTE] = {KP_STR("note"), KP_TYPE_STR, KP_UNIT_NONE},
 };
 static const struct kp_schema thread_schema = {thread_fields, KP_ARRAY_LEN(thread_fields)};
 
@@ -72,17 +72,17 @@ enum cpu_column {
 };
 
 static const struct kp_field cpu_fields[] = {
-    [P_TS] = {KP_STR("ts"), KP_TYPE_TIME, KP_UNIT_NS, 0},
-    [P_START] = {KP_STR("start"), KP_TYPE_TIME, KP_UNIT_NS, 0},
-    [P_DUR] = {KP_STR("dur"), KP_TYPE_DUR, KP_UNIT_NS, 0},
-    [P_HOST] = {KP_STR("host"), KP_TYPE_STR, KP_UNIT_NONE, 0},
-    [P_CPU] = {KP_STR("cpu"), KP_TYPE_I64, KP_UNIT_ID, 0},
-    [P_STATE] = {KP_STR("state"), KP_TYPE_STR, KP_UNIT_NONE, 0},
-    [P_TID] = {KP_STR("tid"), KP_TYPE_I64, KP_UNIT_ID, 0},
-    [P_PID] = {KP_STR("pid"), KP_TYPE_I64, KP_UNIT_ID, 0},
-    [P_COMM] = {KP_STR("comm"), KP_TYPE_STR, KP_UNIT_NONE, 0},
-    [P_CGROUP] = {KP_STR("cgroup"), KP_TYPE_STR, KP_UNIT_NONE, 0},
-    [P_PRIO] = {KP_STR("prio"), KP_TYPE_I64, KP_UNIT_NONE, 0},
+    [P_TS] = {KP_STR("ts"), KP_TYPE_TIME, KP_UNIT_NS},
+    [P_START] = {KP_STR("start"), KP_TYPE_TIME, KP_UNIT_NS},
+    [P_DUR] = {KP_STR("dur"), KP_TYPE_DUR, KP_UNIT_NS},
+    [P_HOST] = {KP_STR("host"), KP_TYPE_STR, KP_UNIT_NONE},
+    [P_CPU] = {KP_STR("cpu"), KP_TYPE_I64, KP_UNIT_ID},
+    [P_STATE] = {KP_STR("state"), KP_TYPE_STR, KP_UNIT_NONE},
+    [P_TID] = {KP_STR("tid"), KP_TYPE_I64, KP_UNIT_ID},
+    [P_PID] = {KP_STR("pid"), KP_TYPE_I64, KP_UNIT_ID},
+    [P_COMM] = {KP_STR("comm"), KP_TYPE_STR, KP_UNIT_NONE},
+    [P_CGROUP] = {KP_STR("cgroup"), KP_TYPE_STR, KP_UNIT_NONE},
+    [P_PRIO] = {KP_STR("prio"), KP_TYPE_I64, KP_UNIT_NONE},
 };
 static const struct kp_schema cpu_schema = {cpu_fields, KP_ARRAY_LEN(cpu_fields)};
 

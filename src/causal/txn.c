@@ -521,19 +521,19 @@ enum txn_column {
 };
 
 static const struct kp_field txn_fields[] = {
-    [TXN_TS] = {KP_STR("ts"), KP_TYPE_TIME, KP_UNIT_NS, 0},
-    [TXN_START] = {KP_STR("start"), KP_TYPE_TIME, KP_UNIT_NS, 0},
-    [TXN_DUR] = {KP_STR("dur"), KP_TYPE_DUR, KP_UNIT_NS, 0},
-    [TXN_TXN] = {KP_STR("txn"), KP_TYPE_STR, KP_UNIT_ID, 0},
-    [TXN_TRACE] = {KP_STR("trace_id"), KP_TYPE_STR, KP_UNIT_ID, 0},
-    [TXN_SERVICE] = {KP_STR("service"), KP_TYPE_STR, KP_UNIT_NONE, 0},
-    [TXN_NAME] = {KP_STR("name"), KP_TYPE_STR, KP_UNIT_NONE, 0},
-    [TXN_STATUS] = {KP_STR("status"), KP_TYPE_STR, KP_UNIT_NONE, 0},
-    [TXN_STATUS_MSG] = {KP_STR("status_msg"), KP_TYPE_STR, KP_UNIT_NONE, 0},
-    [TXN_SPANS] = {KP_STR("spans_count"), KP_TYPE_I64, KP_UNIT_COUNT, 0},
-    [TXN_HOST] = {KP_STR("host"), KP_TYPE_STR, KP_UNIT_NONE, 0},
-    [TXN_PID] = {KP_STR("pid"), KP_TYPE_I64, KP_UNIT_ID, 0},
-    [TXN_TID] = {KP_STR("tid"), KP_TYPE_I64, KP_UNIT_ID, 0},
+    [TXN_TS] = {KP_STR("ts"), KP_TYPE_TIME, KP_UNIT_NS},
+    [TXN_START] = {KP_STR("start"), KP_TYPE_TIME, KP_UNIT_NS},
+    [TXN_DUR] = {KP_STR("dur"), KP_TYPE_DUR, KP_UNIT_NS},
+    [TXN_TXN] = {KP_STR("txn"), KP_TYPE_STR, KP_UNIT_ID},
+    [TXN_TRACE] = {KP_STR("trace_id"), KP_TYPE_STR, KP_UNIT_ID},
+    [TXN_SERVICE] = {KP_STR("service"), KP_TYPE_STR, KP_UNIT_NONE},
+    [TXN_NAME] = {KP_STR("name"), KP_TYPE_STR, KP_UNIT_NONE},
+    [TXN_STATUS] = {KP_STR("status"), KP_TYPE_STR, KP_UNIT_NONE},
+    [TXN_STATUS_MSG] = {KP_STR("status_msg"), KP_TYPE_STR, KP_UNIT_NONE},
+    [TXN_SPANS] = {KP_STR("spans_count"), KP_TYPE_I64, KP_UNIT_COUNT},
+    [TXN_HOST] = {KP_STR("host"), KP_TYPE_STR, KP_UNIT_NONE},
+    [TXN_PID] = {KP_STR("pid"), KP_TYPE_I64, KP_UNIT_ID},
+    [TXN_TID] = {KP_STR("tid"), KP_TYPE_I64, KP_UNIT_ID},
 };
 static const struct kp_schema txn_schema = {txn_fields, KP_ARRAY_LEN(txn_fields)};
 

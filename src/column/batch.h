@@ -113,7 +113,6 @@ struct kp_field {
     struct kp_str name;
     enum kp_type type; /* never ACTOR or ENUM */
     enum kp_unit unit;
-    uint8_t scale; /* not used: decimals carry their own */
 };
 
 struct kp_schema {

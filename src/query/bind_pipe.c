@@ -69,7 +69,7 @@ bool kpi_outputs_add(struct kpi_bind *bind, struct kpi_outputs *outputs, struct 
     if (outputs->count == outputs->capacity && !grow_outputs(bind, outputs))
         return false;
     outputs->fields[outputs->count] =
-        (struct kp_field){unique_name(bind, outputs, name), expr->type, expr->unit, 0};
+        (struct kp_field){unique_name(bind, outputs, name), expr->type, expr->unit};
     outputs->exprs[outputs->count++] = expr;
     return bind->ctx->status == KP_OK;
 }
@@ -380,11 +380,10 @@ static struct kpi_op *bind_distinct(struct kpi_bind *bind, struct kpi_op *input,
 
 static struct kpi_op *bind_getschema(struct kpi_bind *bind, struct kpi_op *input)
 {
-    static const struct kp_field fields[] = {
-        {KP_STR("ColumnName"), KP_TYPE_STR, KP_UNIT_NONE, 0},
-        {KP_STR("ColumnOrdinal"), KP_TYPE_I64, KP_UNIT_NONE, 0},
-        {KP_STR("ColumnType"), KP_TYPE_STR, KP_UNIT_NONE, 0},
-        {KP_STR("Unit"), KP_TYPE_STR, KP_UNIT_NONE, 0}};
+    static const struct kp_field fields[] = {{KP_STR("ColumnName"), KP_TYPE_STR, KP_UNIT_NONE},
+                                             {KP_STR("ColumnOrdinal"), KP_TYPE_I64, KP_UNIT_NONE},
+                                             {KP_STR("ColumnType"), KP_TYPE_STR, KP_UNIT_NONE},
+                                             {KP_STR("Unit"), KP_TYPE_STR, KP_UNIT_NONE}};
     struct kpi_op *op = kpi_op_values(bind->run, "getschema", fields, KP_ARRAY_LEN(fields));
     for (uint32_t i = 0; op != NULL && i < input->schema.count; i++) {
         const struct kp_field *field = &input->schema.fields[i];

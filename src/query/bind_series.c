@@ -132,7 +132,7 @@ struct kpi_op *kpi_bind_series(struct kpi_bind *bind, struct kpi_op *input,
     memcpy(fields, from, series.keys * sizeof(*fields));
     for (uint32_t i = 0; i < values; i++)
         fields[series.keys + i] =
-            (struct kp_field){from[series.keys + 1 + i].name, KP_TYPE_DYN, KP_UNIT_NONE, 0};
-    fields[count - 1] = (struct kp_field){from[series.keys].name, KP_TYPE_DYN, KP_UNIT_NONE, 0};
+            (struct kp_field){from[series.keys + 1 + i].name, KP_TYPE_DYN, KP_UNIT_NONE};
+    fields[count - 1] = (struct kp_field){from[series.keys].name, KP_TYPE_DYN, KP_UNIT_NONE};
     return kpi_op_series(groups, fields, count, &series);
 }

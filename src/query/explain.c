@@ -5,12 +5,12 @@
 #include "query/plan.h"
 #include "query/sides.h"
 
-static const struct kp_field explain_fields[] = {{KP_STR("step"), KP_TYPE_I64, KP_UNIT_NONE, 0},
-                                                 {KP_STR("operator"), KP_TYPE_STR, KP_UNIT_NONE, 0},
-                                                 {KP_STR("detail"), KP_TYPE_STR, KP_UNIT_NONE, 0},
-                                                 {KP_STR("rows"), KP_TYPE_I64, KP_UNIT_COUNT, 0},
-                                                 {KP_STR("batches"), KP_TYPE_I64, KP_UNIT_COUNT, 0},
-                                                 {KP_STR("self"), KP_TYPE_DUR, KP_UNIT_NS, 0}};
+static const struct kp_field explain_fields[] = {{KP_STR("step"), KP_TYPE_I64, KP_UNIT_NONE},
+                                                 {KP_STR("operator"), KP_TYPE_STR, KP_UNIT_NONE},
+                                                 {KP_STR("detail"), KP_TYPE_STR, KP_UNIT_NONE},
+                                                 {KP_STR("rows"), KP_TYPE_I64, KP_UNIT_COUNT},
+                                                 {KP_STR("batches"), KP_TYPE_I64, KP_UNIT_COUNT},
+                                                 {KP_STR("self"), KP_TYPE_DUR, KP_UNIT_NS}};
 
 enum { PLAN_FIELDS = 3, ANALYZE_FIELDS = KP_ARRAY_LEN(explain_fields) };
 

@@ -30,16 +30,11 @@ enum {
 };
 
 static const struct kp_field event_fields[EV_COLUMNS] = {
-    {KP_STR("ts"), KP_TYPE_TIME, KP_UNIT_NS, 0},
-    {KP_STR("kind"), KP_TYPE_STR, KP_UNIT_NONE, 0},
-    {KP_STR("cpu"), KP_TYPE_I64, KP_UNIT_ID, 0},
-    {KP_STR("host"), KP_TYPE_STR, KP_UNIT_NONE, 0},
-    {KP_STR("tid"), KP_TYPE_I64, KP_UNIT_ID, 0},
-    {KP_STR("pid"), KP_TYPE_I64, KP_UNIT_ID, 0},
-    {KP_STR("comm"), KP_TYPE_STR, KP_UNIT_NONE, 0},
-    {KP_STR("cgroup"), KP_TYPE_STR, KP_UNIT_NONE, 0},
-    {KP_STR("detail"), KP_TYPE_STR, KP_UNIT_NONE, 0},
-    {KP_STR("seq"), KP_TYPE_I64, KP_UNIT_ID, 0},
+    {KP_STR("ts"), KP_TYPE_TIME, KP_UNIT_NS},      {KP_STR("kind"), KP_TYPE_STR, KP_UNIT_NONE},
+    {KP_STR("cpu"), KP_TYPE_I64, KP_UNIT_ID},      {KP_STR("host"), KP_TYPE_STR, KP_UNIT_NONE},
+    {KP_STR("tid"), KP_TYPE_I64, KP_UNIT_ID},      {KP_STR("pid"), KP_TYPE_I64, KP_UNIT_ID},
+    {KP_STR("comm"), KP_TYPE_STR, KP_UNIT_NONE},   {KP_STR("cgroup"), KP_TYPE_STR, KP_UNIT_NONE},
+    {KP_STR("detail"), KP_TYPE_STR, KP_UNIT_NONE}, {KP_STR("seq"), KP_TYPE_I64, KP_UNIT_ID},
 };
 
 struct lane {

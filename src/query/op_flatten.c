@@ -72,9 +72,9 @@ static const struct kpi_op_class flatten_class = {"flatten",    flatten_open, fl
 struct kpi_op *kpi_op_flatten(struct kpi_op *input, const struct kpi_interval *interval,
                               const struct kp_field *fields)
 {
-    static const struct kp_field times[] = {{KP_STR("start"), KP_TYPE_TIME, KP_UNIT_NS, 0},
-                                            {KP_STR("ts"), KP_TYPE_TIME, KP_UNIT_NS, 0},
-                                            {KP_STR("dur"), KP_TYPE_DUR, KP_UNIT_NS, 0}};
+    static const struct kp_field times[] = {{KP_STR("start"), KP_TYPE_TIME, KP_UNIT_NS},
+                                            {KP_STR("ts"), KP_TYPE_TIME, KP_UNIT_NS},
+                                            {KP_STR("dur"), KP_TYPE_DUR, KP_UNIT_NS}};
     uint32_t keys = interval->keys_count;
     struct flatten_op *op =
         (struct flatten_op *)kpi_op_new(input->run, &flatten_class, sizeof(*op), input, keys + 3);

@@ -19,17 +19,17 @@
 
 enum form { FORM_NODES, FORM_EDGES, FORM_SPANS, FORM_FLAME, FORM_STATES, FORMS };
 
-#define TEXT(n)                                 \
-    {                                           \
-        KP_STR(n), KP_TYPE_STR, KP_UNIT_NONE, 0 \
+#define TEXT(n)                              \
+    {                                        \
+        KP_STR(n), KP_TYPE_STR, KP_UNIT_NONE \
     }
-#define NUMBER(n)                               \
-    {                                           \
-        KP_STR(n), KP_TYPE_I64, KP_UNIT_NONE, 0 \
+#define NUMBER(n)                            \
+    {                                        \
+        KP_STR(n), KP_TYPE_I64, KP_UNIT_NONE \
     }
-#define REAL(n)                                 \
-    {                                           \
-        KP_STR(n), KP_TYPE_F64, KP_UNIT_NONE, 0 \
+#define REAL(n)                              \
+    {                                        \
+        KP_STR(n), KP_TYPE_F64, KP_UNIT_NONE \
     }
 
 static const struct kp_field nodes_fields[] = {
@@ -50,14 +50,14 @@ static const struct kp_field spans_fields[] = {
     TEXT("serviceName"),
     REAL("startTime"),
     REAL("duration"),
-    {KP_STR("tags"), KP_TYPE_DYN, KP_UNIT_NONE, 0},
-    {KP_STR("serviceTags"), KP_TYPE_DYN, KP_UNIT_NONE, 0},
+    {KP_STR("tags"), KP_TYPE_DYN, KP_UNIT_NONE},
+    {KP_STR("serviceTags"), KP_TYPE_DYN, KP_UNIT_NONE},
     NUMBER("start_ns"),
     NUMBER("duration_ns"),
 };
 static const struct kp_field flame_fields[] = {NUMBER("level"), NUMBER("value"), TEXT("label"),
                                                NUMBER("self")};
-static const struct kp_field states_fields[] = {{KP_STR("time"), KP_TYPE_TIME, KP_UNIT_NS, 0},
+static const struct kp_field states_fields[] = {{KP_STR("time"), KP_TYPE_TIME, KP_UNIT_NS},
                                                 TEXT("thread"),
                                                 TEXT("state"),
                                                 TEXT("culprit"),

@@ -98,10 +98,10 @@ static struct kpi_op *feed(struct nested_op *op)
     if (rows == NULL)
         return NULL;
     struct kp_field *fields = kpi_op_fields(&rows->base);
-    fields[0] = (struct kp_field){KP_STR("$group"), KP_TYPE_I64, KP_UNIT_NONE, 0};
+    fields[0] = (struct kp_field){KP_STR("$group"), KP_TYPE_I64, KP_UNIT_NONE};
     for (uint32_t k = 0; k < keys; k++)
         fields[1 + k] = (struct kp_field){key_name(run, k), op->nested.levels[k].key->type,
-                                          op->nested.levels[k].key->unit, 0};
+                                          op->nested.levels[k].key->unit};
     memcpy(fields + 1 + keys, input->fields, input->count * sizeof(*fields));
     rows->from = op;
     rows->cols = kpi_new(&run->ctx, 1 + keys + input->count, sizeof(*rows->cols));

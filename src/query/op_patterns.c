@@ -368,16 +368,15 @@ struct kpi_op *kpi_op_patterns(struct kpi_op *input, const struct kpi_patterns *
 {
     static const struct kpi_op_class none = {0};
     static const char *const words[] = {"basket", "autocluster", "diffpatterns"};
-    static const struct kp_field one[] = {{KP_STR("SegmentId"), KP_TYPE_I64, KP_UNIT_NONE, 0},
-                                          {KP_STR("Count"), KP_TYPE_I64, KP_UNIT_NONE, 0},
-                                          {KP_STR("Percent"), KP_TYPE_F64, KP_UNIT_PERCENT, 0}};
-    static const struct kp_field two[] = {
-        {KP_STR("SegmentId"), KP_TYPE_I64, KP_UNIT_NONE, 0},
-        {KP_STR("CountA"), KP_TYPE_I64, KP_UNIT_NONE, 0},
-        {KP_STR("CountB"), KP_TYPE_I64, KP_UNIT_NONE, 0},
-        {KP_STR("PercentA"), KP_TYPE_F64, KP_UNIT_PERCENT, 0},
-        {KP_STR("PercentB"), KP_TYPE_F64, KP_UNIT_PERCENT, 0},
-        {KP_STR("PercentDiffAB"), KP_TYPE_F64, KP_UNIT_PERCENT, 0}};
+    static const struct kp_field one[] = {{KP_STR("SegmentId"), KP_TYPE_I64, KP_UNIT_NONE},
+                                          {KP_STR("Count"), KP_TYPE_I64, KP_UNIT_NONE},
+                                          {KP_STR("Percent"), KP_TYPE_F64, KP_UNIT_PERCENT}};
+    static const struct kp_field two[] = {{KP_STR("SegmentId"), KP_TYPE_I64, KP_UNIT_NONE},
+                                          {KP_STR("CountA"), KP_TYPE_I64, KP_UNIT_NONE},
+                                          {KP_STR("CountB"), KP_TYPE_I64, KP_UNIT_NONE},
+                                          {KP_STR("PercentA"), KP_TYPE_F64, KP_UNIT_PERCENT},
+                                          {KP_STR("PercentB"), KP_TYPE_F64, KP_UNIT_PERCENT},
+                                          {KP_STR("PercentDiffAB"), KP_TYPE_F64, KP_UNIT_PERCENT}};
     bool split = patterns->kind == KPI_DIFFPATTERNS;
     uint32_t first = split ? KP_ARRAY_LEN(two) : KP_ARRAY_LEN(one);
     struct patterns_op *op = (struct patterns_op *)kpi_op_new(input->run, &none, sizeof(*op), input,

@@ -329,10 +329,9 @@ static const struct kpi_op_class reduce_class = {"reduce",    reduce_open,     r
 
 struct kpi_op *kpi_op_reduce(struct kpi_op *input, const struct kpi_reduce *reduce)
 {
-    static const struct kp_field fields[] = {
-        {KP_STR("Pattern"), KP_TYPE_STR, KP_UNIT_NONE, 0},
-        {KP_STR("Count"), KP_TYPE_I64, KP_UNIT_NONE, 0},
-        {KP_STR("Representative"), KP_TYPE_STR, KP_UNIT_NONE, 0}};
+    static const struct kp_field fields[] = {{KP_STR("Pattern"), KP_TYPE_STR, KP_UNIT_NONE},
+                                             {KP_STR("Count"), KP_TYPE_I64, KP_UNIT_NONE},
+                                             {KP_STR("Representative"), KP_TYPE_STR, KP_UNIT_NONE}};
     struct reduce_op *op =
         (struct reduce_op *)kpi_op_new(input->run, &reduce_class, sizeof(*op), input, 3);
     if (op == NULL)

@@ -193,7 +193,7 @@ struct kpi_op *kpi_op_self(struct kpi_op *input, const struct kpi_interval *inte
     if (op == NULL)
         return NULL;
     memcpy(kpi_op_fields(&op->base), input->schema.fields, cols * sizeof(struct kp_field));
-    kpi_op_fields(&op->base)[cols] = (struct kp_field){name, KP_TYPE_DUR, KP_UNIT_NS, 0};
+    kpi_op_fields(&op->base)[cols] = (struct kp_field){name, KP_TYPE_DUR, KP_UNIT_NS};
     op->interval = *interval;
     return &op->base;
 }

@@ -234,7 +234,7 @@ struct kpi_op *kpi_op_window(struct kpi_op *input, const struct kpi_windows *win
     memcpy(fields, input->schema.fields, windows->columns * sizeof(*fields));
     for (uint32_t i = 0; i < windows->count; i++)
         fields[windows->columns + i] =
-            (struct kp_field){KP_STR("(row function)"), windows->items[i].type, KP_UNIT_NONE, 0};
+            (struct kp_field){KP_STR("(row function)"), windows->items[i].type, KP_UNIT_NONE};
     op->windows = windows;
     op->base.ordered_by = input->ordered_by;
     return &op->base;

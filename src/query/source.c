@@ -123,7 +123,7 @@ static struct kpi_op *open_print(struct kpi_bind *bind, const struct kpi_source 
         snprintf(name, sizeof(name), "print_%u", count);
         struct kp_str automatic = kp_arena_str(bind->ctx->arena, kp_str_from(name));
         fields[count] = (struct kp_field){item->name.ptr != NULL ? item->name : automatic,
-                                          expr->type, expr->unit, 0};
+                                          expr->type, expr->unit};
         values[count++] = expr->value;
     }
     struct kpi_op *op = kpi_op_values(bind->run, "print", fields, count);
@@ -245,7 +245,7 @@ static struct kpi_op *open_range(struct kpi_bind *bind, const struct kpi_source 
                  "range needs values, and a step other than 0");
         return NULL;
     }
-    struct kp_field field = {source->name, type, parts[0]->unit, 0};
+    struct kp_field field = {source->name, type, parts[0]->unit};
     return kpi_op_range(bind->run, &field, parts[0]->value, parts[1]->value, by);
 }
 
@@ -259,10 +259,10 @@ static bool add_text(struct kpi_op *op, const char *text)
 
 static struct kpi_op *open_show_tables(struct kpi_bind *bind)
 {
-    static const struct kp_field fields[] = {{KP_STR("name"), KP_TYPE_STR, KP_UNIT_NONE, 0},
-                                             {KP_STR("kind"), KP_TYPE_STR, KP_UNIT_NONE, 0},
-                                             {KP_STR("rows"), KP_TYPE_I64, KP_UNIT_COUNT, 0},
-                                             {KP_STR("meaning"), KP_TYPE_STR, KP_UNIT_NONE, 0}};
+    static const struct kp_field fields[] = {{KP_STR("name"), KP_TYPE_STR, KP_UNIT_NONE},
+                                             {KP_STR("kind"), KP_TYPE_STR, KP_UNIT_NONE},
+                                             {KP_STR("rows"), KP_TYPE_I64, KP_UNIT_COUNT},
+                                             {KP_STR("meaning"), KP_TYPE_STR, KP_UNIT_NONE}};
     struct kpi_op *op = kpi_op_values(bind->run, "show", fields, KP_ARRAY_LEN(fields));
     struct kp_snapshot *snapshot = bind->run->snapshot;
     const char *name, *kind, *doc;
@@ -281,10 +281,10 @@ static struct kpi_op *open_show_tables(struct kpi_bind *bind)
 
 static struct kpi_op *open_show_columns(struct kpi_bind *bind, const struct kpi_source *source)
 {
-    static const struct kp_field fields[] = {{KP_STR("name"), KP_TYPE_STR, KP_UNIT_NONE, 0},
-                                             {KP_STR("type"), KP_TYPE_STR, KP_UNIT_NONE, 0},
-                                             {KP_STR("unit"), KP_TYPE_STR, KP_UNIT_NONE, 0},
-                                             {KP_STR("meaning"), KP_TYPE_STR, KP_UNIT_NONE, 0}};
+    static const struct kp_field fields[] = {{KP_STR("name"), KP_TYPE_STR, KP_UNIT_NONE},
+                                             {KP_STR("type"), KP_TYPE_STR, KP_UNIT_NONE},
+                                             {KP_STR("unit"), KP_TYPE_STR, KP_UNIT_NONE},
+                                             {KP_STR("meaning"), KP_TYPE_STR, KP_UNIT_NONE}};
     const struct kp_stream *stream = kp_stream_by_name(source->name);
     struct kpi_op *table = open_table(bind, source->name, source->place);
     struct kpi_op *op = kpi_op_values(bind->run, "show", fields, KP_ARRAY_LEN(fields));

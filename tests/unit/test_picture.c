@@ -16,15 +16,15 @@
 #define ROWS 4
 
 static const struct kp_field fields[] = {
-    {KP_STR("kind"), KP_TYPE_STR, KP_UNIT_NONE, 0},
-    {KP_STR("start"), KP_TYPE_TIME, KP_UNIT_NS, 0},
-    {KP_STR("dur"), KP_TYPE_DUR, KP_UNIT_NS, 0},
-    {KP_STR("root"), KP_TYPE_BOOL, KP_UNIT_NONE, 0},
-    {KP_STR("comm"), KP_TYPE_STR, KP_UNIT_NONE, 0},
-    {KP_STR("tid"), KP_TYPE_I64, KP_UNIT_ID, 0},
-    {KP_STR("culprit_comm"), KP_TYPE_STR, KP_UNIT_NONE, 0},
-    {KP_STR("culprit_tid"), KP_TYPE_I64, KP_UNIT_ID, 0},
-    {KP_STR("strength"), KP_TYPE_STR, KP_UNIT_NONE, 0},
+    {KP_STR("kind"), KP_TYPE_STR, KP_UNIT_NONE},
+    {KP_STR("start"), KP_TYPE_TIME, KP_UNIT_NS},
+    {KP_STR("dur"), KP_TYPE_DUR, KP_UNIT_NS},
+    {KP_STR("root"), KP_TYPE_BOOL, KP_UNIT_NONE},
+    {KP_STR("comm"), KP_TYPE_STR, KP_UNIT_NONE},
+    {KP_STR("tid"), KP_TYPE_I64, KP_UNIT_ID},
+    {KP_STR("culprit_comm"), KP_TYPE_STR, KP_UNIT_NONE},
+    {KP_STR("culprit_tid"), KP_TYPE_I64, KP_UNIT_ID},
+    {KP_STR("strength"), KP_TYPE_STR, KP_UNIT_NONE},
 };
 static const struct kp_schema schema = {fields, KP_ARRAY_LEN(fields)};
 
@@ -139,11 +139,9 @@ static void svg_escapes_and_draws_both(void **state)
 static void a_chain_tells_its_edges(void **state)
 {
     static const struct kp_field chain_fields[] = {
-        {KP_STR("level"), KP_TYPE_I64, KP_UNIT_NONE, 0},
-        {KP_STR("edge"), KP_TYPE_STR, KP_UNIT_NONE, 0},
-        {KP_STR("state"), KP_TYPE_STR, KP_UNIT_NONE, 0},
-        {KP_STR("dur"), KP_TYPE_DUR, KP_UNIT_NS, 0},
-        {KP_STR("comm"), KP_TYPE_STR, KP_UNIT_NONE, 0},
+        {KP_STR("level"), KP_TYPE_I64, KP_UNIT_NONE}, {KP_STR("edge"), KP_TYPE_STR, KP_UNIT_NONE},
+        {KP_STR("state"), KP_TYPE_STR, KP_UNIT_NONE}, {KP_STR("dur"), KP_TYPE_DUR, KP_UNIT_NS},
+        {KP_STR("comm"), KP_TYPE_STR, KP_UNIT_NONE},
     };
     static const struct kp_schema chain = {chain_fields, KP_ARRAY_LEN(chain_fields)};
     int64_t levels[] = {0, 1}, durs[] = {70, 50};

@@ -17,10 +17,10 @@
 #define ROWS 3
 
 static const struct kp_field fields[] = {
-    {KP_STR("ts"), KP_TYPE_TIME, KP_UNIT_NONE, 0},   {KP_STR("dur"), KP_TYPE_DUR, KP_UNIT_NS, 0},
-    {KP_STR("root"), KP_TYPE_BOOL, KP_UNIT_NONE, 0}, {KP_STR("comm"), KP_TYPE_STR, KP_UNIT_NONE, 0},
-    {KP_STR("pid"), KP_TYPE_I64, KP_UNIT_ID, 0},     {KP_STR("addr"), KP_TYPE_I64, KP_UNIT_HEX, 0},
-    {KP_STR("ratio"), KP_TYPE_F64, KP_UNIT_NONE, 0},
+    {KP_STR("ts"), KP_TYPE_TIME, KP_UNIT_NONE},   {KP_STR("dur"), KP_TYPE_DUR, KP_UNIT_NS},
+    {KP_STR("root"), KP_TYPE_BOOL, KP_UNIT_NONE}, {KP_STR("comm"), KP_TYPE_STR, KP_UNIT_NONE},
+    {KP_STR("pid"), KP_TYPE_I64, KP_UNIT_ID},     {KP_STR("addr"), KP_TYPE_I64, KP_UNIT_HEX},
+    {KP_STR("ratio"), KP_TYPE_F64, KP_UNIT_NONE},
 };
 static const struct kp_schema schema = {fields, KP_ARRAY_LEN(fields)};
 

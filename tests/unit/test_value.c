@@ -40,7 +40,7 @@ static void decimals_are_exact(void **state)
         {0, -123456, 3, "-123.456"},
         {12, 345678901234567890, 4, "1234567890123456.7890"},
     };
-    struct kp_field field = {KP_STR("amount"), KP_TYPE_DEC, KP_UNIT_NONE, 0};
+    struct kp_field field = {KP_STR("amount"), KP_TYPE_DEC, KP_UNIT_NONE};
     for (size_t i = 0; i < KP_ARRAY_LEN(cases); i++) {
         kp_dec value = (__int128)cases[i].high * 1000000000000000000ll + cases[i].low;
         assert_true(kp_dec_make(value, cases[i].scale, &value));
@@ -57,7 +57,7 @@ static void floats_read_back(void **state)
 {
     (void)state;
     static const double values[] = {0.1, 1.0 / 3, 1e300, -2.5, 5e-324, 123456789.125};
-    struct kp_field field = {KP_STR("x"), KP_TYPE_F64, KP_UNIT_NONE, 0};
+    struct kp_field field = {KP_STR("x"), KP_TYPE_F64, KP_UNIT_NONE};
     for (size_t i = 0; i < KP_ARRAY_LEN(values); i++) {
         double value = values[i];
         struct kp_vec vec = {.type = KP_TYPE_F64, .f64 = &value};
@@ -78,7 +78,7 @@ static void durations_for_people_and_machines(void **state)
 {
     (void)state;
     int64_t value = 388204117;
-    struct kp_field field = {KP_STR("dur"), KP_TYPE_DUR, KP_UNIT_NS, 0};
+    struct kp_field field = {KP_STR("dur"), KP_TYPE_DUR, KP_UNIT_NS};
     struct kp_vec vec = {.type = KP_TYPE_DUR, .i64 = &value};
     expect_text(&field, &vec, true, "388204117");
     expect_text(&field, &vec, false, "388.204 ms");
@@ -88,7 +88,7 @@ static void text_is_disarmed_for_people_only(void **state)
 {
     (void)state;
     struct kp_str text = KP_STR("a\x1b]0;x\x07\xC2\x9B\xFF\t");
-    struct kp_field field = {KP_STR("comm"), KP_TYPE_STR, KP_UNIT_NONE, 0};
+    struct kp_field field = {KP_STR("comm"), KP_TYPE_STR, KP_UNIT_NONE};
     struct kp_vec vec = {.type = KP_TYPE_STR, .strs = &text};
     expect_text(&field, &vec, true, "a\x1b]0;x\x07\xC2\x9B\xFF\t");
     expect_text(&field, &vec, false, "a\\x1b]0;x\\x07\\x9b\\xff\\t");
