@@ -478,8 +478,15 @@ static bool waiting_first(const struct kp_scan *scan, const struct kpi_unit *uni
            reached(scan, unit_time(unit), scan->units[scan->next].first);
 }
 
+/* What was found is given out before more pages are read: who wants the newest row, or a few of
+ * those that rare keys pass, must not wait until a batch is full. */
+static bool gives_early(const struct kp_scan *scan)
+{
+    return scan->batch.rows > 0 && (scan->descending || scan->filter.keys_count > 0);
+}
+
 /* The active unit with the next row, once every unit that begins before it has been entered. NULL
- * at the end. */
+ * at the end, or of the batch. */
 static kp_status next_unit(struct kp_scan *scan, struct kpi_unit **out)
 {
     for (;;) {
@@ -487,6 +494,10 @@ static kp_status next_unit(struct kp_scan *scan, struct kpi_unit **out)
         bool waiting = scan->next < scan->units_count;
         if (!waiting || (unit != NULL && !waiting_first(scan, unit))) {
             *out = unit;
+            return KP_OK;
+        }
+        if (gives_early(scan)) {
+            *out = NULL;
             return KP_OK;
         }
         kp_status status = unit_enter(scan);

@@ -528,6 +528,43 @@ static void a_number_reads_its_page(void **state)
     assert_true(pruned > pages);
 }
 
+/* What rare keys pass is given out page by page: who takes one row reads no second page. */
+static void found_rows_do_not_wait_for_more(void **state)
+{
+    struct fixture *fix = *state;
+    const struct oracle *oracle = &fix->oracles[0];
+    struct kp_colref next = {(uint8_t)kp_stream_stored(oracle->stream, "next"), KP_ATTR_TID};
+    struct kp_colref cpu = {KP_COL_CPU, KP_ATTR_SELF};
+    uint32_t tried = 0;
+    for (uint32_t i = 0; i < oracle->rows_count; i += 499) {
+        int64_t tid = oracle_cell(oracle, &oracle->rows[i], next).number;
+        int64_t where = oracle_cell(oracle, &oracle->rows[i], cpu).number;
+        struct kp_scan_req req = {.stream = oracle->stream,
+                                  .from = KP_TIME_MIN,
+                                  .to = KP_TIME_MAX,
+                                  .cols = &next,
+                                  .cols_count = 1,
+                                  .keys = {{.column = next, .numbers = &tid, .count = 1},
+                                           {.column = cpu, .numbers = &where, .count = 1}},
+                                  .keys_count = 2,
+                                  .descending = i % 2 == 1};
+        struct kp_scan *scan;
+        const struct kp_batch *batch;
+        struct kp_scan_stat first, all;
+        struct kp_error err;
+        if (check_request(fix, oracle, &req, &all) >= KP_VECTOR_ROWS || all.pages < 2)
+            continue;
+        assert_int_equal(kp_scan_open(fix->snapshot, &req, &scan, &err), KP_OK);
+        assert_int_equal(kp_scan_next(scan, &batch, &err), KP_OK);
+        assert_true(batch->rows > 0);
+        kp_scan_stat(scan, &first);
+        kp_scan_close(scan);
+        assert_true(first.rows_read < all.rows_read);
+        tried++;
+    }
+    assert_true(tried > 2);
+}
+
 static void wrong_requests_are_refused(void **state)
 {
     struct fixture *fix = *state;
@@ -774,6 +811,7 @@ int main(void)
         cmocka_unit_test(rows_are_counted_without_reading),
         cmocka_unit_test(any_order_has_the_same_rows),
         cmocka_unit_test(parts_make_the_whole),
+        cmocka_unit_test(found_rows_do_not_wait_for_more),
         cmocka_unit_test(wrong_requests_are_refused),
         cmocka_unit_test(scans_of_one_snapshot_run_side_by_side),
         cmocka_unit_test(a_damaged_block_is_missed_and_named),
