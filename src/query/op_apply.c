@@ -158,17 +158,10 @@ static kp_status run_all(struct apply_op *op)
 static kp_status apply_next(struct kpi_op *base, const struct kp_batch **out)
 {
     struct apply_op *op = (struct apply_op *)base;
-    struct kp_vec *cols;
     kp_status status = op->done ? KP_OK : run_all(op);
     if (status != KP_OK)
         return status;
-    uint32_t rows = kpi_rowset_chunk(&op->answer, op->chunk, &cols);
-    if (rows == 0)
-        return KP_END;
-    op->chunk++;
-    op->out = (struct kp_batch){.cols = cols, .cols_count = base->schema.count, .rows = rows};
-    *out = &op->out;
-    return KP_OK;
+    return kpi_rowset_give(&op->answer, &op->chunk, &op->out, out);
 }
 
 static void apply_need(struct kpi_op *base)

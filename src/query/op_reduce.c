@@ -300,17 +300,10 @@ static kp_status reduce_open(struct kpi_op *base)
 static kp_status reduce_next(struct kpi_op *base, const struct kp_batch **out)
 {
     struct reduce_op *op = (struct reduce_op *)base;
-    struct kp_vec *cols;
     kp_status status = op->done ? KP_OK : build(op);
     if (status != KP_OK)
         return status;
-    uint32_t rows = kpi_rowset_chunk(&op->answer, op->given, &cols);
-    if (rows == 0)
-        return KP_END;
-    op->given++;
-    op->out = (struct kp_batch){.cols = cols, .cols_count = 3, .rows = rows};
-    *out = &op->out;
-    return KP_OK;
+    return kpi_rowset_give(&op->answer, &op->given, &op->out, out);
 }
 
 static void reduce_need(struct kpi_op *base)

@@ -19,14 +19,7 @@ struct values_op {
 static kp_status values_next(struct kpi_op *base, const struct kp_batch **out)
 {
     struct values_op *op = (struct values_op *)base;
-    struct kp_vec *cols;
-    uint32_t rows = kpi_rowset_chunk(&op->rows, op->chunk, &cols);
-    if (rows == 0)
-        return KP_END;
-    op->chunk++;
-    op->out = (struct kp_batch){.cols = cols, .cols_count = base->schema.count, .rows = rows};
-    *out = &op->out;
-    return KP_OK;
+    return kpi_rowset_give(&op->rows, &op->chunk, &op->out, out);
 }
 
 static void values_describe(const struct kpi_op *base, struct kp_buf *out)

@@ -176,6 +176,19 @@ uint32_t kpi_rowset_chunk(const struct kpi_rowset *set, uint32_t i, struct kp_ve
     return KP_MIN(set->rows - i * CHUNK_ROWS, (uint32_t)CHUNK_ROWS);
 }
 
+kp_status kpi_rowset_give(const struct kpi_rowset *set, uint32_t *at, struct kp_batch *batch,
+                          const struct kp_batch **out)
+{
+    struct kp_vec *cols;
+    uint32_t rows = kpi_rowset_chunk(set, *at, &cols);
+    if (rows == 0)
+        return KP_END;
+    ++*at;
+    *batch = (struct kp_batch){.cols = cols, .cols_count = set->cols, .rows = rows};
+    *out = batch;
+    return KP_OK;
+}
+
 static int compare_real(double a, double b)
 {
     if (a != a || b != b) /* NaN sorts last */

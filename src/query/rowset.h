@@ -42,6 +42,9 @@ static inline const struct kp_vec *kpi_rowset_vec(const struct kpi_rowset *set, 
 }
 /* Chunk i as vectors of up to 1,024 rows. */
 uint32_t kpi_rowset_chunk(const struct kpi_rowset *set, uint32_t i, struct kp_vec **out);
+/* Chunk *at as a batch of all columns, kept in `batch`, and on to the next; END behind the last. */
+kp_status kpi_rowset_give(const struct kpi_rowset *set, uint32_t *at, struct kp_batch *batch,
+                          const struct kp_batch **out);
 
 /* Order of two values of one type, nulls aside: < 0, 0, > 0. */
 int kpi_compare(const struct kp_vec *a, uint32_t row_a, const struct kp_vec *b, uint32_t row_b);
