@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
  * Paged lists: items never move, so pointers into a list stay valid while it grows, and a page of
- * a result column is a batch vector as it is.
+ * a result column is a batch vector as it is. Most lists hold few items: what is not used of a page
+ * is not touched, which would cost more than the items.
  */
 #include <stdarg.h>
 #include <stdio.h>
@@ -36,7 +37,7 @@ static bool page_add(struct kpi_list *list)
     uint32_t page = list->count / KPI_LIST_PAGE;
     if (page >= list->pages_capacity && !pages_grow(list))
         return false;
-    list->pages[page] = kp_arena_zalloc(list->arena, KPI_LIST_PAGE, list->item_bytes);
+    list->pages[page] = kp_arena_alloc(list->arena, (size_t)KPI_LIST_PAGE * list->item_bytes);
     return list->pages[page] != NULL;
 }
 
@@ -48,7 +49,7 @@ void *kpi_list_add(struct kpi_list *list)
         memset(list->spare, 0, sizeof(list->spare));
         return list->spare;
     }
-    return kpi_list_at(list, list->count++);
+    return memset(kpi_list_at(list, list->count++), 0, list->item_bytes);
 }
 
 void *kpi_list_flat(struct kpi_list *list)

@@ -12,17 +12,11 @@
 
 #define NULL_WORDS (KP_VECTOR_ROWS / 64)
 
-struct null_words {
-    uint64_t bits[NULL_WORDS];
-};
-_Static_assert(sizeof(struct null_words) <= KPI_LIST_SPARE, "null words fit a spare item");
-
 struct kp_rows {
     struct kp_arena *arena;
     const struct kp_schema *schema;
     struct kpi_list *cols;
-    struct kpi_list *nulls; /* one struct null_words per page */
-    bool *has_nulls;
+    struct kpi_list *nulls; /* uint64_t *: a bit a row of the page; NULL = it has none */
     struct kp_vec *vecs;
     struct kpi_list notes; /* struct kp_str */
     struct kp_batch batch;
@@ -55,13 +49,12 @@ kp_status kpi_rows_open(struct kp_arena *arena, const struct kp_schema *schema,
     rows->schema = schema;
     rows->cols = kp_arena_zalloc(arena, schema->count, sizeof(*rows->cols));
     rows->nulls = kp_arena_zalloc(arena, schema->count, sizeof(*rows->nulls));
-    rows->has_nulls = kp_arena_zalloc(arena, schema->count, sizeof(*rows->has_nulls));
     rows->vecs = kp_arena_zalloc(arena, schema->count, sizeof(*rows->vecs));
-    if (rows->cols == NULL || rows->nulls == NULL || rows->has_nulls == NULL || rows->vecs == NULL)
+    if (rows->cols == NULL || rows->nulls == NULL || rows->vecs == NULL)
         return KP_LIMIT;
     for (uint32_t i = 0; i < schema->count; i++) {
         kpi_list_init(&rows->cols[i], arena, item_bytes(&schema->fields[i]));
-        kpi_list_init(&rows->nulls[i], arena, sizeof(struct null_words));
+        kpi_list_init(&rows->nulls[i], arena, sizeof(uint64_t *));
     }
     kpi_list_init(&rows->notes, arena, sizeof(struct kp_str));
     *out = rows;
@@ -106,9 +99,12 @@ void kpi_rows_null(struct kp_rows *rows, uint32_t column)
     if (rows->failed)
         return;
     uint32_t row = rows->rows - 1;
-    struct null_words *words = kpi_list_at(&rows->nulls[column], row / KP_VECTOR_ROWS);
-    words->bits[row % KP_VECTOR_ROWS / 64] |= 1ull << (row % 64);
-    rows->has_nulls[column] = true;
+    uint64_t **words = kpi_list_at(&rows->nulls[column], row / KP_VECTOR_ROWS);
+    if (*words == NULL)
+        *words = kp_arena_zalloc(rows->arena, NULL_WORDS, sizeof(**words));
+    rows->failed = *words == NULL;
+    if (!rows->failed)
+        (*words)[row % KP_VECTOR_ROWS / 64] |= 1ull << (row % 64);
 }
 
 void kpi_rows_note(struct kp_rows *rows, const char *fmt, ...)
@@ -140,11 +136,10 @@ kp_status kp_rows_next(struct kp_rows *rows, const struct kp_batch **out)
     uint32_t page = rows->given / KP_VECTOR_ROWS;
     for (uint32_t i = 0; i < rows->schema->count; i++) {
         struct kp_vec *vec = &rows->vecs[i];
-        struct null_words *nulls = kpi_list_at(&rows->nulls[i], page);
         memset(vec, 0, sizeof(*vec));
         vec->type = rows->schema->fields[i].type;
         vec->i64 = kpi_list_at(&rows->cols[i], rows->given);
-        vec->nulls = rows->has_nulls[i] ? nulls->bits : NULL;
+        vec->nulls = *(uint64_t **)kpi_list_at(&rows->nulls[i], page);
     }
     rows->batch = (struct kp_batch){
         .cols = rows->vecs,
