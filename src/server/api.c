@@ -14,6 +14,7 @@
 #include "base/assert.h"
 #include "base/version.h"
 #include "render/render.h"
+#include "server/run.h"
 #include "server/server_int.h"
 
 #define WIDTH_MAX   10000

@@ -15,6 +15,7 @@
 #include "render/render.h"
 #include "server/flux.h"
 #include "server/series.h"
+#include "server/run.h"
 #include "server/server_int.h"
 
 #define WHOLE_BYTES  (4 * 1024 * 1024)
@@ -60,15 +61,15 @@ static const char *code_name(unsigned status)
     return "invalid";
 }
 
-/* A header says it too, as InfluxDB has it. */
-static void add_error_header(struct kpi_answer *answer, struct kp_str message)
+/* A header, with its end cut off when it is too long. */
+static void add_text_head(struct kpi_answer *answer, const char *name, struct kp_str message)
 {
     char text[sizeof(answer->heads[0].value)];
     size_t size = KP_MIN(message.len, sizeof(text) - 1);
     for (size_t i = 0; i < size; i++)
         text[i] = (unsigned char)message.ptr[i] < 0x20 ? ' ' : message.ptr[i];
     text[size] = '\0';
-    kpi_answer_header(answer, "X-Influxdb-Error", text);
+    kpi_answer_header(answer, name, text);
 }
 
 /* {"error":"..."}; of the second generation {"code":"...","message":"..."}; or CSV. */
@@ -96,7 +97,7 @@ static void answer_error(struct kpi_answer *answer, const struct kp_error *err, 
     answer->retry = status == 503;
     kpi_answer_header(answer, "X-Influxdb-Version", VERSION_TEXT);
     if (form != KPI_FORM_ANNOTATED)
-        add_error_header(answer, text);
+        add_text_head(answer, "X-Influxdb-Error", text);
     kp_buf_deinit(&message);
 }
 
@@ -130,10 +131,16 @@ struct influx {
     struct kp_buf query; /* as asked */
     uint32_t next;       /* where the next statement of it begins */
     const _Atomic bool *cancel;
-    struct kp_buf begin; /* collected, not sent */
-    uint64_t rows;       /* of all statements */
+    struct kp_buf begin;   /* collected, not sent */
+    struct kp_buf remarks; /* on all statements */
+    uint64_t rows;         /* of all statements */
     kp_dur elapsed;
 };
+
+static struct kp_str buf_text(struct kp_buf *text)
+{
+    return (struct kp_str){kp_buf_cstr(text), (uint32_t)text->size};
+}
 
 static void close_statement(struct influx *influx)
 {
@@ -150,6 +157,7 @@ static void close_influx(void *ctx)
     close_statement(influx);
     kp_buf_deinit(&influx->query);
     kp_buf_deinit(&influx->begin);
+    kp_buf_deinit(&influx->remarks);
     free(influx);
 }
 
@@ -179,8 +187,8 @@ static kp_status open_statement(struct influx *influx, struct kp_server *server,
         kp_render_name(text, name);
         snprintf(influx->inquiry.name, sizeof(influx->inquiry.name), "%s", name);
     }
-    struct kp_str ours = {kp_buf_cstr(&influx->inquiry.text), (uint32_t)influx->inquiry.text.size};
-    status = kpi_run_open(&influx->run, server, ours, 0, influx->cancel, err);
+    status =
+        kpi_run_open(&influx->run, server, buf_text(&influx->inquiry.text), 0, influx->cancel, err);
     if (status != KP_OK)
         return status;
     kpi_series_init(&influx->series, &influx->opts, kp_query_schema(influx->run.query),
@@ -205,6 +213,14 @@ static void advance(struct influx *influx, struct kp_buf *out)
     kpi_series_failed(&influx->opts, &err, out);
 }
 
+static void add_remark(void *ctx, struct kp_str remark)
+{
+    struct influx *influx = ctx;
+    kpi_series_remark(&influx->series, remark);
+    kp_buf_text(&influx->remarks, influx->remarks.size > 0 ? "; " : "");
+    kp_buf_str(&influx->remarks, remark);
+}
+
 /* Adds rows until `most` bytes are there or the answer is whole. */
 static void pull(struct influx *influx, size_t most, struct kp_buf *out)
 {
@@ -220,6 +236,7 @@ static void pull(struct influx *influx, size_t most, struct kp_buf *out)
         err.code = status;
         influx->over = influx->opts.last || status != KP_END;
         influx->series.opts.last = influx->over;
+        kpi_run_remarks(&influx->run, buf_text(&influx->inquiry.text), add_remark, influx);
         if (status != KP_END)
             atomic_fetch_add(&influx->run.server->query_errors, 1);
         kpi_series_end(&influx->series, status == KP_END ? NULL : &err, out);
@@ -234,7 +251,6 @@ static void pull(struct influx *influx, size_t most, struct kp_buf *out)
 static bool more(void *ctx, struct kp_buf *out, struct kpi_answer *answer)
 {
     struct influx *influx = ctx;
-    (void)answer;
     if (influx->begin.size > 0) {
         struct kp_buf taken = influx->begin;
         influx->begin = *out;
@@ -242,6 +258,8 @@ static bool more(void *ctx, struct kp_buf *out, struct kpi_answer *answer)
     } else {
         pull(influx, PIECE_BYTES, out);
     }
+    if (influx->over && influx->remarks.size > 0)
+        kpi_answer_trailer(answer, "X-Kprobe-Note", buf_text(&influx->remarks));
     return !influx->over && !out->failed;
 }
 
@@ -259,7 +277,7 @@ static void indent(const struct influx *influx, struct kpi_answer *answer)
     if (!influx->pretty || influx->opts.form != KPI_FORM_JSON)
         return;
     answer->body = (struct kp_buf){0};
-    kpi_json_indent((struct kp_str){kp_buf_cstr(&plain), (uint32_t)plain.size}, &answer->body);
+    kpi_json_indent(buf_text(&plain), &answer->body);
     kp_buf_deinit(&plain);
 }
 
@@ -271,6 +289,8 @@ static void answer_whole(struct influx *influx, struct kpi_answer *answer)
     add_head(answer, "X-Grafana-Meta-Add-Rows", influx->rows);
     add_head(answer, "X-Grafana-Meta-Add-Bytes", answer->body.size);
     add_head(answer, "X-Grafana-Meta-Add-Elapsed-Ns", (uint64_t)influx->elapsed);
+    if (influx->remarks.size > 0) /* Grafana passes over the messages of a result */
+        add_text_head(answer, "X-Grafana-Meta-Add-Note", buf_text(&influx->remarks));
 }
 
 /* Answers the query in influx, which it owns from here. */
@@ -355,8 +375,7 @@ static void answer_query(struct kp_server *server, const struct kpi_request *req
         return;
     }
     kpi_request_field(request, "epoch", &epoch);
-    bool good =
-        read_epoch((struct kp_str){kp_buf_cstr(&epoch), (uint32_t)epoch.size}, &influx->opts.epoch);
+    bool good = read_epoch(buf_text(&epoch), &influx->opts.epoch);
     kp_buf_deinit(&epoch);
     if (accepts(request, "application/csv") || accepts(request, "text/csv"))
         influx->opts.form = KPI_FORM_CSV;

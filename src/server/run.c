@@ -4,9 +4,11 @@
  * how they are asked and how they write the answer.
  */
 #include <inttypes.h>
+#include <stdio.h>
 #include <time.h>
 
 #include "base/log.h"
+#include "server/run.h"
 #include "server/server_int.h"
 
 #define SLOW_QUERY_NS (10 * KP_SEC)
@@ -80,6 +82,37 @@ kp_status kpi_run_next(struct kpi_run *run, const struct kp_batch **out, struct 
     kp_status status = *out != NULL ? KP_OK : kp_query_next(run->query, out, err);
     run->over = status != KP_OK;
     return status;
+}
+
+static void remark_damage(const struct kpi_run *run, void (*each)(void *ctx, struct kp_str remark),
+                          void *ctx)
+{
+    const struct kp_damage *damage = NULL;
+    struct kp_buf text = {0};
+    uint32_t count = kp_snapshot_damage(run->snapshot, &damage);
+    if (count == 0)
+        return;
+    kp_buf_printf(&text, "damaged: %s at byte %" PRIu64, damage[0].file, damage[0].offset);
+    if (count > 1)
+        kp_buf_printf(&text, ", and %u places more", count - 1);
+    each(ctx, (struct kp_str){kp_buf_cstr(&text), (uint32_t)text.size});
+    kp_buf_deinit(&text);
+}
+
+void kpi_run_remarks(const struct kpi_run *run, struct kp_str text,
+                     void (*each)(void *ctx, struct kp_str remark), void *ctx)
+{
+    const struct kp_str *notes = NULL;
+    char name[KP_RENDERING_MAX], remark[KP_RENDERING_MAX + 80];
+    uint32_t count = kp_query_notes(run->query, &notes);
+    for (uint32_t i = 0; i < count; i++)
+        each(ctx, notes[i]);
+    remark_damage(run, each, ctx);
+    if (kp_query_rendering(text, name)) {
+        snprintf(remark, sizeof(remark), "render %s: drawn by kpq only; here its rows are given",
+                 name);
+        each(ctx, kp_str_from(remark));
+    }
 }
 
 void kpi_run_finish(struct kpi_run *run, struct kp_query_stat *out)

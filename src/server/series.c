@@ -177,10 +177,25 @@ static void close_series(struct kpi_series *series, bool partial, struct kp_buf 
     series->open = false;
 }
 
+/* Behind the series, as InfluxDB has it. */
+static void add_messages(const struct kpi_series *series, struct kp_buf *out)
+{
+    if (series->messages.size == 0)
+        return;
+    kp_buf_text(out, ",\"messages\":[");
+    kp_buf_add(out, series->messages.data, series->messages.size);
+    kp_buf_char(out, ']');
+    out->failed |= series->messages.failed;
+}
+
 static void close_document(struct kpi_series *series, bool partial, struct kp_buf *out)
 {
     close_series(series, partial, out);
-    kp_buf_text(out, partial ? "],\"partial\":true" : "]");
+    kp_buf_char(out, ']');
+    if (partial)
+        kp_buf_text(out, ",\"partial\":true");
+    else
+        add_messages(series, out);
     close_result(series, out);
     series->document = false;
     series->rows = 0;
@@ -445,6 +460,7 @@ void kpi_series_deinit(struct kpi_series *series)
     kp_buf_deinit(&series->next_key);
     kp_buf_deinit(&series->cells);
     kp_buf_deinit(&series->last_cells);
+    kp_buf_deinit(&series->messages);
 }
 
 void kpi_series_batch(struct kpi_series *series, const struct kp_batch *batch, struct kp_buf *out)
@@ -466,6 +482,16 @@ void kpi_series_message(const struct kp_error *err, struct kp_buf *out)
         kp_buf_printf(out, " (%s)", err->hint);
 }
 
+void kpi_series_remark(struct kpi_series *series, struct kp_str text)
+{
+    if (series->opts.form != KPI_FORM_JSON)
+        return;
+    kp_buf_text(&series->messages, series->messages.size > 0 ? "," : "");
+    kp_buf_text(&series->messages, "{\"level\":\"warning\",\"text\":");
+    kp_json_str(&series->messages, text);
+    kp_buf_char(&series->messages, '}');
+}
+
 void kpi_series_end(struct kpi_series *series, const struct kp_error *err, struct kp_buf *out)
 {
     if (err == NULL && series->opts.form != KPI_FORM_ANNOTATED)
@@ -483,6 +509,7 @@ void kpi_series_end(struct kpi_series *series, const struct kp_error *err, struc
         kp_buf_char(out, ']');
     else
         open_result(series, out);
+    add_messages(series, out);
     if (err != NULL) {
         struct kp_buf message = {0};
         kpi_series_message(err, &message);

@@ -33,6 +33,7 @@ struct kpi_series {
     uint64_t series_number; /* of the current series, and its rows so far */
     uint64_t row_number;
     uint64_t filled;        /* rows that filling made */
+    struct kp_buf messages; /* JSON: remarks on the answer, between commas */
     struct kp_buf key;      /* name and tags of the current series */
     struct kp_buf next_key; /* of this row */
     bool has_last;          /* of the current series, for filling: */
@@ -47,6 +48,8 @@ void kpi_series_init(struct kpi_series *series, const struct kpi_series_opts *op
 void kpi_series_deinit(struct kpi_series *series);
 /* Adds the rows of a batch. */
 void kpi_series_batch(struct kpi_series *series, const struct kp_batch *batch, struct kp_buf *out);
+/* Adds a remark on the answer, as long as it is not ended; where the form has a place for it. */
+void kpi_series_remark(struct kpi_series *series, struct kp_str text);
 /* Ends the document; err: the query failed after rows were given, NULL when it did not. */
 void kpi_series_end(struct kpi_series *series, const struct kp_error *err, struct kp_buf *out);
 /* The result of a statement that could not be asked. */

@@ -57,7 +57,7 @@ struct kpi_answer {
     void *response; /* of http.c while streaming, for trailers */
     struct {
         const char *name;
-        char value[256];
+        char value[1024];
     } heads[KPI_HEADS_MAX]; /* further headers; the first without a name ends them */
 };
 
@@ -105,30 +105,6 @@ void kpi_http_add(struct kpi_http *http, int fd);
 /* Stops accepting, waits until `deadline` (monotonic) for running requests, cancels what is left.
  */
 void kpi_http_stop(struct kpi_http *http, int64_t deadline);
-
-/* --- run.c: one query of the store, as every door asks it --- */
-
-struct kpi_run {
-    struct kp_server *server;
-    bool admitted; /* counts among the queries at once */
-    struct kpi_recent_snapshot *held;
-    struct kp_snapshot *snapshot; /* of held */
-    struct kp_query *query;
-    const struct kp_batch *batch; /* pulled by the opening, not taken yet */
-    bool over;                    /* END was seen */
-};
-
-/* Waits for its turn, parses, binds, plans and pulls the first batch: everything that makes a query
- * wrong shows here. BUSY: others took too long.
- * timeout 0 = the server's. run is to be closed in any case. */
-kp_status kpi_run_open(struct kpi_run *run, struct kp_server *server, struct kp_str text,
-                       kp_dur timeout, const _Atomic bool *cancel, struct kp_error *err) KP_MUST;
-/* The next batch, END after the last. */
-kp_status kpi_run_next(struct kpi_run *run, const struct kp_batch **out,
-                       struct kp_error *err) KP_MUST;
-/* Counts the rows after END, complains of slow queries. */
-void kpi_run_finish(struct kpi_run *run, struct kp_query_stat *out);
-void kpi_run_close(struct kpi_run *run);
 
 /* --- the query port --- */
 

@@ -13,6 +13,7 @@
 #include "base/assert.h"
 #include "base/log.h"
 #include "server/port.h"
+#include "server/run.h"
 #include "server/text.h"
 
 #define STEP_MS 50
@@ -108,6 +109,8 @@ struct answer {
     struct kpi_session *session;
     struct kpi_run run;
     struct kp_render *render;
+    struct kp_str text; /* of the statement */
+    uint32_t notes;     /* in the document */
     uint64_t bytes;
     char last; /* byte sent; the trailer begins a line */
 };
@@ -152,17 +155,39 @@ static kp_status send_batches(struct answer *answer, struct kp_error *err)
     return status;
 }
 
+static kp_status end_document(struct answer *answer)
+{
+    const struct kp_str *notes = NULL;
+    if (kp_format_has_notes(answer->session->format))
+        answer->notes = kp_query_notes(answer->run.query, &notes);
+    return kp_render_end(answer->render, notes, answer->notes);
+}
+
+struct remarks {
+    uint32_t known; /* that many of the first are in the document */
+    struct kp_buf text;
+};
+
+static void add_remark(void *ctx, struct kp_str remark)
+{
+    struct remarks *remarks = ctx;
+    if (remarks->known == 0)
+        kpi_text_note(remark, &remarks->text);
+    else
+        remarks->known--;
+}
+
 static void send_trailer(struct answer *answer)
 {
     struct kp_query_stat stat;
+    struct remarks remarks = {.known = answer->notes};
     struct kp_buf text = {0};
-    const struct kp_damage *damage = NULL;
     kpi_run_finish(&answer->run, &stat);
     if (answer->last != '\n' && answer->bytes > 0)
         kp_buf_char(&text, '\n');
-    if (kp_snapshot_damage(answer->run.snapshot, &damage) > 0)
-        kp_buf_printf(&text, "# note: damaged: %s at byte %" PRIu64 "\n", damage[0].file,
-                      damage[0].offset);
+    kpi_run_remarks(&answer->run, answer->text, add_remark, &remarks);
+    kp_buf_add(&text, remarks.text.data, remarks.text.size);
+    kp_buf_deinit(&remarks.text);
     kp_buf_printf(&text, "# ok rows=%" PRIu64 " bytes=%" PRIu64 " elapsed_ns=%" PRId64 "\n\n",
                   stat.rows_out, answer->bytes, stat.elapsed);
     send_buf(answer->session, &text);
@@ -185,17 +210,14 @@ static void send_failure(struct answer *answer, struct kp_error *err)
 
 static void answer_query(struct kpi_session *session, struct kp_str text)
 {
-    struct answer answer = {.session = session};
+    struct answer answer = {.session = session, .text = text};
     struct kp_error err = {0};
-    const struct kp_str *notes = NULL;
     atomic_fetch_add(&session->opts->server->port_stat.queries, 1);
     kp_status status = open_answer(&answer, text, &err);
     if (status == KP_OK)
         status = send_batches(&answer, &err);
-    if (status == KP_END) {
-        uint32_t count = kp_query_notes(answer.run.query, &notes);
-        status = kp_render_end(answer.render, notes, count);
-    }
+    if (status == KP_END)
+        status = end_document(&answer);
     err.code = status;
     if (status == KP_OK)
         send_trailer(&answer);

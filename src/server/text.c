@@ -109,19 +109,27 @@ bool kpi_statement_add(struct kp_buf *statement, const struct kpi_line *line)
 }
 
 /* Text of one line: what would end it becomes a space. */
-static void add_flat(struct kp_buf *out, const char *text)
+static void add_flat(struct kp_buf *out, struct kp_str text)
 {
-    for (const char *c = text; *c != '\0'; c++)
-        kp_buf_char(out, (unsigned char)*c < 0x20 || *c == 0x7f ? ' ' : *c);
+    for (uint32_t i = 0; i < text.len; i++)
+        kp_buf_char(out,
+                    (unsigned char)text.ptr[i] < 0x20 || text.ptr[i] == 0x7f ? ' ' : text.ptr[i]);
+}
+
+void kpi_text_note(struct kp_str note, struct kp_buf *out)
+{
+    kp_buf_text(out, "# note: ");
+    add_flat(out, note);
+    kp_buf_char(out, '\n');
 }
 
 void kpi_text_error(const struct kp_error *err, struct kp_buf *out)
 {
     kp_buf_printf(out, "# error line=%u col=%u ", err->line, err->column);
-    add_flat(out, err->text[0] != '\0' ? err->text : kp_status_text(err->code));
+    add_flat(out, kp_str_from(err->text[0] != '\0' ? err->text : kp_status_text(err->code)));
     if (err->hint[0] != '\0') {
         kp_buf_text(out, " (");
-        add_flat(out, err->hint);
+        add_flat(out, kp_str_from(err->hint));
         kp_buf_char(out, ')');
     }
     kp_buf_text(out, "\n\n");

@@ -33,6 +33,8 @@ void kpi_line_read(struct kp_str line, struct kpi_line *out);
 /* Adds a line of a query to `statement`; true when the statement is complete: at a ; or when it
  * needs no further line. A blank line completes whatever is there. */
 bool kpi_statement_add(struct kp_buf *statement, const struct kpi_line *line);
+/* Adds "# note: ...", a line. */
+void kpi_text_note(struct kp_str note, struct kp_buf *out);
 /* Adds "# error line=1 col=8 message (hint)" and the blank line that ends an answer. */
 void kpi_text_error(const struct kp_error *err, struct kp_buf *out);
 

@@ -358,6 +358,40 @@ def test_write(kpd):
         "what the text protocol answers is taken (other ids were not seen by this server before)")
 
 
+def test_remarks(kpd):
+    """Notes of an answer reach every client: a word of kpq that a port does not draw, and what is not certain."""
+    result = json.loads(query(kpd, "spans | take 1 | render timechart")[1])["results"][0]
+    check(result["messages"] == [{"level": "warning", "text": "render timechart: drawn by kpq only; here its "
+                                  "rows are given"}] and list(result) == ["statement_id", "series", "messages"],
+          "render has no effect, and that is said where InfluxDB has its messages", result)
+    status, body, headers = query(kpd, "CAUSES OF txn 98721 | where rank > 9999")
+    result = json.loads(body)["results"][0]
+    texts = [message["text"] for message in result["messages"]]
+    check("series" not in result and any(text.startswith("not recorded: ") for text in texts),
+          "notes of the causal verbs, also without rows", result)
+    check(headers["X-Grafana-Meta-Add-Note"].startswith(texts[0] + "; "), "and in Grafana's inspector", headers)
+    parts = [json.loads(line)["results"][0] for line in
+             query(kpd, "range x from 1 to 5 step 1 | render table", chunked="true", chunk_size=2)[1].splitlines()]
+    check(["messages" in part for part in parts] == [False, False, True], "behind the last chunk", parts)
+    for headers in ({"Accept": "application/csv"}, {}):
+        heads = query(kpd, "spans | take 1 | render table", headers)[2]
+        check("render table" in heads["X-Grafana-Meta-Add-Note"], f"in the head: {headers}")
+    heads = ask(kpd.port, "POST", "/api/v2/query?org=x", json.dumps({"query": "spans | take 1 | render table"}))[2]
+    check("render table" in heads["X-Grafana-Meta-Add-Note"], "and of the second generation")
+    check("messages" not in json.loads(query(kpd, "spans | take 1")[1])["results"][0], "none without a remark")
+    client = Text(kpd)
+    for form in ("line", "csv", "ndjson", "json"):
+        client.ask(".format " + form)
+        lines = client.ask("print a = 1 | render piechart")
+        check(lines[-2] == "# note: render piechart: drawn by kpq only; here its rows are given" and
+              lines[-1].startswith("# ok rows=1"), f"render in a session of {form}", lines)
+        lines = client.ask("CAUSES OF txn 98721 | take 1")
+        said = [line for line in lines if "not recorded: " in line]
+        check(len(said) == 1 and said[0].startswith('"notes":[' if form == "json" else "# note: "),
+              "notes once, in each form", lines)
+    client.close()
+
+
 def test_rewriting(kpd):
     full = rows(kpd, "CAUSES OF txn 98721 WITHIN 2s")[0]
     comm = full["columns"].index("comm")
@@ -597,7 +631,7 @@ with tempfile.TemporaryDirectory() as base:
     kpd = Kpd(BIN, ROOT, base)
     try:
         for test in (test_text, test_words, test_cancel, test_limits, test_many, test_thousand, test_turns,
-                     test_sniff, test_influx, test_write, test_rewriting, test_select, test_traps, test_flux,
+                     test_sniff, test_influx, test_write, test_remarks, test_rewriting, test_select, test_traps, test_flux,
                      test_replay, test_dashboard, test_influx_cli, test_node_clients):
             print(f"-- {test.__name__}")
             test(kpd)
