@@ -158,7 +158,7 @@ void kpi_answer_header(struct kpi_answer *answer, const char *name, const char *
 static bool host_is_ours(const struct kpi_http *http, const char *host)
 {
     size_t length = 0;
-    if (host == NULL || http->opts.unix_dir != NULL)
+    if (host == NULL || http->opts.unix_path != NULL)
         return true;
     if (strncasecmp(host, "localhost", 9) == 0)
         length = 9;
@@ -395,8 +395,8 @@ kp_status kpi_http_start(const struct kpi_http_opts *opts, struct kpi_http **out
     int fd = -1;
     uint16_t port = 0;
     kp_status status = KP_OK;
-    if (opts->unix_dir != NULL)
-        status = kpi_listen_unix(opts->unix_dir, &fd, err);
+    if (opts->unix_path != NULL)
+        status = kpi_listen_unix(opts->unix_path, opts->unix_mode, &fd, err);
     else if (opts->listen != NULL)
         status = kpi_listen_tcp(opts->listen, &fd, &port, err);
     if (status != KP_OK)
@@ -457,6 +457,8 @@ void kpi_http_stop(struct kpi_http *http, int64_t deadline)
 {
     if (http == NULL)
         return;
+    if (http->opts.unix_path != NULL)
+        unlink(http->opts.unix_path); /* while it is listened at: it cannot be another server's */
     if (http->daemon != NULL) {
         MHD_socket fd = MHD_quiesce_daemon(http->daemon);
         if (fd != MHD_INVALID_SOCKET)
@@ -473,11 +475,6 @@ void kpi_http_stop(struct kpi_http *http, int64_t deadline)
     pthread_mutex_unlock(&http->lock);
     if (http->watching)
         pthread_join(http->watcher, NULL);
-    if (http->opts.unix_dir != NULL) {
-        char path[4096];
-        snprintf(path, sizeof(path), "%s/kpd.sock", http->opts.unix_dir);
-        unlink(path);
-    }
     pthread_cond_destroy(&http->begun);
     pthread_mutex_destroy(&http->lock);
     free(http);

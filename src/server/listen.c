@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * Listening sockets: "ADDR:PORT" of the loopback, or kpd.sock in the data directory. Anything wider
+ * Listening sockets: "ADDR:PORT" of the loopback, or a socket in the file system. Anything wider
  * than the loopback is refused: this version has neither TLS nor tokens.
  */
 #include "server/listen.h"
@@ -8,11 +8,13 @@
 #include <arpa/inet.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <netinet/in.h>
 #include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/file.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/un.h>
@@ -122,32 +124,63 @@ kp_status kpi_listen_tcp(const char *text, int *out_fd, uint16_t *out_port, stru
     return KP_OK;
 }
 
+/* Whether a socket is in the way that nobody listens at. A file is refused in the same words. */
+static bool is_stale(const struct sockaddr_un *address)
+{
+    struct stat info;
+    if (stat(address->sun_path, &info) != 0 || !S_ISSOCK(info.st_mode))
+        return false;
+    int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+    bool refused = fd >= 0 &&
+                   connect(fd, (const struct sockaddr *)address, sizeof(*address)) != 0 &&
+                   errno == ECONNREFUSED;
+    if (fd >= 0)
+        close(fd);
+    return refused;
+}
+
 /* Binds through /proc/self/fd, because a socket's path may have 107 bytes only and ours may be
- * deep. */
-static int bind_in(int dir_fd, int fd)
+ * deep. The directory is locked from the look at the name to listen: of two servers that find a
+ * stale socket at once, the second must see the first one's. Returns errno. */
+static int bind_in(int dir_fd, const char *name, mode_t mode, int fd)
 {
     struct sockaddr_un address = {.sun_family = AF_UNIX};
-    snprintf(address.sun_path, sizeof(address.sun_path), "/proc/self/fd/%d/kpd.sock", dir_fd);
-    unlinkat(dir_fd, "kpd.sock", 0); /* ours: the store is locked by this process */
-    if (bind(fd, (struct sockaddr *)&address, sizeof(address)) != 0)
-        return errno;
-    if (fchmodat(dir_fd, "kpd.sock", 0600, 0) != 0 || listen(fd, BACKLOG) != 0)
+    int length =
+        snprintf(address.sun_path, sizeof(address.sun_path), "/proc/self/fd/%d/%s", dir_fd, name);
+    if (length < 0 || (size_t)length >= sizeof(address.sun_path))
+        return ENAMETOOLONG;
+    while (flock(dir_fd, LOCK_EX) != 0)
+        if (errno != EINTR)
+            return errno;
+    if (is_stale(&address))
+        unlinkat(dir_fd, name, 0);
+    if (bind(fd, (struct sockaddr *)&address, sizeof(address)) != 0 ||
+        fchmodat(dir_fd, name, mode, 0) != 0 || listen(fd, BACKLOG) != 0)
         return errno;
     return 0;
 }
 
-kp_status kpi_listen_unix(const char *dir, int *out_fd, struct kp_error *err)
+kp_status kpi_listen_unix(const char *path, mode_t mode, int *out_fd, struct kp_error *err)
 {
-    int dir_fd = open(dir, O_PATH | O_DIRECTORY | O_CLOEXEC);
+    char dir[PATH_MAX];
+    const char *slash = strrchr(path, '/');
+    int length = snprintf(dir, sizeof(dir), "%.*s", slash != NULL ? (int)(slash - path) + 1 : 1,
+                          slash != NULL ? path : ".");
+    if (length < 0 || (size_t)length >= sizeof(dir))
+        return kp_error_set(err, KP_USAGE, "the path of the socket is too long");
+    int dir_fd = open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     if (dir_fd < 0)
         return kp_error_os(err, kp_status_from_errno(errno), errno, "cannot open '%s'", dir);
     int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
-    int failed = fd < 0 ? errno : bind_in(dir_fd, fd);
-    close(dir_fd);
+    int failed = fd < 0 ? errno : bind_in(dir_fd, slash != NULL ? slash + 1 : path, mode, fd);
+    close(dir_fd); /* ends the lock */
     if (failed != 0) {
         if (fd >= 0)
             close(fd);
-        return kp_error_os(err, KP_CONNECT, failed, "cannot listen on %s/kpd.sock", dir);
+        kp_error_os(err, KP_CONNECT, failed, "cannot listen on %s", path);
+        if (failed == EADDRINUSE)
+            kp_error_hint(err, "another kpd answers there, or it is no socket");
+        return KP_CONNECT;
     }
     *out_fd = fd;
     return KP_OK;

@@ -1,14 +1,16 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * Starts and stops the doors: the API on TCP, the same API on a unix socket in the data directory,
- * OTLP and the query port on ports of their own. Stopping lets running requests finish within a
- * grace period.
+ * Starts and stops the doors: the API on TCP, the same API on a unix socket in the data directory
+ * (with holds) and on one for all of the machine, OTLP and the query port on ports of their own.
+ * Stopping lets running requests finish within a grace period.
  */
 #include "server/server_int.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/log.h"
 #include "server/port.h"
 
 static kp_status start_port(struct kp_server *server, const struct kpi_http_opts *api,
@@ -28,6 +30,23 @@ static kp_status start_port(struct kp_server *server, const struct kpi_http_opts
     return status == KP_OK ? kpi_port_start(&port, &server->port, err) : status;
 }
 
+/* Without holds: this socket's mode says who may ask, not who owns the data. */
+static kp_status start_shared(struct kp_server *server, const struct kpi_http_opts *api,
+                              struct kp_error *err)
+{
+    struct kpi_http_opts shared = *api;
+    shared.name = "socket";
+    shared.listen = NULL;
+    shared.unix_path = server->opts.socket;
+    shared.unix_mode = 0660;
+    kp_status status = kpi_http_start(&shared, &server->shared, err);
+    if (status == KP_OK || !server->opts.socket_optional)
+        return status;
+    kp_log(KP_LOG_WARN, "kpd", "goes on without %s: %s", server->opts.socket, err->text);
+    *err = (struct kp_error){0};
+    return KP_OK;
+}
+
 static kp_status start_doors(struct kp_server *server, struct kp_error *err)
 {
     size_t body = server->opts.spans.body_bytes_max;
@@ -42,7 +61,8 @@ static kp_status start_doors(struct kp_server *server, struct kp_error *err)
     struct kpi_http_opts local = api, otlp = api;
     local.name = "local";
     local.listen = NULL;
-    local.unix_dir = server->opts.dir;
+    local.unix_path = server->local_path;
+    local.unix_mode = 0600;
     local.handler = kpi_local_handle;
     otlp.name = "otlp";
     otlp.listen = server->opts.otlp_listen;
@@ -50,6 +70,8 @@ static kp_status start_doors(struct kp_server *server, struct kp_error *err)
     otlp.handler = kpi_otlp_handle;
     otlp.refuse = kpi_otlp_error;
     kp_status status = kpi_http_start(&local, &server->local, err);
+    if (status == KP_OK && server->opts.socket != NULL)
+        status = start_shared(server, &api, err);
     if (status == KP_OK && api.listen != NULL)
         status = kpi_http_start(&api, &server->api, err);
     if (status == KP_OK && otlp.listen != NULL)
@@ -68,6 +90,7 @@ kp_status kp_server_start(struct kp_store *store, const struct kp_server_opts *o
         return kp_error_set(err, KP_NO_MEMORY, "no memory for the server");
     server->store = store;
     server->opts = *opts;
+    snprintf(server->local_path, sizeof(server->local_path), "%s/kpd.sock", opts->dir);
     server->started = kp_time_monotonic();
     kpi_recent_init(&server->recent, store);
     pthread_mutex_init(&server->run_lock, NULL);
@@ -94,6 +117,7 @@ void kp_server_stop(struct kp_server *server, kp_dur grace)
     kpi_port_stop(server->port, deadline); /* gives connections to influx until it ends */
     kpi_http_stop(server->influx, deadline);
     kpi_http_stop(server->api, deadline);
+    kpi_http_stop(server->shared, deadline);
     kpi_http_stop(server->local, deadline);
     kpi_recent_deinit(&server->recent);
     pthread_cond_destroy(&server->run_ended);
@@ -104,6 +128,11 @@ void kp_server_stop(struct kp_server *server, kp_dur grace)
 void kp_server_tick(struct kp_server *server)
 {
     kpi_recent_tick(&server->recent);
+}
+
+const char *kp_server_socket(const struct kp_server *server)
+{
+    return server->shared != NULL ? server->opts.socket : NULL;
 }
 
 uint16_t kp_server_port(const struct kp_server *server, enum kp_door door)

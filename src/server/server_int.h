@@ -7,8 +7,10 @@
 #ifndef KP_SERVER_SERVER_INT_H
 #define KP_SERVER_SERVER_INT_H
 
+#include <limits.h>
 #include <pthread.h>
 #include <stdatomic.h>
+#include <sys/types.h>
 
 #include "server/recent.h"
 #include "server/server.h"
@@ -83,10 +85,10 @@ struct kpi_http_stat {
 };
 
 struct kpi_http_opts {
-    const char *name;     /* in logs: "api", "otlp" */
-    const char *listen;   /* ADDR:PORT, or */
-    const char *unix_dir; /* directory of the unix socket kpd.sock, or neither: */
-                          /* connections come by kpi_http_add */
+    const char *name;      /* in logs: "api", "otlp" */
+    const char *listen;    /* ADDR:PORT, or */
+    const char *unix_path; /* a unix socket, or neither: connections come by kpi_http_add */
+    mode_t unix_mode;
     size_t body_bytes_max;
     unsigned connections; /* at once; 0 = KPI_CONNECTIONS_MAX */
     kpi_handler handler;
@@ -118,7 +120,8 @@ struct kpi_port_stat {
 struct kp_server {
     struct kp_store *store;
     struct kp_server_opts opts;
-    struct kpi_http *api, *local, *otlp, *influx;
+    char local_path[PATH_MAX];
+    struct kpi_http *api, *local, *shared, *otlp, *influx;
     struct kpi_port *port;
     struct kpi_port_stat port_stat;
     struct kpi_recent recent;
