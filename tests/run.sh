@@ -6,6 +6,10 @@ set -u
 out=$1
 here=$(cd "$(dirname "$0")" && pwd)
 export KP_BIN=$out/bin KP_ROOT=${here%/tests}
+# A kpd of a test and a kpq without a target meet in here, not in the machine's own place.
+XDG_RUNTIME_DIR=$(mktemp -d)
+export XDG_RUNTIME_DIR
+trap 'rm -rf "$XDG_RUNTIME_DIR"' EXIT
 export KP_SHARED=${KP_SHARED:-$KP_ROOT/../shared}
 passed=0 failed=0 skipped=0
 failures=""

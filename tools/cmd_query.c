@@ -8,13 +8,14 @@
 #include <unistd.h>
 
 #include "cmd.h"
+#include "meeting.h"
 #include "settings.h"
 #include "session.h"
 #include "shell.h"
 
 #define TEXT_BYTES_MAX (16u * 1024 * 1024)
 
-static const char help[] = "usage: kpq DIR|URL [-c QUERY | -f FILE] [flags]\n\n"
+static const char help[] = "usage: kpq [DIR|URL] [-c QUERY | -f FILE] [flags]\n\n"
                            "  kpq /tmp/rec -c 'CAUSES OF txn 98721 WITHIN 2s'\n"
                            "  echo 'sched_switch | take 5' | kpq /tmp/rec --format csv\n\n";
 
@@ -74,23 +75,39 @@ static int run_texts(struct kpi_session *session, const struct kpi_opts *opts)
     return code;
 }
 
-/* The target: the word on the command line, or the setting. */
-static kp_status find_target(struct kpi_opts *opts, struct kp_error *err)
+static bool wants_shell(const struct kpi_opts *opts)
+{
+    return opts->value[KPI_OPT_COMMAND] == NULL && opts->value[KPI_OPT_FILE] == NULL &&
+           isatty(STDIN_FILENO);
+}
+
+/* The target: the word on the command line, the setting, or the kpd of this machine. The shell and
+ * whoever looks on are told which one that is. */
+static kp_status find_target(struct kpi_opts *opts, char meeting[KPI_MEETING_MAX],
+                             struct kp_error *err)
 {
     if (opts->args_count == 0 && opts->value[KPI_OPT_URL] != NULL)
         opts->args[opts->args_count++] = opts->value[KPI_OPT_URL];
-    if (opts->args_count == 1 && opts->rest == NULL)
+    if (opts->args_count > 1 || opts->rest != NULL) {
+        kp_error_set(err, KP_USAGE, "one data directory or URL at a time");
+        kp_error_hint(err, "kpq DIR -c QUERY, or kpq --help");
+        return KP_USAGE;
+    }
+    if (opts->args_count == 1)
         return KP_OK;
-    kp_error_set(err, KP_USAGE,
-                 opts->args_count == 0 ? "which data directory or server?"
-                                       : "one data directory or URL at a time");
-    kp_error_hint(err, "kpq DIR -c QUERY, or kpq --help");
-    return KP_USAGE;
+    kp_status status = kpi_meeting_find(meeting, err);
+    if (status != KP_OK)
+        return status;
+    opts->args[opts->args_count++] = meeting;
+    if (isatty(STDERR_FILENO) && !wants_shell(opts))
+        fprintf(stderr, "kpq: note: asking %s\n", meeting);
+    return KP_OK;
 }
 
 static int run(struct kpi_opts *opts, struct kp_arena *arena)
 {
     struct kpi_session session;
+    char meeting[KPI_MEETING_MAX];
     struct kp_error err = {0};
     kp_status status = KP_OK;
     if (opts->value[KPI_OPT_COMMAND] != NULL && opts->value[KPI_OPT_FILE] != NULL)
@@ -98,13 +115,12 @@ static int run(struct kpi_opts *opts, struct kp_arena *arena)
     if (status == KP_OK)
         status = kpi_settings_query(opts, arena, &err);
     if (status == KP_OK)
-        status = find_target(opts, &err);
+        status = find_target(opts, meeting, &err);
     if (status == KP_OK)
         status = kpi_session_init(&session, opts, &err);
     if (status != KP_OK)
         return kpi_tool_fail(&err, (struct kp_str){NULL, 0});
-    bool shell = opts->value[KPI_OPT_COMMAND] == NULL && opts->value[KPI_OPT_FILE] == NULL &&
-                 isatty(STDIN_FILENO);
+    bool shell = wants_shell(opts);
     kpi_cancel_on_sigint(!shell);
     return shell ? kpi_shell(&session) : run_texts(&session, opts);
 }

@@ -17,6 +17,7 @@
 #include "base/assert.h"
 #include "base/log.h"
 #include "base/version.h"
+#include "meeting.h"
 #include "settings.h"
 #include "render/render.h"
 #include "seal_key.h"
@@ -36,6 +37,7 @@ static const char help[] =
 /* The configuration as values. */
 struct settings {
     const char *dir, *seal_key_out;
+    char socket[KPI_MEETING_MAX]; /* when it is not named */
     bool capture, capture_auto;
     struct kp_store_opts store;
     struct kp_recorder_opts recorder;
@@ -70,6 +72,15 @@ static kp_status read_capture(const struct kpi_opts *opts, struct settings *out,
     return status == KP_INVALID ? (err->code = KP_USAGE) : status;
 }
 
+/* auto: where kpq looks; that somebody else is there already is no reason not to serve. */
+static void read_socket(const char *value, struct settings *out)
+{
+    out->server.socket_optional = strcmp(value, "auto") == 0;
+    out->server.socket = strcmp(value, "off") == 0     ? NULL
+                         : out->server.socket_optional ? out->socket
+                                                       : value;
+}
+
 static kp_status read_settings(const struct kpi_opts *opts, struct settings *out,
                                struct kp_error *err)
 {
@@ -95,6 +106,7 @@ static kp_status read_settings(const struct kpi_opts *opts, struct settings *out
         status = kpi_opts_threads(opts, &out->server.query.threads, err);
     if (status == KP_OK)
         status = kpi_txn_keys_parse(opts->value[KPI_OPT_TXN_KEYS], &out->keys, err);
+    read_socket(opts->value[KPI_OPT_SOCKET], out);
     const char *otlp = opts->value[KPI_OPT_OTLP_LISTEN];
     const char *query = opts->value[KPI_OPT_QUERY_LISTEN];
     out->server.query.memory_bytes_max = memory;
@@ -144,6 +156,9 @@ static void log_start(struct daemon *daemon)
     kp_log(KP_LOG_INFO, "kpd", "api=http://%s (port %u) socket=%s/kpd.sock",
            daemon->settings.server.listen, kp_server_port(daemon->server, KP_DOOR_API),
            daemon->settings.dir);
+    const char *socket = kp_server_socket(daemon->server);
+    if (socket != NULL)
+        kp_log(KP_LOG_INFO, "kpd", "socket=%s for kpq without a target", socket);
     if (daemon->settings.server.otlp_listen != NULL)
         kp_log(KP_LOG_INFO, "kpd", "otlp=http://%s/v1/traces (port %u)",
                daemon->settings.server.otlp_listen, kp_server_port(daemon->server, KP_DOOR_OTLP));
@@ -161,6 +176,8 @@ static kp_status start(struct daemon *daemon, struct kp_error *err)
     if (status == KP_OK)
         status = start_capture(daemon, err);
     daemon->settings.server.recorder = daemon->recorder;
+    if (daemon->settings.server.socket_optional)
+        kpi_meeting_serve(daemon->settings.socket);
     if (status == KP_OK)
         status = kp_server_start(daemon->store, &daemon->settings.server, &daemon->server, err);
     return status;

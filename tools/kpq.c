@@ -10,40 +10,37 @@
 
 #include "cmd.h"
 #include "opts.h"
-#include "settings.h"
 
-static int print_help(FILE *out)
+static int print_help(void)
 {
     fputs("kpq asks a kprobe recording why something was slow.\n\n"
           "  sudo kpq record --data /tmp/rec --for 10s      record 10 seconds\n"
           "  kpq /tmp/rec                                   look at it in a shell\n"
           "  kpq /tmp/rec -c 'CAUSES OF txn 98721 WITHIN 2s'\n"
           "  kpq /tmp/rec -c 'sched_switch | take 5' --format json\n"
-          "  kpq http://127.0.0.1:7433                      ask a running kpd\n\n"
-          "usage: kpq DIR|URL [-c QUERY | -f FILE] [flags]      (URL: http://... or unix:PATH)\n"
+          "  kpq                                            ask the kpd of this machine\n\n"
+          "usage: kpq [DIR|URL] [-c QUERY | -f FILE] [flags]    (URL: http://... or unix:PATH)\n"
           "       kpq COMMAND ...                               (kpq COMMAND --help)\n\n",
-          out);
+          stdout);
     for (uint32_t i = 0; i < kpi_commands_count; i++)
-        fprintf(out, "  %-11s %s\n", kpi_commands[i].name, kpi_commands[i].what);
-    fputs("\nflags of a query:\n", out);
-    kpi_opts_list(out, KPI_QUERY);
+        printf("  %-11s %s\n", kpi_commands[i].name, kpi_commands[i].what);
+    fputs("\nflags of a query:\n", stdout);
+    kpi_opts_list(stdout, KPI_QUERY);
     fputs("\nexit: 0 done, 1 not found, 2 usage, 3 query text, 4 connection or missing right,\n"
           "      5 damaged data, 6 limit, 7 not supported here, 130 interrupted\n",
-          out);
-    return out == stdout ? 0 : 2;
+          stdout);
+    return 0;
 }
 
 int main(int argc, char **argv)
 {
     setlocale(LC_CTYPE, "");
     signal(SIGPIPE, SIG_IGN);
-    if (argc < 2 && !kpi_settings_have_url())
-        return print_help(stderr);
     for (uint32_t i = 0; argc > 1 && i < kpi_commands_count; i++)
         if (strcmp(argv[1], kpi_commands[i].name) == 0)
             return kpi_commands[i].run(argc - 1, argv + 1);
     if (argc > 1 && (strcmp(argv[1], "--help") == 0 || strcmp(argv[1], "-h") == 0 ||
                      strcmp(argv[1], "help") == 0))
-        return print_help(stdout);
+        return print_help();
     return kp_cmd_query(argc, argv);
 }

@@ -174,17 +174,6 @@ kp_status kpi_settings_query(struct kpi_opts *opts, struct kp_arena *arena, stru
     return status;
 }
 
-bool kpi_settings_have_url(void)
-{
-    struct kpi_opts opts = {.command = KPI_QUERY};
-    struct kp_arena arena;
-    struct kp_error err = {0};
-    kp_arena_init(&arena, 0);
-    bool have = kpi_settings_query(&opts, &arena, &err) != KP_OK || opts.value[KPI_OPT_URL] != NULL;
-    kp_arena_deinit(&arena);
-    return have; /* also when the settings are wrong: the query says how */
-}
-
 void kpi_settings_print(const struct kpi_opts *opts)
 {
     for (int i = 0; i < KPI_OPT_COUNT; i++) {

@@ -18,8 +18,6 @@ kp_status kpi_settings_kpd(struct kpi_opts *opts, struct kp_arena *arena,
  * which need not be there. */
 kp_status kpi_settings_query(struct kpi_opts *opts, struct kp_arena *arena,
                              struct kp_error *err) KP_MUST;
-/* Whether a query without a target on its command line has one. */
-bool kpi_settings_have_url(void);
 /* The configuration of kpd in force as such a file, to stdout. */
 void kpi_settings_print(const struct kpi_opts *opts);
 

@@ -204,10 +204,10 @@ NAME threads do not show
 RUN kpq $DATA -F csv -c 'events | summarize n = count() by kind | top 1 by n | project x = "one"' --threads 3
 EXPECT x
 
-NAME no target
-RUN kpq --format csv
+NAME two targets
+RUN kpq $DATA $DATA --format csv
 EXIT 2
-EXPECT which data directory or server?
+EXPECT one data directory or URL at a time
 
 NAME a target from the environment
 RUN KPQ_URL=$DATA KPQ_FORMAT=csv kpq -c 'print x = 1'
