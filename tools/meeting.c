@@ -105,6 +105,8 @@ kp_status kpi_meeting_find(char out[KPI_MEETING_MAX], struct kp_error *err)
                                  used > 0 ? ", " : "", target, strerror(failed));
     }
     kp_error_set(err, KP_CONNECT, "no kpd answers here: tried %.400s", tried);
-    kp_error_hint(err, "kpq DIR reads a recording, kpq URL asks another server; see kpq --help");
+    kp_error_hint(err,
+                  "kpq DIR reads a recording, sudo kpq record --data DIR makes one, kpq URL asks "
+                  "another server; see kpq --help");
     return KP_CONNECT;
 }

@@ -230,9 +230,9 @@ RUN kpq $DATA -c 'print 1' --tz Mars/Olympus
 EXIT 2
 EXPECT there is no time zone 'Mars/Olympus' here
 
-NAME nothing at all shows the help and is a usage error
+NAME nothing at all, and no kpd here, says how to begin
 RUN kpq
-EXIT 2
+EXIT 4
 EXPECT sudo kpq record
 
 NAME help fits a screen and starts with examples
