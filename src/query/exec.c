@@ -13,7 +13,6 @@ struct kp_query {
     struct kpi_run run;
     struct kpi_op *root;     /* what next() pulls from */
     struct kpi_op *analyzed; /* explain analyze: the query to run first */
-    struct kp_stop stop;     /* for what works long without pulling */
     int64_t started;         /* monotonic ns */
     bool opened, ended;
 };
@@ -93,15 +92,6 @@ static kp_status copy_text(struct kp_query *query, struct kp_str text)
     return KP_OK;
 }
 
-static kp_status stop_check(void *ctx, struct kp_error *err)
-{
-    struct kpi_run *run = ctx;
-    kp_status status = kpi_run_check(run);
-    if (status != KP_OK && run->ctx.err != NULL && run->ctx.err != err)
-        *err = *run->ctx.err;
-    return status;
-}
-
 static struct kp_query *query_new(const struct kp_query_opts *opts)
 {
     struct kp_arena arena;
@@ -121,8 +111,7 @@ static struct kp_query *query_new(const struct kp_query_opts *opts)
     run->to = KP_TIME_MIN;
     if (opts != NULL)
         run->opts = *opts;
-    query->stop = (struct kp_stop){stop_check, run};
-    run->arena.stop = &query->stop;
+    kpi_run_stoppable(run);
     query->started = kp_time_monotonic();
     if (run->opts.timeout > 0 &&
         __builtin_add_overflow(query->started, run->opts.timeout, &run->deadline))

@@ -49,6 +49,21 @@ kp_status kpi_run_check(struct kpi_run *run)
     return KP_LIMIT;
 }
 
+static kp_status stop_check(void *ctx, struct kp_error *err)
+{
+    struct kpi_run *run = ctx;
+    kp_status status = kpi_run_check(run);
+    if (status != KP_OK && run->ctx.err != NULL && run->ctx.err != err)
+        *err = *run->ctx.err;
+    return status;
+}
+
+void kpi_run_stoppable(struct kpi_run *run)
+{
+    run->stop = (struct kp_stop){stop_check, run};
+    run->arena.stop = &run->stop;
+}
+
 kp_status kpi_op_next(struct kpi_op *op, const struct kp_batch **out)
 {
     int64_t start = kp_time_monotonic();

@@ -22,6 +22,7 @@ struct kpi_worker;
 struct kpi_run {
     struct kpi_ctx ctx;
     struct kp_arena arena;
+    struct kp_stop stop;          /* of the arena: for what works long without pulling */
     struct kp_snapshot *snapshot; /* NULL: statements without data only */
     struct kp_query_opts opts;
     int64_t deadline; /* monotonic ns; 0 = none */
@@ -116,6 +117,8 @@ struct kp_field *kpi_op_fields(struct kpi_op *op);
 kp_status kpi_op_next(struct kpi_op *op, const struct kp_batch **out);
 /* The error of a cancelled or late query; for loops that pull nothing. */
 kp_status kpi_run_check(struct kpi_run *run);
+/* Lets whoever has the run's arena ask the same; the run stays where it is. */
+void kpi_run_stoppable(struct kpi_run *run);
 /* A batch of op's columns with nothing in them. */
 bool kpi_op_batch(struct kpi_op *op, struct kp_batch *out);
 void kpi_note(struct kpi_run *run, const char *fmt, ...) __attribute__((format(printf, 2, 3)));

@@ -70,6 +70,15 @@ kp_status kpi_fail_memory(struct kpi_ctx *ctx)
     return ctx->status;
 }
 
+bool kpi_work_check(struct kpi_ctx *ctx)
+{
+    const struct kp_stop *stop = ctx->arena->stop;
+    ctx->work = 0;
+    if (ctx->status == KP_OK && stop != NULL)
+        stop->check(stop->ctx, ctx->err);
+    return ctx->status == KP_OK;
+}
+
 void *kpi_new(struct kpi_ctx *ctx, size_t count, size_t item_bytes)
 {
     if (ctx->status != KP_OK)

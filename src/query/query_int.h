@@ -43,6 +43,7 @@ struct kpi_ctx {
     struct kp_str text; /* NUL-terminated copy */
     struct kp_error *err;
     kp_status status;   /* first failure */
+    uint64_t work;      /* since it was last asked whether the query is to end (kpi_go_on) */
     uint64_t overflows; /* results that did not fit and became null */
     bool ended_early;   /* the failure is that the text stops where it may not */
     kp_time now;        /* one instant for the whole query */
@@ -60,6 +61,15 @@ kp_status kpi_fail_here(struct kpi_ctx *ctx, kp_status code, struct kpi_place pl
 void kpi_hint(struct kpi_ctx *ctx, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
 /* Out of memory under the arena's cap. Returns the code. */
 kp_status kpi_fail_memory(struct kpi_ctx *ctx);
+/* Counts the work of a loop within one batch, in bytes looked at or steps of about a ns, and asks
+ * every now and then whether the query is to end. False after any failure. */
+#define KPI_WORK_MAX ((uint64_t)64 * 1024)
+bool kpi_work_check(struct kpi_ctx *ctx);
+static inline bool kpi_go_on(struct kpi_ctx *ctx, uint64_t work)
+{
+    ctx->work += work;
+    return ctx->work < KPI_WORK_MAX ? ctx->status == KP_OK : kpi_work_check(ctx);
+}
 /* Zeroed arena memory; NULL after kpi_fail_memory. */
 void *kpi_new(struct kpi_ctx *ctx, size_t count, size_t item_bytes);
 

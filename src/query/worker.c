@@ -64,6 +64,7 @@ struct kpi_worker *kpi_worker_new(struct kpi_op *op, uint32_t share)
     worker->run.opts = run->opts;
     worker->run.opts.off |= KP_OFF_PARALLEL;
     worker->run.deadline = run->deadline;
+    kpi_run_stoppable(&worker->run);
     worker->twin = plan_again(worker, run, op);
     return worker->twin == NULL ? NULL : worker;
 }

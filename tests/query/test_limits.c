@@ -13,6 +13,7 @@
 #include <pthread.h>
 #include <stdatomic.h>
 #include <stdio.h>
+#include <string.h>
 #include <time.h>
 
 #include "base/time.h"
@@ -41,6 +42,10 @@ static const char *const busy[] = {
     "range x from 1 to 9000000 step 1 | extend a = range(1, 1000, 1) | mv-expand a | count",
     "range x from 1 to 90000000 step 1 | extend s = strcat(x, 'aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa') "
     "| where s matches regex '(a+)+b' | count",
+    "range x from 1 to 1000 step 1 | where strcat(strcat_array(repeat('a', 100000), ''), x) "
+    "matches regex 'a+[bc]'",
+    "range x from 1 to 90000000 step 1 | where strcat(strcat_array(repeat('a', 60), ''), x) "
+    "matches regex 'a+a+[bc]' | count",
     "range x from 1 to 90000000 step 1 | extend s = strcat_array(range(1, 300, 1), ',') | count",
     "range x from 1 to 90000000 step 1 | parse strcat('a=', x, ' b=', x) with 'a=' a ' b=' b "
     "| where a == b | summarize count() by tostring(a)",
@@ -129,11 +134,27 @@ static void a_deadline_ends_every_operator_soon(void **state)
     }
 }
 
+/* Without a deadline a search ends by its steps, each of which may go over the whole text. */
+static void a_search_ends_by_its_steps(void **state)
+{
+    (void)state;
+    static const char text[] = "range x from 1 to 1000 step 1 | where strcat(strcat_array(repeat("
+                               "'a', 3000), ''), 'b', x) matches regex '^(a+)+(a+)+(a+)+$'";
+    struct kp_query_opts opts = {0};
+    struct kp_error err = {0};
+    kp_dur before = cpu_time(pthread_self());
+    kp_status status = run(text, &opts, &err);
+    kp_dur took = cpu_time(pthread_self()) - before;
+    if (status != KP_LIMIT || strstr(err.text, "steps on one text") == NULL || took > KP_SEC)
+        fail_msg("status %d (%s) after %lld us", (int)status, err.text, (long long)took / 1000);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(cancel_ends_every_operator_soon),
         cmocka_unit_test(a_deadline_ends_every_operator_soon),
+        cmocka_unit_test(a_search_ends_by_its_steps),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
