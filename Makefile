@@ -230,7 +230,8 @@ $(INCIDENT): $(patsubst %.c,$(OUT)/%.o,$(wildcard tests/incidents/*.c))
 	$(call say,LD,$@)$(CC) $(CFLAGS) -o $@ $^ -lpthread
 
 $(ORACLE): $(patsubst %.c,$(OUT)/%.o,$(wildcard tests/oracle/*.c)) $(HELP_LIB) $(TOOL_LIB) $(LIB)
-	$(call say,LD,$@)$(CC) $(CFLAGS) -o $@ $^ -lcmocka $(LDLIBS)
+	$(call say,LD,$@)$(CC) $(CFLAGS) -o $@ $^ -lcmocka $(LDLIBS) \
+	  $(if $(strip $(SAN)),-Wl$(comma)--no-as-needed -lstdc++)
 
 $(REPLAY): $(OUT)/tests/replay_%: $(OUT)/tests/fuzz/%.o $(OUT)/tests/fuzz/replay.o $(LIB)
 	$(call say,LD,$@)$(CC) $(CFLAGS) -o $@ $^ $(LDLIBS)

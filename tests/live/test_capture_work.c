@@ -130,7 +130,10 @@ static int hold_and_give(void *arg)
     if (syscall(SYS_futex, &lent->futex, FUTEX_LOCK_PI, 0, NULL, NULL, 0) != 0 ||
         pthread_create(&thread, NULL, wait_for_holder, lent) != 0)
         return 1;
-    sleep_ns(50 * KP_MS);
+    for (int i = 0; i < 10000 && !(__atomic_load_n(&lent->futex, __ATOMIC_ACQUIRE) & FUTEX_WAITERS);
+         i++)
+        sleep_ns(KP_MS);
+    sleep_ns(10 * KP_MS); /* the priority is lent after the mark is set */
     syscall(SYS_futex, &lent->futex, FUTEX_UNLOCK_PI, 0, NULL, NULL, 0);
     pthread_join(thread, &result);
     return result != lent;
