@@ -14,8 +14,8 @@
 #include "base/version.h"
 #include "render/render.h"
 #include "server/flux.h"
-#include "server/series.h"
 #include "server/run.h"
+#include "server/series.h"
 #include "server/server_int.h"
 
 #define WHOLE_BYTES  (4 * 1024 * 1024)

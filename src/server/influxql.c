@@ -11,7 +11,7 @@
 #include "base/assert.h"
 
 #define VALUES_MAX 1000
-#define KEYS_MAX   8
+#define KEYS_MAX   64
 
 /* --- tokens --- */
 
@@ -163,7 +163,13 @@ void kpi_iq_add_name(struct kp_buf *out, struct kp_str name)
     kp_buf_char(out, ']');
 }
 
-kp_status kpi_iq_table(struct kpi_iq *iq, struct kp_str *out)
+/* Tables that are no streams. */
+static const char *const derived[] = {"cpu_state", "events", "thread_state", "txn"};
+
+/* --- FROM --- */
+
+/* A name that is to be a table of ours: letters, digits and _ only. */
+static kp_status read_table(struct kpi_iq *iq, struct kp_str *out)
 {
     struct kpi_iq_token token = iq->token;
     kp_status status = kpi_iq_name(iq, out);
@@ -177,10 +183,59 @@ kp_status kpi_iq_table(struct kpi_iq *iq, struct kp_str *out)
     return status;
 }
 
-/* --- SHOW --- */
+/* The measurements that match the current /pattern/. */
+static kp_status match_tables(struct kpi_iq *iq, struct kpi_iq_from *out)
+{
+    uint32_t count = 0;
+    kp_status status = KP_OK;
+    const struct kp_stream *streams = kp_streams(&count);
+    for (uint32_t i = 0; status == KP_OK && i < KP_ARRAY_LEN(derived) + count; i++) {
+        bool found = false;
+        struct kp_str name = kp_str_from(
+            i < KP_ARRAY_LEN(derived) ? derived[i] : streams[i - KP_ARRAY_LEN(derived)].name);
+        status = kpi_iq_matches(iq, name, &found);
+        if (found && out->count < KPI_MEASUREMENTS_MAX)
+            out->names[out->count++] = name;
+    }
+    kpi_iq_next(iq);
+    return status;
+}
 
-/* Tables that are no streams. */
-static const char *const derived[] = {"cpu_state", "events", "thread_state", "txn"};
+kp_status kpi_iq_from(struct kpi_iq *iq, struct kpi_iq_from *out)
+{
+    kp_status status = KP_OK;
+    out->count = 0;
+    if (kpi_iq_is(iq, "/")) { /* after a word it is no division here */
+        iq->token.end = iq->token.at;
+        iq->value_next = true;
+        kpi_iq_next(iq);
+    }
+    if (kpi_iq_is(iq, "("))
+        return kpi_iq_fail(iq, KP_UNSUPPORTED, "subqueries are not supported; there is one");
+    if (iq->token.kind != KPI_IQ_REGEX)
+        status = read_table(iq, &out->names[out->count++]);
+    while (status == KP_OK && kpi_iq_take(iq, ".")) { /* "db"."rp"."m", "db".."m" */
+        kpi_iq_take(iq, ".");
+        out->count = 0;
+        if (iq->token.kind != KPI_IQ_REGEX)
+            status = read_table(iq, &out->names[out->count++]);
+    }
+    if (status == KP_OK && iq->token.kind == KPI_IQ_REGEX)
+        status = match_tables(iq, out);
+    if (status == KP_OK && kpi_iq_is(iq, ","))
+        return kpi_iq_fail(iq, KP_UNSUPPORTED, "one measurement at a time");
+    return status;
+}
+
+static bool is_from(const struct kpi_iq_from *from, const char *name)
+{
+    for (uint32_t i = 0; i < from->count; i++)
+        if (kp_str_equal(from->names[i], kp_str_from(name)))
+            return true;
+    return false;
+}
+
+/* --- SHOW --- */
 
 static bool is_tag(const struct kp_query_column *column)
 {
@@ -284,18 +339,21 @@ static void add_keys(struct kp_buf *out, const struct kp_stream *stream, bool ta
 /* SHOW TAG KEYS and SHOW FIELD KEYS, of one measurement or of all. */
 static kp_status show_keys(struct kpi_iq *iq, bool tags, struct kpi_inquiry *out)
 {
-    struct kp_str from = {NULL, 0};
+    struct kpi_iq_from from;
     uint32_t count = 0;
     kp_status status = skip_on(iq);
-    if (status == KP_OK && kpi_iq_take(iq, "from"))
-        status = kpi_iq_table(iq, &from);
+    bool all = !kpi_iq_take(iq, "from");
+    if (status == KP_OK && !all)
+        status = kpi_iq_from(iq, &from);
     if (status == KP_OK)
         status = read_rest(iq, out);
+    if (status != KP_OK)
+        return status;
     const struct kp_stream *streams = kp_streams(&count);
     kp_buf_text(&out->text, tags ? "datatable(m:string,tagKey:string)["
                                  : "datatable(m:string,fieldKey:string,fieldType:string)[");
     for (uint32_t i = 0; i < count; i++)
-        if (from.ptr == NULL || kp_str_equal(from, kp_str_from(streams[i].name)))
+        if (all || is_from(&from, streams[i].name))
             add_keys(&out->text, &streams[i], tags);
     if (out->text.data != NULL && out->text.data[out->text.size - 1] == ',')
         out->text.size--;
@@ -303,6 +361,12 @@ static kp_status show_keys(struct kpi_iq *iq, bool tags, struct kpi_inquiry *out
     out->named = true;
     return status;
 }
+
+/* Of WITH KEY. */
+struct keys {
+    struct kp_str names[KEYS_MAX];
+    uint32_t count;
+};
 
 /* The stream to look for values of a key in, when the question names none. */
 static const struct kp_stream *stream_with(struct kp_str key)
@@ -315,23 +379,50 @@ static const struct kp_stream *stream_with(struct kp_str key)
     return NULL;
 }
 
-/* = "k" or IN ("k", "l") behind WITH KEY. */
-static kp_status read_keys(struct kpi_iq *iq, struct kp_str keys[KEYS_MAX], uint32_t *out_count)
+/* Keys that match the current /pattern/, of all streams. */
+static kp_status match_keys(struct kpi_iq *iq, struct keys *out)
 {
+    uint32_t count = 0;
+    kp_status status = KP_OK;
+    const struct kp_stream *streams = kp_streams(&count);
+    for (uint32_t i = 0; i < count; i++) {
+        for (uint32_t c = 0; status == KP_OK && c < streams[i].columns_count; c++) {
+            bool found = false, known = false;
+            struct kp_str name = kp_str_from(streams[i].columns[c].name);
+            for (uint32_t k = 0; k < out->count; k++)
+                known |= kp_str_equal(out->names[k], name);
+            if (!known && is_tag(&streams[i].columns[c]))
+                status = kpi_iq_matches(iq, name, &found);
+            if (found && out->count == KEYS_MAX)
+                return kpi_iq_fail(iq, KP_LIMIT, "too many keys match");
+            if (found)
+                out->names[out->count++] = name;
+        }
+    }
+    kpi_iq_next(iq);
+    return status;
+}
+
+/* = "k", IN ("k", "l") or =~ /k|l/ behind WITH KEY. */
+static kp_status read_keys(struct kpi_iq *iq, struct keys *out)
+{
+    if (kpi_iq_take(iq, "=~"))
+        return match_keys(iq, out);
     bool list = kpi_iq_take(iq, "in") && kpi_iq_take(iq, "(");
     if (!list && !kpi_iq_take(iq, "=") && !kpi_iq_take(iq, "=="))
-        return kpi_iq_fail(iq, KP_UNSUPPORTED, "WITH KEY = \"name\" or IN (...) is needed");
+        return kpi_iq_fail(iq, KP_UNSUPPORTED,
+                           "WITH KEY = \"name\", IN (...) or =~ /a|b/ is needed");
     do {
-        if (*out_count == KEYS_MAX)
+        if (out->count == KEYS_MAX)
             return kpi_iq_fail(iq, KP_LIMIT, "too many keys");
-        kp_status status = kpi_iq_name(iq, &keys[(*out_count)++]);
+        kp_status status = kpi_iq_name(iq, &out->names[out->count++]);
         if (status != KP_OK)
             return status;
     } while (list && kpi_iq_take(iq, ","));
     return !list || kpi_iq_take(iq, ")") ? KP_OK : kpi_iq_fail(iq, KP_INVALID, ") is missing");
 }
 
-/* (m | where ... | distinct ...) for one key. */
+/* (m | where ... | distinct ...) for one measurement and key. */
 static void add_values(struct kp_buf *out, struct kp_str from, struct kp_buf *where,
                        struct kp_str key)
 {
@@ -341,43 +432,69 @@ static void add_values(struct kp_buf *out, struct kp_str from, struct kp_buf *wh
         kp_buf_printf(out, " | where %s", kp_buf_cstr(where));
     kp_buf_text(out, " | distinct value = tostring(");
     kpi_iq_add_name(out, key);
-    kp_buf_text(out, ") | where value != '' | extend key = ");
+    kp_buf_text(out, ") | where value != '' | extend m = ");
+    kpi_iq_add_text(out, from);
+    kp_buf_text(out, ", key = ");
     kpi_iq_add_text(out, key);
     kp_buf_char(out, ')');
+}
+
+/* A measurement may not have a key; one that is no stream is asked as it stands. */
+static bool has_key(struct kp_str from, struct kp_str key)
+{
+    const struct kp_stream *stream = kp_stream_by_name(from);
+    return stream == NULL || kp_stream_column(stream, key) != NULL;
+}
+
+static void write_values(const struct kpi_iq_from *from, const struct keys *keys,
+                         struct kp_buf *where, struct kp_buf *out)
+{
+    struct kp_buf parts = {0};
+    uint32_t count = 0;
+    for (uint32_t i = 0; i < from->count; i++) {
+        for (uint32_t k = 0; k < keys->count; k++) {
+            if (!has_key(from->names[i], keys->names[k]))
+                continue;
+            kp_buf_text(&parts, count > 0 ? ", " : "");
+            add_values(&parts, from->names[i], where, keys->names[k]);
+            count++;
+        }
+    }
+    if (count == 0)
+        kp_buf_text(out, "datatable(m:string,key:string,value:string)[]");
+    else
+        kp_buf_printf(out, "%s%s", count > 1 ? "union " : "", kp_buf_cstr(&parts));
+    kp_buf_printf(out, " | project m, key, value | sort by m asc, key asc, value asc | take %d",
+                  VALUES_MAX);
+    out->failed |= parts.failed;
+    kp_buf_deinit(&parts);
 }
 
 /* SHOW TAG VALUES [FROM m] WITH KEY = "k" [WHERE ...]. */
 static kp_status show_values(struct kpi_iq *iq, struct kpi_inquiry *out)
 {
-    struct kp_str from = {NULL, 0}, keys[KEYS_MAX];
+    struct kpi_iq_from from = {.count = 0};
+    struct keys keys = {.count = 0};
     struct kp_buf where = {0};
-    uint32_t count = 0;
     kp_status status = skip_on(iq);
-    if (status == KP_OK && kpi_iq_take(iq, "from"))
-        status = kpi_iq_table(iq, &from);
+    bool all = !kpi_iq_take(iq, "from");
+    if (status == KP_OK && !all)
+        status = kpi_iq_from(iq, &from);
     if (status == KP_OK && !(kpi_iq_take(iq, "with") && kpi_iq_take(iq, "key")))
         status = kpi_iq_fail(iq, KP_INVALID, "WITH KEY is missing");
     if (status == KP_OK)
-        status = read_keys(iq, keys, &count);
+        status = read_keys(iq, &keys);
     if (status == KP_OK && kpi_iq_take(iq, "where"))
         status = kpi_iq_where(iq, &where);
     if (status == KP_OK)
         status = read_rest(iq, out);
-    const struct kp_stream *stream = status == KP_OK ? stream_with(keys[0]) : NULL;
-    if (status == KP_OK && from.ptr == NULL && stream != NULL)
-        from = kp_str_from(stream->name);
-    if (status == KP_OK && from.ptr == NULL) {
-        kp_buf_text(&out->text, "datatable(key:string,value:string)[]");
-    } else if (status == KP_OK) {
-        for (uint32_t i = 0; i < count; i++) {
-            kp_buf_text(&out->text, i == 0 && count > 1 ? "union " : i > 0 ? ", " : "");
-            add_values(&out->text, from, &where, keys[i]);
-        }
-        kp_buf_printf(&out->text, " | project key, value | sort by key asc, value asc | take %d",
-                      VALUES_MAX);
-        snprintf(out->name, sizeof(out->name), "%.*s", (int)KP_MIN(from.len, KPI_NAME_MAX - 1u),
-                 from.ptr);
-    }
+    const struct kp_stream *stream = all && keys.count > 0 ? stream_with(keys.names[0]) : NULL;
+    if (stream != NULL)
+        from.names[from.count++] = kp_str_from(stream->name);
+    if (status == KP_OK)
+        write_values(&from, &keys, &where, &out->text);
+    out->named = true;
+    out->text.failed |= where.failed;
     kp_buf_deinit(&where);
     return status;
 }
@@ -391,10 +508,39 @@ static kp_status show_fixed(struct kpi_iq *iq, const char *name, const char *tex
     return status == KP_OK ? read_rest(iq, out) : status;
 }
 
+/* What InfluxQL has besides, and kprobe has not. */
+static bool is_refused_show(struct kpi_iq *iq)
+{
+    static const char *const words[] = {"series",     "users",   "grants",        "queries",
+                                        "continuous", "shards",  "subscriptions", "diagnostics",
+                                        "stats",      "servers", "measurement"};
+    struct kpi_iq ahead = *iq;
+    for (size_t i = 0; i < KP_ARRAY_LEN(words); i++)
+        if (kpi_iq_is(iq, words[i]))
+            return true;
+    while (ahead.token.kind == KPI_IQ_WORD) {
+        if (kpi_iq_is(&ahead, "cardinality"))
+            return true;
+        kpi_iq_next(&ahead);
+    }
+    return kpi_iq_is(iq, "shard");
+}
+
+static kp_status refuse_show(struct kpi_iq *iq)
+{
+    return kpi_iq_fail(iq, KP_UNSUPPORTED,
+                       "SHOW knows DATABASES, MEASUREMENTS, RETENTION POLICIES, TAG KEYS, "
+                       "TAG VALUES and FIELD KEYS only; not");
+}
+
 /* False: not a SHOW of InfluxQL. */
 static bool show(struct kpi_iq *iq, struct kpi_inquiry *out, kp_status *out_status)
 {
-    if (kpi_iq_take(iq, "databases"))
+    struct kpi_iq first = *iq;
+    bool half = kpi_iq_is(iq, "tag") || kpi_iq_is(iq, "field") || kpi_iq_is(iq, "retention");
+    if (is_refused_show(iq))
+        *out_status = refuse_show(iq);
+    else if (kpi_iq_take(iq, "databases"))
         *out_status = show_fixed(iq, "databases", "datatable(name:string)['kprobe']", out);
     else if (kpi_iq_take(iq, "measurements"))
         *out_status = show_measurements(iq, out);
@@ -409,9 +555,47 @@ static bool show(struct kpi_iq *iq, struct kpi_inquiry *out, kp_status *out_stat
         *out_status = show_keys(iq, true, out);
     else if (kpi_iq_take(iq, "values"))
         *out_status = show_values(iq, out);
+    else if (half)
+        *out_status = refuse_show(&first);
     else
         return false;
     return true;
+}
+
+/* --- what would change something --- */
+
+/* CREATE DATABASE "kprobe", with which clients begin, is done already. */
+static kp_status create(struct kpi_iq *iq, struct kpi_inquiry *out)
+{
+    struct kp_str name = {NULL, 0};
+    struct kpi_iq ahead = *iq;
+    kpi_iq_next(&ahead);
+    bool ours = kpi_iq_take(&ahead, "database") && kpi_iq_name(&ahead, &name) == KP_OK &&
+                kp_str_equal(name, KP_STR("kprobe"));
+    if (!ours)
+        return kpi_iq_fail(iq, KP_UNSUPPORTED,
+                           "there is one database, kprobe, and nothing else is made; not");
+    kp_buf_text(&out->text, "datatable(name:string)[]");
+    return KP_OK;
+}
+
+static bool changes(struct kpi_iq *iq, struct kpi_inquiry *out, kp_status *out_status)
+{
+    static const char *const words[] = {"drop",   "delete", "alter", "grant",
+                                        "revoke", "kill",   "set"};
+    if (kpi_iq_is(iq, "create")) {
+        *out_status = create(iq, out);
+        return true;
+    }
+    struct kpi_iq ahead = *iq;
+    kpi_iq_next(&ahead);
+    for (size_t i = 0; i < KP_ARRAY_LEN(words); i++) {
+        if (!kpi_iq_is(iq, words[i]) || ahead.token.kind != KPI_IQ_WORD)
+            continue;
+        *out_status = kpi_iq_fail(iq, KP_UNSUPPORTED, "queries change nothing; not");
+        return true;
+    }
+    return false;
 }
 
 /* --- ours --- */
@@ -506,7 +690,7 @@ kp_status kpi_influxql(struct kp_str text, struct kpi_inquiry *out, struct kp_er
         kpi_iq_take(&tag, "tag");
         if (!show(kpi_iq_is(&tag, "values") ? &tag : &iq, out, &status))
             status = pass_ours(text, out, err);
-    } else {
+    } else if (!changes(&iq, out, &status)) {
         status = pass_ours(text, out, err);
     }
     if (status == KP_OK && out->text.failed)

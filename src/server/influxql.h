@@ -79,8 +79,13 @@ bool kpi_iq_take(struct kpi_iq *iq, const char *word);
 kp_status kpi_iq_fail(struct kpi_iq *iq, kp_status code, const char *what);
 /* A name, quoted or not, with ::tag or ::field behind it. */
 kp_status kpi_iq_name(struct kpi_iq *iq, struct kp_str *out) KP_MUST;
-/* The same, but it is to name a table: letters, digits and _ only. */
-kp_status kpi_iq_table(struct kpi_iq *iq, struct kp_str *out) KP_MUST;
+/* What FROM names: "db"."rp"."m", or the measurements that match /^(a|b)$/. */
+#define KPI_MEASUREMENTS_MAX 64
+struct kpi_iq_from {
+    struct kp_str names[KPI_MEASUREMENTS_MAX];
+    uint32_t count;
+};
+kp_status kpi_iq_from(struct kpi_iq *iq, struct kpi_iq_from *out) KP_MUST;
 /* Adds ['name']. */
 void kpi_iq_add_name(struct kp_buf *out, struct kp_str name);
 /* Adds 'text'. */
@@ -94,6 +99,8 @@ kp_status kpi_iq_count(struct kpi_iq *iq, uint64_t *out) KP_MUST;
 /* The current /regular expression/ as a condition on name. */
 kp_status kpi_iq_regex(struct kpi_iq *iq, struct kp_str name, bool negative,
                        struct kp_buf *out) KP_MUST;
+/* Whether a name matches the current /regular expression/, which must be one of names. */
+kp_status kpi_iq_matches(struct kpi_iq *iq, struct kp_str name, bool *out) KP_MUST;
 kp_status kpi_iq_select(struct kpi_iq *iq, struct kpi_inquiry *out) KP_MUST;
 
 #endif

@@ -58,27 +58,93 @@ static bool strip(struct kp_str *text, char begin, char end)
     return true;
 }
 
-/* Adds name op ('a') or name op 'a' or ... for the alternatives. */
-static bool add_alternatives(struct kp_buf *out, struct kp_str name, const char *op,
-                             struct kp_str pattern)
+/* A pattern without (?i), ^, $ and the brackets around all of it. */
+struct pattern {
+    bool nocase, begin, whole;
+    bool open; /* ^a|b$: the anchors are of single alternatives */
+    struct kp_str body;
+};
+
+static struct pattern take_apart(struct kp_str text)
 {
-    uint32_t from = 0;
-    for (uint32_t at = 0; at <= pattern.len; at++) {
-        if (at < pattern.len && pattern.ptr[at] == '\\')
-            at++;
-        if (at < pattern.len && pattern.ptr[at] != '|')
-            continue;
-        uint32_t end = KP_MIN(at, pattern.len);
-        if (from > 0)
-            kp_buf_text(out, " or ");
+    struct pattern pattern = {.body = text};
+    struct kp_str *body = &pattern.body;
+    pattern.nocase = text.len >= 4 && memcmp(text.ptr, "(?i)", 4) == 0;
+    body->ptr += pattern.nocase ? 4 : 0;
+    body->len -= pattern.nocase ? 4 : 0;
+    pattern.whole = strip(body, '^', '$');
+    pattern.begin = !pattern.whole && body->len > 0 && body->ptr[0] == '^';
+    body->ptr += pattern.begin;
+    body->len -= pattern.begin;
+    bool bracketed = strip(body, '(', ')');
+    pattern.open = (pattern.begin || pattern.whole) && !bracketed && body->len > 0 &&
+                   memchr(body->ptr, '|', body->len) != NULL;
+    return pattern;
+}
+
+static bool is_anything(const struct pattern *pattern)
+{
+    return pattern->body.len == 0 || kp_str_equal(pattern->body, KP_STR(".*"));
+}
+
+/* The alternative that begins at *at, which is moved behind the | after it. */
+static struct kp_str next_alternative(const struct pattern *pattern, uint32_t *at)
+{
+    struct kp_str body = pattern->body;
+    uint32_t from = *at, end = from;
+    while (end < body.len && body.ptr[end] != '|')
+        end += body.ptr[end] == '\\' ? 2 : 1;
+    end = KP_MIN(end, body.len);
+    *at = end + 1;
+    return (struct kp_str){body.ptr + from, end - from};
+}
+
+/* Adds name op ('a') or name op 'a' or ... for the alternatives. */
+static bool add_alternatives(struct kp_buf *out, struct kp_str name, const struct pattern *pattern)
+{
+    static const char *const ops[2][3] = {{"==", "startswith_cs", "contains_cs"},
+                                          {"=~", "startswith", "contains"}};
+    const char *op = ops[pattern->nocase][pattern->whole ? 0 : pattern->begin ? 1 : 2];
+    for (uint32_t at = 0; at <= pattern->body.len;) {
+        kp_buf_text(out, at > 0 ? " or " : "");
         kpi_iq_add_name(out, name);
         kp_buf_printf(out, " %s '", op);
-        if (!plain_text((struct kp_str){pattern.ptr + from, end - from}, out))
+        if (!plain_text(next_alternative(pattern, &at), out))
             return false;
         kp_buf_char(out, '\'');
-        from = end + 1;
     }
     return true;
+}
+
+static bool matches_plain(const struct pattern *pattern, struct kp_str name, struct kp_str part)
+{
+    uint32_t last =
+        pattern->whole || pattern->begin || part.len > name.len ? 0 : name.len - part.len;
+    if (part.len > name.len || (pattern->whole && part.len != name.len))
+        return false;
+    for (uint32_t at = 0; at <= last; at++) {
+        struct kp_str here = {name.ptr + at, part.len};
+        if (pattern->nocase ? kp_str_equal_nocase(here, part) : kp_str_equal(here, part))
+            return true;
+    }
+    return false;
+}
+
+kp_status kpi_iq_matches(struct kpi_iq *iq, struct kp_str name, bool *out)
+{
+    struct pattern pattern = take_apart(iq->token.text);
+    bool good = iq->token.kind == KPI_IQ_REGEX && !pattern.open, found = is_anything(&pattern);
+    for (uint32_t at = 0; good && !found && at <= pattern.body.len;) {
+        struct kp_buf part = {0};
+        good = plain_text(next_alternative(&pattern, &at), &part) && !part.failed;
+        found = good && matches_plain(&pattern, name,
+                                      (struct kp_str){kp_buf_cstr(&part), (uint32_t)part.size});
+        kp_buf_deinit(&part);
+    }
+    if (!good)
+        return kpi_iq_fail(iq, KP_UNSUPPORTED, "names are matched as by /^(a|b)$/ only; not");
+    *out = found;
+    return KP_OK;
 }
 
 /* name matches regex '...'; what is no text is compared as it prints. */
@@ -101,26 +167,17 @@ static void add_regex(struct kp_buf *out, struct kp_str name, struct kp_str patt
 
 kp_status kpi_iq_regex(struct kpi_iq *iq, struct kp_str name, bool negative, struct kp_buf *out)
 {
-    static const char *const ops[2][3] = {{"==", "startswith_cs", "contains_cs"},
-                                          {"=~", "startswith", "contains"}};
-    struct kp_str pattern = iq->token.text;
-    if (iq->token.kind != KPI_IQ_REGEX || pattern.len > REGEX_BYTES_MAX)
+    struct kp_str text = iq->token.text;
+    if (iq->token.kind != KPI_IQ_REGEX || text.len > REGEX_BYTES_MAX)
         return kpi_iq_fail(iq, KP_INVALID, "a /regular expression/ is missing or too long");
-    bool nocase = pattern.len >= 4 && memcmp(pattern.ptr, "(?i)", 4) == 0;
-    pattern.ptr += nocase ? 4 : 0;
-    pattern.len -= nocase ? 4 : 0;
-    bool whole = strip(&pattern, '^', '$');
-    bool begin = !whole && pattern.len > 0 && pattern.ptr[0] == '^';
-    pattern.ptr += begin;
-    pattern.len -= begin;
-    strip(&pattern, '(', ')');
+    struct pattern pattern = take_apart(text);
     kp_buf_text(out, negative ? "not(" : "(");
     size_t from = out->size;
-    if (pattern.len == 0 || kp_str_equal(pattern, KP_STR(".*"))) {
+    if (is_anything(&pattern)) {
         kp_buf_text(out, "true");
-    } else if (!add_alternatives(out, name, ops[nocase][whole ? 0 : begin ? 1 : 2], pattern)) {
+    } else if (pattern.open || !add_alternatives(out, name, &pattern)) {
         out->size = from;
-        add_regex(out, name, iq->token.text);
+        add_regex(out, name, text);
     }
     kp_buf_char(out, ')');
     kpi_iq_next(iq);

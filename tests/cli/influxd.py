@@ -163,6 +163,27 @@ SAME = [
     'SELECT min("dur") FROM "softirq" GROUP BY "cpu"',
     'SELECT first("dur") FROM "syscall" GROUP BY "comm"',
     'SELECT last("ret") AS "code" FROM "syscall"',
+    'SELECT top("dur", 3) FROM "syscall"',
+    'SELECT bottom("dur", 2) AS "least" FROM "softirq" GROUP BY "cpu"',
+    'SELECT top("dur", 5) FROM "syscall" WHERE "ret" < 0 GROUP BY "comm"',
+    'SELECT mode("ret") FROM "syscall"',
+    'SELECT mode("count") FROM "softirq" GROUP BY "cpu", "vec"',
+    'SELECT distinct("count") FROM "softirq"',
+    'SELECT distinct("ret") FROM "syscall" GROUP BY "comm"',
+    'SELECT count(distinct("ret")) FROM "syscall" GROUP BY "comm"',
+    'SELECT mean("ret") FROM "autogen"."syscall" WHERE "comm" = \'no such\'',
+    'SELECT max("dur") FROM "kprobe"."autogen".syscall',
+    'SELECT max("dur") FROM "kprobe".."syscall" tz(\'UTC\')',
+    'SELECT max("dur") FROM /^syscall$/',
+    'SELECT max("dur") FROM "autogen"./^sysc/ GROUP BY "comm"',
+    'SHOW TAG VALUES FROM "autogen"."syscall" WITH KEY = "comm"',
+    'SHOW TAG VALUES FROM /^(softirq|syscall)$/ WITH KEY IN ("comm", "host") LIMIT 4',
+    'SHOW TAG VALUES FROM "softirq" WITH KEY =~ /^(vec|cpu)$/ WHERE "cpu" = \'0\'',
+    'SELECT count("dur") FROM "syscall" WHERE "comm" =~ /^ar|as$/',
+    'SELECT count("dur"), max("ret") FROM "syscall" WHERE "comm" = \'no such\'',
+    'SELECT max("ret") FROM "syscall" WHERE "comm" = \'no such\'',
+    'SELECT last("ret") FROM "syscall" WHERE "comm" = \'no such\'',
+    'SELECT count(distinct("ret")) FROM "syscall" WHERE "comm" = \'no such\'',
     'SELECT max("dur") AS "worst" FROM "syscall" WHERE "ret" < 0 GROUP BY "comm" ',
 ]
 # Over the time of the recording, and some more.
@@ -184,6 +205,10 @@ BINNED = [
     'SELECT moving_average(max("dur"), 2) FROM "syscall" WHERE {range} GROUP BY time(250ms) fill(none)',
     'SELECT difference("dur") FROM "softirq" WHERE "cpu" = \'0\' GROUP BY "vec" LIMIT 5',
     'SELECT elapsed("dur", 1u) FROM "softirq" WHERE "cpu" = \'0\' LIMIT 9',
+    'SELECT top("dur", 2) FROM "syscall" WHERE {range} GROUP BY time(1s), "comm" fill(null)',
+    'SELECT mode("ret") FROM "syscall" WHERE {range} GROUP BY time(1s) fill(null)',
+    'SELECT distinct("count") FROM "softirq" WHERE {range} GROUP BY time(1s), "cpu" fill(null)',
+    'SELECT count(distinct("ret")) FROM "syscall" WHERE {range} GROUP BY time(1s)',
     'SELECT count("dur") FROM "syscall" WHERE {range} AND "comm" = \'no such\' GROUP BY time(1s)',
 ]
 SHAPES = [
@@ -221,6 +246,7 @@ def test_queries(kpd, influxd):
 
 
 def test_forms(kpd, influxd):
+    compare(kpd, influxd, "CREATE DATABASE", "POST", url('CREATE DATABASE "kprobe"'))
     for method in ("GET", "POST"):
         compare(kpd, influxd, f"{method}, the query in the URL", method, url("SHOW DATABASES"))
         compare(kpd, influxd, f"{method}, pretty", method, url("SHOW DATABASES", pretty="true"))

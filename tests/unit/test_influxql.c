@@ -94,7 +94,19 @@ static void select_is_translated(void **state)
         "| project ts, ['name'], ['mean'] = value_0");
     gives("SELECT percentile(dur, 95) / 1000 AS us FROM irq",
           "irq | summarize value_0 = (percentile(['dur'], 95))/ 1000 | extend ts = "
-          "datetime(1970-01-01) + 0ns | sort by ts asc | project ts, ['us'] = value_0");
+          "datetime(1970-01-01) + 0ns | where isnotnull(value_0) | sort by ts asc "
+          "| project ts, ['us'] = value_0");
+    gives("SELECT top(dur, 3) FROM irq GROUP BY name",
+          "irq | extend value_0 = ['dur'] | where isnotnull(value_0) | sort by ['name'] asc, "
+          "value_0 desc, ts asc | extend place = row_number(1, not(true and prev(['name'], 1) == "
+          "['name'])) | where place <= 3 | sort by ['name'] asc, ts asc | project ts, ['name'], "
+          "['top'] = value_0");
+    gives("SELECT distinct(name) FROM irq tz('UTC')",
+          "irq | extend value_0 = ['name'] | where isnotnull(value_0) | summarize times = count(), "
+          "since = min(ts) by value_0 | extend ts = datetime(1970-01-01) + 0ns | sort by ts asc, "
+          "since asc | project ts, ['distinct'] = value_0");
+    gives("SELECT dur FROM \"autogen\"./^(softirq|nix)$/",
+          "softirq | sort by ts asc | project ts, ['dur'] = (['dur'])");
     gives("SELECT difference(max(dur)) FROM irq GROUP BY time(1s), name",
           "irq | summarize value_0 = (max(['dur'])) by ['name'], ts = bin_at(ts, 1000000000ns, "
           "datetime(1970-01-01) + 0ns) | sort by ['name'] asc, ts asc | extend value_0 = "
@@ -106,7 +118,21 @@ static void select_is_translated(void **state)
     refuses("SELECT moving_average(dur) FROM irq", "2 to 100");
     refuses("SELECT derivative(dur, 0s) FROM irq", "unit");
     refuses("SELECT difference(difference(dur)) FROM irq", "'difference' is not supported");
-    refuses("SELECT mode(dur) FROM irq", "'mode' is not supported");
+    refuses("SELECT integral(dur) FROM irq", "'integral' is not supported");
+    refuses("SELECT top(dur, 0) FROM irq", "at least one row");
+    refuses("SELECT top(dur) FROM irq", "a number of rows");
+    refuses("SELECT distinct(dur), max(dur) FROM irq", "stand alone");
+    refuses("SELECT mean(*) FROM irq", "name the column");
+    refuses("SELECT dur FROM /irq/", "several match");
+    refuses("SELECT dur FROM /^nix$/", "no measurement matches");
+    refuses("SELECT dur FROM /^i.q$/", "names are matched");
+    refuses("SELECT dur FROM (SELECT dur FROM irq)", "subqueries");
+    refuses("SELECT max(dur) FROM irq GROUP BY time(1d) tz('Europe/Berlin')", "no time zone");
+    refuses("SHOW SERIES", "not at 'SERIES'");
+    refuses("SHOW TAG VALUES CARDINALITY WITH KEY = a", "SHOW knows");
+    refuses("SHOW TAG", "SHOW knows");
+    refuses("CREATE DATABASE other", "one database");
+    refuses("DROP MEASUREMENT irq", "change nothing");
     refuses("SELECT dur FROM \"a | b\"", "name of a measurement");
     refuses("SELECT dur, mean(dur) FROM irq", "cannot be mixed");
     refuses("SELECT dur FROM irq GROUP BY time(1s)", "needs a function");
@@ -162,10 +188,13 @@ static void names_cannot_break_out(void **state)
     (void)state;
     gives("SELECT \"a'] | x\" FROM irq",
           "irq | sort by ts asc | project ts, ['a\\'] | x'] = (['a\\'] | x'])");
-    gives(
-        "SHOW TAG VALUES FROM irq WITH KEY = \"a') | x\"",
-        "(irq | distinct value = tostring(['a\\') | x']) | where value != '' | "
-        "extend key = 'a\\') | x') | project key, value | sort by key asc, value asc | take 1000");
+    gives("SHOW TAG VALUES FROM irq WITH KEY = \"a') | x\"",
+          "datatable(m:string,key:string,value:string)[] | project m, key, value "
+          "| sort by m asc, key asc, value asc | take 1000");
+    gives("SHOW TAG VALUES FROM txn WITH KEY = \"a') | x\"",
+          "(txn | distinct value = tostring(['a\\') | x']) | where value != '' | extend m = 'txn', "
+          "key = 'a\\') | x') | project m, key, value | sort by m asc, key asc, value asc "
+          "| take 1000");
 }
 
 static void a_connection_is_told_by_its_first_bytes(void **state)
