@@ -257,6 +257,8 @@ static kp_status perform(struct transfer *transfer, struct kp_buf *form, struct 
     curl_easy_setopt(curl, CURLOPT_NOPROXY, "localhost,127.0.0.1,::1");
     curl_easy_setopt(curl, CURLOPT_PROTOCOLS_STR, "http,https");
     curl_easy_setopt(curl, CURLOPT_CONNECTTIMEOUT_MS, 5000L);
+    if (transfer->ask->patience > 0)
+        curl_easy_setopt(curl, CURLOPT_TIMEOUT_MS, (long)(transfer->ask->patience / KP_MS));
     return finish(transfer, curl_easy_perform(curl), err);
 }
 

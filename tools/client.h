@@ -13,8 +13,9 @@ struct kpi_ask {
     struct kp_str query;
     enum kp_format format;
     struct kp_term term;
-    kp_dur timeout; /* 0 = none */
-    bool quiet;     /* no remarks */
+    kp_dur timeout;  /* the server's for the query; 0 = none */
+    kp_dur patience; /* ours with the server, at least 1 ms; 0 = endless */
+    bool quiet;      /* no remarks */
     const _Atomic bool *cancel;
     struct kpi_watch *watch; /* ended before a remark is shown */
     kp_write_fn write;

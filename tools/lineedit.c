@@ -51,6 +51,7 @@ struct candidates {
     const char *end;    /* what follows a name that is whole */
     char names[CANDIDATES_MAX][NAME_MAX_BYTES];
     uint32_t count;
+    uint32_t more; /* that had no room */
 };
 
 static char *give_prompt(EditLine *el)
@@ -79,18 +80,24 @@ static int line_width(struct kp_str line)
     return width;
 }
 
+static struct winsize screen_size(void)
+{
+    struct winsize size = {0};
+    ioctl(STDOUT_FILENO, TIOCGWINSZ, &size);
+    if (size.ws_col == 0) /* as libedit has it */
+        size = (struct winsize){.ws_row = 24, .ws_col = 80};
+    return size;
+}
+
 /* libedit draws without colours. While it waits, the line is drawn over once more with them: the
  * same characters in the same places, so what libedit believes of the screen stays true. Lines that
  * go on in a second row, or hold a search, stay plain. */
 static void paint(struct kpi_lineedit *edit)
 {
-    struct winsize size = {0};
     const LineInfo *info = el_line(edit->el);
     struct kp_str line = {info->buffer, (uint32_t)(info->lastchar - info->buffer)};
     int width = edit->paint == NULL || line.len == 0 ? -1 : line_width(line);
-    ioctl(STDOUT_FILENO, TIOCGWINSZ, &size);
-    size_t columns = size.ws_col > 0 ? size.ws_col : 80; /* as libedit has it */
-    if (width < 0 || (size_t)width + strlen(edit->prompt) + 1 >= columns)
+    if (width < 0 || (size_t)width + strlen(edit->prompt) + 1 >= screen_size().ws_col)
         return;
     kp_buf_clear(&edit->painted);
     kp_buf_printf(&edit->painted, "\0337\r\033[%zuC", strlen(edit->prompt));
@@ -152,13 +159,17 @@ static void add_candidate(void *ctx, struct kp_str name, const char *what)
 {
     struct candidates *found = ctx;
     (void)what;
-    if (found->count == CANDIDATES_MAX || name.len < found->word.len || name.len >= NAME_MAX_BYTES)
+    if (name.len < found->word.len || name.len >= NAME_MAX_BYTES)
         return;
     if (!kp_str_equal_nocase((struct kp_str){name.ptr, found->word.len}, found->word))
         return;
     for (uint32_t i = 0; i < found->count; i++)
         if (kp_str_equal(kp_str_from(found->names[i]), name))
             return;
+    if (found->count == CANDIDATES_MAX) {
+        found->more++;
+        return;
+    }
     memcpy(found->names[found->count], name.ptr, name.len);
     found->names[found->count++][name.len] = '\0';
 }
@@ -184,20 +195,31 @@ static uint32_t common_length(const struct candidates *found)
     return length;
 }
 
+static int name_width(const char *name)
+{
+    int width = line_width(kp_str_from(name));
+    return width >= 0 ? width : (int)strlen(name);
+}
+
+/* As many as the screen can hold, in their order: the nearest come first. */
 static void list_candidates(const struct candidates *found)
 {
-    uint32_t width = 0, column = 0;
+    struct winsize size = screen_size();
+    int width = 0;
     for (uint32_t i = 0; i < found->count; i++)
-        width = KP_MAX(width, (uint32_t)strlen(found->names[i]));
-    uint32_t per_line = KP_MAX(78 / (width + 2), 1u);
+        width = KP_MAX(width, name_width(found->names[i]));
+    uint32_t per_line = KP_MAX((size.ws_col - 1u) / ((uint32_t)width + 2), 1u);
+    uint32_t lines = KP_MAX(size.ws_row, 6u) - 3;
+    uint32_t shown = KP_MIN(found->count, per_line * lines);
     printf("\n");
-    for (uint32_t i = 0; i < found->count; i++) {
-        printf("%-*s", (int)width + 2, found->names[i]);
-        if (++column == per_line || i + 1 == found->count) {
+    for (uint32_t i = 0; i < shown; i++) {
+        bool last = (i + 1) % per_line == 0 || i + 1 == shown;
+        printf("%s%*s", found->names[i], last ? 0 : width + 2 - name_width(found->names[i]), "");
+        if (last)
             printf("\n");
-            column = 0;
-        }
     }
+    if (shown < found->count + found->more)
+        printf("... %u more: type on\n", found->count + found->more - shown);
     fflush(stdout);
 }
 

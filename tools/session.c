@@ -254,6 +254,7 @@ static kp_status run_remote(struct kpi_session *session, struct kp_str statement
                           .format = session->format,
                           .term = session->term,
                           .timeout = session->timeout,
+                          .patience = session->quiet ? session->timeout : 0,
                           .quiet = session->quiet,
                           .cancel = &kpi_cancel,
                           .watch = &session->watch,

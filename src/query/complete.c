@@ -51,16 +51,21 @@ static void offer_tables(const struct complete *c)
         offer(c, name, doc);
 }
 
-static void offer_functions(const struct complete *c, bool aggregates)
+static void offer_aggregates(const struct complete *c)
 {
-    const struct kpi_func *func;
-    for (uint32_t i = 0; (func = kpi_func_at(i)) != NULL; i++)
-        if (func->doc != NULL && in_word(func->name[0]) && strchr(func->name, ' ') == NULL)
-            offer(c, func->name, func->doc);
     const struct kpi_aggregate_func *aggregate;
-    for (uint32_t i = 0; aggregates && (aggregate = kpi_aggregate_at(i)) != NULL; i++)
+    for (uint32_t i = 0; (aggregate = kpi_aggregate_at(i)) != NULL; i++)
         if (aggregate->doc != NULL)
             offer(c, aggregate->name, aggregate->doc);
+}
+
+/* There are hundreds: nobody looks for one among them all. */
+static void offer_functions(const struct complete *c)
+{
+    const struct kpi_func *func;
+    for (uint32_t i = 0; c->prefix.len > 0 && (func = kpi_func_at(i)) != NULL; i++)
+        if (func->doc != NULL && in_word(func->name[0]) && strchr(func->name, ' ') == NULL)
+            offer(c, func->name, func->doc);
 }
 
 /* --- where the cursor is --- */
@@ -271,7 +276,7 @@ static void complete_start(const struct complete *c, struct kp_str statement)
     } else if (is(first, "union")) {
         offer_tables(c);
     } else if (is(first, "print") || is(first, "let") || is(first, "range")) {
-        offer_functions(c, false);
+        offer_functions(c);
     }
 }
 
@@ -294,7 +299,8 @@ static void offer_keywords(const struct complete *c, struct kp_str operator_name
 /* Names after EMIT and render. */
 static void offer_ends(const struct complete *c, bool frame)
 {
-    static const char *const drawings[] = {"graph", "timeline", "svg", "dot", "table", "vertical"};
+    static const char *const drawings[] = {"graph", "timeline", "chart",   "svg",
+                                           "dot",   "table",    "vertical"};
     const char *name;
     for (uint32_t i = 0; frame && (name = kpi_frame_name(i)) != NULL; i++)
         offer(c, name, "a frame for Grafana");
@@ -325,9 +331,11 @@ static void complete_operator(const struct complete *c, struct kp_str above, str
     kp_arena_init(&run.arena, 16 * 1024 * 1024);
     offer_columns(c, bind_before(&run, above));
     kp_arena_deinit(&run.arena);
-    if (!is(name, "project-away") && !is(name, "project-keep") && !is(name, "project-reorder"))
-        offer_functions(c, is(name, "summarize"));
     offer_keywords(c, name);
+    if (is(name, "summarize"))
+        offer_aggregates(c);
+    if (!is(name, "project-away") && !is(name, "project-keep") && !is(name, "project-reorder"))
+        offer_functions(c);
 }
 
 /* Where the word under the cursor begins; names of operators hold hyphens. */

@@ -78,9 +78,10 @@ class Shell:
         self.fail("Ctrl-D did not leave")
 
 
-def check(good, what):
+def check(good, what, more=""):
     print(("ok      " if good else "FAILED  ") + what)
     if not good:
+        print(more)
         sys.exit(1)
 
 
@@ -164,6 +165,20 @@ with tempfile.TemporaryDirectory() as state:
     shell.type("\x03")
     shell.expect("kpq> ")
     check(True, "Tab completes values: names in strings, ids of transactions")
+
+    shell.type("sched_switch | where \t")
+    listed = shell.expect("endswith\n")
+    check("next_comm" in listed and "strcat" not in listed, "Tab lists columns, not 300 functions")
+    shell.type("strcat_d\t")
+    shell.expect("where strcat_delim")
+    shell.type("\x03")
+    shell.expect("kpq> ")
+    shell.type("syscall | where \x15print s\t")
+    listed = shell.expect("more: type on\n")
+    check(listed.count("\n") < 24, "a list is not taller than the screen", listed)
+    shell.type("\x03")
+    shell.expect("^C")
+    shell.expect("kpq> ")
 
     shell.type("\\d clock\n")
     shell.expect("bound")
@@ -309,6 +324,13 @@ with tempfile.TemporaryDirectory() as state:
     with socket.create_server(("127.0.0.1", 0)) as silent:
         url = f"http://127.0.0.1:{silent.getsockname()[1]}"
         slow = Shell(state, url)
+        slow.expect("kpq> ")
+        slow.type("CAUSES OF txn 9\t8721")
+        slow.expect("txn 98721", 5)
+        check(True, "Tab does not wait for a server that hangs")
+        while select.select([silent], [], [], 0)[0]:
+            silent.accept()[0].close()
+        slow.type("\x03")
         slow.expect("kpq> ")
         slow.type("clock | take 1\n")
         client, _ = silent.accept()

@@ -73,7 +73,8 @@ static void completion_knows_the_place(void **state)
     offers("sched_s", "sched_switch", "sched_waking print");
     offers("sched_switch | ", "where project-away summarize join", "sched_switch cpu facet");
     offers("sched_switch | project-a", "project-away", "project");
-    offers("sched_switch | where ", "cpu next_comm strlen", "count sched_switch");
+    offers("sched_switch | where ", "cpu next_comm and", "strlen count sched_switch");
+    offers("sched_switch | where str", "strlen", "cpu sched_switch");
     offers("sched_switch | where next_c", "next_comm next_cgroup", "comm");
     offers("sched_switch | summarize n = count() by comm | where ", "comm n", "cpu next_comm");
     offers("sched_switch | summarize ", "count avg percentile cpu by", "where");
@@ -103,7 +104,7 @@ static void completion_knows_the_place(void **state)
     offers("show columns ", "spans", "tables");
     offers("let T = irq | where cpu == 0; T | project ", "name dur", "next_comm");
     offers("print strl", "strlen", "");
-    offers("nonsense | where ", "strlen", "cpu");
+    offers("nonsense | where s", "strlen", "cpu");
 }
 
 static kp_status open_only(const char *text, struct kp_error *err)
