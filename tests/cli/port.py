@@ -451,7 +451,7 @@ def test_select(kpd):
     values = rows(kpd, 'SELECT "dur" / 1000 AS us, "nr" FROM "syscall" ORDER BY time DESC LIMIT 3')[0]
     check(values["columns"] == ["time", "us", "nr"] and len(values["values"]) == 3 and
           values["values"][0][0] >= values["values"][2][0], "columns, reckoned, newest first", values)
-    for wrong in ('SELECT mode("dur") FROM "irq"', 'SELECT "dur"', 'SELECT FROM x', 'SELECT mean( FROM x',
+    for wrong in ('SELECT elapsed("dur") FROM "irq"', 'SELECT "dur"', 'SELECT FROM x', 'SELECT mean( FROM x',
                   'SELECT * FROM "irq" GROUP BY *', 'SELECT mean("dur") FROM "irq" LIMIT x',
                   'SELECT "dur" FROM "a b"', 'SHOW TAG VALUES', 'SELECT "dur" FROM "irq" WHERE'):
         status, body, _ = query(kpd, wrong)
