@@ -90,15 +90,13 @@ static bool take(void *ctx, kp_time begin, uint32_t stream, uint64_t rows)
 }
 
 /* Streams of the kernel share pages: they are counted at once. */
-static kp_status bins_of(struct taker *taker, const struct kp_stream *of, const bool *kinds,
+static kp_status bins_of(struct taker *taker, const struct kp_stream *stream, const bool *kinds,
                          kp_time from, kp_time to)
 {
-    const struct kp_stream *stream = of->family == KP_FAMILY_KERNEL ? kp_stream_events() : of;
     struct kpi_aggregate_op *op = taker->op;
     struct kpi_run *run = op->base.run;
     struct kp_scan_req req = {.stream = stream,
                               .kinds = kinds,
-                              .own = of != kp_stream_events(),
                               .from = from,
                               .to = to,
                               .no_prune = (run->opts.off & KP_OFF_PRUNING) != 0};
@@ -106,7 +104,6 @@ static kp_status bins_of(struct taker *taker, const struct kp_stream *of, const 
     kp_status status = kp_scan_open(run->snapshot, &req, &scan, run->ctx.err);
     if (status != KP_OK)
         return run->ctx.status = status;
-    run->counted = true;
     status = kp_scan_bins(scan, op->bin_width, take, taker, run->ctx.err);
     kpi_scan_account(run, scan);
     kp_scan_close(scan);
@@ -132,6 +129,8 @@ kp_status kpi_aggregate_bins(struct kpi_aggregate_op *op, kp_time from, kp_time 
          l++)
         if (rows > 0)
             kinds[kp_stream_by_name(taker.name)->number] = true;
+    if (stream->family == KP_FAMILY_KERNEL)
+        stream = kp_stream_events();
     kp_status status = from <= to ? bins_of(&taker, stream, kinds, from, to) : KP_OK;
     return status == KP_OK ? KP_END : status;
 }

@@ -100,25 +100,13 @@ static bool can_tally(const struct kpi_aggregate_op *op, const struct kpi_op *so
     return column >= 0 && kp_str_equal(source->schema.fields[column].name, KP_STR("kind"));
 }
 
-/* What is damaged is read, which tells of it. */
-static bool can_read(const struct kpi_op *source)
-{
-    struct kp_str kind;
-    uint64_t rows;
-    for (uint32_t l = 0; (rows = source->class->source->lane(source, l, &kind)) != UINT64_MAX; l++)
-        if (rows > 0 && !kp_snapshot_sound(source->run->snapshot, kp_stream_by_name(kind)))
-            return false;
-    return true;
-}
-
 bool kpi_aggregate_tally(struct kpi_aggregate_op *op, kp_status *out)
 {
     const struct kpi_op *source = op->free ? kpi_plan_source(op->base.input) : NULL;
     struct kp_str kind = KP_STR("");
     uint64_t rows;
-    if (source == NULL || !can_tally(op, source) || !can_read(source))
+    if (source == NULL || !can_tally(op, source))
         return false;
-    source->run->counted = true;
     struct kp_vec vec = {.type = KP_TYPE_STR, .strs = &kind};
     const struct kp_vec *keys[1] = {&vec};
     *out = KP_END;

@@ -247,7 +247,6 @@ static kp_status stream_add(struct kpi_rolled *rolled, const struct kp_stream *s
         kp_rollup_open(run->snapshot, stream, bounds->from, bounds->to, &rollup, run->ctx.err);
     if (status != KP_OK)
         return run->ctx.status = status;
-    run->counted = true;
     while ((status = kp_rollup_next(rollup, &rows, &count, run->ctx.err)) == KP_OK)
         for (uint32_t at = 0; at < count && status == KP_OK; at += KP_VECTOR_ROWS) {
             uint32_t part = KP_MIN(count - at, (uint32_t)KP_VECTOR_ROWS);
@@ -298,7 +297,6 @@ kp_status kpi_aggregate_tallies(struct kpi_aggregate_op *op, kp_time from, kp_ti
     kp_status status = kp_scan_open(run->snapshot, &req, &scan, run->ctx.err);
     if (status != KP_OK)
         return run->ctx.status = status;
-    run->counted = true;
     status = kp_scan_tally(scan, rolled->kind >= 0, tallies_add, rolled, run->ctx.err);
     kpi_scan_account(run, scan);
     kp_scan_close(scan);

@@ -164,18 +164,6 @@ static void note_damage(struct kpi_run *run)
              count == 1 ? "" : "s", damage[0].file, damage[0].offset, damage[0].what);
 }
 
-/* Where there is more than is checked. */
-static void note_unchecked(struct kpi_run *run)
-{
-    bool counts = run->counted || run->stat.pages_counted > 0;
-    uint32_t count = counts ? kp_snapshot_unchecked(run->snapshot) : 0;
-    if (count > 0)
-        kpi_note(run,
-                 "rows of %u segment%s were counted as recorded, without checking that they can "
-                 "still be read: kpq verify does",
-                 count, count == 1 ? "" : "s");
-}
-
 void kpi_answer_notes(struct kpi_run *run)
 {
     if (run->snapshot == NULL)
@@ -188,5 +176,4 @@ void kpi_answer_notes(struct kpi_run *run)
         note_kinds(run);
     }
     note_damage(run);
-    note_unchecked(run);
 }

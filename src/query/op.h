@@ -29,7 +29,6 @@ struct kpi_run {
     struct kp_query_stat stat;
     kp_time from, to;            /* time the query looks at; from > to = no stored rows read */
     bool streams[KP_STREAM_MAX]; /* streams it reads */
-    bool counted;                /* rows were counted that were not read */
     struct kp_str *notes;
     uint32_t notes_count, notes_capacity;
     struct kpi_op *root;                  /* the planned tree */

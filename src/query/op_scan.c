@@ -140,7 +140,6 @@ static bool scan_tally(struct kpi_op *base, kp_time from, kp_time to, struct kp_
     op->kinds[op->stream->number] = true;
     op->unread = op->stream->family == KP_FAMILY_KERNEL &&
                  kpi_scan_keys_tally(base->run, &op->keys, op->kinds, from, to, out);
-    out->own = true;
     return op->unread;
 }
 

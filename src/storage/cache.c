@@ -312,18 +312,6 @@ kp_status kpi_page_read(struct kp_snapshot *snapshot, struct kp_io_queue *queue,
     return KP_OK;
 }
 
-void kpi_page_lost(struct kp_snapshot *snapshot, uint32_t segment, uint32_t number,
-                   const bool *kinds)
-{
-    const struct kpi_snapshot_segment *from = &snapshot->segments[segment];
-    const struct kpi_footer *footer = &from->segment.footer;
-    const struct kpi_block_ref *end = footer->blocks + footer->blocks_count;
-    const struct kpi_block_ref *spine = &footer->blocks[number], *ref = spine + 1;
-    for (; spine->stream == &kpi_spine_stream && ref < end && ref->page == spine->page; ref++)
-        if (kinds == NULL || kinds[ref->stream->number])
-            damage_ref(snapshot, from->path, ref, KP_CORRUPT);
-}
-
 /* ---------- columns; callers hold the page's lock ---------- */
 
 static kp_status part_actors(struct kp_snapshot *snapshot, const struct kpi_part *part,

@@ -7,7 +7,7 @@
 
 #include "base/assert.h"
 #include "storage/rollup_int.h"
-#include "storage/sound.h"
+#include "storage/snapshot.h"
 
 struct kp_rollup {
     struct kp_snapshot *snapshot;
@@ -89,8 +89,7 @@ bool kpi_snapshot_rolled(struct kp_snapshot *snapshot, uint32_t number, struct k
     if (meta->ts_min < from || meta->ts_max > to || meta->rows_by_stream[stream] == 0)
         return false;
     const struct kpi_rollup *rollup = kpi_snapshot_rollup(snapshot, number, queue);
-    return rollup != NULL && rollup->rows[stream] != NULL &&
-           kpi_sound_stream(snapshot, number, queue, kp_stream_by_number(stream));
+    return rollup != NULL && rollup->rows[stream] != NULL;
 }
 
 /* ---------- public ---------- */

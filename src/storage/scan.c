@@ -18,7 +18,6 @@
 #include "base/assert.h"
 #include "storage/order.h"
 #include "storage/scan_int.h"
-#include "storage/sound.h"
 #include "storage/spine.h"
 #include "storage/spine_rows.h"
 
@@ -124,7 +123,6 @@ kp_status kp_scan_open(struct kp_snapshot *snapshot, const struct kp_scan_req *r
     scan->rolled_to = req->rolled_to;
     scan->reads_ahead = req->ahead;
     scan->any_order = req->any_order && !req->no_prune;
-    scan->own = req->own;
     take_kinds(scan, req);
     kp_arena_init(&scan->arena, 0);
     kp_status status = kpi_filter_init(&scan->filter, req, &scan->arena, err);
@@ -197,8 +195,6 @@ kp_status kpi_unit_page(struct kp_scan *scan, struct kpi_unit *unit)
     if (status == KP_OK)
         status =
             kpi_page_read(scan->snapshot, scan->queue, unit->segment, unit->number, &unit->page);
-    if (status == KP_CORRUPT && scan->events)
-        kpi_page_lost(scan->snapshot, unit->segment, unit->number, unit->kinds);
     if (status != KP_OK)
         return status;
     scan->stat.bytes_read += unit->page->size;
@@ -358,46 +354,11 @@ static kp_status active_reserve(struct kp_scan *scan)
     return KP_OK;
 }
 
-bool kpi_unit_sound(struct kp_scan *scan, const struct kpi_unit *unit)
-{
-    return unit->segment == KPI_FROM_LOG ||
-           (kpi_scan_queue(scan) == KP_OK &&
-            kpi_sound_block(scan->snapshot, unit->segment, scan->queue, unit->number));
-}
-
-kp_status kpi_unit_own(struct kp_scan *scan, struct kpi_unit *unit)
-{
-    if (!scan->own || unit->segment == KPI_FROM_LOG || !kpi_unit_sound(scan, unit))
-        return KP_OK; /* who reads it tells of all */
-    const struct kpi_footer *footer = &scan->snapshot->segments[unit->segment].segment.footer;
-    const struct kpi_block_ref *spine = &footer->blocks[unit->number], *ref = spine + 1;
-    bool lost[KP_STREAM_MAX] = {false}, any = false;
-    for (; spine->stream == &kpi_spine_stream && ref < footer->blocks + footer->blocks_count &&
-           ref->page == spine->page;
-         ref++) {
-        bool wanted = unit->kinds == NULL || unit->kinds[ref->stream->number];
-        lost[ref->stream->number] =
-            wanted && !kpi_sound_block(scan->snapshot, unit->segment, scan->queue,
-                                       (uint32_t)(ref - footer->blocks));
-        any |= lost[ref->stream->number];
-    }
-    if (!any)
-        return KP_OK;
-    bool *kinds = kp_arena_alloc(&scan->arena, sizeof(lost));
-    for (uint32_t s = 0; s < KP_STREAM_MAX && kinds != NULL; s++)
-        kinds[s] = (unit->kinds == NULL || unit->kinds[s]) && !lost[s];
-    unit->kinds = kinds;
-    kpi_page_lost(scan->snapshot, unit->segment, unit->number, lost);
-    return kinds == NULL ? KP_NO_MEMORY : KP_OK;
-}
-
 /* Rows that are only counted need no page when all of them pass. */
 static bool unit_counted(struct kp_scan *scan, struct kpi_unit *unit)
 {
     kp_time low = KP_MIN(unit->first, unit->last), high = KP_MAX(unit->first, unit->last);
     if (scan->cols_count > 0 || !kpi_filter_whole(&scan->filter, low, high))
-        return false;
-    if (!kpi_unit_sound(scan, unit))
         return false;
     unit->rows.count = unit->held;
     scan->stat.pages_counted++;

@@ -30,7 +30,6 @@ struct kp_scan_req {
     struct kp_scan_key keys[KP_SCAN_KEYS_MAX];
     uint32_t keys_count;
     const bool *kinds; /* kp_stream_events(): by stream number, wanted ones; NULL = all */
-    bool own;          /* ... and rows count only when their stream's own columns are sound too */
     bool descending;   /* newest first: batches and rows within them */
     bool any_order;    /* rows may come in any order: what counts and sums need not pay for it */
     bool ahead;        /* a second thread may prepare pages while rows of others are given out */
@@ -50,7 +49,7 @@ struct kp_scan_stat {
  * The snapshot must outlive the scan; one thread per scan, any number of scans per snapshot: they
  * share what is decoded and wait for each other only where they need the same column.
  * Without columns rows are only counted: batches have a length and no order, and pages that lie
- * within [from, to] are counted by their segment's footer once their sums were checked. */
+ * within [from, to] are counted by their segment's footer, damaged ones too. */
 kp_status kp_scan_open(struct kp_snapshot *snapshot, const struct kp_scan_req *req,
                        struct kp_scan **out, struct kp_error *err) KP_MUST;
 /* Next batch (<= KP_VECTOR_ROWS rows, no selection) or END. Valid until the next call. */
@@ -76,12 +75,6 @@ kp_status kp_scan_tally(struct kp_scan *scan, bool by_kind,
                         void *ctx, struct kp_error *err) KP_MUST;
 void kp_scan_stat(const struct kp_scan *scan, struct kp_scan_stat *out);
 void kp_scan_close(struct kp_scan *scan);
-/* True when rows of a stream may be counted by kp_snapshot_rows alone: all segments that have some
- * open, and the blocks that hold them have the right sums. Any thread. */
-bool kp_snapshot_sound(struct kp_snapshot *snapshot, const struct kp_stream *stream);
-/* Segments of which rows were counted, here or by rollups, without a look at the blocks that hold
- * them: there are more than a snapshot checks. */
-uint32_t kp_snapshot_unchecked(const struct kp_snapshot *snapshot);
 /* Cuts [req->from, req->to] where pages begin, into windows of about equally many rows to read, for
  * as many threads: window i is [out_from[i], out_from[i + 1] - 1], the last one ends at req->to.
  * Their answers one after the other are the answer of the whole. out_from: room for parts (>= 1);

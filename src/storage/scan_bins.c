@@ -134,16 +134,12 @@ static kp_status unit_bins(struct bins *bins, struct kpi_unit *unit)
     kp_time low = KP_MAX(first, scan->filter.from), high = KP_MIN(last, scan->filter.to);
     if (low > high)
         return KP_OK;
-    kp_status status = kpi_unit_own(scan, unit);
-    if (status != KP_OK)
-        return status;
-    if (bin_of(bins, low) == bin_of(bins, high) && kpi_filter_whole(&scan->filter, first, last) &&
-        kpi_unit_sound(scan, unit)) {
+    if (bin_of(bins, low) == bin_of(bins, high) && kpi_filter_whole(&scan->filter, first, last)) {
         scan->stat.pages_counted++;
         footer_give(bins, unit, bin_of(bins, low));
         return KP_OK;
     }
-    status = kpi_unit_page(scan, unit);
+    kp_status status = kpi_unit_page(scan, unit);
     if (status == KP_OK) {
         kpi_scan_read(scan, unit->held);
         status = unit->page->spine != NULL ? spine_bins(bins, unit, low, high)

@@ -37,7 +37,6 @@ struct kp_scan {
     struct kp_colref *cols;
     uint32_t cols_count;
     bool descending, no_prune, rolled, any_order;
-    bool own;                  /* kp_scan_req */
     bool events;               /* reads several streams, those that are in kinds ... */
     bool kinds[KP_STREAM_MAX]; /* ... by number */
     const bool *kinds_now;     /* of the segment that is planned */
@@ -61,11 +60,6 @@ kp_status kpi_scan_queue(struct kp_scan *scan) KP_MUST;
 kp_status kpi_scan_plan(struct kp_scan *scan) KP_MUST;
 /* Gets the unit's page and holds it. CORRUPT was reported. */
 kp_status kpi_unit_page(struct kp_scan *scan, struct kpi_unit *unit) KP_MUST;
-/* True when its rows can be counted without reading them: its blocks have the right sums. */
-bool kpi_unit_sound(struct kp_scan *scan, const struct kpi_unit *unit);
-/* A spine's page, when rows need their own columns (kp_scan_req): leaves out the streams whose
- * blocks are damaged, and reports them. */
-kp_status kpi_unit_own(struct kp_scan *scan, struct kpi_unit *unit) KP_MUST;
 /* Everything that can be done before the scan gets to the unit: page, rows, columns. */
 kp_status kpi_unit_prepare(struct kp_scan *scan, struct kpi_unit *unit) KP_MUST;
 /* Lets go of page and rows. */

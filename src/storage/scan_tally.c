@@ -120,9 +120,7 @@ static kp_status stream_tally(struct tally *tally, struct kpi_unit *unit)
 
 static kp_status unit_tally(struct tally *tally, struct kpi_unit *unit)
 {
-    kp_status status = kpi_unit_own(tally->scan, unit);
-    if (status == KP_OK)
-        status = kpi_unit_page(tally->scan, unit);
+    kp_status status = kpi_unit_page(tally->scan, unit);
     if (status == KP_OK) {
         kpi_scan_read(tally->scan, unit->page->rows);
         status = unit->page->spine != NULL ? spine_tally(tally, unit) : stream_tally(tally, unit);

@@ -464,8 +464,8 @@ kp_status kpi_segment_rewrite(const struct kp_io *io, const char *dir, uint64_t 
 
 /* ---------- reading ---------- */
 
-kp_status kpi_segment_bytes(const struct kpi_segment *segment, struct kp_io_queue *queue, void *buf,
-                            size_t size, uint64_t offset)
+static kp_status read_exactly(const struct kpi_segment *segment, struct kp_io_queue *queue,
+                              void *buf, size_t size, uint64_t offset)
 {
     int64_t got = kp_io_once(segment->io, queue, KP_IO_READ, segment->file, buf, size, offset);
     if (got < 0)
@@ -512,8 +512,8 @@ static kp_status footer_load(struct kpi_segment *segment, struct kp_io_queue *qu
     if (trailer->footer_size <= in_tail) {
         memcpy(segment->footer_bytes, tail + in_tail - trailer->footer_size, trailer->footer_size);
     } else {
-        kp_status status = kpi_segment_bytes(segment, queue, segment->footer_bytes,
-                                             trailer->footer_size, trailer->footer);
+        kp_status status = read_exactly(segment, queue, segment->footer_bytes, trailer->footer_size,
+                                        trailer->footer);
         if (status != KP_OK)
             return status;
     }
@@ -541,8 +541,7 @@ static kp_status segment_load(struct kpi_segment *segment, struct kp_io_queue *q
     if (tail == NULL)
         return KP_NO_MEMORY;
     struct trailer trailer;
-    kp_status status =
-        kpi_segment_bytes(segment, queue, tail, tail_size, segment->size - tail_size);
+    kp_status status = read_exactly(segment, queue, tail, tail_size, segment->size - tail_size);
     if (status == KP_OK)
         status = trailer_parse(tail + tail_size - KPI_SEGMENT_TRAILER, segment->size, &trailer);
     if (status == KP_OK && id != 0 && trailer.id != id)
@@ -581,11 +580,13 @@ void kpi_segment_close(struct kpi_segment *segment)
     memset(segment, 0, sizeof(*segment));
 }
 
-kp_status kpi_segment_check(const struct kpi_segment *segment, const struct kpi_block_ref *ref,
-                            const void *bytes, struct kpi_block *out)
+kp_status kpi_segment_read(const struct kpi_segment *segment, struct kp_io_queue *queue,
+                           const struct kpi_block_ref *ref, void *buf, struct kpi_block *out)
 {
     struct kpi_block block;
-    kp_status status = kpi_block_open(bytes, ref->size, &block);
+    kp_status status = read_exactly(segment, queue, buf, ref->size, ref->offset);
+    if (status == KP_OK)
+        status = kpi_block_open(buf, ref->size, &block);
     if (status != KP_OK)
         return status;
     if (ref->sum != kpi_place_sum(block.sum, segment->id, ref->offset) ||
@@ -597,17 +598,10 @@ kp_status kpi_segment_check(const struct kpi_segment *segment, const struct kpi_
     return KP_OK;
 }
 
-kp_status kpi_segment_read(const struct kpi_segment *segment, struct kp_io_queue *queue,
-                           const struct kpi_block_ref *ref, void *buf, struct kpi_block *out)
-{
-    kp_status status = kpi_segment_bytes(segment, queue, buf, ref->size, ref->offset);
-    return status == KP_OK ? kpi_segment_check(segment, ref, buf, out) : status;
-}
-
 kp_status kpi_segment_section(const struct kpi_segment *segment, struct kp_io_queue *queue,
                               const struct kpi_section *section, void *buf)
 {
-    kp_status status = kpi_segment_bytes(segment, queue, buf, section->size, section->offset);
+    kp_status status = read_exactly(segment, queue, buf, section->size, section->offset);
     if (status != KP_OK)
         return status;
     uint64_t sum = kpi_section_sum(buf, section->size, segment->id, section->offset);

@@ -114,13 +114,7 @@ void kpi_segment_path(const char *dir, uint64_t id, struct kp_buf *out);
 kp_status kpi_segment_open(const struct kp_io *io, struct kp_io_queue *queue, const char *path,
                            uint64_t id, struct kpi_segment *out, struct kp_error *err) KP_MUST;
 void kpi_segment_close(struct kpi_segment *segment);
-/* Reads bytes as they lie; CORRUPT: the file ends before. */
-kp_status kpi_segment_bytes(const struct kpi_segment *segment, struct kp_io_queue *queue, void *buf,
-                            size_t size, uint64_t offset) KP_MUST;
-/* Holds the ref->size bytes of a block against its own sum and its entry. */
-kp_status kpi_segment_check(const struct kpi_segment *segment, const struct kpi_block_ref *ref,
-                            const void *bytes, struct kpi_block *out) KP_MUST;
-/* Reads a block into buf (ref->size bytes) and checks it. */
+/* Reads a block into buf (ref->size bytes) and checks it against its entry. */
 kp_status kpi_segment_read(const struct kpi_segment *segment, struct kp_io_queue *queue,
                            const struct kpi_block_ref *ref, void *buf,
                            struct kpi_block *out) KP_MUST;

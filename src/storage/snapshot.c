@@ -316,7 +316,6 @@ kp_status kpi_snapshot_new(const struct kp_io *io, struct kp_snapshot **out)
     snapshot->io = io;
     snapshot->dropped = (struct kp_dropped){.from = KP_TIME_MAX, .to = KP_TIME_MIN};
     snapshot->cache_limit = snapshot->cache_max = KPI_CACHE_BYTES;
-    atomic_init(&snapshot->sound_left, KPI_SOUND_BYTES);
     kp_arena_init(&snapshot->arena, 0);
     if (kinds_name(snapshot) != KP_OK || kp_actors_init(&snapshot->actors) != KP_OK) {
         snapshot_free(snapshot);

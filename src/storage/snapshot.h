@@ -12,14 +12,11 @@
 #define KP_STORAGE_SNAPSHOT_H
 
 #include <pthread.h>
-#include <stdatomic.h>
 
 #include "storage/segment.h"
 
 #define KPI_CACHE_BYTES     ((size_t)64 << 20)
 #define KPI_CACHE_BYTES_MAX ((size_t)1 << 30) /* of a snapshot beside which nothing is written */
-
-#define KPI_SOUND_BYTES ((uint64_t)256 << 20) /* whose sums are checked for counts */
 
 #define KPI_LOG_PAGE_ROWS 8192u /* small blocks of the log are put together up to this */
 
@@ -83,9 +80,7 @@ struct kpi_snapshot_segment {
     struct kpi_segment_meta meta;
     enum kpi_segment_state state;
     struct kpi_segment segment;
-    bool *seen;             /* by block: it was read once; NULL = none was */
-    _Atomic uint8_t *sound; /* by block: what its sum said (sound.c); NULL = none was looked at */
-    _Atomic bool unchecked; /* rows were counted whose blocks were not looked at */
+    bool *seen; /* by block: it was read once; NULL = none was */
     const char *path;
     bool rollup_read, sets_tried;
     const struct kpi_rollup *rollup; /* NULL: there is none, or it is damaged, which was told */
@@ -116,7 +111,6 @@ struct kp_snapshot {
     struct kpi_page *slots[KPI_CACHE_SLOTS];
     struct kpi_page *newest, *oldest; /* cached pages by last use */
     size_t cache_bytes, cache_limit, cache_max;
-    _Atomic uint64_t sound_left;            /* of KPI_SOUND_BYTES */
     _Atomic uint64_t rows_read, bytes_read; /* of all scans, for who watches */
     void *memo;                             /* of who reads (kp_snapshot_memo) */
     void (*memo_free)(void *memo);
@@ -165,10 +159,6 @@ struct kpi_page *kpi_page_cached(struct kp_snapshot *snapshot, uint32_t segment,
 /* The same, read from the file. CORRUPT: it cannot be had, and that was reported as damage. */
 kp_status kpi_page_read(struct kp_snapshot *snapshot, struct kp_io_queue *queue, uint32_t segment,
                         uint32_t number, struct kpi_page **out) KP_MUST;
-/* Reports blocks of the page of the spine at block `number`, of these streams (by number; NULL: of
- * all). Nothing when there is another block. */
-void kpi_page_lost(struct kp_snapshot *snapshot, uint32_t segment, uint32_t number,
-                   const bool *kinds);
 void kpi_page_release(struct kp_snapshot *snapshot, struct kpi_page *page);
 /* Decodes a column (and for ACTOR columns page->ids) unless it is there. CORRUPT was reported. The
  * column stays as it is until the page is released. */

@@ -14,8 +14,8 @@
  * scan.h format.h format_page.h store.c commit.c wal.c wal_read.c block.c codec_*.c pager.c
  * segment.c index.c exact.c run_page.c seal.c cold.c manifest.c manifest_read.c manifest_life.c
  * run_file.c run_merge.c retain.c disk.c recover.c snapshot.c cache.c filter.c run_find.c hop.c
- * rollup.c rollup_read.c sound.c scan.c verify.c run_verify.c inspect*.c; backends io_uring.c
- * io_threads.c io_sim.c.
+ * rollup.c rollup_read.c scan.c verify.c run_verify.c inspect*.c; backends io_uring.c io_threads.c
+ * io_sim.c.
  */
 #ifndef KP_STORAGE_STORAGE_H
 #define KP_STORAGE_STORAGE_H
