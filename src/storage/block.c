@@ -15,6 +15,7 @@
 #include <string.h>
 
 #include "base/assert.h"
+#include "storage/codec_link.h"
 #include "storage/spine_durs.h"
 
 /* ---------- encoding ---------- */
@@ -63,6 +64,20 @@ static kp_status values_order(struct encoder *encoder, uint32_t column, const in
     return KP_OK;
 }
 
+/* Blocks of the log are made in a hurry. */
+static kp_status texts_encode(struct encoder *encoder, uint32_t column)
+{
+    const struct kp_batch *batch = encoder->batch;
+    bool linked;
+    if (encoder->level != KPI_LEVEL_SEALED && encoder->level != KPI_LEVEL_COLD)
+        return kpi_strs_encode(&batch->cols[column], batch->rows, encoder->level,
+                               &encoder->columns);
+    kp_status status = kpi_link_encode(batch, column, encoder->level, &linked, &encoder->columns);
+    if (linked)
+        encoder->parts.version = KPI_BLOCK_VERSION_7;
+    return status;
+}
+
 static kp_status column_encode(struct encoder *encoder, uint32_t column)
 {
     const struct kp_vec *vec = &encoder->batch->cols[column];
@@ -72,7 +87,7 @@ static kp_status column_encode(struct encoder *encoder, uint32_t column)
     if (encoder->paged && (durs || kpi_spine_has(encoder->batch->stream, column)))
         return KP_OK;
     if (kp_type_phys(vec->type) == KP_PHYS_STR)
-        return kpi_strs_encode(vec, rows, encoder->level, &encoder->columns);
+        return texts_encode(encoder, column);
     const int64_t *values = vec->i64;
     if (vec->type == KP_TYPE_ACTOR) {
         locals_take(encoder, column);
@@ -288,7 +303,7 @@ static kp_status header_read(const uint8_t *at, size_t size, struct kpi_block *o
     out->actors = kp_load_u32(at + KPI_BLOCK_AT_ACTORS);
     /* the sum holds: what is strange now was written by a newer program */
     if (at[KPI_BLOCK_AT_VERSION] < KPI_BLOCK_VERSION ||
-        at[KPI_BLOCK_AT_VERSION] > KPI_BLOCK_VERSION_6 || out->info.stream == NULL)
+        at[KPI_BLOCK_AT_VERSION] > KPI_BLOCK_VERSION_7 || out->info.stream == NULL)
         return KP_VERSION;
     if (out->info.rows == 0 || out->info.rows > KPI_BLOCK_ROWS_MAX ||
         out->info.ts_min > out->info.ts_max || out->info.seq_min > out->info.seq_max ||
@@ -434,8 +449,7 @@ kp_status kpi_block_column(const struct kpi_block *block, uint32_t column, struc
         status = absent_column(block->info.rows, phys, arena, &vec);
     } else if (phys == KP_PHYS_STR) {
         enum kp_type type = vec.type;
-        status = kpi_strs_decode(block->chunks[column].bytes, block->chunks[column].size,
-                                 block->info.rows, arena, &vec);
+        status = kpi_link_decode(block, column, arena, &vec);
         vec.type = type;
     } else {
         status = ints_column(block, column, arena, &vec);

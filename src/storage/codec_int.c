@@ -7,13 +7,15 @@
  *
  *   CONST         zigzag varint of the value; empty body = 0
  *   RAW           8 bytes a value
- *   PACK          per vector of 1024: base, width, exceptions; values - base bit-packed (patched
- * FOR) DELTA         the same over differences, first value per vector kept RLE           nested
- * chunks of run values and run lengths DICT          nested chunks of sorted distinct values and of
- * codes PLANES        values - base in whole bytes, all lowest bytes first: what zstd likes
+ *   PACK          per vector of 1024: base, width, exceptions; the rest bit-packed (patched FOR)
+ *   DELTA         the same over differences, first value per vector kept
+ *   RLE           nested chunks of run values and run lengths
+ *   DICT          nested chunks of sorted distinct values and of codes
+ *   PLANES        values - base in whole bytes, all lowest bytes first: what zstd likes
  *   DELTA_PLANES  the same over differences
  *   CLASS         codec_class.c
  *   RANGE         codec_range.c
+ *   DIRECT        codec_direct.c
  *
  * Arithmetic is modulo 2^64, so the full range of int64 works everywhere.
  */
@@ -606,30 +608,24 @@ static const struct kpi_codec *codec_find(uint8_t code)
     return NULL;
 }
 
+/* Of chunks that are no column of integers. */
+static const char *const other_names[] = {
+    [KPI_CHUNK_STR_CONST] = "const",  [KPI_CHUNK_STR_DICT] = "dict",
+    [KPI_CHUNK_STR_RAW] = "raw",      [KPI_CHUNK_RECENT] = "recent",
+    [KPI_CHUNK_ROW] = "row",          [KPI_CHUNK_FILLED] = "filled",
+    [KPI_CHUNK_ACTORS] = "actors",    [KPI_CHUNK_LANES] = "lanes",
+    [KPI_CHUNK_GROUPS] = "by-stream", [KPI_CHUNK_ACTORS_BOOT] = "actors",
+    [KPI_CHUNK_STEPS] = "steps",      [KPI_CHUNK_DIRECT_STEPS] = "steps",
+};
+
 const char *kpi_chunk_name(uint8_t code)
 {
-    switch (code & ~KPI_CHUNK_ZSTD) {
-    case KPI_CHUNK_STR_CONST:
-        return "const";
-    case KPI_CHUNK_STR_DICT:
-        return "dict";
-    case KPI_CHUNK_STR_RAW:
-        return "raw";
-    case KPI_CHUNK_ACTORS:
-    case KPI_CHUNK_ACTORS_BOOT:
-        return "actors";
-    case KPI_CHUNK_LANES:
-        return "lanes";
-    case KPI_CHUNK_GROUPS:
-        return "by-stream";
-    case KPI_CHUNK_STEPS:
-    case KPI_CHUNK_DIRECT_STEPS:
-        return "steps";
-    default:
-        break;
-    }
-    const struct kpi_codec *codec = codec_find((uint8_t)(code & ~KPI_CHUNK_ZSTD));
-    return codec == NULL ? "unknown" : codec->name;
+    uint8_t plain = code & (uint8_t)~KPI_CHUNK_ZSTD;
+    const struct kpi_codec *codec = codec_find(plain);
+    if (codec != NULL)
+        return codec->name;
+    bool known = plain < KP_ARRAY_LEN(other_names) && other_names[plain] != NULL;
+    return known ? other_names[plain] : "unknown";
 }
 
 /* Evenly spread whole vectors, or the column itself when it is short. */

@@ -11,7 +11,7 @@
 
 #include "base/assert.h"
 #include "base/hash.h"
-#include "storage/codec.h"
+#include "storage/codec_str.h"
 
 void kpi_str_add(struct kp_buf *out, struct kp_str text)
 {
@@ -31,23 +31,14 @@ struct kp_str kpi_str_read(struct kp_reader *in)
     return (struct kp_str){(const char *)bytes, (uint32_t)len};
 }
 
-/* Distinct strings of a vector with the code of every row. */
-struct str_set {
-    struct kp_str *values;
-    uint32_t *slots; /* code + 1; 0 = free */
-    int64_t *codes;
-    uint32_t count, mask;
-    size_t bytes, distinct_bytes;
-};
-
-static void str_set_deinit(struct str_set *set)
+void kpi_str_set_deinit(struct kpi_str_set *set)
 {
     free(set->values);
     free(set->slots);
     free(set->codes);
 }
 
-static uint32_t str_set_code(struct str_set *set, struct kp_str text)
+static uint32_t str_set_code(struct kpi_str_set *set, struct kp_str text)
 {
     uint32_t at = (uint32_t)kp_hash64(text.len == 0 ? "" : text.ptr, text.len, 0) & set->mask;
     while (set->slots[at] != 0 && !kp_str_equal(set->values[set->slots[at] - 1], text))
@@ -60,17 +51,17 @@ static uint32_t str_set_code(struct str_set *set, struct kp_str text)
     return set->slots[at] - 1;
 }
 
-static kp_status str_set_collect(struct str_set *set, const struct kp_vec *vec, uint32_t count)
+kp_status kpi_str_set_collect(struct kpi_str_set *set, const struct kp_vec *vec, uint32_t count)
 {
     uint32_t capacity = 16;
     while (capacity < count * 2)
         capacity *= 2;
-    *set = (struct str_set){.mask = capacity - 1,
-                            .values = malloc((size_t)count * sizeof(*set->values)),
-                            .slots = calloc(capacity, sizeof(*set->slots)),
-                            .codes = malloc((size_t)count * sizeof(*set->codes))};
+    *set = (struct kpi_str_set){.mask = capacity - 1,
+                                .values = malloc((size_t)count * sizeof(*set->values)),
+                                .slots = calloc(capacity, sizeof(*set->slots)),
+                                .codes = malloc((size_t)count * sizeof(*set->codes))};
     if (set->values == NULL || set->slots == NULL || set->codes == NULL) {
-        str_set_deinit(set);
+        kpi_str_set_deinit(set);
         return KP_NO_MEMORY;
     }
     for (uint32_t i = 0; i < count; i++) {
@@ -81,7 +72,7 @@ static kp_status str_set_collect(struct str_set *set, const struct kp_vec *vec, 
     return KP_OK;
 }
 
-static void dict_add(const struct str_set *set, struct kp_buf *out)
+static void dict_add(const struct kpi_str_set *set, struct kp_buf *out)
 {
     uint8_t bytes[10];
     kp_buf_add(out, bytes, kp_store_varint(bytes, set->count));
@@ -103,9 +94,9 @@ static kp_status raw_add(const struct kp_vec *vec, uint32_t count, enum kpi_leve
 kp_status kpi_strs_encode(const struct kp_vec *vec, uint32_t count, enum kpi_level level,
                           struct kp_buf *out)
 {
-    struct str_set set;
+    struct kpi_str_set set;
     size_t at = out->size;
-    kp_status status = str_set_collect(&set, vec, count);
+    kp_status status = kpi_str_set_collect(&set, vec, count);
     if (status != KP_OK)
         return status;
     size_t dict_cost =
@@ -121,7 +112,7 @@ kp_status kpi_strs_encode(const struct kp_vec *vec, uint32_t count, enum kpi_lev
         kp_buf_char(out, KPI_CHUNK_STR_RAW);
         status = raw_add(vec, count, level, set.codes, out);
     }
-    str_set_deinit(&set);
+    kpi_str_set_deinit(&set);
     if (status == KP_OK && out->size - at > KPI_CHUNK_BYTES_MAX)
         return KP_LIMIT;
     if (status == KP_OK)
@@ -131,8 +122,8 @@ kp_status kpi_strs_encode(const struct kp_vec *vec, uint32_t count, enum kpi_lev
 
 /* ---------- decoding ---------- */
 
-static kp_status vec_dict(struct kp_arena *arena, uint32_t values, uint32_t rows,
-                          struct kp_str **out_values, struct kp_vec *out)
+kp_status kpi_vec_dict(struct kp_arena *arena, uint32_t values, uint32_t rows,
+                       struct kp_str **out_values, struct kp_vec *out)
 {
     struct kp_dict *dict = kp_arena_alloc(arena, sizeof(*dict));
     *out_values = kp_arena_zalloc(arena, values, sizeof(**out_values));
@@ -148,7 +139,7 @@ static kp_status const_read(struct kp_reader *in, uint32_t count, struct kp_aren
                             struct kp_vec *out)
 {
     struct kp_str *values;
-    kp_status status = vec_dict(arena, 1, count, &values, out);
+    kp_status status = kpi_vec_dict(arena, 1, count, &values, out);
     if (status != KP_OK)
         return status;
     values[0] = (struct kp_str){(const char *)in->at, (uint32_t)kp_reader_left(in)};
@@ -163,7 +154,7 @@ static kp_status dict_read(struct kp_reader *in, uint32_t count, int64_t *codes,
     if (in->bad || distinct == 0 || distinct > count)
         return KP_CORRUPT;
     struct kp_str *values;
-    kp_status status = vec_dict(arena, (uint32_t)distinct, count, &values, out);
+    kp_status status = kpi_vec_dict(arena, (uint32_t)distinct, count, &values, out);
     if (status != KP_OK)
         return status;
     for (uint64_t i = 0; i < distinct; i++)

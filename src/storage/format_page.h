@@ -19,6 +19,7 @@
 #define KPI_BLOCK_VERSION_4    4 /* cold blocks: RANGE chunks */
 #define KPI_BLOCK_VERSION_5    5 /* cold blocks: durations in the spine */
 #define KPI_BLOCK_VERSION_6    6 /* cold blocks: DIRECT chunks */
+#define KPI_BLOCK_VERSION_7    7 /* sealed and cold blocks with linked strings */
 #define KPI_BLOCK_HEADER       64u
 #define KPI_BLOCK_LEVEL_HOT    0
 #define KPI_BLOCK_LEVEL_SEALED 1
@@ -64,6 +65,9 @@ enum kpi_chunk {
     KPI_CHUNK_STR_CONST = 16,
     KPI_CHUNK_STR_DICT = 17,
     KPI_CHUNK_STR_RAW = 18,
+    KPI_CHUNK_RECENT = 19, /* linked strings: RECENT, ROW, FILLED */
+    KPI_CHUNK_ROW = 20,
+    KPI_CHUNK_FILLED = 21,
     KPI_CHUNK_ACTORS = 32,
     KPI_CHUNK_LANES = 33,
     KPI_CHUNK_GROUPS = 34,
@@ -78,8 +82,9 @@ enum kpi_chunk {
 
 #define KPI_SEGMENT_MAGIC     0x314745534b504b00ull /* "\0KPKSEG1" */
 #define KPI_SEGMENT_END_MAGIC 0x31444e454b504b00ull /* "\0KPKEND1" */
-/* 1: no spines, 2: no sections, 3: lists and thread sets in the footer, 4: sets in it */
-#define KPI_SEGMENT_VERSION       5
+/* 1: no spines, 2: no sections, 3: lists and thread sets in the footer, 4: sets in it, 5: no
+ * linked strings */
+#define KPI_SEGMENT_VERSION       6
 #define KPI_SEGMENT_VERSION_PAGES 4 /* since then they are pages before it */
 #define KPI_SEGMENT_VERSION_SETS  5 /* since then thread sets are a section */
 #define KPI_SEGMENT_HEADER        64u

@@ -1,7 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "rows.h"
 
+#include <inttypes.h>
 #include <stdio.h>
+#include <string.h>
 
 #include "base/assert.h"
 #include "base/hash.h"
@@ -101,6 +103,39 @@ static bool cells_equal(const struct kp_batch *a, uint32_t row_a, const struct k
         return actors_equal(kp_actors_get(a->actors, (kp_actor_id)x->i64[row_a]),
                             kp_actors_get(b->actors, (kp_actor_id)y->i64[row_b]));
     return x->i64[row_a] == y->i64[row_b];
+}
+
+/* The text of a row's column of spans. */
+static void span_text(struct kp_builder *builder, const char *column, const char *text)
+{
+    int at = kp_stream_stored(builder->batch.stream, column);
+    kp_assert(at > 0);
+    kp_status status = kp_builder_str(builder, (uint32_t)at, kp_str_from(text));
+    kp_assert(status == KP_OK);
+}
+
+void rows_spans(struct rows_gen *gen, struct kp_builder *builder, uint32_t count)
+{
+    uint64_t base = rows_random(gen);
+    for (uint32_t row = 0; row < count; row++) {
+        uint64_t trace = base + row / 7 * 2 + rows_below(gen, 2),
+                 id = base ^ (row + 1) * 0x10001ull;
+        uint64_t up = base ^ (row + 1 - rows_below(gen, 8)) * 0x10001ull;
+        char text[64], attrs[128];
+        gen->now += (kp_time)rows_below(gen, 1000);
+        kp_builder_row(builder, gen->now, gen->seq++, 0, KP_ACTOR_UNKNOWN);
+        snprintf(text, sizeof(text), "%016" PRIx64 "%016" PRIx64, kp_hash_mix(trace), trace);
+        span_text(builder, "trace_id", text);
+        snprintf(text, sizeof(text), "%016" PRIx64, kp_hash_mix(id));
+        span_text(builder, "span_id", text);
+        snprintf(text, sizeof(text), "%016" PRIx64, kp_hash_mix(up));
+        span_text(builder, "parent_id", rows_below(gen, 4) == 0 ? "" : text);
+        snprintf(text, sizeof(text), "pay-%" PRIu64, trace % 9 == 0 ? row : kp_hash_mix(trace + 1));
+        span_text(builder, "txn", text);
+        snprintf(attrs, sizeof(attrs), "%s\"txn.id\":\"%s\"}", row % 5 == 0 ? "{" : "{\"a\":1,",
+                 text);
+        span_text(builder, "attrs", attrs);
+    }
 }
 
 bool rows_equal(const struct kp_batch *a, uint32_t row_a, const struct kp_batch *b, uint32_t row_b)

@@ -22,6 +22,9 @@ uint64_t rows_random(struct rows_gen *gen);
 uint64_t rows_below(struct rows_gen *gen, uint64_t limit);
 /* Fills builder (fresh or reset) with count rows of its stream, any order of ts. */
 void rows_fill(struct rows_gen *gen, struct kp_builder *builder, uint32_t count);
+/* Spans of traces: two to five rows each, among each other; most parents are there, ids are of
+ * hexadecimal digits, and attributes hold the transaction. */
+void rows_spans(struct rows_gen *gen, struct kp_builder *builder, uint32_t count);
 /* True when the rows of both stored batches mean the same: numbers, strings, actors by content. */
 bool rows_equal(const struct kp_batch *a, uint32_t row_a, const struct kp_batch *b, uint32_t row_b);
 

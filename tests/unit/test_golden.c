@@ -220,7 +220,10 @@ static void rows_append(struct kp_store *store, struct rows_gen *gen)
         struct kp_builder builder;
         assert_int_equal(kp_builder_init(&builder, &streams[s], gen->actors, ROWS), KP_OK);
         gen->seq = kp_store_seq(store, ROWS);
-        rows_fill(gen, &builder, ROWS);
+        if (streams[s].number == KP_S_SPANS)
+            rows_spans(gen, &builder, ROWS);
+        else
+            rows_fill(gen, &builder, ROWS);
         assert_int_equal(kp_store_append(store, kp_builder_batch(&builder), NULL), KP_OK);
         kp_builder_deinit(&builder);
     }
