@@ -6,7 +6,6 @@
  */
 #include <ctype.h>
 #include <errno.h>
-#include <poll.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -106,13 +105,6 @@ static bool ends_in_semicolon(struct kp_str text)
     return text.len > 0 && text.ptr[text.len - 1] == ';';
 }
 
-/* More was typed than one line: a paste, or somebody who types ahead. */
-static bool input_waits(void)
-{
-    struct pollfd in = {.fd = STDIN_FILENO, .events = POLLIN};
-    return poll(&in, 1, 0) == 1 && (in.revents & POLLIN) != 0;
-}
-
 static bool starts_with_pipe(struct kp_str line)
 {
     while (line.len > 0 && isspace((unsigned char)line.ptr[0]))
@@ -162,7 +154,7 @@ static void take_line(struct kpi_shell *shell, struct kp_str line)
         run_statement(shell);
     else if (!kp_query_unfinished(text))
         shell->held = true;
-    if (shell->held && !input_waits())
+    if (shell->held && !kpi_lineedit_more(shell->edit))
         run_statement(shell);
 }
 

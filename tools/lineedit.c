@@ -7,6 +7,9 @@
  * The history file belongs to every shell of the user at once: an entry is appended when it is
  * made, under the file's lock, in the form libedit reads. Only a file that grew to twice the limit
  * is written anew, by the next shell that opens it.
+ *
+ * The terminal is asked to put brackets around what is pasted: a tab in there is a blank, not a
+ * question for names, and where the paste ends is known, not guessed from what has arrived.
  */
 #include "lineedit.h"
 
@@ -31,6 +34,9 @@
 #define HISTORY_HEAD   "_HiStOrY_V2_\n"
 #define CANDIDATES_MAX 256
 #define NAME_MAX_BYTES 64
+#define PASTE_BEGIN    "\033[200~"
+#define PASTE_END      "\033[201~"
+#define PASTE_WAIT_MS  200 /* for the rest of a paste */
 
 struct kpi_lineedit {
     EditLine *el;
@@ -38,7 +44,11 @@ struct kpi_lineedit {
     History *history;
     char *path;
     const char *prompt;
-    bool ahead; /* something was typed before the prompt, and none of it was read yet */
+    bool ahead;    /* something was typed before the prompt, and none of it was read yet */
+    bool brackets; /* the terminal knows them */
+    bool pasting;  /* between them */
+    char peeked[sizeof(PASTE_END)]; /* read, and not taken yet */
+    uint32_t peeked_count;
     struct kp_str before;
     kpi_complete_fn complete;
     kpi_paint_fn paint;
@@ -117,6 +127,22 @@ static bool take_nul(struct kpi_lineedit *edit, wchar_t *out)
     return edit->ahead;
 }
 
+static ssize_t read_byte(struct kpi_lineedit *edit, char *out)
+{
+    if (edit->peeked_count == 0)
+        return read(STDIN_FILENO, out, 1);
+    *out = edit->peeked[0];
+    memmove(edit->peeked, edit->peeked + 1, --edit->peeked_count);
+    return 1;
+}
+
+/* What a character of a paste stands for; 0 = it is left out. The escape may begin the end. */
+static wchar_t pasted(wchar_t c)
+{
+    bool plain = c == '\n' || c == '\r' || c == '\033' || (c >= ' ' && c != 0x7f);
+    return c == '\t' ? ' ' : plain ? c : 0;
+}
+
 /* Waits for one character. Ctrl-C may come at any instant: it is blocked except inside ppoll, so
  * that one that comes just before the wait ends the wait too. */
 static int get_char(EditLine *el, wchar_t *out)
@@ -133,10 +159,12 @@ static int get_char(EditLine *el, wchar_t *out)
     while (result == 0) {
         struct pollfd in = {.fd = STDIN_FILENO, .events = POLLIN};
         char byte = 0;
-        int ready = atomic_load(edit->interrupted) ? -1 : ppoll(&in, 1, NULL, &before);
+        int ready = atomic_load(edit->interrupted) ? -1
+                    : edit->peeked_count > 0       ? 1
+                                                   : ppoll(&in, 1, NULL, &before);
         if (ready < 0 && !atomic_load(edit->interrupted))
             continue; /* another signal: the window, a return to the foreground */
-        ssize_t got = ready < 0 ? -1 : read(STDIN_FILENO, &byte, 1);
+        ssize_t got = ready < 0 ? -1 : read_byte(edit, &byte);
         if (got <= 0) {
             errno = ready < 0 ? EINTR : errno;
             result = got == 0 ? -2 : -1;
@@ -146,7 +174,7 @@ static int get_char(EditLine *el, wchar_t *out)
         if (length == (size_t)-1)
             memset(&state, 0, sizeof(state)); /* not a character of this locale: dropped */
         else if (length != (size_t)-2)
-            result = length > 0 || take_nul(edit, out);
+            result = edit->pasting ? (*out = pasted(*out)) != 0 : length > 0 || take_nul(edit, out);
         edit->ahead = false;
     }
     pthread_sigmask(SIG_SETMASK, &before, NULL);
@@ -276,6 +304,50 @@ static unsigned char on_tab(EditLine *el, int key)
     return CC_REFRESH;
 }
 
+/* --- pasting --- */
+
+static unsigned char on_paste(EditLine *el, int key)
+{
+    struct kpi_lineedit *edit = NULL;
+    (void)key;
+    el_get(el, EL_CLIENTDATA, &edit);
+    edit->pasting = !edit->pasting;
+    return CC_NORM;
+}
+
+/* Whether a paste goes on; its closing bracket is taken. */
+static bool paste_goes_on(struct kpi_lineedit *edit)
+{
+    struct pollfd in = {.fd = STDIN_FILENO, .events = POLLIN};
+    el_set(edit->el, EL_PREP_TERM, 1); /* else the terminal keeps the bracket until a line ends */
+    while (edit->pasting && poll(&in, 1, PASTE_WAIT_MS) == 1 &&
+           read(STDIN_FILENO, &edit->peeked[edit->peeked_count], 1) == 1) {
+        edit->peeked_count++;
+        if (memcmp(edit->peeked, PASTE_END, edit->peeked_count) != 0)
+            break;
+        if (edit->peeked_count == strlen(PASTE_END))
+            edit->peeked_count = 0, edit->pasting = false;
+    }
+    el_set(edit->el, EL_PREP_TERM, 0);
+    return edit->peeked_count > 0;
+}
+
+bool kpi_lineedit_more(struct kpi_lineedit *edit)
+{
+    struct pollfd in = {.fd = STDIN_FILENO, .events = POLLIN};
+    if (edit->pasting && paste_goes_on(edit))
+        return true;
+    return poll(&in, 1, 0) == 1 && (in.revents & POLLIN) != 0;
+}
+
+static void ask_for_brackets(const struct kpi_lineedit *edit, bool on)
+{
+    if (!edit->brackets)
+        return;
+    fputs(on ? "\033[?2004h" : "\033[?2004l", stdout);
+    fflush(stdout);
+}
+
 /* --- life --- */
 
 /* The history file, nobody else's while it is open; -1 = it cannot be had. */
@@ -347,6 +419,8 @@ kp_status kpi_lineedit_open(const char *history_path, const _Atomic bool *interr
     edit->complete = complete;
     edit->ctx = ctx;
     edit->prompt = "";
+    const char *term = getenv("TERM");
+    edit->brackets = isatty(STDOUT_FILENO) && term != NULL && strcmp(term, "dumb") != 0;
     edit->el = el_init("kpq", stdin, stdout, stderr);
     if (edit->el == NULL) {
         free(edit);
@@ -358,7 +432,10 @@ kp_status kpi_lineedit_open(const char *history_path, const _Atomic bool *interr
     el_set(edit->el, EL_SIGNAL, 1); /* Ctrl-Z and back */
     el_set(edit->el, EL_EDITOR, "emacs");
     el_set(edit->el, EL_ADDFN, "kp-complete", "complete a name", on_tab);
+    el_set(edit->el, EL_ADDFN, "kp-paste", "a paste begins or ends", on_paste);
     el_set(edit->el, EL_BIND, "^I", "kp-complete", NULL);
+    el_set(edit->el, EL_BIND, PASTE_BEGIN, "kp-paste", NULL);
+    el_set(edit->el, EL_BIND, PASTE_END, "kp-paste", NULL);
     el_set(edit->el, EL_BIND, "^R", "em-inc-search-prev", NULL);
     el_set(edit->el, EL_BIND, "\\e[3~", "ed-delete-next-char", NULL);
     el_set(edit->el, EL_BIND, "\\e[H", "ed-move-to-beg", NULL);
@@ -392,10 +469,13 @@ kp_status kpi_lineedit_read(struct kpi_lineedit *edit, const char *prompt, struc
     el_resize(edit->el); /* the window may have changed while a query ran */
     edit->ahead = poll(&in, 1, 0) == 1;
     el_set(edit->el, EL_PREP_TERM, 1); /* before the prompt: who sees it may type */
+    ask_for_brackets(edit, true);
     const char *line = el_gets(edit->el, &length);
+    ask_for_brackets(edit, false);
     if (line == NULL || length <= 0) {
         bool interrupted = atomic_load(edit->interrupted);
         if (interrupted) {
+            edit->pasting = false;
             el_set(edit->el, EL_PREP_TERM, 0); /* leave the half-typed line and its mode behind */
             el_reset(edit->el);
         }

@@ -26,6 +26,8 @@ void kpi_lineedit_close(struct kpi_lineedit *edit);
  * before: the lines of the unfinished statement so far, for completion. */
 kp_status kpi_lineedit_read(struct kpi_lineedit *edit, const char *prompt, struct kp_str before,
                             struct kp_buf *out) KP_MUST;
+/* More than one line was typed or pasted: it can be read without waiting for the user. */
+bool kpi_lineedit_more(struct kpi_lineedit *edit);
 /* Colours lines while they are typed; NULL = no more. */
 void kpi_lineedit_paint(struct kpi_lineedit *edit, kpi_paint_fn how);
 /* Remembers a whole statement as one entry; the same one twice in a row is kept once. */
