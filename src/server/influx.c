@@ -179,7 +179,11 @@ static kp_status open_statement(struct influx *influx, struct kp_server *server,
                                 struct kp_error *err)
 {
     struct kp_str text = take_statement(influx);
-    kp_status status = kpi_influxql(text, &influx->inquiry, err);
+    kp_status status = KP_OK;
+    bool flux = influx->opts.form == KPI_FORM_ANNOTATED &&
+                kpi_flux_call(text, &influx->inquiry, &status, err);
+    if (!flux)
+        status = kpi_influxql(text, &influx->inquiry, err);
     if (status != KP_OK)
         return status;
     if (influx->inquiry.ours) {
@@ -393,33 +397,29 @@ static void answer_query(struct kp_server *server, const struct kpi_request *req
 
 /* --- /api/v2/query --- */
 
-static bool is_buckets(const struct kp_buf *query)
-{
-    return query->size >= 9 && memcmp(query->data, "buckets()", 9) == 0;
-}
-
 static void answer_flux(struct kp_server *server, const struct kpi_request *request,
                         struct kpi_answer *answer)
 {
     struct kp_str type = kpi_request_header(request, "Content-Type");
+    struct kp_error err = {0};
     struct influx *influx = calloc(1, sizeof(*influx));
+    kp_status status = KP_OK;
     if (influx == NULL) {
         fail(request, answer, 503, "no memory for the query");
         return;
     }
     influx->opts.form = KPI_FORM_ANNOTATED;
-    bool raw = type.len >= 20 && memcmp(type.ptr, "application/vnd.flux", 20) == 0;
-    bool good = raw || kpi_flux_query(request->body, &influx->query);
-    if (raw)
+    influx->opts.dialect = (struct kpi_dialect){.header = true, .delimiter = ',', .comment = '#'};
+    if (type.len >= 20 && memcmp(type.ptr, "application/vnd.flux", 20) == 0)
         kp_buf_str(&influx->query, request->body);
-    if (!good || influx->query.size == 0) {
-        fail(request, answer, 400, "the body must be JSON with the text of the query in \"query\"");
+    else
+        status = kpi_flux_read(request->body, &influx->query, &influx->opts.dialect, &err);
+    if (status == KP_OK && influx->query.size == 0)
+        status = kp_error_set(&err, KP_INVALID, "the body must be the text of the query");
+    if (status != KP_OK) {
+        answer_error(answer, &err, http_status(status), influx->opts.form);
         close_influx(influx);
         return;
-    }
-    if (is_buckets(&influx->query)) {
-        kp_buf_clear(&influx->query);
-        kp_buf_text(&influx->query, "datatable(name:string,id:string)['kprobe','kprobe']");
     }
     answer_influx(influx, server, request, answer);
 }

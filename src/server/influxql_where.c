@@ -28,6 +28,15 @@ static enum kp_type type_of(struct kp_str name)
 
 /* --- regular expressions --- */
 
+static bool is_integer(struct kp_str text)
+{
+    uint32_t at = text.len > 0 && text.ptr[0] == '-' ? 1 : 0;
+    bool any = at < text.len && text.len - at <= 18;
+    for (; at < text.len; at++)
+        any = any && text.ptr[at] >= '0' && text.ptr[at] <= '9';
+    return any;
+}
+
 /* The plain text of one alternative; false when it is more than that. */
 static bool plain_text(struct kp_str pattern, struct kp_buf *out)
 {
@@ -99,6 +108,26 @@ static struct kp_str next_alternative(const struct pattern *pattern, uint32_t *a
     return (struct kp_str){body.ptr + from, end - from};
 }
 
+/* Adds name == 7 for an alternative of a number, else its text beside what is compared as it
+ * prints. */
+static bool add_alternative(struct kp_buf *out, struct kp_str name, const char *op,
+                            struct kp_str part)
+{
+    enum kp_type type = type_of(name);
+    bool text = type == KP_TYPE_STR;
+    if (!text && type != KP_TYPE_NULL && strcmp(op, "==") == 0 && is_integer(part)) {
+        kpi_iq_add_name(out, name);
+        kp_buf_printf(out, " == %.*s", (int)part.len, part.ptr);
+        return true;
+    }
+    kp_buf_text(out, text ? "" : "tostring(");
+    kpi_iq_add_name(out, name);
+    kp_buf_printf(out, text ? " %s '" : ") %s '", op);
+    bool plain = plain_text(part, out);
+    kp_buf_char(out, '\'');
+    return plain;
+}
+
 /* Adds name op ('a') or name op 'a' or ... for the alternatives. */
 static bool add_alternatives(struct kp_buf *out, struct kp_str name, const struct pattern *pattern)
 {
@@ -107,11 +136,8 @@ static bool add_alternatives(struct kp_buf *out, struct kp_str name, const struc
     const char *op = ops[pattern->nocase][pattern->whole ? 0 : pattern->begin ? 1 : 2];
     for (uint32_t at = 0; at <= pattern->body.len;) {
         kp_buf_text(out, at > 0 ? " or " : "");
-        kpi_iq_add_name(out, name);
-        kp_buf_printf(out, " %s '", op);
-        if (!plain_text(next_alternative(pattern, &at), out))
+        if (!add_alternative(out, name, op, next_alternative(pattern, &at)))
             return false;
-        kp_buf_char(out, '\'');
     }
     return true;
 }
@@ -185,15 +211,6 @@ kp_status kpi_iq_regex(struct kpi_iq *iq, struct kp_str name, bool negative, str
 }
 
 /* --- values --- */
-
-static bool is_integer(struct kp_str text)
-{
-    uint32_t at = text.len > 0 && text.ptr[0] == '-' ? 1 : 0;
-    bool any = at < text.len && text.len - at <= 18;
-    for (; at < text.len; at++)
-        any = any && text.ptr[at] >= '0' && text.ptr[at] <= '9';
-    return any;
-}
 
 static void add_time(struct kp_buf *out, struct kp_str text)
 {

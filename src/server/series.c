@@ -362,7 +362,7 @@ static void make_cells(struct kpi_series *series, const struct kp_batch *batch, 
             kp_buf_char(&series->cells, ',');
         comma = true;
         if (series->opts.form == KPI_FORM_CSV)
-            kpi_csv_cell(&series->schema->fields[c], &batch->cols[c], row, &series->cells);
+            kpi_csv_cell(series, c, &batch->cols[c], row, &series->cells);
         else
             add_cell(&series->schema->fields[c], &batch->cols[c], row, &series->cells);
     }

@@ -7,6 +7,7 @@
 #define KP_SERVER_SERIES_H
 
 #include "column/batch.h"
+#include "server/flux.h"
 #include "server/influxql.h"
 
 enum kpi_form { KPI_FORM_JSON, KPI_FORM_CSV, KPI_FORM_ANNOTATED };
@@ -15,10 +16,11 @@ enum kpi_form { KPI_FORM_JSON, KPI_FORM_CSV, KPI_FORM_ANNOTATED };
 
 struct kpi_series_opts {
     enum kpi_form form;
-    kp_dur epoch;       /* unit of times; 0 = RFC 3339 text */
-    uint32_t chunk;     /* JSON: rows of a document, 0 = one document */
-    uint32_t statement; /* number of it in the document */
-    bool last;          /* no other statement follows */
+    kp_dur epoch;               /* unit of times; 0 = RFC 3339 text */
+    uint32_t chunk;             /* JSON: rows of a document, 0 = one document */
+    uint32_t statement;         /* number of it in the document */
+    bool last;                  /* no other statement follows */
+    struct kpi_dialect dialect; /* of annotated CSV */
 };
 
 struct kpi_series {
@@ -72,8 +74,8 @@ struct kp_str kpi_series_name(const struct kp_field *field, char spare[KPI_NAME_
 /* The cells "name,tags" of a row of CSV. */
 void kpi_csv_key(struct kpi_series *series, const struct kp_batch *batch, uint32_t row,
                  struct kp_buf *out);
-void kpi_csv_cell(const struct kp_field *field, const struct kp_vec *vec, uint32_t row,
-                  struct kp_buf *out);
+void kpi_csv_cell(const struct kpi_series *series, uint32_t column, const struct kp_vec *vec,
+                  uint32_t row, struct kp_buf *out);
 void kpi_csv_row(struct kpi_series *series, kp_time time, const struct kp_buf *cells,
                  struct kp_buf *out);
 /* Annotated CSV. */

@@ -9,11 +9,11 @@
 #include "render/render.h"
 #include "server/series.h"
 
-static void add_text(struct kp_str text, struct kp_buf *out)
+static void add_cell(struct kp_str text, char delimiter, struct kp_buf *out)
 {
     bool quote = false;
     for (uint32_t i = 0; i < text.len && !quote; i++)
-        quote = text.ptr[i] == ',' || text.ptr[i] == '"' || text.ptr[i] == '\n' ||
+        quote = text.ptr[i] == delimiter || text.ptr[i] == '"' || text.ptr[i] == '\n' ||
                 text.ptr[i] == '\r' || (i == 0 && text.ptr[i] == '#');
     if (!quote) {
         kp_buf_str(out, text);
@@ -28,13 +28,24 @@ static void add_text(struct kp_str text, struct kp_buf *out)
     kp_buf_char(out, '"');
 }
 
-void kpi_csv_cell(const struct kp_field *field, const struct kp_vec *vec, uint32_t row,
-                  struct kp_buf *out)
+static void add_text(struct kp_str text, struct kp_buf *out)
 {
+    add_cell(text, ',', out);
+}
+
+static char delimiter_of(const struct kpi_series *series)
+{
+    return series->opts.form == KPI_FORM_ANNOTATED ? series->opts.dialect.delimiter : ',';
+}
+
+void kpi_csv_cell(const struct kpi_series *series, uint32_t column, const struct kp_vec *vec,
+                  uint32_t row, struct kp_buf *out)
+{
+    const struct kp_field *field = &series->schema->fields[column];
     if (kpi_series_null(field, vec, row))
         return;
     if (kp_type_phys(field->type) == KP_PHYS_STR)
-        add_text(kp_vec_str(vec, row), out);
+        add_cell(kp_vec_str(vec, row), delimiter_of(series), out);
     else
         kp_value_text(field, vec, row, true, out);
 }
@@ -114,7 +125,7 @@ void kpi_csv_row(struct kpi_series *series, kp_time time, const struct kp_buf *c
 
 /* --- annotated --- */
 
-static const char *annotation(const struct kp_field *field)
+static const char *type_name(const struct kpi_series *series, const struct kp_field *field)
 {
     switch (field->type) {
     case KP_TYPE_I64:
@@ -125,28 +136,56 @@ static const char *annotation(const struct kp_field *field)
     case KP_TYPE_BOOL:
         return "boolean";
     case KP_TYPE_TIME:
-        return "dateTime:RFC3339Nano";
+        return series->opts.dialect.seconds ? "dateTime:RFC3339" : "dateTime:RFC3339Nano";
     default:
         return "string";
     }
 }
 
+/* A line of annotations, whose cells begin behind the two of every table. */
+static void begin_annotation(const struct kpi_series *series, const char *name, const char *first,
+                             const char *second, struct kp_buf *out)
+{
+    const struct kpi_dialect *dialect = &series->opts.dialect;
+    kp_buf_printf(out, "%c%s%c%s%c%s", dialect->comment, name, dialect->delimiter, first,
+                  dialect->delimiter, second);
+}
+
+static void add_annotations(const struct kpi_series *series, struct kp_buf *out)
+{
+    const struct kpi_dialect *dialect = &series->opts.dialect;
+    uint32_t count = series->schema->count, tags = series->inquiry->tags;
+    if (dialect->datatype) {
+        begin_annotation(series, "datatype", "string", "long", out);
+        for (uint32_t c = 0; c < count; c++)
+            kp_buf_printf(out, "%c%s", dialect->delimiter,
+                          type_name(series, &series->schema->fields[c]));
+        kp_buf_text(out, "\r\n");
+    }
+    if (dialect->group) {
+        begin_annotation(series, "group", "false", "false", out);
+        for (uint32_t c = 0; c < count; c++)
+            kp_buf_printf(out, "%c%s", dialect->delimiter, c >= 1 && c <= tags ? "true" : "false");
+        kp_buf_text(out, "\r\n");
+    }
+    if (dialect->defaults) {
+        begin_annotation(series, "default", "_result", "", out);
+        for (uint32_t c = 0; c < count; c++)
+            kp_buf_char(out, dialect->delimiter);
+        kp_buf_text(out, "\r\n");
+    }
+}
+
 static void annotated_header(const struct kpi_series *series, struct kp_buf *out)
 {
-    uint32_t count = series->schema->count, tags = series->inquiry->tags;
-    kp_buf_text(out, "#datatype,string,long");
-    for (uint32_t c = 0; c < count; c++)
-        kp_buf_printf(out, ",%s", annotation(&series->schema->fields[c]));
-    kp_buf_text(out, "\r\n#group,false,false");
-    for (uint32_t c = 0; c < count; c++)
-        kp_buf_text(out, c >= 1 && c <= tags ? ",true" : ",false");
-    kp_buf_text(out, "\r\n#default,_result,");
-    for (uint32_t c = 0; c < count; c++)
-        kp_buf_char(out, ',');
-    kp_buf_text(out, "\r\n,result,table");
-    for (uint32_t c = 0; c < count; c++) {
-        kp_buf_char(out, ',');
-        add_text(series->schema->fields[c].name, out);
+    char delimiter = series->opts.dialect.delimiter;
+    add_annotations(series, out);
+    if (!series->opts.dialect.header)
+        return;
+    kp_buf_printf(out, "%cresult%ctable", delimiter, delimiter);
+    for (uint32_t c = 0; c < series->schema->count; c++) {
+        kp_buf_char(out, delimiter);
+        add_cell(series->schema->fields[c].name, delimiter, out);
     }
     kp_buf_text(out, "\r\n");
 }
@@ -173,11 +212,15 @@ static void count_table(struct kpi_series *series, const struct kp_batch *batch,
 static void annotated_row(struct kpi_series *series, const struct kp_batch *batch, uint32_t row,
                           struct kp_buf *out)
 {
+    char delimiter = series->opts.dialect.delimiter;
     count_table(series, batch, row);
-    kp_buf_printf(out, ",,%" PRIu64, series->series_number);
+    kp_buf_char(out, delimiter);
+    if (!series->opts.dialect.defaults) /* else the annotation says it */
+        kp_buf_text(out, "_result");
+    kp_buf_printf(out, "%c%" PRIu64, delimiter, series->series_number);
     for (uint32_t c = 0; c < batch->cols_count; c++) {
-        kp_buf_char(out, ',');
-        kpi_csv_cell(&series->schema->fields[c], &batch->cols[c], row, out);
+        kp_buf_char(out, delimiter);
+        kpi_csv_cell(series, c, &batch->cols[c], row, out);
     }
     kp_buf_text(out, "\r\n");
 }

@@ -18,6 +18,7 @@ import urllib.parse
 BIN, ROOT = (os.path.abspath(arg) for arg in sys.argv[1:3])
 sys.path.insert(0, ROOT + "/tests/cli")
 import grafana_frames as frames  # noqa: E402
+import grafana_replay  # noqa: E402
 from port_kpd import Kpd, ask, check, debian_program, node_modules, query  # noqa: E402
 
 
@@ -451,7 +452,7 @@ def test_select(kpd):
     values = rows(kpd, 'SELECT "dur" / 1000 AS us, "nr" FROM "syscall" ORDER BY time DESC LIMIT 3')[0]
     check(values["columns"] == ["time", "us", "nr"] and len(values["values"]) == 3 and
           values["values"][0][0] >= values["values"][2][0], "columns, reckoned, newest first", values)
-    for wrong in ('SELECT elapsed("dur") FROM "irq"', 'SELECT "dur"', 'SELECT FROM x', 'SELECT mean( FROM x',
+    for wrong in ('SELECT integral("dur") FROM "irq"', 'SELECT "dur"', 'SELECT FROM x', 'SELECT mean( FROM x',
                   'SELECT * FROM "irq" GROUP BY *', 'SELECT mean("dur") FROM "irq" LIMIT x',
                   'SELECT "dur" FROM "a b"', 'SHOW TAG VALUES', 'SELECT "dur" FROM "irq" WHERE'):
         status, body, _ = query(kpd, wrong)
@@ -543,18 +544,32 @@ def test_flux(kpd):
     for body in ("", "{}", '{"query": 7}', '{"query": "a', '{"q":{"query":"print 1"}}'):
         check(ask(kpd.port, "POST", "/api/v2/query", body)[0] == 400, f"refused: {body!r}")
     check(json.loads(ask(kpd.port, "GET", "/health")[1])["status"] == "pass", "/health")
+    test_dialect(kpd)
+
+
+def test_dialect(kpd):
+    def told(dialect):
+        return ask(kpd.port, "POST", "/api/v2/query", json.dumps({
+            "query": "print a = 'x;y', t = datetime(2020-01-01)", "dialect": dialect}))
+    row = ',_result,0,x;y,2020-01-01T00:00:00.000000000Z\r\n\r\n'
+    check(told({})[1] == ",result,table,a,t\r\n" + row, "no annotations are asked for, none are given", told({})[1])
+    check(told({"header": False})[1] == row, "nor a header", told({"header": False})[1])
+    body = told({"annotations": ["group", "datatype"], "delimiter": ";", "commentPrefix": "!",
+                 "dateTimeFormat": "RFC3339"})[1]
+    check(body == "!datatype;string;long;string;dateTime:RFC3339\r\n!group;false;false;false;false\r\n"
+                  ";result;table;a;t\r\n" + ';_result;0;"x;y";2020-01-01T00:00:00.000000000Z\r\n\r\n',
+          "another delimiter and prefix", body)
+    for wrong in ({"delimiter": ",,"}, {"delimiter": '"'}, {"delimiter": 7}, {"commentPrefix": ""},
+                  {"dateTimeFormat": "RFC822"}):
+        check(told(wrong)[0] == 400, f"refused: {wrong}")
+    for call in ('v1.tagValues(bucket: "b")', 'v1.tagValues(bucket: "b", tag: "comm", start: -30d)', 'v1.nix()',
+                 'schema.measurements(bucket: "b") |> filter(fn: (r) => true)', 'import "x"', "v1.tagKeys("):
+        status, body, _ = ask(kpd.port, "POST", "/api/v2/query", json.dumps({"query": call}))
+        check(status == 400 and json.loads(body)["message"], f"refused: {call}", body)
 
 
 def test_replay(kpd):
-    """Requests as Grafana sends them (tests/cli/grafana), answers under its decoder's rules."""
-    folder = ROOT + "/tests/cli/grafana/"
-    for name in sorted(os.listdir(folder)):
-        with open(folder + name, encoding="utf-8") as file:
-            for request in json.load(file):
-                status, body, headers = ask(kpd.port, request["method"], request["path"],
-                                            request.get("body"), request.get("headers", {}))
-                error = frames.check_reply(request, status, body, headers)
-                check(error is None, f"{name}: {request['what']}", f"{error}\n{status} {body[:2000]}")
+    grafana_replay.replay(kpd, ROOT)
 
 
 def dashboard_query(kpd, text):
@@ -635,9 +650,9 @@ def test_node_clients(kpd):
 with tempfile.TemporaryDirectory() as base:
     kpd = Kpd(BIN, ROOT, base)
     try:
-        for test in (test_text, test_words, test_cancel, test_limits, test_many, test_thousand, test_turns,
+        for test in (test_replay, test_text, test_words, test_cancel, test_limits, test_many, test_thousand, test_turns,
                      test_sniff, test_influx, test_write, test_remarks, test_rewriting, test_select, test_traps, test_flux,
-                     test_replay, test_dashboard, test_influx_cli, test_node_clients):
+                     test_dashboard, test_influx_cli, test_node_clients):
             print(f"-- {test.__name__}")
             test(kpd)
         print("-- test_timeout")

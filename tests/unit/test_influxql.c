@@ -79,6 +79,10 @@ static void alternatives_are_matched(void **state)
     gives("irq WHERE name =~ /a.*'b/", "irq  | where (['name'] matches regex @'a.*''b')");
     gives("irq WHERE dur !~ /^\\d\\/$/",
           "irq  | where not(tostring(['dur']) matches regex @'^\\d/$')");
+    gives("irq WHERE cpu =~ /^(0|1)$/", "irq  | where (['cpu'] == 0 or ['cpu'] == 1)");
+    gives("irq WHERE cpu =~ /^1/ AND rank =~ /^(1)$/",
+          "irq  | where (tostring(['cpu']) startswith_cs '1') and (tostring(['rank']) == '1')");
+    gives("irq WHERE name =~ /^a|b$/", "irq  | where (['name'] matches regex @'^a|b$')");
 }
 
 static void select_is_translated(void **state)
