@@ -221,7 +221,7 @@ $(BIN)/kpd $(BIN)/kpq: $(BIN)/%: $(OUT)/tools/%.o $(TOOL_LIB) $(LIB)
 $(BIN)/kp-demo-%: $(OUT)/demo/%.o $(DEMO_OBJ)
 	$(call say,LD,$@)mkdir -p $(@D) && $(CC) $(CFLAGS) -o $@ $^ -lpthread -lm
 
-$(OUT)/tests/fault/test_memory: LDLIBS += $(addprefix -Wl$(comma)--wrap=,malloc calloc realloc aligned_alloc strdup)
+$(OUT)/tests/fault/test_memory: LDLIBS += $(addprefix -Wl$(comma)--wrap=,kp_big_alloc malloc calloc realloc aligned_alloc strdup)
 
 $(TEST_BIN): %: %.o $(HELP_LIB) $(TOOL_LIB) $(LIB)
 	$(call say,LD,$@)$(CC) $(CFLAGS) -o $@ $^ -lcmocka $(LDLIBS)

@@ -1,10 +1,16 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "base/arena.h"
 
+#include <stdbool.h>
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/assert.h"
+#include "base/big.h"
+
 #define CHUNK_BYTES_MIN ((size_t)64 * 1024)
+#define CHUNK_BYTES_MAX ((size_t)4 * 1024 * 1024)
+#define CHUNK_BYTES_BIG ((size_t)128 * 1024) /* from here on chunks are big pieces */
 #define ALIGN_BYTES     ((size_t)16)
 
 struct kp_arena_chunk {
@@ -20,16 +26,42 @@ void kp_arena_init(struct kp_arena *arena, size_t cap_bytes)
     arena->cap_bytes = cap_bytes;
 }
 
+static bool chunk_is_big(size_t capacity)
+{
+    return capacity >= CHUNK_BYTES_BIG;
+}
+
 void kp_arena_deinit(struct kp_arena *arena)
 {
     struct kp_arena_chunk *chunk = arena->chunk;
     while (chunk != NULL) {
         struct kp_arena_chunk *next = chunk->next;
-        free(chunk);
+        if (chunk_is_big(chunk->capacity))
+            kp_big_free(chunk);
+        else
+            free(chunk);
         chunk = next;
     }
     arena->chunk = NULL;
     arena->used_bytes = 0;
+}
+
+/* A chunk with room for size, larger than the one before. */
+static struct kp_arena_chunk *chunk_make(const struct kp_arena *arena, size_t size)
+{
+    size_t grown = arena->chunk == NULL ? CHUNK_BYTES_MIN : arena->chunk->capacity * 2;
+    size_t capacity = KP_MAX(size, KP_MIN(grown, CHUNK_BYTES_MAX));
+    struct kp_arena_chunk *chunk;
+    if (chunk_is_big(capacity)) {
+        capacity = kp_big_round(sizeof(*chunk) + capacity) - sizeof(*chunk);
+        chunk = kp_big_alloc(sizeof(*chunk) + capacity);
+    } else {
+        chunk = malloc(sizeof(*chunk) + capacity);
+    }
+    if (chunk == NULL)
+        return NULL;
+    *chunk = (struct kp_arena_chunk){.next = arena->chunk, .capacity = capacity};
+    return chunk;
 }
 
 void *kp_arena_alloc(struct kp_arena *arena, size_t size_bytes)
@@ -41,16 +73,9 @@ void *kp_arena_alloc(struct kp_arena *arena, size_t size_bytes)
         return NULL;
     struct kp_arena_chunk *chunk = arena->chunk;
     if (chunk == NULL || chunk->capacity - chunk->used < size) {
-        size_t grown = chunk == NULL ? CHUNK_BYTES_MIN : chunk->capacity * 2;
-        if (grown > (size_t)4 * 1024 * 1024)
-            grown = (size_t)4 * 1024 * 1024;
-        size_t capacity = size > grown ? size : grown;
-        chunk = malloc(sizeof(*chunk) + capacity);
+        chunk = chunk_make(arena, size);
         if (chunk == NULL)
             return NULL;
-        chunk->next = arena->chunk;
-        chunk->capacity = capacity;
-        chunk->used = 0;
         arena->chunk = chunk;
     }
     void *at = (char *)(chunk + 1) + chunk->used;

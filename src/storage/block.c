@@ -15,6 +15,7 @@
 #include <string.h>
 
 #include "base/assert.h"
+#include "base/big.h"
 #include "storage/codec_link.h"
 #include "storage/spine_durs.h"
 
@@ -409,13 +410,13 @@ static kp_status ints_paged(const struct kpi_block *block, uint32_t column, stru
     const struct kpi_chunk_span *chunk = &block->chunks[column];
     if (chunk->bytes[0] == KPI_CHUNK_CONST) /* alike in any order */
         return kpi_ints_decode(chunk->bytes, chunk->size, block->info.rows, out);
-    int64_t *lying = malloc(block->info.rows * sizeof(*lying));
+    int64_t *lying = kp_big_alloc(block->info.rows * sizeof(*lying));
     if (lying == NULL)
         return KP_NO_MEMORY;
     kp_status status = kpi_ints_decode(chunk->bytes, chunk->size, block->info.rows, lying);
     if (status == KP_OK)
         status = kpi_spine_restore(block, column, arena, lying, out);
-    free(lying);
+    kp_big_free(lying);
     return status;
 }
 

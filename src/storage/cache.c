@@ -42,7 +42,6 @@ void kpi_page_free(struct kpi_page *page)
     pthread_mutex_destroy(&page->lock);
     kp_arena_deinit(&page->arena);
     free(page->parts);
-    free(page->bytes);
     free(page);
 }
 
@@ -197,7 +196,7 @@ static void cache_add(struct kp_snapshot *snapshot, struct kpi_page *page)
     page->refs = 1;
     list_add(snapshot, page);
     page->again = block_seen(snapshot, page->segment, page->number);
-    cache_charge(snapshot, page, sizeof(*page) + page->size + page->arena.used_bytes);
+    cache_charge(snapshot, page, sizeof(*page) + page->arena.used_bytes);
     cache_trim(snapshot);
 }
 
@@ -268,7 +267,7 @@ static kp_status page_load(struct kp_snapshot *snapshot, struct kp_io_queue *que
     const struct kpi_snapshot_segment *from = &snapshot->segments[page->segment];
     const struct kpi_block_ref *ref = &from->segment.footer.blocks[number];
     struct kpi_block block;
-    page->bytes = malloc(ref->size);
+    page->bytes = kp_arena_alloc(&page->arena, ref->size);
     if (page->bytes == NULL)
         return KP_NO_MEMORY;
     page->file = from->path;

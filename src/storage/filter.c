@@ -9,6 +9,7 @@
 #include <stdlib.h>
 
 #include "base/assert.h"
+#include "base/big.h"
 
 /* ---------- preparing ---------- */
 
@@ -350,7 +351,7 @@ static bool times_hold(const struct kpi_filter *filter, const int64_t *ts, uint3
 
 static kp_status rows_list(const struct kpi_page *page, struct kpi_rows *rows)
 {
-    rows->list = malloc((size_t)page->rows * sizeof(*rows->list));
+    rows->list = kp_big_alloc((size_t)page->rows * sizeof(*rows->list));
     for (uint32_t i = 0; rows->list != NULL && i < rows->count; i++)
         rows->list[i] = rows->first + i;
     return rows->list == NULL ? KP_NO_MEMORY : KP_OK;
@@ -409,6 +410,6 @@ kp_status kpi_filter_page(const struct kpi_filter *filter, struct kp_snapshot *s
 
 void kpi_rows_free(struct kpi_rows *rows)
 {
-    free(rows->list);
+    kp_big_free(rows->list);
     *rows = (struct kpi_rows){0};
 }

@@ -10,6 +10,7 @@
 #include <stdlib.h>
 
 #include "base/assert.h"
+#include "base/big.h"
 
 static bool is_actor_key(const struct kpi_filter_key *key)
 {
@@ -89,7 +90,7 @@ static kp_status rows_pick(const struct kpi_filter *filter, struct kpi_page *pag
         pick.from = KP_TIME_MIN;
         pick.to = KP_TIME_MAX;
     }
-    rows->list = malloc(((size_t)page->rows + 1) * sizeof(*rows->list));
+    rows->list = kp_big_alloc(((size_t)page->rows + 1) * sizeof(*rows->list));
     if (rows->list == NULL)
         return KP_NO_MEMORY;
     rows->count = kpi_spine_select(spine, &pick, rows->list);

@@ -16,6 +16,7 @@
 #include <stdlib.h>
 
 #include "base/assert.h"
+#include "base/big.h"
 #include "storage/order.h"
 #include "storage/scan_int.h"
 #include "storage/spine.h"
@@ -211,7 +212,7 @@ void kpi_scan_read(struct kp_scan *scan, uint32_t rows)
 static kp_status rows_reverse(struct kpi_rows *rows)
 {
     uint32_t count = rows->count;
-    uint32_t *list = malloc(((size_t)count + 1) * sizeof(*list));
+    uint32_t *list = kp_big_alloc(((size_t)count + 1) * sizeof(*list));
     if (list == NULL)
         return KP_NO_MEMORY;
     for (uint32_t i = 0; i < count; i++)

@@ -37,7 +37,7 @@ struct kpi_page {
     kp_time ts_min, ts_max;
     struct kpi_part *parts;
     uint32_t parts_count, parts_capacity;
-    void *bytes;             /* of the block, owned; log blocks borrow the snapshot's */
+    void *bytes;             /* of the block, in the arena; log blocks borrow the snapshot's */
     struct kpi_spine *spine; /* the page is one: it has no columns, others are bound to it */
     struct kpi_page *bound;  /* the page of the spine it is bound to, held; NULL: to none */
     bool from_log;

@@ -19,6 +19,7 @@
 #include <stdlib.h>
 
 #include "base/assert.h"
+#include "base/big.h"
 #include "storage/range.h"
 
 /* ---------- what is in a spine ---------- */
@@ -193,7 +194,7 @@ static kp_status kinds_read(struct kpi_spine *spine)
 {
     if (spine->kind != NULL)
         return KP_OK;
-    int64_t *kinds = malloc(spine->rows * sizeof(*kinds));
+    int64_t *kinds = kp_big_alloc(spine->rows * sizeof(*kinds));
     uint8_t *kind = part_alloc(spine, sizeof(*kind));
     kp_status status = kinds == NULL || kind == NULL ? KP_NO_MEMORY : KP_OK;
     if (status == KP_OK)
@@ -202,7 +203,7 @@ static kp_status kinds_read(struct kpi_spine *spine)
         status = kinds_take(spine, kinds, kind);
     if (status == KP_OK)
         spine->kind = kind;
-    free(kinds);
+    kp_big_free(kinds);
     return status;
 }
 
@@ -230,8 +231,8 @@ static kp_status pairs_read(const struct kpi_spine *spine, uint8_t code, struct 
                             int64_t *steps)
 {
     uint32_t at[KP_STREAM_MAX];
-    uint16_t *pairs = malloc(spine->rows * sizeof(*pairs));
-    int64_t *lying = malloc(spine->rows * sizeof(*lying));
+    uint16_t *pairs = kp_big_alloc(spine->rows * sizeof(*pairs));
+    int64_t *lying = kp_big_alloc(spine->rows * sizeof(*lying));
     for (uint32_t lane = 0; lane < spine->lanes_count && pairs != NULL; lane++)
         for (uint32_t p = spine->lanes[lane].first; p < spine->lanes[lane].end; p++)
             pairs[p] = kpi_spine_pair(p == spine->lanes[lane].first ? 0 : spine->kind[p - 1],
@@ -242,8 +243,8 @@ static kp_status pairs_read(const struct kpi_spine *spine, uint8_t code, struct 
     memcpy(at, spine->first, sizeof(at));
     for (uint32_t p = 0; p < spine->rows && status == KP_OK; p++)
         steps[at[spine->kind[p]]++] = lying[p];
-    free(pairs);
-    free(lying);
+    kp_big_free(pairs);
+    kp_big_free(lying);
     return status == KP_OK && (in->bad || kp_reader_left(in) != 0) ? KP_CORRUPT : status;
 }
 
@@ -292,12 +293,12 @@ static kp_status times_read(struct kpi_spine *spine)
     kp_status status = kinds_read(spine);
     if (status != KP_OK)
         return status;
-    int64_t *steps = malloc(spine->rows * sizeof(*steps));
+    int64_t *steps = kp_big_alloc(spine->rows * sizeof(*steps));
     int64_t *ts = part_alloc(spine, sizeof(*ts));
     status = steps != NULL && ts != NULL ? groups_read(spine, steps) : KP_NO_MEMORY;
     if (status == KP_OK)
         status = steps_sum(spine, steps, ts);
-    free(steps);
+    kp_big_free(steps);
     if (status == KP_OK)
         spine->ts = ts;
     return status;
@@ -438,9 +439,9 @@ static kp_status walk_init(struct walk *walk)
     uint32_t met = spine->counts[KP_S_SCHED_SWITCH] + spine->counts[KP_S_SCHED_WAKING];
     walk->actor = part_alloc(spine, sizeof(*walk->actor));
     walk->peer = part_alloc(spine, sizeof(*walk->peer));
-    walk->codes = malloc(spine->rows * sizeof(*walk->codes));
-    walk->peer_codes = malloc(((size_t)met + 1) * sizeof(*walk->peer_codes));
-    walk->met = malloc(((size_t)met + 1) * sizeof(*walk->met));
+    walk->codes = kp_big_alloc(spine->rows * sizeof(*walk->codes));
+    walk->peer_codes = kp_big_alloc(((size_t)met + 1) * sizeof(*walk->peer_codes));
+    walk->met = kp_big_alloc(((size_t)met + 1) * sizeof(*walk->met));
     if (walk->actor == NULL || walk->peer == NULL || walk->codes == NULL ||
         walk->peer_codes == NULL || walk->met == NULL)
         return KP_NO_MEMORY;
@@ -465,9 +466,9 @@ kp_status kpi_spine_threads_read(struct kpi_spine *spine)
         spine->peer = walk.peer;
     }
     kpi_foresight_deinit(&walk.model);
-    free(walk.codes);
-    free(walk.peer_codes);
-    free(walk.met);
+    kp_big_free(walk.codes);
+    kp_big_free(walk.peer_codes);
+    kp_big_free(walk.met);
     return status;
 }
 
@@ -475,7 +476,7 @@ kp_status kpi_spine_threads_read(struct kpi_spine *spine)
 
 static kp_status seq_sum(const struct kpi_spine *spine, const int64_t *steps, int64_t *seq)
 {
-    uint32_t *order = malloc(spine->rows * sizeof(*order));
+    uint32_t *order = kp_big_alloc(spine->rows * sizeof(*order));
     if (order == NULL)
         return KP_NO_MEMORY;
     for (uint32_t p = 0; p < spine->rows; p++)
@@ -486,7 +487,7 @@ static kp_status seq_sum(const struct kpi_spine *spine, const int64_t *steps, in
         next += (uint64_t)steps[i];
         seq[order[i]] = (int64_t)next;
     }
-    free(order);
+    kp_big_free(order);
     return status;
 }
 
@@ -494,14 +495,14 @@ static kp_status seq_read(struct kpi_spine *spine)
 {
     if (spine->seq != NULL)
         return KP_OK;
-    int64_t *steps = malloc(spine->rows * sizeof(*steps));
+    int64_t *steps = kp_big_alloc(spine->rows * sizeof(*steps));
     int64_t *seq = part_alloc(spine, sizeof(*seq));
     kp_status status = steps == NULL || seq == NULL ? KP_NO_MEMORY : times_read(spine);
     if (status == KP_OK)
         status = chunk_read(spine, KPI_SPINE_SEQ, spine->rows, steps);
     if (status == KP_OK)
         status = seq_sum(spine, steps, seq);
-    free(steps);
+    kp_big_free(steps);
     if (status == KP_OK)
         spine->seq = seq;
     return status;

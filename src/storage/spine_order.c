@@ -8,6 +8,7 @@
 #include <stdlib.h>
 
 #include "base/assert.h"
+#include "base/big.h"
 
 static inline bool merge_both(const struct kpi_merge *merge)
 {
@@ -95,7 +96,7 @@ kp_status kpi_places_order(const struct kpi_spine *spine, uint32_t *places, uint
 {
     uint32_t ends[KPI_SPINE_LANES_MAX];
     uint32_t runs = runs_find(spine, places, count, ends);
-    uint32_t *other = runs > 1 ? malloc(count * sizeof(*other)) : NULL;
+    uint32_t *other = runs > 1 ? kp_big_alloc(count * sizeof(*other)) : NULL;
     uint32_t *from = places, *to = other;
     if (runs > 1 && other == NULL)
         return KP_NO_MEMORY;
@@ -115,6 +116,6 @@ kp_status kpi_places_order(const struct kpi_spine *spine, uint32_t *places, uint
     }
     if (from != places)
         memcpy(places, from, count * sizeof(*places));
-    free(other);
+    kp_big_free(other);
     return KP_OK;
 }

@@ -4,6 +4,7 @@
 #include <stdatomic.h>
 #include <stdlib.h>
 
+#include "base/big.h"
 #include "storage/io.h"
 
 static _Atomic int64_t left; /* allocations until one fails; 0 = none will */
@@ -43,11 +44,13 @@ void *__real_calloc(size_t count, size_t size);
 void *__real_realloc(void *old, size_t size);
 void *__real_aligned_alloc(size_t unit, size_t size);
 char *__real_strdup(const char *text);
+void *__real_kp_big_alloc(size_t bytes);
 void *__wrap_malloc(size_t size);
 void *__wrap_calloc(size_t count, size_t size);
 void *__wrap_realloc(void *old, size_t size);
 void *__wrap_aligned_alloc(size_t unit, size_t size);
 char *__wrap_strdup(const char *text);
+void *__wrap_kp_big_alloc(size_t bytes);
 
 void *__wrap_malloc(size_t size)
 {
@@ -72,6 +75,17 @@ void *__wrap_aligned_alloc(size_t unit, size_t size)
 char *__wrap_strdup(const char *text)
 {
     return fails() ? NULL : __real_strdup(text);
+}
+
+/* Once however many regions it makes. */
+void *__wrap_kp_big_alloc(size_t bytes)
+{
+    if (fails())
+        return NULL;
+    spared++;
+    void *piece = __real_kp_big_alloc(bytes);
+    spared--;
+    return piece;
 }
 
 /* ---------- a backend that is spared ---------- */

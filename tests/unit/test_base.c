@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * Time, durations, strings, bytes and the arena's cap.
+ * Time, durations, strings, bytes, the arena's cap and big pieces of memory.
  */
 #include <setjmp.h>
 #include <stdarg.h>
@@ -9,8 +9,10 @@
 
 #include <inttypes.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "base/arena.h"
+#include "base/big.h"
 #include "base/bytes.h"
 #include "base/time.h"
 
@@ -123,6 +125,46 @@ static void arena_keeps_its_cap(void **state)
     kp_arena_deinit(&arena);
 }
 
+#define PIECES 40
+
+/* The piece still holds what was put at both of its ends. */
+static void check_piece(const uint8_t *piece, size_t bytes, uint8_t mark)
+{
+    assert_true((uintptr_t)piece % KP_BIG_GRAIN == 0);
+    assert_int_equal(piece[0], mark);
+    assert_int_equal(piece[bytes - 1], mark);
+}
+
+/* Sizes from less than a grain to more than a region has, in and out in another order. */
+static void big_pieces_do_not_overlap(void **state)
+{
+    (void)state;
+    uint8_t *pieces[PIECES];
+    size_t sizes[PIECES];
+    for (uint32_t round = 0; round < 3; round++) {
+        for (uint32_t i = 0; i < PIECES; i++) {
+            sizes[i] = i == 7 ? (size_t)40 << 20 : (i * 7919u + round * 104729u) % 3000000u + 1;
+            pieces[i] = kp_big_alloc(sizes[i]);
+            assert_non_null(pieces[i]);
+            memset(pieces[i], (int)i + 1, kp_big_round(sizes[i]));
+        }
+        for (uint32_t i = 0; i < PIECES; i += 2) {
+            check_piece(pieces[i], kp_big_round(sizes[i]), (uint8_t)(i + 1));
+            kp_big_free(pieces[i]);
+            sizes[i] = sizes[i] / 2 + 1;
+            pieces[i] = kp_big_alloc(sizes[i]);
+            assert_non_null(pieces[i]);
+            memset(pieces[i], (int)i + 1, kp_big_round(sizes[i]));
+        }
+        for (uint32_t i = 0; i < PIECES; i++) {
+            check_piece(pieces[i], kp_big_round(sizes[i]), (uint8_t)(i + 1));
+            kp_big_free(pieces[i]);
+        }
+    }
+    kp_big_free(NULL);
+    assert_null(kp_big_alloc(SIZE_MAX));
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -132,6 +174,7 @@ int main(void)
         cmocka_unit_test(varints_round_trip_and_refuse_overlong),
         cmocka_unit_test(distance_counts_edits),
         cmocka_unit_test(arena_keeps_its_cap),
+        cmocka_unit_test(big_pieces_do_not_overlap),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
