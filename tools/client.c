@@ -218,6 +218,8 @@ static void set_target(struct transfer *transfer)
 static kp_status finish(struct transfer *transfer, CURLcode code, struct kp_error *err)
 {
     long http = 0;
+    char shown[KPI_TARGET_SHOWN];
+    kpi_target_shown(transfer->ask->url, shown);
     curl_easy_getinfo(transfer->curl, CURLINFO_RESPONSE_CODE, &http);
     if (transfer->reader_gone)
         return KP_OK;
@@ -226,14 +228,13 @@ static kp_status finish(struct transfer *transfer, CURLcode code, struct kp_erro
     if (transfer->error.size > 0 && read_error(&transfer->error, err))
         return err->code;
     if (code != CURLE_OK && !transfer->answered) {
-        kp_error_set(err, KP_CONNECT, "cannot ask %s: %s", transfer->ask->url,
-                     curl_easy_strerror(code));
+        kp_error_set(err, KP_CONNECT, "cannot ask %s: %s", shown, curl_easy_strerror(code));
         kp_error_hint(err, "is kpd running there? kpq DIR reads a directory without a server");
         return KP_CONNECT;
     }
     if (http != 200)
         return kp_error_set(err, KP_CONNECT, "%s answered with HTTP status %ld: is it a kpd?",
-                            transfer->ask->url, http);
+                            shown, http);
     if (code != CURLE_OK || !transfer->complete)
         return kp_error_set(err, KP_CONNECT,
                             "the connection broke off; the answer is not complete");

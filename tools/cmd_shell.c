@@ -112,11 +112,33 @@ static bool starts_with_pipe(struct kp_str line)
     return line.len > 0 && line.ptr[0] == '|';
 }
 
+/* What begins with a blank is not kept, and no password: \open http://name:word@host. */
+static void remember(struct kpi_shell *shell, struct kp_str text)
+{
+    static const char open[] = "\\open ";
+    const size_t skip = sizeof(open) - 1;
+    struct kp_buf line = {0};
+    char shown[KPI_TARGET_SHOWN];
+    if (text.len == 0 || text.ptr[0] == ' ')
+        return;
+    if (text.len > skip && memcmp(text.ptr, open, skip) == 0) {
+        kp_buf_add(&line, text.ptr + skip, text.len - skip);
+        kpi_target_shown(kp_buf_cstr(&line), shown);
+        kp_buf_clear(&line);
+        kp_buf_printf(&line, "%s%s", open, shown);
+    } else {
+        kp_buf_str(&line, text);
+    }
+    if (!line.failed)
+        kpi_lineedit_remember(shell->edit, (struct kp_str){line.data, (uint32_t)line.size});
+    kp_buf_deinit(&line);
+}
+
 void kpi_shell_run(struct kpi_shell *shell, struct kp_str text)
 {
     while (text.len > 0 && isspace((unsigned char)text.ptr[text.len - 1]))
         text.len--;
-    kpi_lineedit_remember(shell->edit, text);
+    remember(shell, text);
     kp_buf_clear(&shell->last);
     kp_buf_str(&shell->last, text);
     atomic_store(&kpi_cancel, false);
@@ -141,7 +163,7 @@ static void take_line(struct kpi_shell *shell, struct kp_str line)
         run_statement(shell);
     shell->held = false;
     if (statement->size == 0 && line.len > 0 && line.ptr[0] == '\\') {
-        kpi_lineedit_remember(shell->edit, line);
+        remember(shell, line);
         kpi_shell_command(shell, line);
         return;
     }
@@ -188,7 +210,7 @@ int kpi_shell(struct kpi_session *session)
 {
     struct kpi_shell shell = {.session = session};
     struct kp_error err = {0};
-    char path[600];
+    char path[600]; /* of the history, then what is asked */
     session->interactive = true;
     const char *history = history_path(path, sizeof(path)) ? path : NULL;
     kp_status status = kpi_lineedit_open(history, &kpi_cancel, complete, &shell, &shell.edit);
@@ -198,11 +220,13 @@ int kpi_shell(struct kpi_session *session)
     }
     if (session->term.color)
         kpi_lineedit_paint(shell.edit, paint);
-    printf("kprobe %s on %s   \\? for help, Ctrl-D to leave\n", kp_version(), session->target);
+    kpi_target_shown(session->target, path);
+    printf("kprobe %s on %s   \\? for help, Ctrl-D to leave\n", kp_version(), path);
     loop(&shell);
     kpi_lineedit_close(shell.edit);
     kp_buf_deinit(&shell.statement);
     kp_buf_deinit(&shell.last);
+    free(shell.target);
     if (session->out != NULL)
         fclose(session->out);
     return 0;

@@ -18,6 +18,8 @@
 #include "query/query.h"
 #include "sink.h"
 
+#define OPEN_PATIENCE (5 * KP_SEC)
+
 _Atomic bool kpi_cancel;
 static bool cancel_hard;
 
@@ -130,6 +132,24 @@ void kpi_session_detect(struct kpi_session *session)
     session->term.local = session->local;
 }
 
+static bool is_remote(const char *target)
+{
+    return strstr(target, "://") != NULL || strncmp(target, "unix:", 5) == 0;
+}
+
+void kpi_target_shown(const char *target, char out[KPI_TARGET_SHOWN])
+{
+    const char *host = strstr(target, "://"), *end, *at;
+    snprintf(out, KPI_TARGET_SHOWN, "%s", target);
+    if (host == NULL)
+        return;
+    host += strlen("://");
+    end = host + strcspn(host, "/?#");
+    at = memrchr(host, '@', (size_t)(end - host));
+    if (at != NULL)
+        snprintf(out, KPI_TARGET_SHOWN, "%.*s%s", (int)(host - target), target, at + 1);
+}
+
 kp_status kpi_session_init(struct kpi_session *session, const struct kpi_opts *opts,
                            struct kp_error *err)
 {
@@ -137,8 +157,7 @@ kp_status kpi_session_init(struct kpi_session *session, const struct kpi_opts *o
                                             KPI_OPT_PROGRESS, KPI_OPT_RAW,     KPI_OPT_TZ,
                                             KPI_OPT_THREADS};
     *session = (struct kpi_session){.target = opts->args[0], .timing = true};
-    session->remote =
-        strstr(session->target, "://") != NULL || strncmp(session->target, "unix:", 5) == 0;
+    session->remote = is_remote(session->target);
     kp_status status = KP_OK;
     for (size_t i = 0; status == KP_OK && i < KP_ARRAY_LEN(flags); i++)
         status = kpi_session_set(session, flags[i], opts, err);
@@ -368,8 +387,9 @@ int kpi_session_run(struct kpi_session *session, struct kp_str text)
     return worst;
 }
 
-bool kpi_session_ask(const struct kpi_session *session, struct kp_str statement, kp_dur timeout,
-                     FILE *out)
+/* Rows as tsv to out, remarks to nobody. */
+static kp_status ask_quietly(const struct kpi_session *session, struct kp_str statement,
+                             kp_dur timeout, FILE *out, struct kp_error *err)
 {
     struct kpi_session quiet = {.target = session->target,
                                 .remote = session->remote,
@@ -381,14 +401,44 @@ bool kpi_session_ask(const struct kpi_session *session, struct kp_str statement,
                                 .progress = KPI_WATCH_NEVER};
     struct kpi_sink sink;
     struct kpi_outcome answer = {0};
-    struct kp_error err = {0};
     kpi_watch_begin(&quiet.watch, quiet.progress);
     kpi_sink_begin(&sink, out, false, NULL);
-    kp_status status = quiet.remote ? run_remote(&quiet, statement, &sink, &answer, &err)
-                                    : run_local(&quiet, statement, &sink, &answer, &err);
+    kp_status status = quiet.remote ? run_remote(&quiet, statement, &sink, &answer, err)
+                                    : run_local(&quiet, statement, &sink, &answer, err);
     kpi_watch_end(&quiet.watch);
-    kp_status sunk = kpi_sink_end(&sink, &err);
-    return status == KP_OK && sunk == KP_OK;
+    struct kp_error written = {0};
+    kp_status sunk = kpi_sink_end(&sink, &written);
+    if (status == KP_OK && sunk != KP_OK)
+        *err = written;
+    return status == KP_OK ? sunk : status;
+}
+
+bool kpi_session_ask(const struct kpi_session *session, struct kp_str statement, kp_dur timeout,
+                     FILE *out)
+{
+    struct kp_error err = {0};
+    return ask_quietly(session, statement, timeout, out, &err) == KP_OK;
+}
+
+kp_status kpi_session_open(struct kpi_session *session, const char *target, struct kp_error *err)
+{
+    struct kpi_session next = *session;
+    next.target = target;
+    next.remote = is_remote(target);
+    kp_status status = next.remote ? KP_OK : check_directory(target, err);
+    if (status != KP_OK)
+        return status;
+    FILE *nowhere = fopen("/dev/null", "we");
+    if (nowhere == NULL)
+        return kp_error_os(err, KP_IO, errno, "cannot open /dev/null");
+    status = ask_quietly(&next, KP_STR("print x = 1"), OPEN_PATIENCE, nowhere, err);
+    fclose(nowhere);
+    if (status != KP_OK)
+        return status;
+    session->target = target;
+    session->remote = next.remote;
+    session->local &= !next.remote; /* servers answer in UTC */
+    return KP_OK;
 }
 
 static void print_schema(const struct kp_schema *schema)

@@ -47,6 +47,13 @@ void kpi_cancel_on_sigint(bool hard);
 
 kp_status kpi_session_init(struct kpi_session *session, const struct kpi_opts *opts,
                            struct kp_error *err) KP_MUST;
+/* Goes on with another target, once it has answered; else nothing changes. target stays the
+ * caller's and is read until the next such call. */
+kp_status kpi_session_open(struct kpi_session *session, const char *target,
+                           struct kp_error *err) KP_MUST;
+/* A target as it may be shown and kept: without the name and password of a URL, and not endless. */
+#define KPI_TARGET_SHOWN 512
+void kpi_target_shown(const char *target, char out[KPI_TARGET_SHOWN]);
 /* Takes one flag of a query from opts, or its default. */
 kp_status kpi_session_set(struct kpi_session *session, enum kpi_opt_id id,
                           const struct kpi_opts *opts, struct kp_error *err) KP_MUST;

@@ -67,6 +67,30 @@ static void command_describe(struct kpi_shell *shell, const char *word)
            "  \\d TABLE shows its columns\n");
 }
 
+/* Goes on with another directory or server, if it answers. */
+static void command_open(struct kpi_shell *shell, const char *word)
+{
+    char shown[KPI_TARGET_SHOWN];
+    struct kp_error err = {0};
+    char *target = NULL;
+    kp_status status = KP_OK;
+    atomic_store(&kpi_cancel, false);
+    if (word[0] != '\0') {
+        target = strdup(word);
+        status = target == NULL ? kp_error_set(&err, KP_NO_MEMORY, "no memory for the name")
+                                : kpi_session_open(shell->session, target, &err);
+    }
+    if (status != KP_OK) {
+        free(target);
+        fail(&err);
+    } else if (target != NULL) {
+        free(shell->target);
+        shell->target = target;
+    }
+    kpi_target_shown(shell->session->target, shown);
+    printf("on %s\n", shown);
+}
+
 static void command_hosts(struct kpi_shell *shell, const char *word)
 {
     (void)word;
@@ -301,6 +325,7 @@ static const struct {
 } commands[] = {
     {"\\d", "[TABLE]", command_describe, "the tables, or the columns of one"},
     {"\\l", "", command_hosts, "the hosts that were recorded"},
+    {"\\open", "[TARGET]", command_open, "go on with another directory or server"},
     {"\\format", "[NAME]", command_format, "how answers look: table json csv timeline ..."},
     {"\\x", "", command_expand, "one line a column, on and off"},
     {"\\timing", "", command_timing, "the line below an answer, on and off"},

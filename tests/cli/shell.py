@@ -299,6 +299,27 @@ with tempfile.TemporaryDirectory() as state:
     shell.expect("kpq> ")
     check(True, "\\help explains a word")
 
+    shell.type("\\open /nowhere\n")
+    shell.expect("cannot open data directory '/nowhere'")
+    shell.expect(f"on {DATA}\n")
+    shell.expect("kpq> ")
+    other = os.path.join(state, "other")
+    subprocess.run([KPQ, "import", "/dev/null", "--data", other], check=True, stdout=subprocess.DEVNULL)
+    shell.type(f"\\open {other}\n")
+    shell.expect(f"on {other}\n")
+    shell.type("spans | count\n")
+    shell.expect("holds no rows yet")
+    shell.expect("kpq> ")
+    shell.type(f"\\open {DATA};\n")
+    shell.expect(f"on {DATA}\n")
+    shell.type("\\open http://ann:secret@127.0.0.1:1\n")
+    before = shell.expect(f"on {DATA}\n")
+    check("cannot ask http://127.0.0.1:1:" in before, "\\open changes to what answers, else nothing", before)
+    shell.expect("kpq> ")
+    shell.type(" print x = 'not kept'\n")
+    shell.expect("not kept\n")
+    shell.expect("kpq> ")
+
     shell.type("\\l\n")
     shell.expect("recordings")
     shell.expect("kpq> ")
@@ -310,6 +331,8 @@ with tempfile.TemporaryDirectory() as state:
 
     with open(path) as history:
         kept = history.read().replace("\\040", " ")
+    check("secret" not in kept and "\\134open http://127.0.0.1:1" in kept and "not kept" not in kept,
+          "no password is kept, nor what begins with a blank", kept)
     check("clock | take 1;" in kept, "a statement of two lines is one line of the history file")
 
     again = Shell(state)
