@@ -4,12 +4,12 @@
 
   truth.py BUILD [--runs N] [--seed S] [--keep DIR] [--check] [CLASS...]
 
-One recording per class with N episodes; an episode whose fault had no effect of its own (see
-tests/incidents/main.c) is void and made again under another seed. Beside the answer the same
-store is asked simple-minded questions: the longest span, who ended the longest wait, the last
-waker, and by the rules of other tools (ORACLE): whom offwaketime blames most of the time off the
-CPU, and who or what has most of the critical path of Perfetto and of Trace Compass. Before the
-spans are added, the largest row of the thread's time has to say the same ("bare").
+Recordings of each class until N episodes are valid: one whose fault had no effect of its own (see
+tests/incidents/main.c) is void and made again under another seed, up to 3 N tries. Beside the
+answer the same store is asked simple-minded questions: the longest span, who ended the longest
+wait, the last waker, and by the rules of other tools (ORACLE): whom offwaketime blames most of the
+time off the CPU, and who or what has most of the critical path of Perfetto and of Trace Compass.
+Before the spans are added, the largest row of the thread's time has to say the same ("bare").
 --check: exit 1 unless every class is right in at least 85 % of its episodes and nothing is wrong
 but strong. A class that misses the first without the second gets one more recording: with few
 episodes on a busy machine one may fail for a reason of its own. The simple-minded questions name a
@@ -27,7 +27,8 @@ import sys
 import tempfile
 import time
 
-ROUNDS = 3  # recordings at most, to replace void episodes
+TRIES = 3  # episodes made at most for each that is asked for, to replace void ones
+ROUND = 5  # episodes of a recording at least, where so many are asked for
 RECORD_FLAGS = {"loss": ["--ring", "64K", "--no-realtime"]}
 NOBODY = (None, "")
 OFF_CPU = "kind != 'running' and isnotnull(culprit_pid)"
@@ -174,27 +175,37 @@ def score(truth, rows, simple, bare):
             "simple": {name: is_named(truth, *said) for name, said in simple.items()}}
 
 
+class Measured:
+    """What came out of one class: scores of the valid episodes, why the others were void."""
+
+    def __init__(self):
+        self.scores, self.voids, self.seconds, self.tries = [], collections.Counter(), [], 0
+
+    def add(self, store):
+        self.scores += [score(t, store.causes(t["txn"]), store.simple(t["txn"]),
+                              store.bare[t["txn"]]) for t in store.valid()]
+        self.voids.update(t["void"] for t in store.truths if t["void"])
+        self.seconds += store.seconds
+        self.tries += len(store.truths)
+
+
 def measure(options, incident):
-    """Scores of the validated episodes of one class, and how many were void for each reason."""
-    scores, voids, seconds = [], collections.Counter(), []
-    for attempt in range(ROUNDS):
-        missing = options.runs - len(scores)
-        if missing <= 0:
-            break
+    """Makes episodes until as many are valid as asked for, or too many were void."""
+    measured, most = Measured(), options.runs * TRIES
+    while len(measured.scores) < options.runs and measured.tries < most:
+        missing = options.runs - len(measured.scores)
+        episodes = min(max(missing, min(ROUND, options.runs)), most - measured.tries)
         folder = tempfile.mkdtemp(prefix="kp-truth-")
         try:
             store = Store(options.kpq, options.incident, incident,
-                          options.seed + attempt * 1000, missing, folder)
-            found = [score(t, store.causes(t["txn"]), store.simple(t["txn"]),
-                           store.bare[t["txn"]]) for t in store.valid()]
-            seconds += store.seconds
+                          options.seed + measured.tries * 1000, episodes, folder)
             if options.keep:
-                shutil.copytree(folder, os.path.join(options.keep, f"{incident}-{attempt}"))
+                shutil.copytree(folder,
+                                os.path.join(options.keep, f"{incident}-{measured.tries}"))
+            measured.add(store)
         finally:
             shutil.rmtree(folder)
-        scores += found
-        voids.update(t["void"] for t in store.truths if t["void"])
-    return scores, voids, seconds
+    return measured
 
 
 def percent(values):
@@ -215,32 +226,37 @@ def tell_wrong(scores):
         print(f"    {truth['txn']}: true {true}, said {said}")
 
 
-HEAD = (f"{'class':12} {'n':>3} {'void':>4} {'impact':>7} {'kind':>6} {'culprit':>7} {'error':>6} "
+HEAD = (f"{'class':13} {'n':>3} {'tries':>5} {'impact':>7} {'kind':>6} {'culprit':>7} {'error':>6} "
         f"{'unknown':>7} {'strong':>6} {'false':>5} {'bare':>5} {'query':>8} | "
         + " ".join(short for _, short in SIMPLE))
 
 
-def tell_void(voids):
-    if voids:
-        print("    void: " + ", ".join(f"{n} {why}" for why, n in voids.most_common()), flush=True)
+def tell_void(measured, runs):
+    if measured.voids:
+        print("    void: " + ", ".join(f"{n} {why}" for why, n in measured.voids.most_common()),
+              flush=True)
+    if len(measured.scores) < runs:
+        print(f"    only {len(measured.scores)} of {runs} are valid", flush=True)
 
 
-def tell(name, scores, voids, seconds):
+def tell(name, measured, runs):
+    scores = measured.scores
     if not scores:
-        print(f"{name:12} {0:3} {voids.total():4}  every episode was void", flush=True)
-        tell_void(voids)
+        print(f"{name:13} {0:3} {measured.tries:5}  every episode was void", flush=True)
+        tell_void(measured, runs)
         return
     median = statistics.median
-    print(f"{name:12} {len(scores):3} {voids.total():4} {median(s['impact'] for s in scores):6.1f}x "
+    print(f"{name:13} {len(scores):3} {measured.tries:5} "
+          f"{median(s['impact'] for s in scores):6.1f}x "
           f"{percent(s['kind'] for s in scores):5.0f}% {percent(s['culprit'] for s in scores):6.0f}% "
           f"{100 * median(s['error'] for s in scores):5.1f}% "
           f"{100 * statistics.mean(s['unknown'] for s in scores):6.1f}% "
           f"{percent(s['strong'] for s in scores):5.0f}% {percent(s['false'] for s in scores):4.0f}% "
           f"{percent(s['bare'] for s in scores):4.0f}% "
-          f"{1000 * median(seconds):5.0f} ms | "
+          f"{1000 * median(measured.seconds):5.0f} ms | "
           + " ".join(f"{percent(s['simple'][name] for s in scores):{len(short)}.0f}"
                      for name, short in SIMPLE), flush=True)
-    tell_void(voids)
+    tell_void(measured, runs)
     tell_wrong(scores)
 
 
@@ -263,27 +279,32 @@ def main():
     options.incident = os.path.join(options.build, "tests/incident")
     known = [line.split("\t")[0] for line in run(options.incident, "--list").splitlines()]
     print(HEAD)
-    everything, good = [], True
+    everything, good, short = [], True, []
     for name in options.classes or known:
         try:
-            scores, voids, seconds = measure(options, name)
+            measured = measure(options, name)
         except Skipped as why:
-            print(f"{name:12} skipped: {why}", flush=True)
+            print(f"{name:13} skipped: {why}", flush=True)
             continue
-        tell(name, scores, voids, seconds)
+        tell(name, measured, options.runs)
+        scores = measured.scores
         if options.check and not is_good(scores) and not any(s["false"] for s in scores):
             print(f"    {name} is made once more")
             options.seed += 100_000
-            scores, voids, seconds = measure(options, name)
-            tell(name, scores, voids, seconds)
-        good = good and is_good(scores)
-        everything += scores
+            measured = measure(options, name)
+            tell(name, measured, options.runs)
+        good = good and is_good(measured.scores)
+        everything += measured.scores
+        if len(measured.scores) < options.runs:
+            short.append(name)
     if not everything:
         print("nothing was validated")
         return 1
     right = percent(s["kind"] and s["culprit"] for s in everything)
     print(f"{len(everything)} validated incidents: kind and culprit right in {right:.1f} %, wrong but "
           f"strong in {percent(s['false'] for s in everything):.1f} %")
+    if short:
+        print(f"fewer than {options.runs} valid: {', '.join(short)}")
     return 0 if good or not options.check else 1
 
 
