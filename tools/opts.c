@@ -250,6 +250,19 @@ static kp_status read_cold(const struct kpi_opts *opts, struct kp_store_opts *ou
     return status == KP_OK ? kpi_opts_bytes(opts, KPI_OPT_COLD_RATE, &out->cold_rate, err) : status;
 }
 
+/* Not given: 7 days. */
+static kp_status read_scrub(const struct kpi_opts *opts, struct kp_store_opts *out,
+                            struct kp_error *err)
+{
+    const char *every = opts->value[KPI_OPT_SCRUB_EVERY];
+    if (every != NULL && strcmp(every, "off") == 0)
+        return KP_OK;
+    kp_status status = kpi_opts_dur(opts, KPI_OPT_SCRUB_EVERY, 7 * KP_DAY, &out->scrub_every, err);
+    if (status == KP_OK && out->scrub_every < KP_SEC)
+        return kp_error_set(err, KP_USAGE, "--scrub-every is 1s or more, or off");
+    return status;
+}
+
 /* Group commit, within bounds that make sense. */
 static kp_status read_commit(const struct kpi_opts *opts, struct kp_store_opts *out,
                              struct kp_error *err)
@@ -283,6 +296,8 @@ kp_status kpi_opts_store(const struct kpi_opts *opts, struct kp_store_opts *out,
     out->retention_age = age;
     out->retention_bytes = bytes;
     status = read_cold(opts, out, err);
+    if (status == KP_OK)
+        status = read_scrub(opts, out, err);
     if (status == KP_OK)
         status = read_seals(opts, out, err);
     return status == KP_OK ? read_commit(opts, out, err) : status;

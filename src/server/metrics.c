@@ -50,6 +50,10 @@ static void store_metrics(struct kp_server *server, struct kp_buf *out)
     counter(out, "store_dropped_rows_total", "Rows in them.", stat.dropped_rows);
     counter(out, "store_dropped_bytes_total", "Bytes of them.", stat.dropped_bytes);
     gauge(out, "store_holds", "Legal holds in force.", stat.holds);
+    counter(out, "store_scrub_bytes_total", "Bytes of sealed segments read again.",
+            stat.scrub_bytes);
+    counter(out, "store_scrub_damaged_total", "Damaged places that this found, see gaps.",
+            stat.scrub_damaged);
     gauge(out, "store_retention_blocked", "1 when a hold keeps what is too old.",
           stat.retention_blocked);
     gauge(out, "store_wal_bytes", "Bytes of the write-ahead log files, made ahead.",

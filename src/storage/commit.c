@@ -75,16 +75,6 @@ kp_status kpi_gap_encode(struct kp_store *store, kp_time from, kp_time to, kp_ti
     return status;
 }
 
-kp_status kpi_gap_damage(struct kp_store *store, const struct kp_damage *damage, kp_time at,
-                         struct kp_buf *out)
-{
-    char detail[256];
-    snprintf(detail, sizeof(detail), "%s@%llu: %s", damage->file,
-             (unsigned long long)damage->offset, damage->what);
-    return kpi_gap_encode(store, damage->from, damage->to, at, damage->rows, KPI_GAP_DAMAGED,
-                          detail, out);
-}
-
 /* Puts the row that tells of the loss into the filling buffer. Without room or memory it waits for
  * the next commit. */
 static void loss_tell(struct kp_store *store, int64_t now)

@@ -10,7 +10,7 @@
  *      because its record is gone: then segments are set aside (.lost), never removed.
  */
 #include "storage/epoch.h"
-#include "storage/store_int.h"
+#include "storage/damage.h"
 
 #include <errno.h>
 #include <inttypes.h>

@@ -8,6 +8,7 @@
  * id: after a failed manifest write nobody knows whether the old id is taken.
  */
 #include "storage/cold.h"
+#include "storage/damage.h"
 #include "storage/epoch.h"
 #include "storage/store_int.h"
 
@@ -26,10 +27,7 @@ struct sealing {
     struct kp_hash128 last_hash;
     uint64_t seq_next;
     kp_time ts_last;
-    struct kp_buf gaps; /* rows for damage met on the way */
-    uint32_t gap_rows;
-    struct kpi_notes notes; /* of these */
-    kp_status status;
+    struct kpi_damage_rows damage; /* met on the way */
 };
 
 bool kpi_seal_due(const struct kp_store *store, int64_t now)
@@ -61,15 +59,7 @@ static bool take_record(void *ctx, const struct kpi_wal_record *record)
 static void take_damage(void *ctx, const struct kp_damage *damage)
 {
     struct sealing *s = ctx;
-    uint64_t note = kpi_damage_note(damage);
-    if (damage->rows == 0 || kpi_notes_has(&s->store->notes, note))
-        return;
-    kp_status status = kpi_gap_damage(s->store, damage, s->ts_last, &s->gaps);
-    if (status == KP_OK && !kpi_notes_add(&s->notes, note))
-        status = KP_NO_MEMORY;
-    if (status != KP_OK)
-        s->status = status;
-    s->gap_rows++;
+    kpi_damage_add(s->store, &s->damage, s->ts_last, damage);
 }
 
 static kp_status records_take(struct sealing *s)
@@ -88,7 +78,7 @@ static kp_status records_take(struct sealing *s)
     if (status != KP_OK)
         return status;
     kpi_wal_end_deinit(&end);
-    return s->status;
+    return s->damage.status;
 }
 
 static kp_status segment_make(struct sealing *s)
@@ -108,22 +98,6 @@ static kp_status segment_make(struct sealing *s)
     if (status == KP_OK)
         kpi_evidence_segment(store, &meta, &run);
     return status;
-}
-
-/* Hands the rows about damage to the committer; the seal is done again once they are durable.
- * Without room now, or when they are lost, the next try meets the same damage. */
-static void gaps_commit(struct sealing *s, int64_t now)
-{
-    struct kp_store *store = s->store;
-    struct kpi_fill *fill = &store->fills[store->filling];
-    if (!kpi_fill_add(store, &s->gaps, s->gap_rows, s->ts_last, s->ts_last, now))
-        return;
-    fill->gap_rows += s->gap_rows;
-    fill->damage_rows += s->gap_rows;
-    free(store->telling.items);
-    store->telling = s->notes;
-    s->notes = (struct kpi_notes){0};
-    pthread_cond_signal(&store->commit_work);
 }
 
 static void seal_done(struct sealing *s, int64_t now)
@@ -151,28 +125,28 @@ void kpi_seal_run(struct kp_store *store, int64_t now)
     pthread_mutex_unlock(&store->lock);
     kp_status status = records_take(&s);
     bool sealed = false;
-    if (status == KP_OK && s.gap_rows == 0 && s.used > 0) {
+    if (status == KP_OK && s.damage.rows == 0 && s.used > 0) {
         status = segment_make(&s);
         sealed = status == KP_OK;
     }
     pthread_mutex_lock(&store->lock);
     store->sealing = false;
     store->seal_status = status;
-    if (status == KP_OK && s.gap_rows > 0)
-        gaps_commit(&s, now);
+    if (status == KP_OK && s.damage.rows > 0)
+        kpi_damage_tell(store, &s.damage, s.ts_last,
+                        now); /* no room: the next try meets it again */
     if (sealed)
         seal_done(&s, now);
     else
         store->seal_retry = now + SEAL_RETRY;
-    kp_buf_deinit(&s.gaps);
-    free(s.notes.items);
+    kpi_damage_rows_deinit(&s.damage);
     pthread_cond_broadcast(&store->changed);
 }
 
 static int64_t next_work(const struct kp_store *store)
 {
     int64_t other = KP_MIN(kpi_retain_next(store), kpi_evidence_next(store));
-    other = KP_MIN(other, store->gone_next);
+    other = KP_MIN(other, KP_MIN(store->gone_next, kpi_scrub_next(store)));
     if (store->txn_work)
         other = KP_MIN(other, store->txn_retry);
     if (store->unsealed == 0)
@@ -206,6 +180,8 @@ static void seal_loop(struct kp_store *store)
             kpi_retain_run(store, now);
         else if (kpi_merge_due(store, now))
             kpi_merge_run(store, now);
+        else if (kpi_scrub_due(store, now))
+            kpi_scrub_run(store, now);
         else if (now >= store->gone_next)
             kpi_cold_tidy(store, now, false);
         else if (kpi_wal_low(store->wal) && now >= store->spare_retry)

@@ -50,6 +50,7 @@ struct kp_store_opts {
     uint64_t retention_bytes;   /* drop the oldest while those not held take more; 0 = never */
     kp_dur cold_after;          /* rewrite segments whose newest row is older; 0 = never */
     uint64_t cold_rate;         /* bytes a second read and written for that; 0 = no limit */
+    kp_dur scrub_every;         /* read sealed segments again, to find damage; 0 = never */
     kp_dur seal_every;          /* begin to seal, an epoch being this long; 0 = go on if begun */
 };
 
@@ -65,7 +66,8 @@ struct kp_store_stat {
     uint64_t holds;                                         /* legal holds in force */
     bool retention_blocked;                                 /* holds keep what is too old */
     uint64_t cold_segments, cold_bytes;                     /* written, since open */
-    uint64_t seals;                                         /* in the chain of evidence */
+    uint64_t scrub_passes, scrub_bytes, scrub_damaged; /* since open; damaged: places told of */
+    uint64_t seals;                                    /* in the chain of evidence */
 };
 
 /* Opens or makes a store for writing and recovers it. One writer per directory: a second open gives

@@ -8,6 +8,7 @@
  * loss.
  */
 #include "storage/cold.h"
+#include "storage/damage.h"
 #include "storage/epoch.h"
 #include "storage/store_int.h"
 
@@ -334,6 +335,11 @@ static void tick_manual(struct kp_store *store, int64_t now, bool flush)
             kpi_cold_take(store, now);
     while (kpi_merge_due(store, now))
         kpi_merge_run(store, now);
+    for (unsigned told = 0; told < TELL_MAX && kpi_scrub_due(store, now);) {
+        kpi_scrub_run(store, now);
+        if (store->telling.count > 0)
+            kpi_commit_run(store, now), told++;
+    }
     kpi_cold_tidy(store, now, false);
 }
 
@@ -571,6 +577,7 @@ kp_status kp_store_open(const char *dir, const struct kp_store_opts *opts, struc
         status = kp_error_set(err, KP_NO_MEMORY, "no memory for a store");
     if (status == KP_OK)
         status = kpi_recover(store, err);
+    kpi_scrub_begin(store, kp_time_monotonic());
     if (status == KP_OK)
         status = threads_start(store, err);
     if (status != KP_OK) {

@@ -106,7 +106,8 @@ struct kp_store {
     int64_t unsealed_since;
     uint64_t sealed_through;
     bool seal_forced, sealing;
-    struct kpi_notes telling; /* damage on its way to the log: until then nothing is sealed */
+    struct kpi_notes telling; /* damage on its way to the log (damage.h): until then nothing is
+                               * sealed */
     int64_t seal_retry;       /* mono time before which nothing is sealed: the last try failed */
     int64_t spare_retry;
     kp_status seal_status;
@@ -125,6 +126,11 @@ struct kp_store {
     struct kpi_gone *gone;                 /* files whose place a cold one took */
     uint32_t gone_count;
     int64_t gone_next; /* mono time to remove the first */
+    struct {
+        int64_t at;       /* mono time of the next step */
+        uint64_t segment; /* read from here on; 0 = a pass begins */
+        uint32_t block;   /* ... of it */
+    } scrub;              /* the sealer's */
     struct kp_store_stat stat;
 };
 
@@ -141,9 +147,6 @@ void *kpi_commit_main(void *arg);
 /* One row of `gaps` as an encoded block. from > to = unknown; then ts is `at`. */
 kp_status kpi_gap_encode(struct kp_store *store, kp_time from, kp_time to, kp_time at,
                          int64_t count, int64_t reason, const char *detail,
-                         struct kp_buf *out) KP_MUST;
-/* The same for one damaged place. */
-kp_status kpi_gap_damage(struct kp_store *store, const struct kp_damage *damage, kp_time at,
                          struct kp_buf *out) KP_MUST;
 #define KPI_GAP_STORE_ERROR 4
 #define KPI_GAP_DAMAGED     5
