@@ -420,21 +420,24 @@ static kp_status ints_paged(const struct kpi_block *block, uint32_t column, stru
     return status;
 }
 
-static kp_status ints_column(const struct kpi_block *block, uint32_t column, struct kp_arena *arena,
-                             struct kp_vec *out)
+kp_status kpi_block_numbers(const struct kpi_block *block, uint32_t column, struct kp_arena *arena,
+                            int64_t *out)
 {
-    const struct kpi_chunk_span *chunk = &block->chunks[column];
     uint32_t rows = block->info.rows;
-    out->i64 = kp_arena_alloc(arena, (size_t)rows * sizeof(*out->i64));
-    if (out->i64 == NULL)
-        return KP_NO_MEMORY;
-    kp_status status = block->paged ? ints_paged(block, column, arena, out->i64)
-                                    : kpi_ints_decode(chunk->bytes, chunk->size, rows, out->i64);
-    if (status != KP_OK || out->type != KP_TYPE_ACTOR)
+    if (column >= block->columns) {
+        memset(out, 0, rows * sizeof(*out));
+        return KP_OK;
+    }
+    const struct kpi_chunk_span *chunk = &block->chunks[column];
+    if (chunk->size == 0)
+        return kpi_spine_column(block, column, out);
+    kp_status status = block->paged ? ints_paged(block, column, arena, out)
+                                    : kpi_ints_decode(chunk->bytes, chunk->size, rows, out);
+    if (status != KP_OK || block->info.stream->stored[column].type != KP_TYPE_ACTOR)
         return status;
     uint64_t most = 0;
     for (uint32_t i = 0; i < rows; i++)
-        most = KP_MAX(most, (uint64_t)out->i64[i]);
+        most = KP_MAX(most, (uint64_t)out[i]);
     return most > block->actors ? KP_CORRUPT : KP_OK;
 }
 
@@ -444,16 +447,17 @@ kp_status kpi_block_column(const struct kpi_block *block, uint32_t column, struc
     struct kp_vec vec = {.type = block->info.stream->stored[column].type};
     enum kp_phys phys = kp_type_phys(vec.type);
     kp_status status;
-    if (column < block->columns && block->chunks[column].size == 0)
-        return kpi_spine_column(block, column, arena, out);
-    if (column >= block->columns) {
+    if (phys != KP_PHYS_STR) {
+        vec.i64 = kp_arena_alloc(arena, (size_t)block->info.rows * sizeof(*vec.i64));
+        status = vec.i64 == NULL ? KP_NO_MEMORY : kpi_block_numbers(block, column, arena, vec.i64);
+    } else if (column >= block->columns) {
         status = absent_column(block->info.rows, phys, arena, &vec);
-    } else if (phys == KP_PHYS_STR) {
+    } else if (block->chunks[column].size == 0) {
+        status = KP_CORRUPT;
+    } else {
         enum kp_type type = vec.type;
         status = kpi_link_decode(block, column, arena, &vec);
         vec.type = type;
-    } else {
-        status = ints_column(block, column, arena, &vec);
     }
     if (status == KP_OK)
         *out = vec;
@@ -471,11 +475,14 @@ static kp_status lying_read(const struct kpi_block *block, uint32_t column, stru
                             int64_t *out)
 {
     const struct kpi_chunk_span *chunk = &block->chunks[column];
-    struct kp_vec ordered;
     if (chunk->size > 0)
         return kpi_ints_decode(chunk->bytes, chunk->size, block->info.rows, out);
-    kp_status status = kpi_spine_column(block, column, arena, &ordered);
-    return status == KP_OK ? kpi_spine_lay(block, column, arena, ordered.i64, out) : status;
+    int64_t *ordered = kp_big_alloc(block->info.rows * sizeof(*ordered));
+    kp_status status = ordered == NULL ? KP_NO_MEMORY : kpi_spine_column(block, column, ordered);
+    if (status == KP_OK)
+        status = kpi_spine_lay(block, column, arena, ordered, out);
+    kp_big_free(ordered);
+    return status;
 }
 
 kp_status kpi_block_lying(const struct kpi_block *block, uint32_t column, struct kp_arena *arena,

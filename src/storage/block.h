@@ -39,6 +39,9 @@ kp_status kpi_block_actors(const struct kpi_block *block, struct kp_arena *arena
  */
 kp_status kpi_block_column(const struct kpi_block *block, uint32_t column, struct kp_arena *arena,
                            struct kp_vec *out) KP_MUST;
+/* The same of a column of numbers. out: room for its rows; arena keeps what other columns need. */
+kp_status kpi_block_numbers(const struct kpi_block *block, uint32_t column, struct kp_arena *arena,
+                            int64_t *out) KP_MUST;
 
 /* True when rows of a bound block can be read as they lie, without the spine, in this column. All
  * such columns of one kpi_spine_key lie in the same order. */

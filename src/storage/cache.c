@@ -8,13 +8,13 @@
  * to a bound. So who reads much once, which is most questions over everything, works in little
  * memory that stays in the processor's cache; who asks again finds room.
  */
-#include "storage/snapshot.h"
+#include "storage/page.h"
 
 #include <stdlib.h>
 
 #include "base/assert.h"
+#include "base/big.h"
 #include "storage/filter.h"
-#include "storage/order.h"
 #include "storage/joined.h"
 #include "storage/spine_rows.h"
 
@@ -405,13 +405,10 @@ static void part_place(const struct kpi_part *part, const struct kp_vec *from, s
     }
 }
 
-static kp_status parts_join(struct kpi_page *page, uint32_t column)
+static kp_status parts_join(struct kpi_page *page, uint32_t column, struct kp_vec *joined)
 {
-    struct kp_vec joined = {.type = page->stream->stored[column].type};
-    bool is_str = kp_type_phys(joined.type) == KP_PHYS_STR;
-    joined.i64 = kp_arena_zalloc(&page->arena, page->rows,
-                                 is_str ? sizeof(*joined.strs) : sizeof(*joined.i64));
-    kp_status status = joined.i64 == NULL ? KP_NO_MEMORY : KP_OK;
+    bool is_str = kp_type_phys(joined->type) == KP_PHYS_STR;
+    kp_status status = KP_OK;
     for (uint32_t i = 0; status == KP_OK && i < page->parts_count; i++) {
         struct kp_arena scratch = {0};
         struct kp_vec vec;
@@ -420,11 +417,9 @@ static kp_status parts_join(struct kpi_page *page, uint32_t column)
         status =
             kpi_block_column(&page->parts[i].block, column, stays ? &page->arena : &scratch, &vec);
         if (status == KP_OK)
-            part_place(&page->parts[i], &vec, &joined);
+            part_place(&page->parts[i], &vec, joined);
         kp_arena_deinit(&scratch);
     }
-    if (status == KP_OK)
-        page->cols[column] = joined;
     return status;
 }
 
@@ -448,6 +443,38 @@ static kp_status parts_open(struct kpi_page *page)
     return status;
 }
 
+static kp_status numbers_decode(struct kpi_page *page, uint32_t column, int64_t *out)
+{
+    struct kp_vec joined = {.type = page->stream->stored[column].type, .i64 = out};
+    return page->parts_count > 1
+               ? parts_join(page, column, &joined)
+               : kpi_block_numbers(&page->parts[0].block, column, &page->arena, out);
+}
+
+static kp_status packed_decode(struct kpi_page *page, uint32_t column)
+{
+    int64_t *numbers = kp_big_alloc(page->rows * sizeof(*numbers));
+    kp_status status = numbers == NULL ? KP_NO_MEMORY : numbers_decode(page, column, numbers);
+    if (status == KP_OK)
+        status = kpi_pack(numbers, page->rows, &page->arena, &page->packed[column]);
+    kp_big_free(numbers);
+    return status;
+}
+
+static kp_status vec_decode(struct kpi_page *page, uint32_t column)
+{
+    struct kp_vec joined = {.type = page->stream->stored[column].type};
+    bool is_str = kp_type_phys(joined.type) == KP_PHYS_STR;
+    if (page->parts_count == 1)
+        return kpi_block_column(&page->parts[0].block, column, &page->arena, &page->cols[column]);
+    joined.i64 = kp_arena_zalloc(&page->arena, page->rows,
+                                 is_str ? sizeof(*joined.strs) : sizeof(*joined.i64));
+    kp_status status = joined.i64 == NULL ? KP_NO_MEMORY : parts_join(page, column, &joined);
+    if (status == KP_OK)
+        page->cols[column] = joined;
+    return status;
+}
+
 static kp_status column_decode(struct kp_snapshot *snapshot, struct kpi_page *page, uint32_t column)
 {
     size_t before = page->arena.used_bytes;
@@ -455,10 +482,9 @@ static kp_status column_decode(struct kp_snapshot *snapshot, struct kpi_page *pa
     kp_status status = parts_open(page);
     if (status == KP_OK)
         status = spine_need(snapshot, page, column);
-    if (status == KP_OK && page->parts_count > 1)
-        status = parts_join(page, column);
-    else if (status == KP_OK)
-        status = kpi_block_column(&page->parts[0].block, column, &page->arena, &page->cols[column]);
+    if (status == KP_OK)
+        status = kpi_page_packs(page->stream, column) ? packed_decode(page, column)
+                                                      : vec_decode(page, column);
     if (status == KP_OK && is_actor && page->ids == NULL)
         status = page_actors(snapshot, page);
     kpi_page_charge(snapshot, page, before);
@@ -469,16 +495,21 @@ static kp_status column_decode(struct kp_snapshot *snapshot, struct kpi_page *pa
     return status;
 }
 
-kp_status kpi_page_column(struct kp_snapshot *snapshot, struct kpi_page *page, uint32_t column,
-                          const struct kp_vec **out)
+kp_status kpi_page_decode(struct kp_snapshot *snapshot, struct kpi_page *page, uint32_t column)
 {
     pthread_mutex_lock(&page->lock);
     kp_status status = page->bad ? KP_CORRUPT : KP_OK;
     if (status == KP_OK && (page->decoded >> column & 1) == 0)
         status = column_decode(snapshot, page, column);
     pthread_mutex_unlock(&page->lock);
+    return status;
+}
+
+kp_status kpi_page_times(struct kp_snapshot *snapshot, struct kpi_page *page, const int64_t **out)
+{
+    kp_status status = kpi_page_decode(snapshot, page, KP_COL_TS);
     if (status == KP_OK)
-        *out = &page->cols[column];
+        *out = page->cols[KP_COL_TS].i64;
     return status;
 }
 
@@ -557,18 +588,34 @@ const void *kpi_page_attr(struct kp_snapshot *snapshot, struct kpi_page *page, e
 
 /* ---------- order of log blocks ---------- */
 
+kp_status kpi_page_ties(struct kp_snapshot *snapshot, struct kpi_page *page)
+{
+    kp_status status = kpi_page_decode(snapshot, page, KP_COL_SEQ);
+    if (status == KP_OK)
+        status = kpi_page_decode(snapshot, page, KP_COL_CPU);
+    return status == KP_OK ? kpi_page_decode(snapshot, page, KP_COL_ACTOR) : status;
+}
+
+struct kpi_row_key kpi_page_key(const struct kpi_page *page, const int64_t *ts, uint32_t row)
+{
+    const struct kpi_packed *packed = page->packed;
+    return (struct kpi_row_key){
+        .ts = ts[row],
+        .seq = (uint64_t)kpi_packed_at(&packed[KP_COL_SEQ], row),
+        .cpu = (uint32_t)kpi_packed_at(&packed[KP_COL_CPU], row),
+        .actor = page->ids[kpi_packed_at(&packed[KP_COL_ACTOR], row)],
+    };
+}
+
 struct sorter {
     const struct kp_actors *actors;
-    const kp_actor_id *ids;
-    const int64_t *ts, *seq, *cpu, *actor;
+    const struct kpi_page *page;
+    const int64_t *ts;
 };
 
 static struct kpi_row_key sorter_key(const struct sorter *sorter, uint32_t row)
 {
-    return (struct kpi_row_key){.ts = sorter->ts[row],
-                                .seq = (uint64_t)sorter->seq[row],
-                                .cpu = (uint32_t)sorter->cpu[row],
-                                .actor = sorter->ids[sorter->actor[row]]};
+    return kpi_page_key(sorter->page, sorter->ts, row);
 }
 
 static int compare_rows(const void *a, const void *b, void *ctx)
@@ -607,24 +654,17 @@ static bool times_ascend(const int64_t *ts, uint32_t rows)
 
 static kp_status page_sort(struct kp_snapshot *snapshot, struct kpi_page *page)
 {
-    static const uint32_t columns[] = {KP_COL_TS, KP_COL_SEQ, KP_COL_CPU, KP_COL_ACTOR};
-    const struct kp_vec *vecs[KP_ARRAY_LEN(columns)];
-    for (size_t i = 0; i < KP_ARRAY_LEN(columns); i++) {
-        kp_status status = kpi_page_column(snapshot, page, columns[i], &vecs[i]);
-        if (status != KP_OK)
-            return status;
-        if (i == 0 && times_ascend(vecs[0]->i64, page->rows))
-            return KP_OK; /* nearly always; nothing else need be decoded */
-    }
-    struct sorter sorter = {.actors = snapshot->actors,
-                            .ids = page->ids,
-                            .ts = vecs[0]->i64,
-                            .seq = vecs[1]->i64,
-                            .cpu = vecs[2]->i64,
-                            .actor = vecs[3]->i64};
+    struct sorter sorter = {.actors = snapshot->actors, .page = page};
+    kp_status status = kpi_page_times(snapshot, page, &sorter.ts);
+    if (status == KP_OK && times_ascend(sorter.ts, page->rows))
+        return KP_OK; /* nearly always; nothing else need be decoded */
+    if (status == KP_OK)
+        status = kpi_page_ties(snapshot, page);
+    if (status != KP_OK)
+        return status;
     pthread_mutex_lock(&page->lock);
     size_t before = page->arena.used_bytes;
-    kp_status status = page->order == NULL ? order_make(page, &sorter) : KP_OK;
+    status = page->order == NULL ? order_make(page, &sorter) : KP_OK;
     kpi_page_charge(snapshot, page, before);
     pthread_mutex_unlock(&page->lock);
     return status;

@@ -188,19 +188,83 @@ kp_status kpi_filter_locals(const struct kpi_filter_key *key, struct kp_snapshot
     return KP_OK;
 }
 
+/* Rows in some order; those that are kept move to the front. */
+struct sieve {
+    const struct kpi_filter_key *key;
+    const bool *passes; /* actors: by local number */
+    const int64_t *ts;  /* begins: times of the rows */
+    uint32_t *rows;
+    uint32_t kept;
+};
+
+static void keep_passing(struct sieve *sieve, const uint32_t *rows, const int64_t *values,
+                         uint32_t count)
+{
+    uint32_t kept = sieve->kept;
+    for (uint32_t i = 0; i < count; i++) {
+        sieve->rows[kept] = rows[i];
+        kept += sieve->passes[values[i]];
+    }
+    sieve->kept = kept;
+}
+
+static void keep_starts(struct sieve *sieve, const uint32_t *rows, const int64_t *durs,
+                        uint32_t count)
+{
+    uint32_t kept = sieve->kept;
+    for (uint32_t i = 0; i < count; i++) {
+        bool passes = kpi_filter_number(sieve->key, kpi_start_of(sieve->ts[rows[i]], durs[i]));
+        sieve->rows[kept] = rows[i];
+        kept += passes;
+    }
+    sieve->kept = kept;
+}
+
+static void keep_equal(struct sieve *sieve, const uint32_t *rows, const int64_t *values,
+                       uint32_t count)
+{
+    uint32_t kept = sieve->kept;
+    int64_t one = sieve->key->numbers[0];
+    for (uint32_t i = 0; i < count; i++) {
+        sieve->rows[kept] = rows[i];
+        kept += values[i] == one;
+    }
+    sieve->kept = kept;
+}
+
+static void keep_among(struct sieve *sieve, const uint32_t *rows, const int64_t *values,
+                       uint32_t count)
+{
+    uint32_t kept = sieve->kept;
+    for (uint32_t i = 0; i < count; i++) {
+        sieve->rows[kept] = rows[i];
+        kept += kpi_filter_number(sieve->key, values[i]);
+    }
+    sieve->kept = kept;
+}
+
+/* Numbers of rows are taken out of their column a piece at a time. */
+static uint32_t sift(struct sieve *sieve, const struct kpi_packed *column, uint32_t count,
+                     void (*keep)(struct sieve *, const uint32_t *, const int64_t *, uint32_t))
+{
+    int64_t values[KP_VECTOR_ROWS];
+    for (uint32_t at = 0; at < count; at += KP_VECTOR_ROWS) {
+        uint32_t piece = KP_MIN(count - at, (uint32_t)KP_VECTOR_ROWS);
+        kpi_packed_take(column, sieve->rows + at, 0, piece, values);
+        keep(sieve, sieve->rows + at, values, piece);
+    }
+    return sieve->kept;
+}
+
 static kp_status keep_actors(const struct kpi_filter_key *key, struct kp_snapshot *snapshot,
-                             struct kpi_page *page, const struct kp_vec *vec, uint32_t *rows,
-                             uint32_t *count)
+                             struct kpi_page *page, uint32_t *rows, uint32_t *count)
 {
     bool *passes = malloc((size_t)page->actors + 1);
+    struct sieve sieve = {.key = key, .passes = passes, .rows = rows};
     kp_status status =
         passes == NULL ? KP_NO_MEMORY : kpi_filter_locals(key, snapshot, page, passes);
-    uint32_t kept = 0;
-    for (uint32_t i = 0; i < *count && status == KP_OK; i++) {
-        rows[kept] = rows[i];
-        kept += passes[vec->i64[rows[i]]];
-    }
-    *count = kept;
+    if (status == KP_OK)
+        *count = sift(&sieve, &page->packed[key->column.stored], *count, keep_passing);
     free(passes);
     return status;
 }
@@ -277,53 +341,29 @@ static kp_status keep_strs(const struct kpi_filter_key *key, const struct kp_vec
     return KP_OK;
 }
 
-static void keep_starts(const struct kpi_filter_key *key, const int64_t *durs, const int64_t *ts,
-                        uint32_t *rows, uint32_t *count)
-{
-    uint32_t kept = 0;
-    for (uint32_t i = 0; i < *count; i++) {
-        rows[kept] = rows[i];
-        kept += kpi_filter_number(key, kpi_start_of(ts[rows[i]], durs[rows[i]]));
-    }
-    *count = kept;
-}
-
-static void keep_numbers(const struct kpi_filter_key *key, const int64_t *values, uint32_t *rows,
-                         uint32_t *count)
-{
-    uint32_t kept = 0;
-    int64_t one = key->numbers[0];
-    for (uint32_t i = 0; i < *count && key->count == 1; i++) {
-        rows[kept] = rows[i];
-        kept += values[rows[i]] == one;
-    }
-    for (uint32_t i = 0; i < *count && key->count != 1; i++) {
-        rows[kept] = rows[i];
-        kept += kpi_filter_number(key, values[rows[i]]);
-    }
-    *count = kept;
-}
-
 static kp_status keep_key(const struct kpi_filter_key *key, struct kp_snapshot *snapshot,
                           struct kpi_page *page, bool lying, uint32_t *rows, uint32_t *count)
 {
-    const struct kp_vec *vec, *ts = NULL;
+    uint32_t column = key->column.stored;
+    const struct kp_vec *vec;
+    struct sieve sieve = {.key = key, .rows = rows};
     if (key->column.attr == KP_ATTR_KIND)
         return KP_OK; /* decided once for the whole scan */
-    kp_status status = lying ? kpi_page_lying(snapshot, page, key->column.stored, &vec)
-                             : kpi_page_column(snapshot, page, key->column.stored, &vec);
+    kp_status status = lying ? kpi_page_lying(snapshot, page, column, &vec)
+                             : kpi_page_decode(snapshot, page, column);
     if (status == KP_OK && key->column.attr == KP_ATTR_START)
-        status = kpi_page_column(snapshot, page, KP_COL_TS, &ts);
+        status = kpi_page_times(snapshot, page, &sieve.ts);
     if (status != KP_OK)
         return status;
     if (key->type == KP_TYPE_ACTOR)
-        return keep_actors(key, snapshot, page, vec, rows, count);
+        return keep_actors(key, snapshot, page, rows, count);
     if (kp_type_phys(key->type) == KP_PHYS_STR)
-        return keep_strs(key, vec, rows, count);
-    if (ts != NULL)
-        keep_starts(key, vec->i64, ts->i64, rows, count);
-    else
-        keep_numbers(key, vec->i64, rows, count);
+        return keep_strs(key, &page->cols[column], rows, count);
+    struct kpi_packed numbers = kpi_page_numbers(page, column, lying);
+    *count = sift(&sieve, &numbers, *count,
+                  sieve.ts != NULL  ? keep_starts
+                  : key->count == 1 ? keep_equal
+                                    : keep_among);
     return KP_OK;
 }
 
@@ -376,20 +416,19 @@ static kp_status times_walk(const struct kpi_filter *filter, const struct kpi_pa
 static kp_status keep_times(const struct kpi_filter *filter, struct kp_snapshot *snapshot,
                             struct kpi_page *page, struct kpi_rows *rows)
 {
-    const struct kp_vec *ts;
+    const int64_t *ts;
     bool inside = page->ts_min >= filter->from && page->ts_max <= filter->to;
     *rows = (struct kpi_rows){.count = page->rows};
     if (inside && page->order == NULL && !filter->exact)
         return KP_OK;
-    kp_status status = kpi_page_column(snapshot, page, KP_COL_TS, &ts);
+    kp_status status = kpi_page_times(snapshot, page, &ts);
     if (status != KP_OK || page->order != NULL || filter->exact)
-        return status == KP_OK ? times_walk(filter, page, ts->i64, rows) : status;
-    rows->first = times_bound(ts->i64, page->rows, filter->from, false);
-    uint32_t end = times_bound(ts->i64, page->rows, filter->to, true);
+        return status == KP_OK ? times_walk(filter, page, ts, rows) : status;
+    rows->first = times_bound(ts, page->rows, filter->from, false);
+    uint32_t end = times_bound(ts, page->rows, filter->to, true);
     rows->count = end > rows->first ? end - rows->first : 0;
-    return times_hold(filter, ts->i64 + rows->first, rows->count)
-               ? KP_OK
-               : times_walk(filter, page, ts->i64, rows);
+    return times_hold(filter, ts + rows->first, rows->count) ? KP_OK
+                                                             : times_walk(filter, page, ts, rows);
 }
 
 kp_status kpi_filter_page(const struct kpi_filter *filter, struct kp_snapshot *snapshot,

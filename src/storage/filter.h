@@ -5,7 +5,7 @@
 #ifndef KP_STORAGE_FILTER_H
 #define KP_STORAGE_FILTER_H
 
-#include "storage/snapshot.h"
+#include "storage/page.h"
 
 /* A checked key; numbers sorted. Memory belongs to the scan's arena. */
 struct kpi_filter_key {

@@ -10,7 +10,7 @@
 
 #include "base/assert.h"
 #include "storage/order.h"
-#include "storage/snapshot.h"
+#include "storage/page.h"
 
 /* Rows of a page by thread of one ACTOR column; those of a thread in order. */
 struct kpi_threads {
@@ -88,22 +88,22 @@ static kp_status tids_make(const int64_t *tid_of, uint32_t locals, struct kp_are
 }
 
 /* Counting sort of the rows, in the order of the page. */
-static kp_status threads_make(const struct kpi_page *page, const int64_t *column,
-                              const int64_t *tid_of, uint32_t locals, struct kp_arena *arena,
-                              struct kpi_threads **out)
+static kp_status threads_make(const struct kpi_page *page, uint32_t column, const int64_t *tid_of,
+                              uint32_t locals, struct kp_arena *arena, struct kpi_threads **out)
 {
+    const struct kpi_packed *local_of = &page->packed[column];
     struct kpi_threads *threads = kp_arena_zalloc(arena, 1, sizeof(*threads));
     uint32_t *starts = kp_arena_zalloc(arena, (size_t)locals + 2, sizeof(*starts));
     uint32_t *rows = kp_arena_alloc(arena, ((size_t)page->rows + 1) * sizeof(*rows));
     if (threads == NULL || starts == NULL || rows == NULL)
         return KP_NO_MEMORY;
     for (uint32_t row = 0; row < page->rows; row++)
-        starts[column[row] + 2]++;
+        starts[kpi_packed_at(local_of, row) + 2]++;
     for (uint32_t i = 2; i < locals + 2; i++)
         starts[i] += starts[i - 1];
     for (uint32_t i = 0; i < page->rows; i++) {
         uint32_t row = page->order == NULL ? i : page->order[i];
-        rows[starts[column[row] + 1]++] = row;
+        rows[starts[kpi_packed_at(local_of, row) + 1]++] = row;
     }
     threads->starts = starts;
     threads->rows = rows;
@@ -114,8 +114,7 @@ static kp_status threads_make(const struct kpi_page *page, const int64_t *column
 static kp_status page_threads(struct kp_snapshot *snapshot, struct kpi_page *page, uint32_t column,
                               const struct kpi_threads **out)
 {
-    const struct kp_vec *vec;
-    kp_status status = kpi_page_column(snapshot, page, column, &vec);
+    kp_status status = kpi_page_decode(snapshot, page, column);
     if (status != KP_OK)
         return status;
     const int64_t *tid_of = kpi_page_attr(snapshot, page, KP_ATTR_TID);
@@ -126,7 +125,7 @@ static kp_status page_threads(struct kp_snapshot *snapshot, struct kpi_page *pag
     if (page->threads[column] == NULL) {
         size_t before = page->arena.used_bytes;
         struct kpi_threads *threads;
-        status = threads_make(page, vec->i64, tid_of, locals, &page->arena, &threads);
+        status = threads_make(page, column, tid_of, locals, &page->arena, &threads);
         if (status == KP_OK)
             page->threads[column] = threads;
         kpi_page_charge(snapshot, page, before);
@@ -152,26 +151,18 @@ static kp_status row_take(struct search *search, struct kpi_page *page, uint32_t
                           kp_actor_id thread)
 {
     struct kp_snapshot *snapshot = search->hop->snapshot;
-    const struct kp_vec *ts, *seq, *cpu, *actor;
-    kp_status status = kpi_page_column(snapshot, page, KP_COL_TS, &ts);
+    const int64_t *ts;
+    kp_status status = kpi_page_times(snapshot, page, &ts);
     if (status == KP_OK)
-        status = kpi_page_column(snapshot, page, KP_COL_SEQ, &seq);
-    if (status == KP_OK)
-        status = kpi_page_column(snapshot, page, KP_COL_CPU, &cpu);
-    if (status == KP_OK)
-        status = kpi_page_column(snapshot, page, KP_COL_ACTOR, &actor);
+        status = kpi_page_ties(snapshot, page);
     if (status != KP_OK)
         return status;
-    struct kp_hop_row found = {.ts = ts->i64[row],
-                               .seq = (uint64_t)seq->i64[row],
-                               .cpu = (uint32_t)cpu->i64[row],
-                               .actor = page->ids[actor->i64[row]],
-                               .thread = thread};
     const struct kp_hop_row *best = &search->best;
     struct kpi_row_key a = {best->ts, best->seq, best->cpu, best->actor};
-    struct kpi_row_key b = {found.ts, found.seq, found.cpu, found.actor};
+    struct kpi_row_key b = kpi_page_key(page, ts, row);
     if (!search->found || kpi_row_compare(snapshot->actors, &a, &b) < 0)
-        search->best = found;
+        search->best = (struct kp_hop_row){
+            .ts = b.ts, .seq = b.seq, .cpu = b.cpu, .actor = b.actor, .thread = thread};
     search->found = true;
     return KP_OK;
 }
@@ -209,8 +200,8 @@ static kp_status page_search(struct search *search, struct kpi_page *page)
     struct kp_snapshot *snapshot = search->hop->snapshot;
     const struct kp_hop_req *req = search->req;
     const struct kpi_threads *threads;
-    const struct kp_vec *ts;
-    kp_status status = kpi_page_column(snapshot, page, KP_COL_TS, &ts);
+    const int64_t *ts;
+    kp_status status = kpi_page_times(snapshot, page, &ts);
     if (status == KP_OK)
         status = page_threads(snapshot, page, req->column, &threads);
     if (status != KP_OK)
@@ -219,7 +210,7 @@ static kp_status page_search(struct search *search, struct kpi_page *page)
          i < threads->count && threads->tids[i] == req->tid && status == KP_OK; i++) {
         kp_actor_id thread = page->ids[threads->locals[i]];
         uint32_t row = thread_wanted(search, thread)
-                           ? last_before(threads, threads->locals[i], ts->i64, req->before)
+                           ? last_before(threads, threads->locals[i], ts, req->before)
                            : UINT32_MAX;
         if (row != UINT32_MAX)
             status = row_take(search, page, row, thread);

@@ -261,6 +261,7 @@ static kp_status spine_columns(struct kp_scan *scan, struct kpi_page *page)
 static kp_status unit_columns(struct kp_scan *scan, struct kpi_unit *unit)
 {
     const struct kp_vec *vec;
+    const int64_t *ts;
     kp_status status = KP_OK;
     if (unit->page->spine != NULL)
         return spine_columns(scan, unit->page);
@@ -269,9 +270,9 @@ static kp_status unit_columns(struct kp_scan *scan, struct kpi_unit *unit)
         if (ref.attr == KP_ATTR_KIND)
             continue;
         status = unit->lying ? kpi_page_lying(scan->snapshot, unit->page, ref.stored, &vec)
-                             : kpi_page_column(scan->snapshot, unit->page, ref.stored, &vec);
+                             : kpi_page_decode(scan->snapshot, unit->page, ref.stored);
         if (status == KP_OK && ref.attr == KP_ATTR_START)
-            status = kpi_page_column(scan->snapshot, unit->page, KP_COL_TS, &vec);
+            status = kpi_page_times(scan->snapshot, unit->page, &ts);
         bool is_attr = ref.attr != KP_ATTR_SELF && ref.attr != KP_ATTR_START;
         if (status == KP_OK && is_attr &&
             kpi_page_attr(scan->snapshot, unit->page, ref.attr) == NULL)
@@ -302,7 +303,6 @@ static bool unit_overlaps(const struct kp_scan *scan, const struct kpi_unit *uni
 
 static kp_status unit_times(struct kp_scan *scan, struct kpi_unit *unit)
 {
-    const struct kp_vec *ts;
     if (!unit_overlaps(scan, unit))
         return KP_OK;
     if (unit->page->spine != NULL) {
@@ -310,36 +310,20 @@ static kp_status unit_times(struct kp_scan *scan, struct kpi_unit *unit)
         unit->ts = kpi_spine_times(unit->page->spine);
         return done;
     }
-    kp_status status = kpi_page_column(scan->snapshot, unit->page, KP_COL_TS, &ts);
-    if (status == KP_OK)
-        unit->ts = ts->i64;
-    return status;
+    return kpi_page_times(scan->snapshot, unit->page, &unit->ts);
 }
 
 /* Columns that decide between rows of equal time; only overlapping pages need them. */
 static kp_status unit_ties(struct kp_scan *scan, struct kpi_unit *unit)
 {
-    const struct kp_vec *cpu, *seq, *actor;
+    const uint32_t common = 1u << KP_COL_SEQ | 1u << KP_COL_ACTOR | 1u << KP_COL_CPU;
     if (unit->tied)
         return KP_OK;
-    if (unit->page->spine != NULL) {
-        kp_status done = kpi_page_common(scan->snapshot, unit->page,
-                                         1u << KP_COL_SEQ | 1u << KP_COL_ACTOR | 1u << KP_COL_CPU);
-        unit->tied = done == KP_OK;
-        return done;
-    }
-    kp_status status = kpi_page_column(scan->snapshot, unit->page, KP_COL_SEQ, &seq);
-    if (status == KP_OK)
-        status = kpi_page_column(scan->snapshot, unit->page, KP_COL_ACTOR, &actor);
-    if (status == KP_OK)
-        status = kpi_page_column(scan->snapshot, unit->page, KP_COL_CPU, &cpu);
-    if (status != KP_OK)
-        return status;
-    unit->seq = seq->i64;
-    unit->actor = actor->i64;
-    unit->cpu = cpu->i64;
-    unit->tied = true;
-    return KP_OK;
+    kp_status status = unit->page->spine != NULL
+                           ? kpi_page_common(scan->snapshot, unit->page, common)
+                           : kpi_page_ties(scan->snapshot, unit->page);
+    unit->tied = status == KP_OK;
+    return status;
 }
 
 static kp_status active_reserve(struct kp_scan *scan)
@@ -438,10 +422,11 @@ static struct kpi_row_key unit_key(const struct kpi_unit *unit)
     struct kpi_row_key key = {.ts = unit->ts[row]};
     if (!unit->tied)
         return key;
-    bool spine = unit->cpu == NULL;
-    key.cpu = (uint32_t)(spine ? spine_value(unit, KP_COL_CPU, row) : unit->cpu[row]);
-    key.seq = (uint64_t)(spine ? spine_value(unit, KP_COL_SEQ, row) : unit->seq[row]);
-    key.actor = unit->page->ids[spine ? spine_value(unit, KP_COL_ACTOR, row) : unit->actor[row]];
+    if (unit->page->spine == NULL)
+        return kpi_page_key(unit->page, unit->ts, row);
+    key.cpu = (uint32_t)spine_value(unit, KP_COL_CPU, row);
+    key.seq = (uint64_t)spine_value(unit, KP_COL_SEQ, row);
+    key.actor = unit->page->ids[spine_value(unit, KP_COL_ACTOR, row)];
     return key;
 }
 
@@ -533,16 +518,6 @@ struct gift {
     uint32_t first, count, at;
 };
 
-static void give_numbers(const struct gift *gift, const int64_t *from, int64_t *to)
-{
-    if (gift->list == NULL) {
-        memcpy(to, from + gift->first, gift->count * sizeof(*to));
-        return;
-    }
-    for (uint32_t i = 0; i < gift->count; i++)
-        to[i] = from[gift->list[i]];
-}
-
 static void give_starts(const struct gift *gift, int64_t *to)
 {
     const int64_t *ts = gift->unit->page->cols[KP_COL_TS].i64;
@@ -608,22 +583,22 @@ static void give_column(struct kp_scan *scan, const struct gift *gift, uint32_t 
     struct kp_colref ref = scan->cols[column];
     struct kp_vec *to = &scan->batch.cols[column];
     const struct kpi_page *page = gift->unit->page;
-    const struct kp_vec *from =
-        gift->unit->lying ? &page->lying[ref.stored] : &page->cols[ref.stored];
     int64_t local[KP_VECTOR_ROWS];
     if (ref.attr == KP_ATTR_KIND) {
         give_kinds(scan, gift, to);
     } else if (page->spine != NULL) {
         give_common(gift, ref, to);
-    } else if (from->type == KP_TYPE_ACTOR) {
-        give_numbers(gift, from->i64, local);
-        give_actor(gift, ref.attr, local, to);
-    } else if (kp_type_phys(from->type) == KP_PHYS_STR) {
-        give_strs(gift, from, to->strs + gift->at);
+    } else if (kp_type_phys(page->stream->stored[ref.stored].type) == KP_PHYS_STR) {
+        give_strs(gift, &page->cols[ref.stored], to->strs + gift->at);
     } else {
-        give_numbers(gift, from->i64, to->i64 + gift->at);
-        if (ref.attr == KP_ATTR_START)
-            give_starts(gift, to->i64 + gift->at);
+        struct kpi_packed from = kpi_page_numbers(page, ref.stored, gift->unit->lying);
+        bool is_actor = page->stream->stored[ref.stored].type == KP_TYPE_ACTOR;
+        int64_t *numbers = is_actor ? local : to->i64 + gift->at;
+        kpi_packed_take(&from, gift->list, gift->first, gift->count, numbers);
+        if (is_actor)
+            give_actor(gift, ref.attr, local, to);
+        else if (ref.attr == KP_ATTR_START)
+            give_starts(gift, numbers);
     }
 }
 

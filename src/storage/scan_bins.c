@@ -41,14 +41,14 @@ static void bin_give(struct bins *bins, kp_time begin, uint32_t stream, uint64_t
 static kp_status rows_walk(struct bins *bins, struct kpi_page *page)
 {
     const struct kpi_filter *filter = &bins->scan->filter;
-    const struct kp_vec *ts;
-    kp_status status = kpi_page_column(bins->scan->snapshot, page, KP_COL_TS, &ts);
+    const int64_t *ts;
+    kp_status status = kpi_page_times(bins->scan->snapshot, page, &ts);
     if (status != KP_OK)
         return status;
     kp_time begin = 0;
     uint64_t rows = 0;
     for (uint32_t i = 0; i < page->rows && !bins->stop; i++) {
-        kp_time at = ts->i64[i];
+        kp_time at = ts[i];
         if (at < filter->from || at > filter->to)
             continue;
         if (rows > 0 && (at < begin || at > bin_end(bins, begin))) {

@@ -11,18 +11,17 @@
 
 /* One page's part in a scan. */
 struct kpi_unit {
-    uint32_t segment;                 /* or KPI_FROM_LOG */
-    uint32_t number;                  /* block of the segment, or log page */
-    uint32_t held;                    /* rows of its page, by the footer */
-    uint8_t stream;                   /* of the log page */
-    const bool *kinds;                /* of a spine's page: wanted streams; NULL = all */
-    kp_time first, last;              /* times; first is where the scan meets it */
-    struct kpi_page *page;            /* while active */
-    bool lying;                       /* its rows come as they lie */
-    const int64_t *ts;                /* NULL: no other page's rows can come between */
-    const int64_t *cpu, *seq, *actor; /* when pages overlap; of spines in the spine */
-    bool tied;                        /* what decides between equal times was read */
-    struct kpi_rows rows;             /* that pass, in the order of the scan */
+    uint32_t segment;      /* or KPI_FROM_LOG */
+    uint32_t number;       /* block of the segment, or log page */
+    uint32_t held;         /* rows of its page, by the footer */
+    uint8_t stream;        /* of the log page */
+    const bool *kinds;     /* of a spine's page: wanted streams; NULL = all */
+    kp_time first, last;   /* times; first is where the scan meets it */
+    struct kpi_page *page; /* while active */
+    bool lying;            /* its rows come as they lie */
+    const int64_t *ts;     /* NULL: no other page's rows can come between */
+    bool tied;             /* what decides between equal times was read */
+    struct kpi_rows rows;  /* that pass, in the order of the scan */
     uint32_t at;
     bool ready; /* prepared ahead, with this outcome */
     kp_status status;

@@ -99,10 +99,10 @@ static kp_status stream_tally(struct tally *tally, struct kpi_unit *unit)
 {
     struct kp_scan *scan = tally->scan;
     struct kpi_page *page = unit->page;
-    const struct kp_vec *actors;
+    const struct kpi_packed *actors = &page->packed[KP_COL_ACTOR];
     struct kpi_rows rows = {0};
     uint32_t *counts = NULL;
-    kp_status status = kpi_page_column(scan->snapshot, page, KP_COL_ACTOR, &actors);
+    kp_status status = kpi_page_decode(scan->snapshot, page, KP_COL_ACTOR);
     if (status == KP_OK)
         status = kpi_filter_page(&scan->filter, scan->snapshot, page, false, &rows);
     if (status == KP_OK) {
@@ -110,7 +110,7 @@ static kp_status stream_tally(struct tally *tally, struct kpi_unit *unit)
         status = counts == NULL ? KP_NO_MEMORY : KP_OK;
     }
     for (uint32_t i = 0; i < rows.count && status == KP_OK; i++)
-        counts[actors->i64[kpi_row_at(&rows, i)]]++;
+        counts[kpi_packed_at(actors, kpi_row_at(&rows, i))]++;
     if (status == KP_OK)
         tally_page(tally, page, page->stream->number, NULL, counts);
     kpi_rows_free(&rows);

@@ -5,7 +5,7 @@
  * notices (BUSY), or the manifest has moved on when something was amiss, and the work starts over.
  * Log blocks are copied into memory because their files are recycled; segments are immutable.
  */
-#include "storage/snapshot.h"
+#include "storage/page.h"
 
 #include <stdatomic.h>
 #include <stdlib.h>

@@ -13,6 +13,7 @@
 
 #include <pthread.h>
 
+#include "storage/packed.h"
 #include "storage/segment.h"
 
 #define KPI_CACHE_BYTES     ((size_t)64 << 20)
@@ -41,9 +42,10 @@ struct kpi_page {
     struct kpi_spine *spine; /* the page is one: it has no columns, others are bound to it */
     struct kpi_page *bound;  /* the page of the spine it is bound to, held; NULL: to none */
     bool from_log;
-    struct kp_arena arena;              /* of what is decoded */
-    struct kp_vec cols[KP_STORED_MAX];  /* ACTOR columns as local numbers */
-    uint32_t decoded;                   /* bit per column; written under lock */
+    struct kp_arena arena;                   /* of what is decoded */
+    struct kp_vec cols[KP_STORED_MAX];       /* times and texts */
+    struct kpi_packed packed[KP_STORED_MAX]; /* other numbers; actors as local numbers */
+    uint32_t decoded;                        /* bit per column; written under lock */
     struct kp_vec lying[KP_STORED_MAX]; /* bound pages: columns as they lie, not in row order */
     uint32_t lying_decoded;
     kp_actor_id *ids;          /* local number -> registry; of the spine's page if bound */
@@ -143,40 +145,5 @@ kp_status kpi_snapshot_take_segments(struct kp_snapshot *snapshot, const char *d
 /* Copies the blocks of a log record. */
 kp_status kpi_snapshot_take_record(struct kp_snapshot *snapshot,
                                    const struct kpi_wal_record *record) KP_MUST;
-
-/* ---------- pages (cache.c) ---------- */
-
-kp_status kpi_page_new(const struct kp_stream *stream, struct kpi_page **out) KP_MUST;
-void kpi_page_free(struct kpi_page *page);
-/* Adds a block of the page's stream behind its rows. joined: the bytes of the joined block it is
- * part of, else NULL. */
-kp_status kpi_page_add(struct kpi_page *page, const struct kpi_block *block, const void *joined,
-                       size_t joined_size) KP_MUST;
-/* Holds a log page until it is released; others are held by how they were got. */
-void kpi_page_hold(struct kp_snapshot *snapshot, struct kpi_page *page);
-/* Block `number` of an open segment: from the cache (no queue needed) or NULL. Release it. */
-struct kpi_page *kpi_page_cached(struct kp_snapshot *snapshot, uint32_t segment, uint32_t number);
-/* The same, read from the file. CORRUPT: it cannot be had, and that was reported as damage. */
-kp_status kpi_page_read(struct kp_snapshot *snapshot, struct kp_io_queue *queue, uint32_t segment,
-                        uint32_t number, struct kpi_page **out) KP_MUST;
-void kpi_page_release(struct kp_snapshot *snapshot, struct kpi_page *page);
-/* Decodes a column (and for ACTOR columns page->ids) unless it is there. CORRUPT was reported. The
- * column stays as it is until the page is released. */
-kp_status kpi_page_column(struct kp_snapshot *snapshot, struct kpi_page *page, uint32_t column,
-                          const struct kp_vec **out) KP_MUST;
-/* The same for a column that kpi_block_lies, of a bound page, as it lies. */
-kp_status kpi_page_lying(struct kp_snapshot *snapshot, struct kpi_page *page, uint32_t column,
-                         const struct kp_vec **out) KP_MUST;
-/* Decodes common columns (bit each) of a spine's page for the rows of all streams, and its actors
- * with KP_COL_ACTOR. CORRUPT was reported. */
-kp_status kpi_page_common(struct kp_snapshot *snapshot, struct kpi_page *page,
-                          uint32_t columns) KP_MUST;
-/* An attribute of the page's actors by local number, int64_t (tid, pid) or struct kp_str; after a
- * column of actors was decoded. NULL: out of memory. It lives as long as the page. */
-const void *kpi_page_attr(struct kp_snapshot *snapshot, struct kpi_page *page, enum kp_attr attr);
-/* Counts what its arena has grown by since `before`; the page's lock is held. */
-void kpi_page_charge(struct kp_snapshot *snapshot, struct kpi_page *page, size_t before);
-/* Makes page->order right for a log block. */
-kp_status kpi_page_sort(struct kp_snapshot *snapshot, struct kpi_page *page) KP_MUST;
 
 #endif

@@ -574,8 +574,7 @@ static void column_pick(const struct kpi_spine *spine, const struct kp_stream *s
             out[i] = narrow[places[i]];
 }
 
-kp_status kpi_spine_column(const struct kpi_block *block, uint32_t column, struct kp_arena *arena,
-                           struct kp_vec *out)
+kp_status kpi_spine_column(const struct kpi_block *block, uint32_t column, int64_t *out)
 {
     const struct kp_stream *stream = block->info.stream;
     if (block->spine == NULL)
@@ -587,14 +586,9 @@ kp_status kpi_spine_column(const struct kpi_block *block, uint32_t column, struc
     kp_status status = kpi_spine_need(block->spine->spine, stream, column);
     if (status == KP_OK && spine->counts[stream->number] != block->info.rows)
         status = KP_CORRUPT; /* they do not belong together after all */
-    if (status != KP_OK)
-        return status;
-    int64_t *values = kp_arena_alloc(arena, block->info.rows * sizeof(*values));
-    if (values == NULL)
-        return KP_NO_MEMORY;
-    column_pick(spine, stream, column, values);
-    *out = (struct kp_vec){.type = stream->stored[column].type, .i64 = values};
-    return KP_OK;
+    if (status == KP_OK)
+        column_pick(spine, stream, column, out);
+    return status;
 }
 
 /* ---------- thread by thread ---------- */
@@ -603,15 +597,14 @@ kp_status kpi_spine_column(const struct kpi_block *block, uint32_t column, struc
 static kp_status by_thread_read(const struct kpi_block *block, uint32_t key, struct kp_arena *arena,
                                 uint32_t **out)
 {
-    struct kp_vec locals;
-    struct kp_arena scratch = {0};
+    int64_t *locals = kp_big_alloc(block->info.rows * sizeof(*locals));
     uint32_t *order = kp_arena_alloc(arena, block->info.rows * sizeof(*order));
-    kp_status status = order == NULL ? KP_NO_MEMORY : KP_OK;
+    kp_status status = locals == NULL || order == NULL ? KP_NO_MEMORY : KP_OK;
     if (status == KP_OK)
-        status = kpi_spine_column(block, key, &scratch, &locals);
+        status = kpi_spine_column(block, key, locals);
     if (status == KP_OK)
-        status = kpi_spine_order(locals.i64, block->info.rows, block->actors, order);
-    kp_arena_deinit(&scratch);
+        status = kpi_spine_order(locals, block->info.rows, block->actors, order);
+    kp_big_free(locals);
     if (status == KP_OK)
         *out = order;
     return status;

@@ -77,9 +77,8 @@ kp_status kpi_spine_bind(struct kpi_spine *spine, struct kp_arena *arena,
  * its numbers lie. */
 kp_status kpi_spine_need(struct kpi_spine *spine, const struct kp_stream *stream,
                          uint32_t column) KP_MUST;
-/* A column that a bound block leaves to the spine; memory from arena. */
-kp_status kpi_spine_column(const struct kpi_block *block, uint32_t column, struct kp_arena *arena,
-                           struct kp_vec *out) KP_MUST;
+/* A column that a bound block leaves to the spine. out: room for its rows. */
+kp_status kpi_spine_column(const struct kpi_block *block, uint32_t column, int64_t *out) KP_MUST;
 /* Puts values of a bound block that lie thread by thread into the order of rows. The order is kept
  * in arena for the block's other columns. */
 kp_status kpi_spine_restore(const struct kpi_block *block, uint32_t column, struct kp_arena *arena,

@@ -11,7 +11,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-#include "storage/snapshot.h"
+#include "storage/page.h"
 
 static uint64_t bytes_read(struct kp_snapshot *snapshot, size_t cache_limit, size_t cache_max)
 {
