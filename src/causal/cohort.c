@@ -2,9 +2,7 @@
  *
  * Walks many transactions. Neighbours share one reading of the events: transactions in order of
  * start are cut into groups that lie within GROUP_TIME, and each group is one world in an arena of
- * its own. A walk looks at all spans of its world again and again, so each transaction gets a view
- * of the world with only the spans that meet its window: the walk then costs what the transaction
- * is, not what the group is.
+ * its own. What a walk makes lies in memory of the transaction's, which is given back after it.
  */
 #include <string.h>
 
@@ -49,74 +47,8 @@ struct group {
     struct kpi_cohort *cohort;
     struct kp_arena arena;
     struct kpi_world *world;
-    kp_time *reach;    /* per span: the latest end of it and all before it */
-    uint32_t *renamed; /* per span: its index in the view, valid when seen[] is this one's */
-    uint32_t *seen;
     struct kpi_causes *causes; /* of the transaction being walked */
 };
-
-static bool reach_make(struct group *group)
-{
-    uint32_t count = group->world->spans_count;
-    kp_time reach = KP_TIME_MIN;
-    group->reach = kp_arena_alloc(&group->arena, ((size_t)count + 1) * sizeof(*group->reach));
-    group->renamed = kp_arena_zalloc(&group->arena, (size_t)count + 1, sizeof(*group->renamed));
-    group->seen = kp_arena_zalloc(&group->arena, (size_t)count + 1, sizeof(*group->seen));
-    group->causes = kp_arena_alloc(&group->arena, sizeof(*group->causes));
-    if (group->reach == NULL || group->renamed == NULL || group->seen == NULL ||
-        group->causes == NULL)
-        return false;
-    for (uint32_t i = 0; i < count; i++)
-        group->reach[i] = reach = KP_MAX(reach, group->world->spans[i].to);
-    return true;
-}
-
-/* The first span that could end after t. */
-static uint32_t first_after(const struct group *group, kp_time t)
-{
-    uint32_t low = 0, high = group->world->spans_count;
-    while (low < high) {
-        uint32_t mid = low + (high - low) / 2;
-        if (group->reach[mid] < t)
-            low = mid + 1;
-        else
-            high = mid;
-    }
-    return low;
-}
-
-static bool is_met(const struct kpi_span *span, const struct kpi_txn *txn)
-{
-    return span->to >= txn->from && span->from <= txn->to;
-}
-
-/* The world with the spans that meet the transaction; spans keep their order. */
-static bool view_make(struct group *group, const struct kpi_txn *txn, uint32_t index,
-                      struct kp_arena *arena, struct kpi_world *out)
-{
-    const struct kpi_world *world = group->world;
-    uint32_t first = first_after(group, txn->from), end = first, kept = 0;
-    while (end < world->spans_count && world->spans[end].from <= txn->to)
-        end++;
-    *out = *world;
-    out->spans = kp_arena_alloc(arena, (size_t)(end - first + 1) * sizeof(*out->spans));
-    if (out->spans == NULL)
-        return false;
-    for (uint32_t i = first; i < end; i++) {
-        if (!is_met(&world->spans[i], txn))
-            continue;
-        group->renamed[i] = kept;
-        group->seen[i] = index + 1;
-        out->spans[kept++] = world->spans[i];
-    }
-    out->spans_count = kept;
-    for (uint32_t i = 0; i < kept; i++) {
-        uint32_t up = out->spans[i].up;
-        out->spans[i].up =
-            up != KPI_NONE && group->seen[up] == index + 1 ? group->renamed[up] : KPI_NONE;
-    }
-    return true;
-}
 
 struct sink {
     const struct kpi_cohort *cohort;
@@ -138,17 +70,15 @@ static bool txn_walk(struct group *group, uint32_t index, struct kp_arena *arena
 {
     struct kpi_cohort *cohort = group->cohort;
     const struct kpi_txn *txn = &cohort->txns[index];
-    struct kpi_world view;
-    if (!view_make(group, txn, index, arena, &view))
-        return false;
-    kpi_causes_init(group->causes, arena, &view, false);
-    uint32_t root = kpi_span_find(&view, txn->trace, txn->root_id);
-    struct sink sink = {cohort, &view, group->causes};
+    const struct kpi_world *world = group->world;
+    kpi_causes_init(group->causes, arena, world, false);
+    uint32_t root = kpi_span_find(world, txn->trace, txn->root_id);
+    struct sink sink = {cohort, world, group->causes};
     struct kpi_walk walk = {
-        .world = &view, .arena = arena, .txn = txn, .emit = sink_emit, .ctx = &sink};
+        .world = world, .arena = arena, .txn = txn, .emit = sink_emit, .ctx = &sink};
     if (root != KPI_NONE)
-        kpi_walk_run(&walk, view.spans[root].thread, root, view.spans[root].from,
-                     view.spans[root].to);
+        kpi_walk_run(&walk, world->spans[root].thread, root, world->spans[root].from,
+                     world->spans[root].to);
     if (group->causes->list.failed)
         return false;
     cohort->each(cohort->ctx, group->causes, index);
@@ -180,12 +110,13 @@ static kp_status group_walk(struct kpi_cohort *cohort, uint32_t first, uint32_t 
     group.arena.owner = cohort->arena->owner;
     kp_status status = kpi_world_load(cohort->reader, &group.arena, kpi_time_add(from, -MARGIN),
                                       kpi_time_add(to, MARGIN), AHEAD, &group.world, err);
-    if (status == KP_OK) /* views are copies of the world: nothing may be read later */
-        status = kpi_works_load(group.world, err);
     if (status == KP_OK)
         status = kpi_world_spans(group.world, NULL, 0, kpi_time_add(from, -MARGIN),
                                  kpi_time_add(to, LATE_MAX), err);
-    bool good = status == KP_OK && reach_make(&group) && txns_walk(&group, first, end);
+    group.causes = kp_arena_alloc(&group.arena, sizeof(*group.causes));
+    bool good = status == KP_OK && group.causes != NULL && txns_walk(&group, first, end);
+    if (status == KP_OK)
+        status = kpi_reader_check(cohort->reader, err);
     if (status == KP_OK && !good)
         status = kp_arena_error(&group.arena, err);
     kp_arena_deinit(&group.arena);

@@ -28,7 +28,8 @@ static bool better_partner(const struct kpi_world *world, uint32_t a, uint32_t b
     const struct kpi_span *x = &world->spans[a], *y = &world->spans[b];
     if ((x->thread == waker) != (y->thread == waker))
         return x->thread == waker;
-    return distance(x->to, end) < distance(y->to, end);
+    kp_dur near = distance(x->to, end), other = distance(y->to, end);
+    return near < other || (near == other && a < b);
 }
 
 /* The span this thread's open span waits for: a child on another thread that overlaps the wait,
@@ -38,18 +39,21 @@ uint32_t kpi_span_partner(const struct kpi_walk *walk, uint32_t thread, kp_time 
 {
     const struct kpi_world *world = walk->world;
     uint32_t best = KPI_NONE, waker = wake == NULL ? KPI_NONE : wake->a;
-    uint32_t found = 0;
-    for (uint32_t i = 0; i < world->spans_count; i++) {
-        const struct kpi_span *span = &world->spans[i];
-        if (span->up == KPI_NONE || span->thread == thread || !overlaps(span, from, to) ||
-            !kp_str_equal(span->trace, walk->txn->trace))
+    uint32_t found = 0, count;
+    const struct kpi_thread_span *own = kpi_spans_of(world, thread, &count);
+    for (uint32_t n = count; n-- > 0 && own[n].reach > from;) {
+        const struct kpi_span *up = &world->spans[own[n].span];
+        if (!overlaps(up, from, to))
             continue;
-        const struct kpi_span *up = &world->spans[span->up];
-        if (up->thread != thread || !overlaps(up, from, to))
-            continue;
-        found++;
-        if (better_partner(world, i, best, waker, to))
-            best = i;
+        for (uint32_t i = up->child; i != KPI_NONE; i = world->spans[i].next) {
+            const struct kpi_span *span = &world->spans[i];
+            if (span->thread == thread || !overlaps(span, from, to) ||
+                !kp_str_equal(span->trace, walk->txn->trace))
+                continue;
+            found++;
+            if (better_partner(world, i, best, waker, to))
+                best = i;
+        }
     }
     *out_only = found == 1;
     return best;
@@ -106,8 +110,5 @@ uint32_t kpi_span_lone_client(const struct kpi_walk *walk, uint32_t thread, kp_t
     uint32_t at = kpi_span_at(world, thread, from + (to - from) / 2, &walk->txn->trace);
     if (at == KPI_NONE || world->spans[at].kind != SPAN_KIND_CLIENT)
         return KPI_NONE;
-    for (uint32_t i = 0; i < world->spans_count; i++)
-        if (world->spans[i].up == at)
-            return KPI_NONE;
-    return at;
+    return world->spans[at].child == KPI_NONE ? at : KPI_NONE;
 }

@@ -57,7 +57,7 @@ static void span_add(struct kpi_world *world, const struct kpi_cursor *cursor)
     span->link = (uint8_t)kpi_cursor_i64(cursor, SPAN_LINK);
     span->kind = (uint8_t)kpi_cursor_i64(cursor, SPAN_KIND);
     span->key = key_of(span->trace, span->id);
-    span->thread = span->up = KPI_NONE;
+    span->thread = span->up = span->child = span->next = KPI_NONE;
     world->span_list.failed |= span->name.ptr == NULL;
 }
 
@@ -241,6 +241,49 @@ static void bind_thread(const struct kpi_world *world, struct kpi_span *span)
     }
 }
 
+/* ---------- what is asked again and again ---------- */
+
+/* Children in the order of the spans. */
+static void link_children(struct kpi_world *world)
+{
+    for (uint32_t i = world->spans_count; i-- > 0;) {
+        struct kpi_span *span = &world->spans[i];
+        if (span->up == KPI_NONE)
+            continue;
+        span->next = world->spans[span->up].child;
+        world->spans[span->up].child = i;
+    }
+}
+
+/* The spans of each thread, by where they begin. */
+static bool sort_by_thread(struct kpi_world *world)
+{
+    uint32_t first = 0;
+    world->thread_spans = kp_arena_alloc(world->arena, ((size_t)world->spans_count + 1) *
+                                                           sizeof(*world->thread_spans));
+    if (world->thread_spans == NULL)
+        return false;
+    for (uint32_t i = 0; i < world->spans_count; i++)
+        if (world->spans[i].thread != KPI_NONE)
+            kpi_thread_of(world, world->spans[i].thread)->spans_count++;
+    for (uint32_t t = 0; t < world->threads.count; t++) {
+        struct kpi_thread *thread = kpi_thread_of(world, t);
+        thread->spans_first = first;
+        first += thread->spans_count;
+        thread->spans_count = 0;
+    }
+    for (uint32_t i = 0; i < world->spans_count; i++) {
+        const struct kpi_span *span = &world->spans[i];
+        if (span->thread == KPI_NONE)
+            continue;
+        struct kpi_thread *thread = kpi_thread_of(world, span->thread);
+        struct kpi_thread_span *own = &world->thread_spans[thread->spans_first];
+        kp_time before = thread->spans_count == 0 ? span->to : own[thread->spans_count - 1].reach;
+        own[thread->spans_count++] = (struct kpi_thread_span){i, KP_MAX(before, span->to)};
+    }
+    return true;
+}
+
 void kpi_spans_finish(struct kpi_world *world)
 {
     uint32_t count = world->span_list.count;
@@ -264,25 +307,45 @@ void kpi_spans_finish(struct kpi_world *world)
     find_parents(world, ids, count);
     for (uint32_t i = 0; i < count; i++)
         bind_thread(world, &world->spans[i]);
+    link_children(world);
+    world->span_list.failed |= !sort_by_thread(world);
+}
+
+const struct kpi_thread_span *kpi_spans_of(const struct kpi_world *world, uint32_t thread,
+                                           uint32_t *out_count)
+{
+    const struct kpi_thread *of = thread == KPI_NONE ? NULL : kpi_thread_of(world, thread);
+    bool any = of != NULL && of->spans_count > 0;
+    *out_count = any ? of->spans_count : 0;
+    return any ? world->thread_spans + of->spans_first : NULL;
 }
 
 uint32_t kpi_span_at(const struct kpi_world *world, uint32_t thread, kp_time t,
                      const struct kp_str *trace)
 {
-    uint32_t found = KPI_NONE;
-    for (uint32_t i = 0; i < world->spans_count && world->spans[i].from <= t; i++) {
-        const struct kpi_span *span = &world->spans[i];
-        if (span->thread == thread && span->to > t &&
-            (trace == NULL || kp_str_equal(span->trace, *trace)))
-            found = i; /* sorted by start: the latest begun is the innermost */
+    uint32_t count, low = 0;
+    const struct kpi_thread_span *own = kpi_spans_of(world, thread, &count);
+    for (uint32_t high = count; low < high;) {
+        uint32_t mid = low + (high - low) / 2;
+        if (world->spans[own[mid].span].from <= t)
+            low = mid + 1;
+        else
+            high = mid;
     }
-    return found;
+    while (low-- > 0 && own[low].reach > t) { /* the latest begun is the innermost */
+        const struct kpi_span *span = &world->spans[own[low].span];
+        if (span->to > t && (trace == NULL || kp_str_equal(span->trace, *trace)))
+            return own[low].span;
+    }
+    return KPI_NONE;
 }
 
 uint32_t kpi_span_find(const struct kpi_world *world, struct kp_str trace, struct kp_str id)
 {
+    uint64_t key = key_of(trace, id);
     for (uint32_t i = 0; i < world->spans_count; i++)
-        if (kp_str_equal(world->spans[i].id, id) && kp_str_equal(world->spans[i].trace, trace))
+        if (world->spans[i].key == key && kp_str_equal(world->spans[i].id, id) &&
+            kp_str_equal(world->spans[i].trace, trace))
             return i;
     return KPI_NONE;
 }

@@ -31,6 +31,9 @@ kp_status kpi_world_spans(struct kpi_world *world, const struct kp_str *traces,
 /* Index of a span by (trace, id), or KPI_NONE. */
 uint32_t kpi_span_find(const struct kpi_world *world, struct kp_str trace, struct kp_str id);
 
+/* The spans that are bound to the thread, by where they begin. */
+const struct kpi_thread_span *kpi_spans_of(const struct kpi_world *world, uint32_t thread,
+                                           uint32_t *out_count);
 /* Innermost span bound to the thread that covers t (KPI_NONE); of this trace when given. */
 uint32_t kpi_span_at(const struct kpi_world *world, uint32_t thread, kp_time t,
                      const struct kp_str *trace);

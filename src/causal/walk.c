@@ -103,10 +103,17 @@ static void explain_interval(struct kpi_walk *walk, const struct kpi_frame *fram
 static kp_time span_border(const struct kpi_world *world, uint32_t thread, kp_time from, kp_time to)
 {
     kp_time border = to;
-    for (uint32_t i = 0; i < world->spans_count && world->spans[i].from < border; i++) {
-        const struct kpi_span *span = &world->spans[i];
-        if (span->thread != thread)
-            continue;
+    uint32_t count, low = 0;
+    const struct kpi_thread_span *own = kpi_spans_of(world, thread, &count);
+    for (uint32_t high = count; low < high;) { /* the first that can end later */
+        uint32_t mid = low + (high - low) / 2;
+        if (own[mid].reach <= from)
+            low = mid + 1;
+        else
+            high = mid;
+    }
+    for (; low < count && world->spans[own[low].span].from < border; low++) {
+        const struct kpi_span *span = &world->spans[own[low].span];
         if (span->from > from)
             border = span->from;
         if (span->to > from && span->to < border)
@@ -202,10 +209,10 @@ static uint32_t last_child(const struct kpi_world *world, uint32_t span, uint32_
                            kp_time from, kp_time to)
 {
     uint32_t best = KPI_NONE;
-    for (uint32_t i = 0; i < world->spans_count; i++) {
+    for (uint32_t i = world->spans[span].child; i != KPI_NONE; i = world->spans[i].next) {
         const struct kpi_span *child = &world->spans[i];
-        if (child->up != span || child->from >= to || child->to <= from ||
-            child->from == child->to || is_concurrent(world, i, next))
+        if (child->from >= to || child->to <= from || child->from == child->to ||
+            is_concurrent(world, i, next))
             continue;
         if (best == KPI_NONE || KP_MIN(child->to, to) > KP_MIN(world->spans[best].to, to))
             best = i;

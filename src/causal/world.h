@@ -70,13 +70,14 @@ struct kpi_thread {
     int64_t start;
     kp_actor_id actor; /* newest attributes */
     bool kthread, idle, ended;
-    bool led;              /* what it did before the rows read was looked for */
-    bool unsure;           /* rows that were not read can change any of it */
-    bool forked;           /* its fork was seen: it did not exist before `born` */
-    kp_time born;          /* first row that mentions it */
-    kp_time settled;       /* from here on no earlier row can change what it did */
-    uint32_t older_life;   /* of the same tid, or KPI_NONE */
-    uint32_t first, count; /* intervals: world->order[first .. first + count) */
+    bool led;                          /* what it did before the rows read was looked for */
+    bool unsure;                       /* rows that were not read can change any of it */
+    bool forked;                       /* its fork was seen: it did not exist before `born` */
+    kp_time born;                      /* first row that mentions it */
+    kp_time settled;                   /* from here on no earlier row can change what it did */
+    uint32_t older_life;               /* of the same tid, or KPI_NONE */
+    uint32_t first, count;             /* intervals: world->order[first .. first + count) */
+    uint32_t spans_first, spans_count; /* world->thread_spans, by where they begin */
     /* state machine */
     uint8_t state, flags;
     uint16_t letter;
@@ -161,6 +162,11 @@ struct kpi_work_rows {
     bool dropped; /* some of threads that have no rows in the part that was read */
 };
 
+struct kpi_thread_span {
+    uint32_t span;
+    kp_time reach; /* latest end of this and of those of the thread before it */
+};
+
 /* Rows of one kind, read when they are first asked for. */
 struct kpi_work_set {
     struct kpi_work_reads *reads; /* work.c; NULL = there are none */
@@ -185,6 +191,7 @@ struct kpi_span {
     kp_actor_id actor;
     uint32_t host, thread; /* KPI_NONE = not bound */
     uint32_t up;           /* index of the parent, KPI_NONE */
+    uint32_t child, next;  /* first child, and the next one of the same parent; KPI_NONE */
     uint8_t status, link, kind;
     bool unsure; /* of its thread, which is the one of its process that did the most */
     bool guess;  /* thread chosen among several of the process */
@@ -208,7 +215,8 @@ struct kpi_world {
     int64_t joins_lost;     /* interval rows known to be missing in the range loaded */
     struct kpi_span *spans; /* sorted by (from, trace, id) */
     uint32_t spans_count;
-    uint32_t *thread_slots; /* hash (host, tid) -> newest life */
+    struct kpi_thread_span *thread_spans; /* those that are bound to threads, by thread */
+    uint32_t *thread_slots;               /* hash (host, tid) -> newest life */
     uint32_t thread_slots_capacity;
     uint32_t *actor_thread; /* actor id -> thread, KPI_NONE = look it up */
     uint32_t actor_thread_count;
