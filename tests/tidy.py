@@ -31,7 +31,7 @@ SEAMS = {
     "histedit": {"tools/lineedit.c"},
     "editline": {"tools/lineedit.c"},
     "curl/": {"tools/client.c"},
-    "zlib": {"src/server/inflate.c"},
+    "zlib": {"src/server/gzip.c"},
     "pcre2": {"src/query/regex.c"},
     "openssl": {"src/storage/crypto_openssl.c"},
 }

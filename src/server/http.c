@@ -18,11 +18,13 @@
 
 #include "base/assert.h"
 #include "base/log.h"
+#include "server/gzip.h"
 #include "server/listen.h"
 #include "server/server_int.h"
 
-#define WATCH_EVERY (20 * KP_MS) /* while a request runs */
-#define BLOCK_BYTES (64 * 1024)  /* of a streaming answer */
+#define WATCH_EVERY    (20 * KP_MS) /* while a request runs */
+#define BLOCK_BYTES    (64 * 1024)  /* of a streaming answer */
+#define GZIP_BYTES_MIN 512          /* of a whole one; packing less is not worth its head */
 
 /* One request from its headers to its end. */
 struct exchange {
@@ -36,7 +38,8 @@ struct exchange {
     struct kpi_answer answer;
     struct kp_buf piece; /* streaming: what more() gave and was not sent yet */
     size_t piece_at;
-    bool ended; /* more() returned false */
+    struct kpi_gzip *gzip; /* NULL = sent as it is */
+    bool ended;            /* more() returned false */
     bool broken;
 };
 
@@ -218,6 +221,36 @@ static void take_body(struct exchange *ex, const char *bytes, size_t size)
 
 /* --- answers --- */
 
+/* The bytes of buf as gzip; false without memory. */
+static bool pack(struct exchange *ex, struct kp_buf *buf, bool last)
+{
+    struct kp_buf packed = {0};
+    struct kp_str plain = {kp_buf_cstr(buf), (uint32_t)buf->size};
+    bool good = !buf->failed && kpi_gzip_add(ex->gzip, plain, last, &packed);
+    if (good) {
+        kp_buf_deinit(buf);
+        *buf = packed;
+    } else {
+        kp_buf_deinit(&packed);
+    }
+    return good;
+}
+
+/* An answer that may be packed is, for who takes that. */
+static void begin_gzip(struct exchange *ex, const struct kpi_request *request)
+{
+    struct kpi_answer *answer = &ex->answer;
+    bool whole = answer->stream.more == NULL;
+    if (!answer->gzip || (whole && answer->body.size < GZIP_BYTES_MIN) ||
+        !kpi_gzip_accepted(kpi_request_header(request, "Accept-Encoding")))
+        return;
+    ex->gzip = kpi_gzip_open();
+    if (ex->gzip == NULL || (whole && !pack(ex, &answer->body, true)))
+        return; /* it goes as it is */
+    kpi_answer_header(answer, "Content-Encoding", "gzip");
+    kpi_answer_header(answer, "Vary", "Accept-Encoding");
+}
+
 static ssize_t read_stream(void *ctx, uint64_t position, char *out, size_t most)
 {
     struct exchange *ex = ctx;
@@ -229,6 +262,8 @@ static ssize_t read_stream(void *ctx, uint64_t position, char *out, size_t most)
         kp_buf_clear(&ex->piece);
         ex->piece_at = 0;
         ex->ended = !ex->answer.stream.more(ex->answer.stream.ctx, &ex->piece, &ex->answer);
+        if (ex->gzip != NULL && !pack(ex, &ex->piece, ex->ended))
+            ex->ended = ex->broken = true;
         ex->broken |= ex->piece.failed;
     }
     size_t size = KP_MIN(most, ex->piece.size - ex->piece_at);
@@ -304,6 +339,7 @@ static enum MHD_Result answer_request(struct exchange *ex, struct MHD_Connection
         refuse(ex, &request);
     else
         ex->http->opts.handler(ex->http->opts.ctx, &request, &ex->answer);
+    begin_gzip(ex, &request);
     free_body(ex);
     return send_answer(ex, connection);
 }
@@ -347,6 +383,7 @@ static void on_completed(void *ctx, struct MHD_Connection *connection, void **re
     free_body(ex);
     kp_buf_deinit(&ex->answer.body);
     kp_buf_deinit(&ex->piece);
+    kpi_gzip_close(ex->gzip);
     free(ex);
     *request_ctx = NULL;
 }

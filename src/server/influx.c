@@ -14,6 +14,7 @@
 #include "base/version.h"
 #include "render/render.h"
 #include "server/flux.h"
+#include "server/gzip.h"
 #include "server/run.h"
 #include "server/series.h"
 #include "server/server_int.h"
@@ -50,11 +51,8 @@ static const char *code_name(unsigned status)
     static const struct {
         unsigned status;
         const char *name;
-    } names[] = {{403, "forbidden"},
-                 {404, "not found"},
-                 {405, "method not allowed"},
-                 {500, "internal error"},
-                 {503, "unavailable"}};
+    } names[] = {{403, "forbidden"},         {404, "not found"},      {405, "method not allowed"},
+                 {413, "request too large"}, {500, "internal error"}, {503, "unavailable"}};
     for (size_t i = 0; i < KP_ARRAY_LEN(names); i++)
         if (names[i].status == status)
             return names[i].name;
@@ -313,6 +311,7 @@ static void answer_influx(struct influx *influx, struct kp_server *server,
         return;
     }
     answer->type = types[influx->opts.form];
+    answer->gzip = true;
     kpi_answer_header(answer, "X-Influxdb-Version", VERSION_TEXT);
     pull(influx, influx->opts.chunk > 0 ? PIECE_BYTES : WHOLE_BYTES, &influx->begin);
     if (influx->over) {
@@ -477,6 +476,7 @@ static void answer_write(struct kp_server *server, const struct kpi_request *req
     struct kp_otlp_result result = {0};
     kp_dur unit = 0;
     kp_status status = kpi_request_plain(server, request, &plain, &body, &err);
+    bool large = status == KP_LIMIT;
     if (status == KP_OK && !read_epoch(precision, &unit))
         status = kp_error_set(&err, KP_INVALID, "precision is ns, u, ms, s, m or h");
     if (status == KP_OK)
@@ -489,9 +489,9 @@ static void answer_write(struct kp_server *server, const struct kpi_request *req
     } else {
         atomic_fetch_add(&server->otlp_errors, 1);
         err.code = status == KP_LIMIT ? KP_BUSY : status; /* of the store: worth another try */
-        answer_error(answer, &err, http_status(err.code), form_of(request));
+        answer_error(answer, &err, large ? 413 : http_status(err.code), form_of(request));
     }
-    kp_buf_deinit(&plain);
+    kpi_request_plain_end(server, &plain);
 }
 
 /* --- routes --- */

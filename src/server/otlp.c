@@ -9,6 +9,7 @@
 
 #include "base/log.h"
 #include "render/render.h"
+#include "server/gzip.h"
 #include "server/server_int.h"
 
 /* Codes of google.rpc.Code. */
@@ -159,7 +160,7 @@ static void answer_traces(struct kp_server *server, const struct kpi_request *re
         atomic_fetch_add(&server->otlp_errors, 1);
         kpi_otlp_error(request, answer, &err);
     }
-    kp_buf_deinit(&plain);
+    kpi_request_plain_end(server, &plain);
 }
 
 void kpi_otlp_handle(void *ctx, const struct kpi_request *request, struct kpi_answer *answer)

@@ -53,6 +53,7 @@ struct kpi_answer {
     unsigned status;    /* HTTP */
     const char *type;   /* MIME */
     bool retry;         /* Retry-After goes with it */
+    bool gzip;          /* may be sent as gzip to who takes that */
     const char *allow;  /* for 405, else NULL */
     struct kp_buf body; /* the whole body, when stream.more is NULL */
     struct kpi_stream stream;
@@ -151,11 +152,4 @@ void kpi_otlp_error(const struct kpi_request *request, struct kpi_answer *answer
                     const struct kp_error *err);
 /* The Prometheus text of this server. */
 void kpi_metrics_text(struct kp_server *server, struct kp_buf *out);
-/* Inflates a gzip body into out, at most `most` bytes: LIMIT beyond, INVALID for broken data. */
-kp_status kpi_gunzip(struct kp_str body, size_t most, struct kp_buf *out,
-                     struct kp_error *err) KP_MUST;
-/* The body of a request, inflated into `plain` when it was gzip. */
-kp_status kpi_request_plain(struct kp_server *server, const struct kpi_request *request,
-                            struct kp_buf *plain, struct kp_str *out, struct kp_error *err) KP_MUST;
-
 #endif

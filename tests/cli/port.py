@@ -332,6 +332,39 @@ def test_influx(kpd):
     check(len(large) == 400000 and large[-1] == [400000], "an answer that streams")
 
 
+def test_gzip(kpd):
+    """Answers are packed for who takes that, in one piece and as they stream; the bytes are the same."""
+    packed = {"Accept-Encoding": "deflate, gzip;q=0.8"}
+    for text, extra in (("spans", {}), ("range x from 1 to 600000 step 1", {}), ("syscall | take 3000", {"pretty": "true"}),
+                        ("range x from 1 to 30000 step 1", {"chunked": "true", "chunk_size": 1000})):
+        for accept in ("application/json", "application/csv"):
+            path = "/query?" + urllib.parse.urlencode({"q": text, "epoch": "ns", **extra})
+            plain, got = (ask(kpd.port, "GET", path, headers={"Accept": accept, **more}, raw=True)
+                          for more in ({}, packed))
+            check("Content-Encoding" not in plain[2] and got[2]["Content-Encoding"] == "gzip" and
+                  got[2]["Vary"] == "Accept-Encoding" and gzip.decompress(got[1]) == plain[1],
+                  f"{accept}: {text} {extra}: {len(plain[1])} bytes, {len(got[1])} packed")
+    body = json.dumps({"query": "spans"})
+    got = ask(kpd.port, "POST", "/api/v2/query", body, packed, raw=True)
+    check(gzip.decompress(got[1]) == ask(kpd.port, "POST", "/api/v2/query", body, raw=True)[1], "annotated CSV")
+    for headers in ({}, {"Accept-Encoding": "gzip;q=0"}, {"Accept-Encoding": "br"}):
+        check("Content-Encoding" not in query(kpd, "spans", headers)[2], f"not asked for: {headers}")
+    check("Content-Encoding" not in query(kpd, "print 1", packed)[2], "nor for a few bytes")
+    bomb = gzip.compress(b"spans name=\"" + b"x" * (80 << 20) + b"\"", 9)
+    before = resident(kpd)
+    threads = [threading.Thread(target=ask, args=(kpd.port, "POST", "/write", bomb, {"Content-Encoding": "gzip"}))
+               for _ in range(10)]
+    for thread in threads:
+        thread.start()
+    most = before
+    while any(thread.is_alive() for thread in threads):
+        most = max(most, resident(kpd))
+        time.sleep(0.005)
+    check(most - before < 600_000, f"10 bodies of {len(bomb)} bytes that are 80 MiB each cost {most - before} KiB at most")
+    status, body, _ = ask(kpd.port, "POST", "/write", bomb, {"Content-Encoding": "gzip"})
+    check(status == 413 and "larger than" in json.loads(body)["error"], "and are refused", (status, body))
+
+
 def test_write(kpd):
     def written(body, path="/write?db=kprobe", **headers):
         status, text, _ = ask(kpd.port, "POST", path, body, headers)
@@ -651,7 +684,7 @@ with tempfile.TemporaryDirectory() as base:
     kpd = Kpd(BIN, ROOT, base)
     try:
         for test in (test_replay, test_text, test_words, test_cancel, test_limits, test_many, test_thousand, test_turns,
-                     test_sniff, test_influx, test_write, test_remarks, test_rewriting, test_select, test_traps, test_flux,
+                     test_sniff, test_influx, test_gzip, test_write, test_remarks, test_rewriting, test_select, test_traps, test_flux,
                      test_dashboard, test_influx_cli, test_node_clients):
             print(f"-- {test.__name__}")
             test(kpd)

@@ -4,6 +4,7 @@
  * whose size is bounded whatever it promises. */
 #include "base/assert.h"
 #include "server/flux.h"
+#include "server/gzip.h"
 #include "server/server_int.h"
 
 #define MOST 65536

@@ -15,7 +15,7 @@
 
 #include "base/assert.h"
 #include "server/listen.h"
-#include "server/server_int.h"
+#include "server/gzip.h"
 
 /* Compresses text as one gzip member at the end of out. */
 static void gzip(const char *text, size_t size, struct kp_buf *out)
@@ -83,6 +83,50 @@ static void cuts_and_flips_never_pass_as_data(void **state)
         kp_buf_deinit(&out);
     }
     kp_buf_deinit(&packed);
+}
+
+static void answers_are_packed_in_pieces(void **state)
+{
+    static const struct {
+        const char *header;
+        bool taken;
+    } cases[] = {{"gzip", true},           {"deflate, GZIP;q=0.5", true},
+                 {"br;q=1, gzip", true},   {"", false},
+                 {"deflate, br", false},   {"gzip;q=0", false},
+                 {"gzip; q=0.000", false}, {"gzipped", false},
+                 {"identity", false},      {"gzip;q=0.001", true},
+                 {",, gzip,,", true}};
+    (void)state;
+    for (size_t i = 0; i < KP_ARRAY_LEN(cases); i++)
+        if (kpi_gzip_accepted(kp_str_from(cases[i].header)) != cases[i].taken)
+            fail_msg("%s", cases[i].header);
+    struct kp_buf packed = {0}, out = {0}, text = {0};
+    struct kpi_gzip *writer = kpi_gzip_open();
+    for (int i = 0; i < 5000; i++) {
+        char piece[32];
+        snprintf(piece, sizeof(piece), "row %d of many\n", i * i);
+        kp_buf_text(&text, piece);
+        assert_true(kpi_gzip_add(writer, kp_str_from(piece), i == 4999, &packed));
+        if (i == 100) { /* what was given so far can be read */
+            z_stream stream = {.next_in = (unsigned char *)packed.data,
+                               .avail_in = (uInt)packed.size};
+            unsigned char plain[8192];
+            stream.next_out = plain;
+            stream.avail_out = sizeof(plain);
+            assert_int_equal(inflateInit2(&stream, 15 + 16), Z_OK);
+            assert_int_equal(inflate(&stream, Z_SYNC_FLUSH), Z_OK);
+            assert_int_equal(sizeof(plain) - stream.avail_out, text.size);
+            inflateEnd(&stream);
+        }
+    }
+    kpi_gzip_close(writer);
+    kpi_gzip_close(NULL);
+    assert_int_equal(gunzip(&packed, 1 << 20, &out), KP_OK);
+    assert_int_equal(out.size, text.size);
+    assert_memory_equal(out.data, text.data, out.size);
+    kp_buf_deinit(&packed);
+    kp_buf_deinit(&out);
+    kp_buf_deinit(&text);
 }
 
 static void only_loopback_addresses_are_taken(void **state)
@@ -153,6 +197,7 @@ int main(void)
         cmocka_unit_test(bodies_inflate),
         cmocka_unit_test(a_bomb_stops_at_the_limit),
         cmocka_unit_test(cuts_and_flips_never_pass_as_data),
+        cmocka_unit_test(answers_are_packed_in_pieces),
         cmocka_unit_test(only_loopback_addresses_are_taken),
         cmocka_unit_test(a_taken_port_is_named),
         cmocka_unit_test(errors_are_json),
