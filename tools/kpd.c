@@ -107,13 +107,16 @@ static kp_status read_settings(const struct kpi_opts *opts, struct settings *out
     if (status == KP_OK)
         status = kpi_txn_keys_parse(opts->value[KPI_OPT_TXN_KEYS], &out->keys, err);
     read_socket(opts->value[KPI_OPT_SOCKET], out);
+    const char *api = opts->value[KPI_OPT_LISTEN];
     const char *otlp = opts->value[KPI_OPT_OTLP_LISTEN];
     const char *query = opts->value[KPI_OPT_QUERY_LISTEN];
     out->server.query.memory_bytes_max = memory;
     out->server.dir = out->dir;
-    out->server.listen = opts->value[KPI_OPT_LISTEN];
+    out->server.listen = strcmp(api, "off") == 0 ? NULL : api;
     out->server.otlp_listen = strcmp(otlp, "off") == 0 ? NULL : otlp;
     out->server.query_listen = strcmp(query, "off") == 0 ? NULL : query;
+    out->server.otlp_auth = opts->value[KPI_OPT_OTLP_AUTH];
+    out->server.query_auth = opts->value[KPI_OPT_QUERY_AUTH];
     out->server.spans.txn_keys = out->keys.names;
     out->server.spans.txn_keys_count = out->keys.count;
     return status;
@@ -153,9 +156,10 @@ static void log_start(struct daemon *daemon)
     kp_log(KP_LOG_INFO, "kpd", "version=%s data=%s segments=%llu store_memory_bytes=%llu",
            kp_version(), daemon->settings.dir, (unsigned long long)stat.segments,
            (unsigned long long)stat.memory_bytes);
-    kp_log(KP_LOG_INFO, "kpd", "api=http://%s (port %u) socket=%s/kpd.sock",
-           daemon->settings.server.listen, kp_server_port(daemon->server, KP_DOOR_API),
-           daemon->settings.dir);
+    kp_log(KP_LOG_INFO, "kpd", "socket=%s/kpd.sock", daemon->settings.dir);
+    if (daemon->settings.server.listen != NULL)
+        kp_log(KP_LOG_INFO, "kpd", "api=http://%s (port %u)", daemon->settings.server.listen,
+               kp_server_port(daemon->server, KP_DOOR_API));
     const char *socket = kp_server_socket(daemon->server);
     if (socket != NULL)
         kp_log(KP_LOG_INFO, "kpd", "socket=%s for kpq without a target", socket);

@@ -13,6 +13,7 @@
 #include "base/assert.h"
 #include "base/version.h"
 #include "render/render.h"
+#include "server/auth.h"
 #include "server/flux.h"
 #include "server/gzip.h"
 #include "server/run.h"
@@ -51,8 +52,9 @@ static const char *code_name(unsigned status)
     static const struct {
         unsigned status;
         const char *name;
-    } names[] = {{403, "forbidden"},         {404, "not found"},      {405, "method not allowed"},
-                 {413, "request too large"}, {500, "internal error"}, {503, "unavailable"}};
+    } names[] = {{401, "unauthorized"},       {403, "forbidden"},         {404, "not found"},
+                 {405, "method not allowed"}, {413, "request too large"}, {500, "internal error"},
+                 {503, "unavailable"}};
     for (size_t i = 0; i < KP_ARRAY_LEN(names); i++)
         if (names[i].status == status)
             return names[i].name;
@@ -496,16 +498,33 @@ static void answer_write(struct kp_server *server, const struct kpi_request *req
 
 /* --- routes --- */
 
+/* As InfluxDB says it, which tells the second generation nothing. */
+static bool is_let_in(struct kp_server *server, const struct kpi_request *request,
+                      struct kpi_answer *answer)
+{
+    enum kpi_auth_result result = kpi_auth_request(server->query_auth, request);
+    if (result == KPI_AUTH_GOOD)
+        return true;
+    atomic_fetch_add(&server->http.denied, 1);
+    fail(request, answer, 401,
+         form_of(request) == KPI_FORM_ANNOTATED ? "unauthorized access"
+         : result == KPI_AUTH_WRONG             ? "authorization failed"
+                                                : "unable to parse authentication credentials");
+    kpi_answer_header(answer, "WWW-Authenticate", "Basic realm=\"kprobe\"");
+    return false;
+}
+
 static const struct {
     const char *path;
     const char *methods;
+    bool open; /* asks for no token: says only that somebody is there */
     void (*answer)(struct kp_server *server, const struct kpi_request *request,
                    struct kpi_answer *answer);
 } routes[] = {
-    {"/query", "GET, POST", answer_query},  {"/ping", "GET, HEAD", answer_ping},
-    {"/api/v2/query", "POST", answer_flux}, {"/health", "GET, HEAD", answer_health},
-    {"/write", "POST", answer_write},       {"/api/v2/write", "POST", answer_write},
-    {"/status", "GET, HEAD", answer_ping},
+    {"/query", "GET, POST", false, answer_query},  {"/ping", "GET, HEAD", true, answer_ping},
+    {"/api/v2/query", "POST", false, answer_flux}, {"/health", "GET, HEAD", true, answer_health},
+    {"/write", "POST", false, answer_write},       {"/api/v2/write", "POST", false, answer_write},
+    {"/status", "GET, HEAD", true, answer_ping},
 };
 
 void kpi_influx_handle(void *ctx, const struct kpi_request *request, struct kpi_answer *answer)
@@ -522,7 +541,8 @@ void kpi_influx_handle(void *ctx, const struct kpi_request *request, struct kpi_
             answer->allow = routes[i].methods;
             return;
         }
-        routes[i].answer(ctx, request, answer);
+        if (routes[i].open || is_let_in(ctx, request, answer))
+            routes[i].answer(ctx, request, answer);
         return;
     }
     fail(request, answer, 404,

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
  * Listening sockets: "ADDR:PORT" of the loopback, or a socket in the file system. Anything wider
- * than the loopback is refused: this version has neither TLS nor tokens.
+ * than the loopback is refused: this version has no TLS; a proxy in front brings it.
  */
 #include "server/listen.h"
 

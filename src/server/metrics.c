@@ -107,6 +107,8 @@ static void door_metrics(struct kp_server *server, struct kp_buf *out)
     counter(out, "http_requests_total", "HTTP requests.", atomic_load(&server->http.requests));
     counter(out, "http_refused_total", "Requests refused for their size or for lack of room.",
             atomic_load(&server->http.refused));
+    counter(out, "denied_total", "Requests and sessions without the right token.",
+            atomic_load(&server->http.denied));
     counter(out, "http_body_bytes_total", "Bytes of request bodies.",
             atomic_load(&server->http.body_bytes));
     counter(out, "http_disconnects_total", "Clients that left before their answer.",

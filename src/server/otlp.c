@@ -9,6 +9,7 @@
 
 #include "base/log.h"
 #include "render/render.h"
+#include "server/auth.h"
 #include "server/gzip.h"
 #include "server/server_int.h"
 
@@ -19,7 +20,8 @@ enum {
     RPC_DENIED = 7,
     RPC_EXHAUSTED = 8,
     RPC_UNIMPLEMENTED = 12,
-    RPC_UNAVAILABLE = 14
+    RPC_UNAVAILABLE = 14,
+    RPC_UNAUTHENTICATED = 16
 };
 
 #define JSON_TYPE  "application/json"
@@ -138,6 +140,18 @@ static kp_status store_spans(struct kp_server *server, const struct kpi_request 
     return status;
 }
 
+static bool is_let_in(struct kp_server *server, const struct kpi_request *request,
+                      struct kpi_answer *answer)
+{
+    if (kpi_auth_request(server->otlp_auth, request) == KPI_AUTH_GOOD)
+        return true;
+    atomic_fetch_add(&server->http.denied, 1);
+    answer_rpc(request, answer, 401, RPC_UNAUTHENTICATED,
+               "a token is needed: Authorization: Bearer TOKEN");
+    kpi_answer_header(answer, "WWW-Authenticate", "Bearer realm=\"kprobe\"");
+    return false;
+}
+
 static void answer_traces(struct kp_server *server, const struct kpi_request *request,
                           struct kpi_answer *answer)
 {
@@ -168,7 +182,8 @@ void kpi_otlp_handle(void *ctx, const struct kpi_request *request, struct kpi_an
     struct kp_server *server = ctx;
     if (strcmp(request->path, "/v1/traces") == 0) {
         if (strcmp(request->method, "POST") == 0) {
-            answer_traces(server, request, answer);
+            if (is_let_in(server, request, answer))
+                answer_traces(server, request, answer);
             return;
         }
         answer_rpc(request, answer, 405, RPC_UNIMPLEMENTED, "spans are sent with POST");

@@ -47,6 +47,7 @@ struct kpi_session {
     enum kp_format format;
     kp_dur timeout;
     struct kp_buf statement;
+    bool let_in; /* no token is asked for, or the right one was given */
 
     pthread_mutex_t lock;
     struct kp_buf in; /* read; its first `taken` bytes were taken */

@@ -11,6 +11,7 @@
 #include <string.h>
 
 #include "base/log.h"
+#include "server/auth.h"
 #include "server/port.h"
 
 static kp_status start_port(struct kp_server *server, const struct kpi_http_opts *api,
@@ -69,7 +70,11 @@ static kp_status start_doors(struct kp_server *server, struct kp_error *err)
     otlp.body_bytes_max = body != 0 ? body : KPI_BODY_BYTES_DEFAULT;
     otlp.handler = kpi_otlp_handle;
     otlp.refuse = kpi_otlp_error;
-    kp_status status = kpi_http_start(&local, &server->local, err);
+    kp_status status = kpi_auth_open(server->opts.query_auth, &server->query_auth, err);
+    if (status == KP_OK)
+        status = kpi_auth_open(server->opts.otlp_auth, &server->otlp_auth, err);
+    if (status == KP_OK)
+        status = kpi_http_start(&local, &server->local, err);
     if (status == KP_OK && server->opts.socket != NULL)
         status = start_shared(server, &api, err);
     if (status == KP_OK && api.listen != NULL)
@@ -119,6 +124,8 @@ void kp_server_stop(struct kp_server *server, kp_dur grace)
     kpi_http_stop(server->api, deadline);
     kpi_http_stop(server->shared, deadline);
     kpi_http_stop(server->local, deadline);
+    kpi_auth_close(server->otlp_auth);
+    kpi_auth_close(server->query_auth);
     kpi_recent_deinit(&server->recent);
     pthread_cond_destroy(&server->run_ended);
     pthread_mutex_destroy(&server->run_lock);

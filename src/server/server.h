@@ -16,12 +16,13 @@
 struct kp_server;
 
 struct kp_server_opts {
-    const char *dir;          /* data directory */
-    const char *listen;       /* "127.0.0.1:7433" */
-    const char *otlp_listen;  /* "127.0.0.1:4318"; NULL = no OTLP door */
-    const char *query_listen; /* "127.0.0.1:7434"; NULL = no query port */
-    const char *socket;       /* path of a unix socket of the API, mode 0660; NULL = none */
-    bool socket_optional;     /* that it cannot be had is only logged */
+    const char *dir;                    /* data directory */
+    const char *listen;                 /* "127.0.0.1:7433"; NULL = the API on sockets only */
+    const char *otlp_listen;            /* "127.0.0.1:4318"; NULL = no OTLP door */
+    const char *query_listen;           /* "127.0.0.1:7434"; NULL = no query port */
+    const char *otlp_auth, *query_auth; /* files of tokens; NULL = whoever reaches it is let in */
+    const char *socket;   /* path of a unix socket of the API, mode 0660; NULL = none */
+    bool socket_optional; /* that it cannot be had is only logged */
     struct kp_span_opts spans;
     struct kp_query_opts query;   /* limits of each query */
     struct kp_recorder *recorder; /* for /metrics; may be NULL */

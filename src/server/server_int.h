@@ -82,6 +82,7 @@ typedef void (*kpi_handler)(void *ctx, const struct kpi_request *request,
 struct kpi_http;
 struct kpi_http_stat {
     _Atomic uint64_t requests, refused, body_bytes, disconnects;
+    _Atomic uint64_t denied;     /* requests and sessions without the right token */
     _Atomic uint64_t bodies_now; /* bytes of request bodies in memory, over all listeners */
 };
 
@@ -124,6 +125,7 @@ struct kp_server {
     char local_path[PATH_MAX];
     struct kpi_http *api, *local, *shared, *otlp, *influx;
     struct kpi_port *port;
+    struct kpi_auth *otlp_auth, *query_auth;
     struct kpi_port_stat port_stat;
     struct kpi_recent recent;
     pthread_mutex_t run_lock;

@@ -12,6 +12,7 @@
 
 #include "base/assert.h"
 #include "base/log.h"
+#include "server/auth.h"
 #include "server/port.h"
 #include "server/run.h"
 #include "server/text.h"
@@ -293,13 +294,43 @@ static void send_setting(struct kpi_session *session, const struct kpi_line *lin
     if (line->kind == KPI_LINE_FORMAT) {
         session->format = line->format;
         kp_buf_printf(&text, "# ok format=%s\n\n", kp_format_name(line->format));
-    } else if (line->kind == KPI_LINE_AUTH) {
-        kp_buf_text(&text, "# ok auth=none\n\n");
     } else {
         session->timeout = line->timeout;
         kp_buf_printf(&text, "# ok timeout_ns=%" PRId64 "\n\n", line->timeout);
     }
     send_buf(session, &text);
+}
+
+/* False: a wrong token ends the session, which gets no second guess. */
+static bool take_token(struct kpi_session *session, struct kp_str token)
+{
+    struct kp_server *server = session->opts->server;
+    struct kp_buf text = {0};
+    struct kp_error err;
+    if (kpi_auth_secret(server->query_auth, token) == KPI_AUTH_GOOD) {
+        session->let_in = true;
+        kp_buf_text(&text, server->query_auth == NULL ? "# ok auth=none\n\n" : "# ok auth\n\n");
+        send_buf(session, &text);
+        return true;
+    }
+    atomic_fetch_add(&server->http.denied, 1);
+    kp_error_set(&err, KP_DENIED, "authorization failed");
+    send_error(session, &err);
+    return false;
+}
+
+/* A token is asked for before the first query. */
+static bool is_let_in(struct kpi_session *session)
+{
+    struct kp_error err;
+    if (session->let_in || session->opts->server->query_auth == NULL)
+        return true;
+    atomic_fetch_add(&session->opts->server->http.denied, 1);
+    kp_buf_clear(&session->statement);
+    kp_error_set(&err, KP_DENIED, "a token is needed");
+    kp_error_hint(&err, ".auth TOKEN or .auth USER:PASSWORD goes first");
+    send_error(session, &err);
+    return false;
 }
 
 /* False: the session is over. */
@@ -316,9 +347,10 @@ static bool take_line(struct kpi_session *session, struct kp_str text)
     switch (line.kind) {
     case KPI_LINE_FORMAT:
     case KPI_LINE_TIMEOUT:
-    case KPI_LINE_AUTH:
         send_setting(session, &line);
         break;
+    case KPI_LINE_AUTH:
+        return take_token(session, line.text) && !is_gone(session);
     case KPI_LINE_WRONG:
         send_error(session, &line.err);
         break;
@@ -328,7 +360,7 @@ static bool take_line(struct kpi_session *session, struct kp_str text)
     case KPI_LINE_QUIT:
         return false;
     default:
-        if (!kpi_statement_add(&session->statement, &line))
+        if (!kpi_statement_add(&session->statement, &line) || !is_let_in(session))
             break;
         begin_query(session);
         answer_query(session, (struct kp_str){kp_buf_cstr(&session->statement),

@@ -69,6 +69,7 @@ static void read_word(struct kp_str text, struct kpi_line *out)
     for (size_t i = 0; i < KP_ARRAY_LEN(words); i++)
         if (kp_str_equal(word, words[i].name) && (words[i].value || value.len == 0))
             out->kind = words[i].kind;
+    out->text = value;
     if (out->kind == KPI_LINE_FORMAT) {
         read_format(value, out);
     } else if (out->kind == KPI_LINE_TIMEOUT) {

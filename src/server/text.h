@@ -14,7 +14,7 @@ enum kpi_line_kind {
     KPI_LINE_QUERY,   /* text, or a piece of it */
     KPI_LINE_FORMAT,  /* .format json */
     KPI_LINE_TIMEOUT, /* .timeout 5s */
-    KPI_LINE_AUTH,    /* .auth TOKEN: this server asks for none */
+    KPI_LINE_AUTH,    /* .auth TOKEN */
     KPI_LINE_CANCEL,  /* .cancel */
     KPI_LINE_QUIT,    /* .quit */
     KPI_LINE_WRONG    /* a . word that there is not, or a wrong value */
@@ -22,7 +22,7 @@ enum kpi_line_kind {
 
 struct kpi_line {
     enum kpi_line_kind kind;
-    struct kp_str text;    /* QUERY: without the line's end */
+    struct kp_str text;    /* QUERY: without the line's end; AUTH: the token */
     enum kp_format format; /* FORMAT */
     kp_dur timeout;        /* TIMEOUT; 0 = none */
     struct kp_error err;   /* WRONG */

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """The query port as its clients see it: port.py BIN ROOT."""
+import base64
 import csv
 import gzip
 import http.client
@@ -669,15 +670,107 @@ def test_influx_cli(kpd):
     check("kprobe" in done.stdout.split(), "SHOW DATABASES in it", done.stdout + done.stderr)
 
 
-def test_node_clients(kpd):
+def test_auth(base):
+    """With a file of secrets only who has one is let in, by every way to say so."""
+    os.mkdir(base + "/known")
+    path = base + "/known/tokens"
+    with open(path, "w", encoding="utf-8") as file:
+        file.write("# who may ask\ntoken-of-grafana\n\nana:se:cret \n")
+    os.chmod(path, 0o644)
+    done = subprocess.run([BIN + "/kpd", "--data", base + "/known/none", "--query-auth", path], check=False,
+                          capture_output=True, text=True, timeout=20)
+    check(done.returncode != 0 and "chmod" in done.stderr, "a file that everyone reads is refused", done.stderr)
+    os.chmod(path, 0o600)
+
+    class Known(Kpd):
+        FLAGS = ["--otlp-listen", "127.0.0.1:0", "--query-auth", path, "--otlp-auth", path]
+    kpd = Known(BIN, ROOT, base + "/known")
+    try:
+        known_by_http(kpd)
+        known_by_text(kpd)
+        known_by_clients(kpd)
+    finally:
+        kpd.process.terminate()
+        kpd.process.wait(30)
+
+
+def basic(pair):
+    return {"Authorization": "Basic " + base64.b64encode(pair.encode()).decode()}
+
+
+def known_by_http(kpd):
+    good = [{"Authorization": "Bearer token-of-grafana"}, {"Authorization": "token  token-of-grafana"},
+            {"Authorization": "Token ana:se:cret"}, basic("ana:se:cret"), basic("x:token-of-grafana")]
+    wrong = [{"Authorization": "Bearer token-of-grafan"}, {"Authorization": "Bearer token-of-grafanaa"},
+             basic("ana:se"), basic("bob:se:cret"), basic("token-of-grafana:x"), {"Authorization": "Basic !!"},
+             {"Authorization": "Bearer"}, {"Authorization": "Bearer # who may ask"}, {"Authorization": "Basic Og=="}]
+    before = kpd.metric("denied_total")
+    for headers in good:
+        check(query(kpd, "print 1", headers)[0] == 200, f"let in: {headers}")
+    for headers in wrong:
+        status, body, heads = query(kpd, "print 1", headers)
+        check(status == 401 and json.loads(body) == {"error": "authorization failed"} and
+              heads["WWW-Authenticate"].startswith("Basic"), f"not let in: {headers}", (status, body))
+    status, body, _ = query(kpd, "print 1")
+    check(status == 401 and json.loads(body) == {"error": "unable to parse authentication credentials"},
+          "nor who says nothing", body)
+    check(query(kpd, "print 1", u="ana", p="se:cret")[0] == 200 and query(kpd, "print 1", u="ana", p="x")[0] == 401,
+          "u and p in the URL")
+    form = {"Content-Type": "application/x-www-form-urlencoded"}
+    check(ask(kpd.port, "POST", "/query", "u=x&p=token-of-grafana&q=print+1", form)[0] == 200, "and in a form")
+    for path in ("/api/v2/query", "/api/v2/write"):
+        status, body, _ = ask(kpd.port, "POST", path, json.dumps({"query": "print 1"}))
+        check(status == 401 and json.loads(body) == {"code": "unauthorized", "message": "unauthorized access"}, path, body)
+    check(ask(kpd.port, "POST", "/write", "spans name=\"a\"")[0] == 401, "/write")
+    check([ask(kpd.port, "GET", path)[0] for path in ("/ping", "/health", "/status", "/nix")] == [204, 200, 204, 404],
+          "what is open to all")
+    check(kpd.metric("denied_total") == before + len(wrong) + 5, "all of it is counted")
+    for headers, status in (({}, 401), (good[0], 200), (wrong[0], 401)):
+        check(ask(kpd.otlp, "POST", "/v1/traces", "{}", {"Content-Type": "application/json", **headers})[0] == status,
+              f"spans: {status} {headers}")
+
+
+def known_by_text(kpd):
+    client = Text(kpd)
+    check(client.ask("print a = 1")[0].startswith("# error line=0 col=0 a token is needed (.auth TOKEN"),
+          "a query before .auth is refused")
+    check(client.ask(".format json") == ["# ok format=json"] and client.ask(".format line"), "other words are not")
+    check(client.ask(".auth token-of-grafana") == ["# ok auth"] and client.ask("print a = 1")[0] == "print a=1i",
+          ".auth TOKEN")
+    client.close()
+    client = Text(kpd)
+    check(client.ask(".auth ana:se:cret") == ["# ok auth"], ".auth USER:PASSWORD")
+    client.close()
+    client = Text(kpd)
+    client.send(".auth guess\n.auth token-of-grafana\nprint a = 1\n")
+    check(client.file.read() == b"# error line=0 col=0 authorization failed\n\n", "a wrong one ends the session")
+    client.close()
+
+
+def known_by_clients(kpd):
+    program = debian_program("influxdb-client", "influx")
+    for password, good in (("se:cret", True), ("wrong", False)) if program else ():
+        done = subprocess.run([program, "-host", "127.0.0.1", "-port", str(kpd.port), "-username", "ana", "-password",
+                               password, "-execute", "SHOW DATABASES"], check=False, capture_output=True, text=True,
+                              timeout=60)
+        check(("kprobe" in done.stdout.split()) == good and ("authorization failed" in done.stderr + done.stdout) != good,
+              f"the influx shell, {password}", done.stdout + done.stderr)
+    run_node_clients(kpd, "token-of-grafana")
+
+
+def run_node_clients(kpd, *token):
     modules = node_modules("influx@5.12.0", "@influxdata/influxdb-client@1.35.0")
     if modules is None:
         print("skip    npm influx and @influxdata/influxdb-client are not here and cannot be fetched")
         return
-    done = subprocess.run(["node", ROOT + "/tests/cli/port_clients.js", modules, str(kpd.port)],
+    done = subprocess.run(["node", ROOT + "/tests/cli/port_clients.js", modules, str(kpd.port), *token],
                           capture_output=True, text=True, timeout=60)
     print(done.stdout, end="")
     check(done.returncode == 0, "clients of node", done.stderr)
+
+
+def test_node_clients(kpd):
+    run_node_clients(kpd)
 
 
 with tempfile.TemporaryDirectory() as base:
@@ -690,6 +783,8 @@ with tempfile.TemporaryDirectory() as base:
             test(kpd)
         print("-- test_timeout")
         test_timeout(base)
+        print("-- test_auth")
+        test_auth(base)
         client = Text(kpd)
         client.ask("print 1")
         client.send(LONG)

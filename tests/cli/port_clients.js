@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-// Clients of InfluxDB against the query port: port_clients.js NODE_MODULES PORT.
+// Clients of InfluxDB against the query port: port_clients.js NODE_MODULES PORT [TOKEN].
 'use strict';
-const [modules, port] = process.argv.slice(2);
+const [modules, port, token] = process.argv.slice(2);
 const { InfluxDB } = require(modules + '/influx');
 const second = require(modules + '/@influxdata/influxdb-client');
 
@@ -14,7 +14,8 @@ function check(good, what, more) {
 }
 
 async function first() {
-    const influx = new InfluxDB({ host: '127.0.0.1', port: Number(port), database: 'kprobe' });
+    const known = token ? { username: 'anybody', password: token } : {};
+    const influx = new InfluxDB({ host: '127.0.0.1', port: Number(port), database: 'kprobe', ...known });
     const alive = await influx.ping(5000);
     check(alive[0].online && alive[0].version.startsWith('1.8'), 'influx: ping', alive);
     check((await influx.getDatabaseNames()).includes('kprobe'), 'influx: database names');
@@ -36,7 +37,7 @@ async function first() {
 }
 
 async function flux() {
-    const client = new second.InfluxDB({ url: `http://127.0.0.1:${port}`, token: 't' });
+    const client = new second.InfluxDB({ url: `http://127.0.0.1:${port}`, token: token || 't' });
     const api = client.getQueryApi('org');
     const rows = await api.collectRows('CAUSES OF txn 98721 WITHIN 2s');
     check(rows.length > 0 && /\.\d{9}Z$/.test(rows[0].start) && typeof rows[0].dur === 'number',
