@@ -155,7 +155,7 @@ struct ask {
     struct kp_buf query;
     enum kp_format format;
     struct kp_term term;
-    kp_dur timeout;
+    struct kpi_wish wish;
 };
 
 static kp_status fail_format(struct kp_buf *word, struct kp_error *err)
@@ -163,6 +163,19 @@ static kp_status fail_format(struct kp_buf *word, struct kp_error *err)
     kp_error_set(err, KP_INVALID, "unknown format '%s'", kp_buf_cstr(word));
     kp_format_hint((struct kp_str){word->data, (uint32_t)word->size}, err);
     return KP_INVALID;
+}
+
+static kp_status read_dur(const struct kpi_request *request, const char *name, kp_dur *out,
+                          struct kp_error *err)
+{
+    struct kp_buf word = {0};
+    kp_status status = KP_OK;
+    if (param(request, name, &word) &&
+        (!kp_dur_parse((struct kp_str){word.data, (uint32_t)word.size}, out) || *out <= 0))
+        status =
+            kp_error_set(err, KP_INVALID, "%s '%s' is not a duration", name, kp_buf_cstr(&word));
+    kp_buf_deinit(&word);
+    return status;
 }
 
 static kp_status read_ask(const struct kpi_request *request, struct ask *out, struct kp_error *err)
@@ -176,11 +189,10 @@ static kp_status read_ask(const struct kpi_request *request, struct ask *out, st
     if (status == KP_OK && param(request, "format", &word) &&
         !kp_format_parse((struct kp_str){word.data, (uint32_t)word.size}, &out->format))
         status = fail_format(&word, err);
-    if (status == KP_OK && param(request, "timeout", &word) &&
-        (!kp_dur_parse((struct kp_str){word.data, (uint32_t)word.size}, &out->timeout) ||
-         out->timeout <= 0))
-        status =
-            kp_error_set(err, KP_INVALID, "timeout '%s' is not a duration", kp_buf_cstr(&word));
+    if (status == KP_OK)
+        status = read_dur(request, "timeout", &out->wish.timeout, err);
+    if (status == KP_OK)
+        status = read_dur(request, "since", &out->wish.since, err);
     if (param(request, "width", &word))
         out->term.width = (uint32_t)KP_MIN(strtoul(kp_buf_cstr(&word), NULL, 10), WIDTH_MAX);
     if (param(request, "color", &word))
@@ -299,8 +311,8 @@ static kp_status open_query(struct answering *run, struct kp_server *server,
 {
     char name[KP_RENDER_NAME_MAX];
     struct kp_str text = {kp_buf_cstr(&run->ask.query), (uint32_t)run->ask.query.size};
-    kp_status status =
-        kpi_run_open(&run->run, server, text, run->ask.timeout, request->cancel, err);
+    run->ask.wish.cancel = request->cancel;
+    kp_status status = kpi_run_open(&run->run, server, text, &run->ask.wish, err);
     if (status != KP_OK)
         return status;
     kp_render_name(text, name);

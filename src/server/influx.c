@@ -191,8 +191,8 @@ static kp_status open_statement(struct influx *influx, struct kp_server *server,
         kp_render_name(text, name);
         snprintf(influx->inquiry.name, sizeof(influx->inquiry.name), "%s", name);
     }
-    status =
-        kpi_run_open(&influx->run, server, buf_text(&influx->inquiry.text), 0, influx->cancel, err);
+    status = kpi_run_open(&influx->run, server, buf_text(&influx->inquiry.text),
+                          &(struct kpi_wish){.cancel = influx->cancel}, err);
     if (status != KP_OK)
         return status;
     kpi_series_init(&influx->series, &influx->opts, kp_query_schema(influx->run.query),

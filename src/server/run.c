@@ -49,15 +49,16 @@ static void leave(struct kpi_run *run)
 }
 
 kp_status kpi_run_open(struct kpi_run *run, struct kp_server *server, struct kp_str text,
-                       kp_dur timeout, const _Atomic bool *cancel, struct kp_error *err)
+                       const struct kpi_wish *wish, struct kp_error *err)
 {
     struct kp_query_opts opts = server->opts.query;
     *run = (struct kpi_run){.server = server};
     atomic_fetch_add(&server->queries, 1);
-    opts.cancel = cancel;
-    if (timeout > 0 && (opts.timeout == 0 || timeout < opts.timeout))
-        opts.timeout = timeout;
-    kp_status status = admit(run, cancel, err);
+    opts.cancel = wish->cancel;
+    opts.default_window = wish->since;
+    if (wish->timeout > 0 && (opts.timeout == 0 || wish->timeout < opts.timeout))
+        opts.timeout = wish->timeout;
+    kp_status status = admit(run, wish->cancel, err);
     if (status == KP_OK)
         status = kpi_recent_take(&server->recent, &run->held, err);
     if (status != KP_OK)

@@ -20,11 +20,18 @@ struct kpi_run {
     bool over;                    /* END was seen */
 };
 
+/* What the asker wants of a query. */
+struct kpi_wish {
+    kp_dur timeout; /* 0 = the server's */
+    kp_dur since;   /* where the text names no time: so much of the newest data; 0 = all */
+    const _Atomic bool *cancel;
+};
+
 /* Waits for its turn, parses, binds, plans and pulls the first batch: everything that makes a query
  * wrong shows here. BUSY: others took too long.
- * timeout 0 = the server's. run is to be closed in any case. */
+ * run is to be closed in any case. */
 kp_status kpi_run_open(struct kpi_run *run, struct kp_server *server, struct kp_str text,
-                       kp_dur timeout, const _Atomic bool *cancel, struct kp_error *err) KP_MUST;
+                       const struct kpi_wish *wish, struct kp_error *err) KP_MUST;
 /* The next batch, END after the last. */
 kp_status kpi_run_next(struct kpi_run *run, const struct kp_batch **out,
                        struct kp_error *err) KP_MUST;

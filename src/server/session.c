@@ -130,8 +130,8 @@ static kp_status open_answer(struct answer *answer, struct kp_str text, struct k
     struct kpi_session *session = answer->session;
     struct kp_term term = {.utf8 = true};
     char name[KP_RENDER_NAME_MAX];
-    kp_status status = kpi_run_open(&answer->run, session->opts->server, text, session->timeout,
-                                    &session->cancel, err);
+    struct kpi_wish wish = {.timeout = session->timeout, .cancel = &session->cancel};
+    kp_status status = kpi_run_open(&answer->run, session->opts->server, text, &wish, err);
     if (status != KP_OK)
         return status;
     kp_render_name(text, name);

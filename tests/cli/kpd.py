@@ -152,6 +152,18 @@ def test_query(kpd):
     check(status == 413, "a query of 2 MiB is 413", body[:200])
 
 
+def test_since(kpd):
+    """Relative times count back from the newest row; a text with a time of its own is left alone."""
+    spans = "spans | summarize n = count(), last = max(ts)"
+    everything = query(kpd, spans)
+    some = query(kpd, spans, since="1ns")
+    check("looks at the last 1 ns" in some[1] and "looks at" not in everything[1], "since, and the answer says so",
+          some[1])
+    bound = spans.replace("|", "| where ts > ago(100000d) |", 1)
+    check(query(kpd, bound, since="1ns")[1] == query(kpd, bound)[1], "a query with a time keeps to it")
+    check(query(kpd, "spans", since="soon")[0] == 400, "since=soon is refused")
+
+
 def kpq(target, text, *flags):
     done = subprocess.run([BIN + "/kpq", target, "-c", text, *flags], capture_output=True, text=True,
                           timeout=60)
@@ -236,6 +248,7 @@ with tempfile.TemporaryDirectory() as base:
         test_otlp(kpd)
         test_otlp_refusals(kpd)
         test_query(kpd)
+        test_since(kpd)
         test_kpq_against_it(kpd, data)
         test_small_paths(kpd)
         test_hang_up(kpd)
