@@ -182,6 +182,8 @@ static void make_form(CURL *curl, const struct kpi_ask *ask, struct kp_buf *form
                   ask->term.width, ask->term.color, ask->term.utf8, ask->term.raw);
     if (ask->timeout > 0)
         kp_buf_printf(form, "&timeout=%lldns", (long long)ask->timeout);
+    if (ask->since > 0)
+        kp_buf_printf(form, "&since=%lldns", (long long)ask->since);
 }
 
 /* A socket's path may have 107 bytes; a longer one is named through its directory's descriptor. */

@@ -14,6 +14,7 @@ struct kpi_ask {
     enum kp_format format;
     struct kp_term term;
     kp_dur timeout;  /* the server's for the query; 0 = none */
+    kp_dur since;    /* see struct kpi_session */
     kp_dur patience; /* ours with the server, at least 1 ms; 0 = endless */
     bool quiet;      /* no remarks */
     const _Atomic bool *cancel;

@@ -20,6 +20,10 @@
 
 #define OPEN_PATIENCE (5 * KP_SEC)
 
+const enum kpi_opt_id kpi_session_flags[KPI_SESSION_FLAGS] = {
+    KPI_OPT_FORMAT,  KPI_OPT_SINCE, KPI_OPT_TIMEOUT, KPI_OPT_MEMORY,
+    KPI_OPT_THREADS, KPI_OPT_RAW,   KPI_OPT_TZ,      KPI_OPT_PROGRESS};
+
 _Atomic bool kpi_cancel;
 static bool cancel_hard;
 
@@ -108,6 +112,8 @@ kp_status kpi_session_set(struct kpi_session *session, enum kpi_opt_id id,
         return parse_format(value != NULL ? value : "table", &session->format, err);
     case KPI_OPT_TIMEOUT:
         return kpi_opts_dur(opts, id, 0, &session->timeout, err);
+    case KPI_OPT_SINCE:
+        return kpi_opts_dur(opts, id, 0, &session->since, err);
     case KPI_OPT_MEMORY:
         return kpi_opts_bytes(opts, id, &session->memory, err);
     case KPI_OPT_THREADS:
@@ -153,14 +159,11 @@ void kpi_target_shown(const char *target, char out[KPI_TARGET_SHOWN])
 kp_status kpi_session_init(struct kpi_session *session, const struct kpi_opts *opts,
                            struct kp_error *err)
 {
-    static const enum kpi_opt_id flags[] = {KPI_OPT_FORMAT,   KPI_OPT_TIMEOUT, KPI_OPT_MEMORY,
-                                            KPI_OPT_PROGRESS, KPI_OPT_RAW,     KPI_OPT_TZ,
-                                            KPI_OPT_THREADS};
     *session = (struct kpi_session){.target = opts->args[0], .timing = true};
     session->remote = is_remote(session->target);
     kp_status status = KP_OK;
-    for (size_t i = 0; status == KP_OK && i < KP_ARRAY_LEN(flags); i++)
-        status = kpi_session_set(session, flags[i], opts, err);
+    for (size_t i = 0; status == KP_OK && i < KP_ARRAY_LEN(kpi_session_flags); i++)
+        status = kpi_session_set(session, kpi_session_flags[i], opts, err);
     kpi_session_detect(session);
     if (status == KP_OK && !session->remote)
         status = check_directory(session->target, err);
@@ -252,6 +255,7 @@ static kp_status run_local(struct kpi_session *session, struct kp_str statement,
     kpi_watch_snapshot(&session->watch, snapshot);
     struct kp_query_opts opts = {.memory_bytes_max = session->memory,
                                  .timeout = session->timeout,
+                                 .default_window = session->since,
                                  .threads = session->threads,
                                  .cancel = &kpi_cancel};
     status = kp_query_open(snapshot, statement, &opts, &query, err);
@@ -273,6 +277,7 @@ static kp_status run_remote(struct kpi_session *session, struct kp_str statement
                           .format = session->format,
                           .term = session->term,
                           .timeout = session->timeout,
+                          .since = session->since,
                           .patience = session->quiet ? session->timeout : 0,
                           .quiet = session->quiet,
                           .cancel = &kpi_cancel,

@@ -21,6 +21,7 @@ struct kpi_session {
     bool quiet; /* no remarks */
     enum kp_format format;
     kp_dur timeout;      /* 0 = none */
+    kp_dur since;        /* so much of the newest data, where no time is named; 0 = all */
     uint64_t memory;     /* bytes of one query */
     uint32_t threads;    /* of one query; 0 = one a processor */
     struct kp_term term; /* of stdout */
@@ -54,6 +55,9 @@ kp_status kpi_session_open(struct kpi_session *session, const char *target,
 /* A target as it may be shown and kept: without the name and password of a URL, and not endless. */
 #define KPI_TARGET_SHOWN 512
 void kpi_target_shown(const char *target, char out[KPI_TARGET_SHOWN]);
+/* The flags of a query that can be changed between two. */
+#define KPI_SESSION_FLAGS 8
+extern const enum kpi_opt_id kpi_session_flags[KPI_SESSION_FLAGS];
 /* Takes one flag of a query from opts, or its default. */
 kp_status kpi_session_set(struct kpi_session *session, enum kpi_opt_id id,
                           const struct kpi_opts *opts, struct kp_error *err) KP_MUST;

@@ -150,26 +150,66 @@ static void command_output(struct kpi_shell *shell, const char *word)
     fail(&err);
 }
 
-/* The flags of a query that make sense while the shell runs. */
-static const enum kpi_opt_id settings[] = {KPI_OPT_FORMAT,   KPI_OPT_TIMEOUT, KPI_OPT_MEMORY,
-                                           KPI_OPT_PROGRESS, KPI_OPT_RAW,     KPI_OPT_TZ,
-                                           KPI_OPT_THREADS};
+/* A length of time as it may be typed. */
+static void put_dur(kp_dur dur, const char *none, struct kp_buf *out)
+{
+    static const struct {
+        kp_dur length;
+        const char *name;
+    } units[] = {{KP_DAY, "d"}, {KP_HOUR, "h"}, {KP_MIN_NS, "m"}, {KP_SEC, "s"},
+                 {KP_MS, "ms"}, {KP_US, "us"},  {1, "ns"}};
+    size_t i = 0;
+    while (dur != 0 && dur % units[i].length != 0)
+        i++;
+    if (dur == 0)
+        kp_buf_text(out, none);
+    else
+        kp_buf_printf(out, "%lld%s", (long long)(dur / units[i].length), units[i].name);
+}
+
+static void put_memory(uint64_t bytes, struct kp_buf *out)
+{
+    unsigned shift = bytes % (1u << 30) == 0 ? 30 : bytes % (1u << 20) == 0 ? 20 : 0;
+    kp_buf_printf(out, "%llu%s", (unsigned long long)(bytes >> shift),
+                  shift == 30   ? "G"
+                  : shift == 20 ? "M"
+                                : "");
+}
+
+/* What a setting is now, as it may be typed. */
+static void put_setting(const struct kpi_session *session, enum kpi_opt_id id, struct kp_buf *out)
+{
+    const char *zone = getenv("TZ");
+    if (id == KPI_OPT_FORMAT)
+        kp_buf_text(out, kp_format_name(session->format));
+    else if (id == KPI_OPT_SINCE)
+        put_dur(session->since, "all of it", out);
+    else if (id == KPI_OPT_TIMEOUT)
+        put_dur(session->timeout, "none", out);
+    else if (id == KPI_OPT_MEMORY)
+        put_memory(session->memory, out);
+    else if (id == KPI_OPT_THREADS && session->threads == 0)
+        kp_buf_text(out, "one a processor");
+    else if (id == KPI_OPT_THREADS)
+        kp_buf_printf(out, "%u", session->threads);
+    else if (id == KPI_OPT_RAW)
+        kp_buf_text(out, session->raw ? "true" : "false");
+    else if (id == KPI_OPT_TZ)
+        kp_buf_text(out, !session->local ? "UTC" : zone != NULL ? zone : "local");
+    else
+        kp_buf_text(out, kpi_watch_name(session->progress));
+}
 
 static void list_settings(const struct kpi_session *session)
 {
-    char timeout[KP_DUR_TEXT_MAX] = "none";
-    if (session->timeout != 0)
-        kp_dur_format_exact(session->timeout, timeout);
-    char threads[16] = "one a processor";
-    if (session->threads != 0)
-        snprintf(threads, sizeof(threads), "%u", session->threads);
-    printf("  format    %s\n  timeout   %s\n  memory    %llu\n  threads   %s\n  progress  %s\n"
-           "  raw       %s\n  tz        %s\n",
-           kp_format_name(session->format), timeout, (unsigned long long)session->memory, threads,
-           kpi_watch_name(session->progress), session->raw ? "true" : "false",
-           !session->local        ? "UTC"
-           : getenv("TZ") != NULL ? getenv("TZ")
-                                  : "local");
+    struct kp_buf value = {0};
+    for (size_t i = 0; i < KPI_SESSION_FLAGS; i++) {
+        const struct kpi_opt *opt = &kpi_opt_table[kpi_session_flags[i]];
+        kp_buf_clear(&value);
+        put_setting(session, kpi_session_flags[i], &value);
+        printf("  %-9s %s\n", opt->name, kp_buf_cstr(&value));
+    }
+    kp_buf_deinit(&value);
 }
 
 static void command_set(struct kpi_shell *shell, const char *words)
@@ -181,12 +221,12 @@ static void command_set(struct kpi_shell *shell, const char *words)
         list_settings(shell->session);
         return;
     }
-    for (size_t i = 0; i < KP_ARRAY_LEN(settings); i++) {
-        if (strcmp(name, kpi_opt_table[settings[i]].name) != 0)
+    for (size_t i = 0; i < KPI_SESSION_FLAGS; i++) {
+        if (strcmp(name, kpi_opt_table[kpi_session_flags[i]].name) != 0)
             continue;
-        bool off = kpi_opt_table[settings[i]].arg[0] == '\0' && strcmp(value, "true") != 0;
-        opts.value[settings[i]] = value[0] != '\0' && !off ? value : NULL;
-        if (kpi_session_set(shell->session, settings[i], &opts, &err) != KP_OK)
+        bool off = kpi_opt_table[kpi_session_flags[i]].arg[0] == '\0' && strcmp(value, "true") != 0;
+        opts.value[kpi_session_flags[i]] = value[0] != '\0' && !off ? value : NULL;
+        if (kpi_session_set(shell->session, kpi_session_flags[i], &opts, &err) != KP_OK)
             fail(&err);
         return;
     }
@@ -406,9 +446,9 @@ void kpi_shell_complete_command(struct kp_str text,
         for (int i = 0; i < KP_FORMAT_COUNT; i++)
             each(each_ctx, kp_str_from(kp_format_name((enum kp_format)i)), "");
     } else if (begins(text, "\\set ")) {
-        for (size_t i = 0; i < KP_ARRAY_LEN(settings); i++)
-            each(each_ctx, kp_str_from(kpi_opt_table[settings[i]].name),
-                 kpi_opt_table[settings[i]].help);
+        for (size_t i = 0; i < KPI_SESSION_FLAGS; i++)
+            each(each_ctx, kp_str_from(kpi_opt_table[kpi_session_flags[i]].name),
+                 kpi_opt_table[kpi_session_flags[i]].help);
     } else {
         for (size_t i = 0; i < KP_ARRAY_LEN(commands); i++)
             each(each_ctx, kp_str_from(commands[i].name), commands[i].what);
