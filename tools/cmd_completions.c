@@ -26,10 +26,35 @@ static void put_flags(unsigned command)
             printf(" --%s", kpi_opt_table[i].name);
 }
 
-static void put_formats(void)
+/* Whether a flag takes one of a few words. */
+static bool has_choices(enum kpi_opt_id id)
 {
-    for (int i = 0; i < KP_FORMAT_COUNT; i++)
-        printf(" %s", kp_format_name((enum kp_format)i));
+    return id == KPI_OPT_FORMAT || id == KPI_OPT_PROGRESS || id == KPI_OPT_CAPTURE;
+}
+
+static void put_choices(enum kpi_opt_id id)
+{
+    if (id == KPI_OPT_PROGRESS)
+        fputs("auto never always", stdout);
+    else if (id == KPI_OPT_CAPTURE)
+        fputs("auto on off", stdout);
+    for (int i = 0; id == KPI_OPT_FORMAT && i < KP_FORMAT_COUNT; i++)
+        printf("%s%s", i > 0 ? " " : "", kp_format_name((enum kp_format)i));
+}
+
+static void put_bash_choices(void)
+{
+    for (int i = 0; i < KPI_OPT_COUNT; i++) {
+        const struct kpi_opt *opt = &kpi_opt_table[i];
+        if (!has_choices((enum kpi_opt_id)i) || opt->arg[0] == '[')
+            continue; /* what is optional follows "=", which is a word of its own here */
+        printf("    --%s", opt->name);
+        if (opt->letter != 0)
+            printf("|-%c", opt->letter);
+        fputs(") COMPREPLY=($(compgen -W '", stdout);
+        put_choices((enum kpi_opt_id)i);
+        fputs("' -- \"$cur\")); return ;;\n", stdout);
+    }
 }
 
 /* Text for single quotes of a shell; zsh's descriptions must not hold a bracket or a colon. */
@@ -51,13 +76,10 @@ static void put_bash(void)
           "_kpq() {\n"
           "    local cur=${COMP_WORDS[COMP_CWORD]} prev=${COMP_WORDS[COMP_CWORD-1]} flags\n"
           "    COMPREPLY=()\n"
-          "    case $prev in\n"
-          "    --format|-F) COMPREPLY=($(compgen -W \"",
+          "    case $prev in\n",
           stdout);
-    put_formats();
-    fputs("\" -- \"$cur\")); return ;;\n"
-          "    --progress) COMPREPLY=($(compgen -W 'auto never always' -- \"$cur\")); return ;;\n"
-          "    esac\n"
+    put_bash_choices();
+    fputs("    esac\n"
           "    case ${COMP_WORDS[0]##*/}/${COMP_WORDS[1]} in\n"
           "    kpd/*) flags='",
           stdout);
@@ -98,9 +120,9 @@ static void put_zsh_flags(unsigned command)
         printf(" \\\n            '--%s%s[", opt->name, opt->arg[0] == '\0' ? "" : "=");
         put_quoted(opt->help, "[]:");
         putchar(']');
-        if (i == KPI_OPT_FORMAT) {
-            fputs(":format:(", stdout);
-            put_formats();
+        if (has_choices((enum kpi_opt_id)i)) {
+            fputs(opt->arg[0] == '[' ? "::word:(" : ":word:(", stdout);
+            put_choices((enum kpi_opt_id)i);
             putchar(')');
         } else if (opt->arg[0] != '\0') {
             fputs(":value:_files", stdout);
@@ -156,9 +178,9 @@ static void put_fish_flags(const char *program, const char *when, unsigned comma
             printf(" -s %c", opt->letter);
         if (opt->arg[0] != '\0' && opt->arg[0] != '[')
             fputs(" -r", stdout);
-        if (i == KPI_OPT_FORMAT) {
+        if (has_choices((enum kpi_opt_id)i)) {
             fputs(" -f -a '", stdout);
-            put_formats();
+            put_choices((enum kpi_opt_id)i);
             putchar('\'');
         }
         fputs(" -d '", stdout);

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: Apache-2.0
-# The words that bash, zsh and fish offer. zsh and fish are tried where they are installed.
+# What Tab offers in bash, zsh and fish. zsh and fish are tried where they are installed.
 set -euo pipefail
 bin=$(realpath "$KP_BIN")
 dir=$(mktemp -d)
@@ -27,18 +27,32 @@ expect "bash: a flag of the server" "$(words kpd --otlp)" --otlp-listen
 expect "bash: a format" "$(words kpq . --format ver)" vertical
 expect "bash: no flag of another command" "$(words kpq verify --sysc)" ""
 
-for shell in zsh fish; do
-    "$bin/kpq" completions "$shell" >"$dir/$shell"
+"$bin/kpq" completions zsh >"$dir/zsh"
+"$bin/kpq" completions fish >"$dir/fish"
+mkdir "$dir/site"
+cp "$dir/zsh" "$dir/site/_kpq"
+for shell in bash zsh; do
     if command -v "$shell" >/dev/null; then
-        "$shell" -n "$dir/$shell"
-        echo "ok      $shell reads its file"
+        PATH=$bin:$PATH python3 "$KP_ROOT/tests/cli/completions.py" "$shell" "$dir"
     else
-        echo "note    no $shell here: its file is made but not read"
+        echo "note    no $shell here: its file is made but not tried"
     fi
 done
+
+offers() { # WHAT, A LINE, THE WORDS
+    expect "fish: $1" "$(fish -c "source $dir/fish; complete -C '$2'" | cut -f1 | sort | xargs)" "$3"
+}
 if command -v fish >/dev/null; then
-    expect "fish: a flag" "$(fish -c "source $dir/fish; complete -C 'kpq record --sysc'" | cut -f1)" \
-        --syscall-min
+    fish -n "$dir/fish"
+    export HOME=$dir
+    offers "a subcommand" 'kpq rec' record
+    offers "a flag" 'kpq record --sysc' --syscall-min
+    offers "a format" 'kpq --format ver' vertical
+    offers "words of a flag" 'kpq --progress ' 'always auto never'
+    offers "no flag of another command" 'kpq verify --sysc' ''
+    offers "a flag of the server" 'kpd --otlp' --otlp-listen
+else
+    echo "note    no fish here: its file is made but not tried"
 fi
 code=0
 "$bin/kpq" completions tcsh 2>"$dir/err" || code=$?
