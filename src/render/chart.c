@@ -16,6 +16,7 @@
 
 #define ROWS_MAX   4096
 #define LABEL_MAX  60
+#define LABEL_MIN  8
 #define WIDTH_PIPE 120 /* where there is no terminal */
 #define BAR_MIN    10
 #define EIGHTHS    8
@@ -125,6 +126,8 @@ static struct scale find_scale(const struct kp_render *render)
     }
     uint32_t width = render->term.width > 0 ? render->term.width : WIDTH_PIPE;
     scale.label = KP_MIN(scale.label, (uint32_t)LABEL_MAX);
+    uint32_t least = scale.number + 4 + BAR_MIN; /* labels give way to bars and numbers */
+    scale.label = KP_MIN(scale.label, width > least + LABEL_MIN ? width - least : LABEL_MIN);
     uint32_t taken = scale.label + scale.number + 4;
     scale.columns = width > taken + BAR_MIN ? width - taken : BAR_MIN;
     return scale;

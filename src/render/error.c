@@ -10,7 +10,8 @@
 #include "base/assert.h"
 #include "render/render_int.h"
 
-#define CARET_LINE_MAX 200 /* columns of query text shown around the caret */
+#define CARET_LINE_MAX 200 /* columns of query text shown around the caret, without a terminal */
+#define CARET_LINE_MIN 20  /* a terminal narrower than this wraps it */
 
 /* Line `number` (1-based) of text without its line end. */
 static struct kp_str line_of(struct kp_str text, uint32_t number)
@@ -48,14 +49,68 @@ static uint32_t add_piece(struct kp_buf *out, struct kp_str piece)
     return width;
 }
 
+static uint32_t piece_width(struct kp_str line, uint32_t from, uint32_t to)
+{
+    struct kp_buf shown = {0};
+    uint32_t width = add_piece(&shown, (struct kp_str){line.ptr + from, to - from});
+    kp_buf_deinit(&shown);
+    return width;
+}
+
+static bool inside_character(struct kp_str line, uint32_t at)
+{
+    return at > 0 && at < line.len && ((unsigned char)line.ptr[at] & 0xC0) == 0x80;
+}
+
+static uint32_t character_end(struct kp_str line, uint32_t at)
+{
+    do
+        at++;
+    while (inside_character(line, at));
+    return KP_MIN(at, line.len);
+}
+
+static uint32_t character_begin(struct kp_str line, uint32_t at)
+{
+    while (inside_character(line, at))
+        at--;
+    return at;
+}
+
+/* Cuts the line to what stands around byte `at` in as many columns: two thirds before it. */
+static void cut_around(struct kp_str line, uint32_t at, uint32_t columns, uint32_t *from,
+                       uint32_t *to)
+{
+    *from = 0;
+    *to = line.len;
+    if (piece_width(line, 0, line.len) <= columns)
+        return;
+    *from = *to = at;
+    uint32_t used = 0;
+    for (uint32_t next = at; next > 0 && used < columns / 3 * 2; *from = next) {
+        uint32_t before = character_begin(line, next - 1);
+        used += piece_width(line, before, next);
+        next = before;
+    }
+    while (*to < line.len) {
+        uint32_t next = character_end(line, *to);
+        used += piece_width(line, *to, next);
+        if (used > columns)
+            return;
+        *to = next;
+    }
+}
+
 static void add_caret(const struct kp_error *err, struct kp_str line, const struct kp_term *term,
                       struct kp_buf *out)
 {
-    uint32_t at = KP_MIN(err->column - 1, line.len);
+    uint32_t at = character_begin(line, KP_MIN(err->column - 1, line.len));
     uint32_t width = KP_MIN(KP_MAX(err->width, 1u), KP_MAX(line.len - at, 1u));
-    uint32_t from = at > CARET_LINE_MAX / 2 ? at - CARET_LINE_MAX / 2 : 0;
-    uint32_t to = KP_MIN(line.len, from + CARET_LINE_MAX);
-    uint32_t token_to = KP_MIN(at + width, to);
+    uint32_t columns = term->width > CARET_LINE_MIN ? term->width - 3 : CARET_LINE_MAX;
+    uint32_t from, to;
+    cut_around(line, at, columns, &from, &to);
+    uint32_t token_to = at < line.len ? character_end(line, at + width - 1) : at;
+    token_to = KP_MIN(token_to, to);
     kp_buf_text(out, "  ");
     uint32_t before = add_piece(out, (struct kp_str){line.ptr + from, at - from});
     uint32_t marked = add_piece(out, (struct kp_str){line.ptr + at, KP_MAX(token_to, at) - at});

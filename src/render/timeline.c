@@ -15,11 +15,15 @@
 #include "base/assert.h"
 #include "render/render_int.h"
 
-#define ROWS_MAX     4096
-#define LABEL_MAX    60
-#define WIDTH_PIPE   140 /* drawing width where there is no terminal */
-#define BAR_MIN      16
-#define SIDE_COLUMNS 34 /* the two numbers right of the bar */
+#define ROWS_MAX   4096
+#define LABEL_MAX  60
+#define LABEL_MIN  8
+#define WIDTH_PIPE 140 /* drawing width where there is no terminal */
+#define BAR_MIN    16
+#define OFFSET_PIPE                                                              \
+    20 /* columns of the two numbers right of the bar where there is no terminal \
+        */
+#define DUR_PIPE 12
 
 /* Columns that make a label, in this order, as far as they are there and not empty. */
 static const char *const label_names[] = {"kind", "subkind", "state", "service", "name", "comm"};
@@ -135,12 +139,37 @@ struct axis {
     kp_dur length;
     uint32_t columns; /* of the bar area */
     uint32_t label;   /* of the label area */
+    uint32_t offset, dur;
 };
+
+static void put_offset(const struct axis *axis, const struct bar *bar, struct kp_buf *out)
+{
+    kp_buf_char(out, '+');
+    kp_text_count(out, bar->start - axis->from);
+    kp_buf_text(out, " ns");
+}
+
+/* On a terminal the numbers take only what they need, and labels give way to bars and numbers. */
+static void measure_numbers(const struct timeline *line, struct axis *axis)
+{
+    struct kp_buf offset = {0};
+    char dur[KP_DUR_TEXT_MAX];
+    axis->offset = axis->dur = 0;
+    for (uint32_t i = 0; i < line->bars_count; i++) {
+        kp_buf_clear(&offset);
+        put_offset(axis, &line->bars[i], &offset);
+        kp_dur_format(line->bars[i].dur, dur);
+        axis->offset = KP_MAX(axis->offset, (uint32_t)offset.size);
+        axis->dur = KP_MAX(axis->dur, (uint32_t)strlen(dur));
+    }
+    kp_buf_deinit(&offset);
+}
 
 static struct axis find_axis(const struct kp_render *render)
 {
     const struct timeline *line = render->state;
-    struct axis axis = {.from = line->bars[0].start, .label = 4};
+    struct axis axis = {
+        .from = line->bars[0].start, .label = 4, .offset = OFFSET_PIPE, .dur = DUR_PIPE};
     kp_time to = line->bars[0].start;
     for (uint32_t i = 0; i < line->bars_count; i++) {
         const struct bar *bar = &line->bars[i];
@@ -151,7 +180,12 @@ static struct axis find_axis(const struct kp_render *render)
     uint32_t width = render->term.width > 0 ? render->term.width : WIDTH_PIPE;
     axis.label = KP_MIN(axis.label, KP_MIN(LABEL_MAX, KP_MAX(width * 2 / 5, BAR_MIN)));
     axis.length = KP_MAX(to - axis.from, 1);
-    uint32_t taken = axis.label + SIDE_COLUMNS + 6;
+    if (render->term.width > 0)
+        measure_numbers(line, &axis);
+    uint32_t least = axis.offset + axis.dur + 8 + BAR_MIN;
+    if (render->term.width > 0)
+        axis.label = KP_MIN(axis.label, width > least + LABEL_MIN ? width - least : LABEL_MIN);
+    uint32_t taken = axis.label + axis.offset + axis.dur + 8;
     axis.columns = width > taken + BAR_MIN ? width - taken : BAR_MIN;
     return axis;
 }
@@ -182,17 +216,16 @@ static void draw_row(struct kp_render *render, const struct axis *axis, const st
     struct kp_buf offset = {0};
     char dur[KP_DUR_TEXT_MAX];
     kp_dur_format(bar->dur, dur);
-    kp_buf_char(&offset, '+');
-    kp_text_count(&offset, bar->start - axis->from);
-    kp_buf_text(&offset, " ns");
+    put_offset(axis, bar, &offset);
     kp_buf_text(&render->out, bar->root ? "* " : "  ");
     kpi_text_pad(&render->out, bar->label, axis->label, false, render->term.utf8);
     kp_buf_text(&render->out, " |");
     draw_bar(render, axis, bar);
     kp_buf_text(&render->out, "| ");
-    kpi_text_pad(&render->out, (struct kp_str){offset.data, (uint32_t)offset.size}, 20, true, true);
+    kpi_text_pad(&render->out, (struct kp_str){offset.data, (uint32_t)offset.size}, axis->offset,
+                 true, true);
     kp_buf_char(&render->out, ' ');
-    kpi_text_pad(&render->out, kp_str_from(dur), 12, true, true);
+    kpi_text_pad(&render->out, kp_str_from(dur), axis->dur, true, true);
     kp_buf_char(&render->out, '\n');
     kp_buf_deinit(&offset);
 }

@@ -10,6 +10,7 @@
 
 #include <locale.h>
 #include <stdlib.h>
+#include <wchar.h>
 
 #include "base/assert.h"
 #include "render/render.h"
@@ -253,9 +254,50 @@ static void timeline_draws_on_one_axis(void **state)
     char *text = render_times(KP_FORMAT_TIMELINE, (struct kp_term){.width = 100}, 1);
     assert_non_null(strstr(text, "axis: 888.204 ms from 2023-11-14T22:13:19.611795883Z"));
     assert_non_null(strstr(text, "* a,\"b\" c(4721)"));
-    assert_non_null(strstr(text, "+0 ns   388.204 ms"));
-    assert_non_null(strstr(text, "+388,204,066 ns        52 ns"));
+    assert_non_null(strstr(text, "+0 ns 388.204 ms"));
+    assert_non_null(strstr(text, "+388,204,066 ns      52 ns"));
     free(text);
+}
+
+static int columns_of(const char *line)
+{
+    wchar_t wide[512];
+    size_t length = mbstowcs(wide, line, KP_ARRAY_LEN(wide));
+    return length >= KP_ARRAY_LEN(wide) ? -1 : wcswidth(wide, length);
+}
+
+/* Labels in wide characters, longer than the screen: they are cut, bars and numbers are not. */
+static void drawings_fit_the_screen(void **state)
+{
+    (void)state;
+    static const struct kp_schema tail = {fields + 3, KP_ARRAY_LEN(fields) - 3};
+    const struct kp_batch tails = {.cols = cols + 3, .cols_count = tail.count, .rows = ROWS};
+    struct kp_str kept = comm[1];
+    comm[1] =
+        KP_STR("\xE6\x94\xAF\xE6\x89\x95 of the shop in \xE6\x97\xA5\xE6\x9C\xAC, by card and "
+               "with a voucher for \xE6\x97\xA5\xE6\x9C\xAC, sent as a gift to a friend");
+    for (uint32_t width = 70; width < 160; width += 9) {
+        struct kp_buf out = {0};
+        struct kp_render *chart = NULL;
+        struct kp_term term = {.width = width, .utf8 = true};
+        assert_int_equal(kp_render_open(KP_FORMAT_CHART, &tail, "x", &term, keep, &out, &chart),
+                         KP_OK);
+        assert_int_equal(kp_render_batch(chart, &tails), KP_OK);
+        assert_int_equal(kp_render_end(chart, NULL, 0), KP_OK);
+        kp_render_close(chart);
+        char *timeline = render_times(KP_FORMAT_TIMELINE, term, 1);
+        char *drawings[] = {(char *)(uintptr_t)kp_buf_cstr(&out), timeline};
+        for (size_t i = 0; i < KP_ARRAY_LEN(drawings); i++)
+            for (char *at = drawings[i], *line = next_line(&at); line != NULL;
+                 line = next_line(&at)) {
+                int columns = columns_of(line);
+                if (strncmp(line, "axis", 4) != 0)
+                    assert_in_range(columns, 1, width);
+            }
+        free(timeline);
+        kp_buf_deinit(&out);
+    }
+    comm[1] = kept;
 }
 
 static void timeline_needs_an_interval(void **state)
@@ -340,6 +382,46 @@ static void errors_point_at_the_place(void **state)
     kp_buf_deinit(&out);
 }
 
+/* The caret stands below the place whatever stands before it, and the line fits the screen. */
+static void carets_know_wide_characters(void **state)
+{
+    (void)state;
+    static const char wide[] = "print '\xE6\x97\xA5\xE6\x9C\xAC e\xCC\x81'\t+ wher(1)";
+    struct kp_buf out = {0}, query = {0};
+    struct kp_error err;
+    kp_error_set(&err, KP_INVALID, "x");
+    kp_error_place(&err, 1, 22, 4);
+    kp_render_error(&err, kp_str_from(wide), "kpq", &(struct kp_term){0}, &out);
+    assert_non_null(strstr(kp_buf_cstr(&out), "'\xE6\x97\xA5\xE6\x9C\xAC e\xCC\x81' + wher(1)\n"
+                                              "                   ^~~~\n"));
+    kp_buf_clear(&out);
+    kp_error_place(&err, 1, 8, 1); /* one byte of a character that takes two columns */
+    kp_render_error(&err, kp_str_from(wide), "kpq", &(struct kp_term){0}, &out);
+    assert_non_null(strstr(kp_buf_cstr(&out), "print '\xE6\x97\xA5"));
+    assert_non_null(strstr(kp_buf_cstr(&out), "\n         ^~\n"));
+    for (int i = 0; i < 100; i++)
+        kp_buf_text(&query, "a \xE6\x97\xA5 ");
+    kp_buf_text(&query, "HERE");
+    for (int i = 0; i < 100; i++)
+        kp_buf_text(&query, " \xE6\x97\xA5 b");
+    for (uint32_t width = 40; width < 100; width++) {
+        kp_buf_clear(&out);
+        kp_error_place(&err, 1, 601, 4);
+        kp_render_error(&err, (struct kp_str){query.data, (uint32_t)query.size}, "kpq",
+                        &(struct kp_term){.width = width}, &out);
+        char *at = (char *)(uintptr_t)kp_buf_cstr(&out);
+        next_line(&at);
+        char *line = next_line(&at), *caret = next_line(&at);
+        assert_in_range(columns_of(line), width - 6, width - 1);
+        char *here = strstr(line, "HERE");
+        assert_non_null(here);
+        *here = '\0';
+        assert_int_equal(columns_of(line), strspn(caret, " "));
+    }
+    kp_buf_deinit(&query);
+    kp_buf_deinit(&out);
+}
+
 static void formats_have_names(void **state)
 {
     (void)state;
@@ -372,10 +454,12 @@ int main(void)
         cmocka_unit_test(tables_fit_the_terminal),
         cmocka_unit_test(long_tables_stream),
         cmocka_unit_test(timeline_draws_on_one_axis),
+        cmocka_unit_test(drawings_fit_the_screen),
         cmocka_unit_test(timeline_needs_an_interval),
         cmocka_unit_test(a_reader_that_left_ends_the_work),
         cmocka_unit_test(a_broken_answer_says_so),
         cmocka_unit_test(errors_point_at_the_place),
+        cmocka_unit_test(carets_know_wide_characters),
         cmocka_unit_test(formats_have_names),
     };
     setlocale(LC_CTYPE, "C.UTF-8");
