@@ -126,6 +126,17 @@ void kpi_network_join(pid_t other, char out_device[16]);
 /* Runs a command of the shell, dies if it fails; false when the program is not there. */
 bool kpi_shell(const char *format, ...) __attribute__((format(printf, 1, 2)));
 
+/* --- a disk of its own (disk.c) --- */
+struct kpi_disk {
+    char object[32]; /* as answers name it */
+    char counters[64];
+};
+/* Makes a block device in memory, of so many bytes and taking so many per second, with a file
+ * system mounted at a folder for this process and those it starts later. It goes with the last of
+ * them. */
+void kpi_disk_mount(struct kpi_disk *disk, const char *folder, int64_t bytes, int64_t per_second);
+int64_t kpi_disk_writes(const struct kpi_disk *disk); /* requests that are on their way now */
+
 /* --- spans (spans.c) --- */
 enum kpi_span_kind { KPI_SPAN_SERVER = 2, KPI_SPAN_CLIENT = 3 };
 struct kpi_span {

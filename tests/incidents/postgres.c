@@ -5,10 +5,10 @@
  *
  * Row lock: a neighbour has changed the row that the service wants to change, and computes or
  * sleeps before it commits. Truth: that time, from when the service asked, by the neighbour's
- * clock. Checkpoint: a neighbour has filled the cache with changed pages and makes the server write
- * them all, to the disk that the service's commit has to go to. Truth: how much longer the same
- * commit took than just before, less what schedstat says the service and the server's process for
- * it waited for a CPU.
+ * clock. Checkpoint: a neighbour has changed all pages of a table and makes the server's
+ * checkpointer write them, to a disk of its own that the service's commits have to go to. Truth:
+ * how much longer the same commits took than just before, less what schedstat says the service and
+ * the server's process for it waited for a CPU.
  */
 #include "incidents/incident.h"
 
@@ -20,24 +20,28 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/mman.h>
+#include <sys/mount.h>
 #include <sys/prctl.h>
 #include <sys/socket.h>
 #include <sys/un.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
-#define VERSION  196608  /* of the protocol: 3.0 */
-#define COMMITS  12      /* of a transaction, where the log's disk is what matters */
-#define FULL     100000  /* kB on their way to the disk: the checkpoint waits for it */
-#define STARTING "57P03" /* code of the refusal while the server starts */
-#define PATIENCE 300     /* tries to connect, 100 ms apart */
+#define VERSION  196608 /* of the protocol: 3.0 */
+#define COMMITS  12     /* of a transaction, where the log's disk is what matters */
+#define FULL     12     /* requests on their way to the disk: no commit has as many */
+#define DISK     (INT64_C(3) << 30)
+#define SPEED    (INT64_C(200) << 20) /* bytes a second */
+#define STARTING "57P03"              /* code of the refusal while the server starts */
+#define PATIENCE 300                  /* tries to connect, 100 ms apart */
 
 static char folder[64], programs[128];
 static pid_t server;
 static int peer = -1;
 static struct kpi_helper *neighbour;
 static pid_t backend; /* the server's process for the connection made last */
+static pid_t checkpointer;
+static struct kpi_disk disk;
 static int64_t asked, took, usual, queued;
 static bool sleeps;
 
@@ -129,8 +133,9 @@ static void server_run(const struct passwd *user)
         kpi_die("cannot be user postgres: %s", strerror(errno));
     prctl(PR_SET_PDEATHSIG, SIGQUIT);
     execl(program, "postgres", "-D", data, "-k", folder, "-h", "", "-c", "autovacuum=off", "-c",
-          "shared_buffers=1GB", "-c", "checkpoint_flush_after=0", "-c", "checkpoint_timeout=1h",
-          "-c", "max_wal_size=4GB", "-c", "logging_collector=off", "-c", "log_min_messages=fatal",
+          "shared_buffers=1GB", "-c", "checkpoint_flush_after=0", "-c", "bgwriter_lru_maxpages=0",
+          "-c", "checkpoint_timeout=1h", "-c", "full_page_writes=off", "-c", "wal_level=minimal",
+          "-c", "max_wal_senders=0", "-c", "logging_collector=off", "-c", "log_min_messages=fatal",
           NULL);
     _exit(127);
 }
@@ -142,8 +147,10 @@ static void server_stop(void)
         waitpid(server, NULL, 0);
         server = 0;
     }
-    if (folder[0] != '\0')
+    if (folder[0] != '\0') {
+        umount2(folder, MNT_DETACH); /* if it is a disk of its own */
         kpi_shell("rm -rf %s", folder);
+    }
     folder[0] = '\0';
 }
 
@@ -158,15 +165,20 @@ static int server_await(void)
     kpi_die("the database does not start");
 }
 
-static void setup(struct kpi_run *run)
+static void make_folder(void)
 {
-    const struct passwd *user = getpwnam("postgres");
-    (void)run;
     find_programs();
     snprintf(folder, sizeof(folder), "/tmp/kp-postgres-XXXXXX");
-    if (user == NULL || mkdtemp(folder) == NULL || chown(folder, user->pw_uid, user->pw_gid) != 0)
+    if (mkdtemp(folder) == NULL)
         kpi_die("no directory for the database: %s", strerror(errno));
     atexit(server_stop);
+}
+
+static void server_start(void)
+{
+    const struct passwd *user = getpwnam("postgres");
+    if (user == NULL || chown(folder, user->pw_uid, user->pw_gid) != 0)
+        kpi_die("no user postgres: %s", strerror(errno));
     kpi_shell("cd %s && runuser -u postgres -- %s/initdb -D %s/data -A trust -N --no-locale "
               ">/dev/null",
               folder, programs, folder);
@@ -210,7 +222,9 @@ static void setup_row(struct kpi_run *run)
 {
     struct kpi_order order = {0};
     struct kpi_report report;
-    setup(run);
+    (void)run;
+    make_folder();
+    server_start();
     query(peer, "set synchronous_commit = off");
     neighbour = kpi_helper_start("month-end", change_and_think);
     kpi_helper_order(neighbour, &order); /* connects */
@@ -263,54 +277,69 @@ KPI_INCIDENT(row_lock) = {
 
 /* --- checkpoint --- */
 
-static int64_t
-    *begun; /* shared with the neighbour: when it asked for the checkpoint, 0 = not yet */
-
-static void write_everything(const struct kpi_order *order, struct kpi_report *report)
+/* Changes a row of every page, so that all of the table has to be written. */
+static void change_everything(const struct kpi_order *order, struct kpi_report *report)
 {
     static int fd = -1;
     (void)order;
     if (fd < 0) {
         fd = database_connect();
         query(fd, "set synchronous_commit = off");
-        query(fd, "create unlogged table entries as select repeat('x', 200) as text "
-                  "from generate_series(1, 1200000) g");
-        query(fd, "create table ledger as select * from entries");
-        return;
+        query(fd, "create table ledger with (fillfactor = 80) as "
+                  "select g as id, 0 as v, repeat('x', 200) as text "
+                  "from generate_series(1, 500000) g");
     }
-    query(fd, "truncate ledger");
-    query(fd, "insert into ledger select * from entries");
-    __atomic_store_n(begun, kpi_now(), __ATOMIC_RELEASE);
+    query(fd, "update ledger set v = v + 1 where id % 25 = 0");
     query(fd, "checkpoint");
     report->to = kpi_now();
+}
+
+/* The process of the server that writes for a checkpoint. */
+static pid_t find_checkpointer(void)
+{
+    char path[64], line[256];
+    int pid;
+    snprintf(path, sizeof(path), "/proc/%d/task/%d/children", (int)server, (int)server);
+    FILE *children = fopen(path, "re");
+    while (children != NULL && fscanf(children, "%d", &pid) == 1) {
+        snprintf(path, sizeof(path), "/proc/%d/cmdline", pid);
+        FILE *file = fopen(path, "re");
+        bool found = file != NULL && fgets(line, sizeof(line), file) != NULL &&
+                     strstr(line, "checkpointer") != NULL;
+        if (file != NULL)
+            fclose(file);
+        if (!found)
+            continue;
+        fclose(children);
+        return pid;
+    }
+    kpi_die("the database has no checkpointer");
 }
 
 static void setup_checkpoint(struct kpi_run *run)
 {
     struct kpi_order order = {0};
     struct kpi_report report;
-    begun = mmap(NULL, sizeof(*begun), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
-    if (begun == MAP_FAILED)
-        kpi_die("no memory");
-    setup(run);
-    neighbour = kpi_helper_start("month-end", write_everything);
+    (void)run;
+    make_folder();
+    kpi_disk_mount(&disk, folder, DISK, SPEED);
+    server_start();
+    checkpointer = find_checkpointer();
+    neighbour = kpi_helper_start("month-end", change_everything);
     kpi_helper_order(neighbour, &order);
     kpi_helper_report(neighbour, &report);
 }
 
-/* Waits until the pages of the checkpoint are on their way to the disk. */
+/* Waits until the pages of the checkpoint fill the queue of the disk. */
 static void arm_checkpoint(struct kpi_run *run)
 {
     struct kpi_order order = {0};
     if (!run->fault)
         return;
     usual = took - queued;
-    __atomic_store_n(begun, 0, __ATOMIC_RELEASE);
     kpi_helper_order(neighbour, &order);
-    while (__atomic_load_n(begun, __ATOMIC_ACQUIRE) == 0)
+    for (int i = 0; i < PATIENCE * 10 && kpi_disk_writes(&disk) < FULL; i++)
         kpi_sleep(KPI_MS);
-    for (int i = 0; i < PATIENCE && kpi_read_counter("Writeback:", "/proc/meminfo") < FULL; i++)
-        kpi_sleep(3 * KPI_MS);
 }
 
 static int64_t commit_waited(void)
@@ -336,12 +365,9 @@ static void settle_checkpoint(struct kpi_run *run)
     if (!run->fault)
         return;
     kpi_helper_report(neighbour, &report);
-    sync(); /* the next ones are to be normal again */
-    int64_t longer = took - queued - usual;
-    if (report.to < asked) /* it was over before */
-        longer = 0;
-    run->truth =
-        (struct kpi_truth){"block_io.queue,block_io.device", 0, "dev", longer, false, NULL};
+    int64_t longer = report.to < asked ? 0 : took - queued - usual; /* 0: it was over before */
+    run->truth = (struct kpi_truth){
+        "block_io.queue,block_io.device", checkpointer, disk.object, longer, false, NULL};
 }
 
 KPI_INCIDENT(checkpoint) = {
