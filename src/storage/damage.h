@@ -33,7 +33,8 @@ void kpi_damage_add(struct kp_store *store, struct kpi_damage_rows *rows, kp_tim
 bool kpi_damage_tell(struct kp_store *store, struct kpi_damage_rows *rows, kp_time at, int64_t now);
 void kpi_damage_rows_deinit(struct kpi_damage_rows *rows);
 
-/* scrub.c: sealed segments are read again and what is damaged told of. Run: as kpi_retain_run, one step. */
+/* scrub.c: sealed segments are read again and what is damaged told of. Run: as kpi_retain_run, one
+ * step. */
 void kpi_scrub_begin(struct kp_store *store, int64_t now); /* at open */
 bool kpi_scrub_due(const struct kp_store *store, int64_t now);
 int64_t kpi_scrub_next(const struct kp_store *store);
