@@ -75,7 +75,7 @@ static kp_status texts_encode(struct encoder *encoder, uint32_t column)
                                &encoder->columns);
     kp_status status = kpi_link_encode(batch, column, encoder->level, &linked, &encoder->columns);
     if (linked)
-        encoder->parts.version = KPI_BLOCK_VERSION_7;
+        encoder->parts.version = KP_MAX(encoder->parts.version, KPI_BLOCK_VERSION_7);
     return status;
 }
 
@@ -208,7 +208,7 @@ static void encoder_deinit(struct encoder *encoder)
 uint8_t kpi_block_version(enum kpi_level level)
 {
     if (level == KPI_LEVEL_COLD)
-        return KPI_BLOCK_VERSION_6;
+        return KPI_BLOCK_VERSION_8;
     return level == KPI_LEVEL_HOT ? KPI_BLOCK_VERSION : KPI_BLOCK_VERSION_2;
 }
 
@@ -304,7 +304,7 @@ static kp_status header_read(const uint8_t *at, size_t size, struct kpi_block *o
     out->actors = kp_load_u32(at + KPI_BLOCK_AT_ACTORS);
     /* the sum holds: what is strange now was written by a newer program */
     if (at[KPI_BLOCK_AT_VERSION] < KPI_BLOCK_VERSION ||
-        at[KPI_BLOCK_AT_VERSION] > KPI_BLOCK_VERSION_7 || out->info.stream == NULL)
+        at[KPI_BLOCK_AT_VERSION] > KPI_BLOCK_VERSION_8 || out->info.stream == NULL)
         return KP_VERSION;
     if (out->info.rows == 0 || out->info.rows > KPI_BLOCK_ROWS_MAX ||
         out->info.ts_min > out->info.ts_max || out->info.seq_min > out->info.seq_max ||

@@ -9,7 +9,7 @@
  * Invariant: as of RANGE, the reader never reads outside the body and says CORRUPT when the coded
  * bits end before the numbers do.
  */
-#include "storage/range_int.h"
+#include "storage/direct_int.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -20,17 +20,10 @@
 #define REST_ALL   10u /* rests of so few bits are coded whole */
 #define TABLE_MIN  10u /* bits */
 #define TABLE_MAX  17u
-#define COUNT_BITS 6u
-#define COUNT_MAX  40u /* a chance moves by a fortieth at least */
 
-struct direct {
-    uint32_t *slots; /* chance of a 1 in 26 bits, then how often it was asked */
-    uint32_t mask;
-    uint32_t base;                   /* of the present number */
-    uint16_t step[1u << COUNT_BITS]; /* 65536 / (n + 1.5) */
-};
+/* ---------- chances ---------- */
 
-static kp_status direct_init(struct direct *direct, uint32_t count)
+kp_status kpi_direct_init(struct kpi_direct *direct, uint32_t count)
 {
     uint32_t bits = KP_MAX(TABLE_MIN, KP_MIN(TABLE_MAX, kpi_bits_of(count)));
     direct->mask = (1u << bits) - 1;
@@ -39,30 +32,17 @@ static kp_status direct_init(struct direct *direct, uint32_t count)
         return KP_NO_MEMORY;
     for (uint32_t i = 0; i <= direct->mask; i++)
         direct->slots[i] = 1u << 31;
-    for (uint32_t n = 0; n < 1u << COUNT_BITS; n++)
+    for (uint32_t n = 0; n < 1u << KPI_DIRECT_COUNT_BITS; n++)
         direct->step[n] = (uint16_t)(65536 * 2 / (2 * n + 3));
     return KP_OK;
 }
 
-static inline void direct_begin(struct direct *direct, uint32_t kind)
+void kpi_direct_deinit(struct kpi_direct *direct)
 {
-    uint32_t x = (kind + 1) * 0x85ebca6bu;
-    direct->base = x ^ x >> 15;
+    free(direct->slots);
 }
 
-/* One bit at a node, written or read, and what it teaches. */
-static inline uint32_t direct_bit(struct kpi_coder *coder, struct direct *direct, uint32_t node,
-                                  uint32_t bit)
-{
-    uint32_t place = direct->base ^ node * 0x9e3779b1u;
-    uint32_t *slot = &direct->slots[(place ^ place >> 16) & direct->mask];
-    uint32_t now = *slot, n = now & ((1u << COUNT_BITS) - 1), chance = now >> 20;
-    bit = kpi_coder_bit(coder, KP_MAX(1u, KP_MIN(4094u, chance)), bit);
-    int64_t aim = bit ? (1 << 26) - 1 : 0, is = now >> COUNT_BITS;
-    uint32_t next = (uint32_t)(is + ((aim - is) * direct->step[n] >> 16));
-    *slot = next << COUNT_BITS | (n + (n < COUNT_MAX));
-    return bit;
-}
+/* ---------- numbers ---------- */
 
 static unsigned rest_coded(unsigned rest)
 {
@@ -71,13 +51,11 @@ static unsigned rest_coded(unsigned rest)
 
 /* Codes the symbol and the first bits of the rest; *value holds them when written, and gets them
  * when read (plain bits 0). False: there is no such number. */
-static inline bool number_code(struct kpi_coder *coder, struct direct *direct, uint64_t *value)
+static inline bool number_code(struct kpi_coder *coder, struct kpi_direct *direct, uint64_t *value)
 {
     bool reads = coder->out == NULL;
-    uint32_t symbol = reads ? 0 : kpi_range_symbol(*value), node = 1;
-    for (int bit = 7; bit >= 0; bit--)
-        node = node << 1 | direct_bit(coder, direct, node, symbol >> bit & 1);
-    symbol = node & 0xff;
+    uint32_t symbol =
+        kpi_direct_bits(coder, direct, 1, 8, reads ? 0 : kpi_range_symbol(*value)) & 0xff;
     uint64_t floor;
     unsigned rest = kpi_range_rest((uint8_t)symbol, &floor), coded = rest_coded(rest);
     if (rest > KPI_RANGE_WIDE)
@@ -85,7 +63,7 @@ static inline bool number_code(struct kpi_coder *coder, struct direct *direct, u
     uint64_t top = reads ? 0 : (*value - floor) >> (rest - coded);
     uint32_t tree = (256 + symbol) << REST_ALL, got = 1;
     for (unsigned bit = coded; bit-- > 0;)
-        got = got << 1 | direct_bit(coder, direct, tree + got, top >> bit & 1);
+        got = got << 1 | kpi_direct_bit(coder, direct, tree + got, top >> bit & 1);
     if (reads)
         *value = floor + ((uint64_t)(got - (1u << coded)) << (rest - coded));
     return true;
@@ -96,17 +74,17 @@ static inline bool number_code(struct kpi_coder *coder, struct direct *direct, u
 static kp_status coded_add(const int64_t *values, const uint16_t *kinds, uint32_t count,
                            uint64_t base, struct kp_buf *out)
 {
-    struct direct direct = {0};
+    struct kpi_direct direct = {0};
     struct kpi_coder coder = {.high = UINT32_MAX, .out = out};
-    kp_status status = direct_init(&direct, count);
+    kp_status status = kpi_direct_init(&direct, count);
     for (uint32_t i = 0; i < count && status == KP_OK; i++) {
         uint64_t value = (uint64_t)values[i] - base;
-        direct_begin(&direct, kinds == NULL ? 0 : kinds[i]);
+        direct.base = kpi_direct_base(kinds == NULL ? 0 : kinds[i]);
         if (!number_code(&coder, &direct, &value))
             status = KP_LIMIT; /* wider than 63 bits */
     }
     kpi_coder_end(&coder);
-    free(direct.slots);
+    kpi_direct_deinit(&direct);
     return status == KP_OK && out->failed ? KP_NO_MEMORY : status;
 }
 
@@ -128,12 +106,12 @@ kp_status kpi_direct_encode(const int64_t *values, const uint16_t *kinds, uint32
 
 /* ---------- reading ---------- */
 
-static kp_status coded_read(struct kpi_coder *coder, struct direct *direct, const uint16_t *kinds,
-                            uint32_t count, int64_t *out)
+static kp_status coded_read(struct kpi_coder *coder, struct kpi_direct *direct,
+                            const uint16_t *kinds, uint32_t count, int64_t *out)
 {
     for (uint32_t i = 0; i < count; i++) {
         uint64_t value;
-        direct_begin(direct, kinds == NULL ? 0 : kinds[i]);
+        direct->base = kpi_direct_base(kinds == NULL ? 0 : kinds[i]);
         if (!number_code(coder, direct, &value) || coder->beyond > KPI_RANGE_SLACK)
             return KP_CORRUPT;
         out[i] = (int64_t)value;
@@ -147,13 +125,13 @@ kp_status kpi_direct_decode(struct kp_reader *in, const uint16_t *kinds, uint32_
     uint64_t base = (uint64_t)kp_unzigzag(kp_read_varint(in));
     uint64_t size = kp_read_varint(in);
     const uint8_t *coded = size > kp_reader_left(in) ? NULL : kp_read_bytes(in, size);
-    struct direct direct = {0};
-    kp_status status = coded == NULL ? KP_CORRUPT : direct_init(&direct, count);
+    struct kpi_direct direct = {0};
+    kp_status status = coded == NULL ? KP_CORRUPT : kpi_direct_init(&direct, count);
     if (status == KP_OK) {
         struct kpi_coder coder = kpi_coder_reader(coded, size);
         status = coded_read(&coder, &direct, kinds, count, out);
     }
-    free(direct.slots);
+    kpi_direct_deinit(&direct);
     return status == KP_OK ? kpi_range_plain_read(in, base, count, rest_coded, out) : status;
 }
 

@@ -20,6 +20,7 @@
 #define KPI_BLOCK_VERSION_5    5 /* cold blocks: durations in the spine */
 #define KPI_BLOCK_VERSION_6    6 /* cold blocks: DIRECT chunks */
 #define KPI_BLOCK_VERSION_7    7 /* sealed and cold blocks with linked strings */
+#define KPI_BLOCK_VERSION_8    8 /* cold blocks: TICKS chunks */
 #define KPI_BLOCK_HEADER       64u
 #define KPI_BLOCK_LEVEL_HOT    0
 #define KPI_BLOCK_LEVEL_SEALED 1
@@ -75,6 +76,7 @@ enum kpi_chunk {
     KPI_CHUNK_JOINED = 36,       /* body of a joined block */
     KPI_CHUNK_STEPS = 37,        /* RANGE under pairs of streams */
     KPI_CHUNK_DIRECT_STEPS = 38, /* DIRECT under them */
+    KPI_CHUNK_TICK_STEPS = 39,   /* TICKS under them */
     KPI_CHUNK_ZSTD = 128,        /* flag: the rest is varint raw size and a zstd frame */
 };
 
@@ -83,8 +85,8 @@ enum kpi_chunk {
 #define KPI_SEGMENT_MAGIC     0x314745534b504b00ull /* "\0KPKSEG1" */
 #define KPI_SEGMENT_END_MAGIC 0x31444e454b504b00ull /* "\0KPKEND1" */
 /* 1: no spines, 2: no sections, 3: lists and thread sets in the footer, 4: sets in it, 5: no
- * linked strings */
-#define KPI_SEGMENT_VERSION       6
+ * linked strings, 6: no TICKS */
+#define KPI_SEGMENT_VERSION       7
 #define KPI_SEGMENT_VERSION_PAGES 4 /* since then they are pages before it */
 #define KPI_SEGMENT_VERSION_SETS  5 /* since then thread sets are a section */
 #define KPI_SEGMENT_HEADER        64u

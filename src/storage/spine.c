@@ -21,6 +21,7 @@
 #include "base/assert.h"
 #include "base/big.h"
 #include "storage/range.h"
+#include "storage/ticks.h"
 
 /* ---------- what is in a spine ---------- */
 
@@ -237,9 +238,11 @@ static kp_status pairs_read(const struct kpi_spine *spine, uint8_t code, struct 
         for (uint32_t p = spine->lanes[lane].first; p < spine->lanes[lane].end; p++)
             pairs[p] = kpi_spine_pair(p == spine->lanes[lane].first ? 0 : spine->kind[p - 1],
                                       spine->kind[p]);
-    kp_status status = pairs == NULL || lying == NULL ? KP_NO_MEMORY
-                       : code == KPI_CHUNK_STEPS ? kpi_range_decode(in, pairs, spine->rows, lying)
-                                                 : kpi_direct_decode(in, pairs, spine->rows, lying);
+    kp_status status = KP_NO_MEMORY;
+    if (pairs != NULL && lying != NULL)
+        status = code == KPI_CHUNK_STEPS          ? kpi_range_decode(in, pairs, spine->rows, lying)
+                 : code == KPI_CHUNK_DIRECT_STEPS ? kpi_direct_decode(in, pairs, spine->rows, lying)
+                                                  : kpi_ticks_decode(in, pairs, spine->rows, lying);
     memcpy(at, spine->first, sizeof(at));
     for (uint32_t p = 0; p < spine->rows && status == KP_OK; p++)
         steps[at[spine->kind[p]]++] = lying[p];
@@ -254,7 +257,7 @@ static kp_status groups_read(const struct kpi_spine *spine, int64_t *steps)
     const struct kpi_chunk_span *span = &spine->block.chunks[KPI_SPINE_TS];
     struct kp_reader in = kp_reader_init(span->bytes, span->size);
     uint8_t code = kp_read_u8(&in);
-    if (code == KPI_CHUNK_STEPS || code == KPI_CHUNK_DIRECT_STEPS)
+    if (code == KPI_CHUNK_STEPS || code == KPI_CHUNK_DIRECT_STEPS || code == KPI_CHUNK_TICK_STEPS)
         return pairs_read(spine, code, &in, steps);
     kp_status status = code == KPI_CHUNK_GROUPS ? KP_OK : KP_CORRUPT;
     for (uint32_t stream = 0; stream < KP_STREAM_MAX && status == KP_OK; stream++) {

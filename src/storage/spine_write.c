@@ -10,6 +10,7 @@
 #include "base/assert.h"
 #include "storage/range.h"
 #include "storage/spine_durs.h"
+#include "storage/ticks.h"
 
 struct lane {
     struct kp_str host;
@@ -39,6 +40,7 @@ struct spine_writer {
     int64_t *values[KPI_SPINE_COLUMNS];
     struct kpi_foresight model;
     struct kp_buf *columns;
+    uint64_t period; /* of the clock's ticks; 0 = not known to tick */
 };
 
 static int64_t value_at(const struct kp_batch *batch, uint32_t column, uint32_t row)
@@ -308,9 +310,19 @@ static kp_status steps_add(struct spine_writer *w)
         for (uint32_t p = first; p < end; p++)
             pairs[p] = kpi_spine_pair(p == first ? 0 : (uint32_t)kinds[p - 1], (uint32_t)kinds[p]);
     }
-    kp_buf_char(w->columns, KPI_CHUNK_DIRECT_STEPS);
-    kp_status status =
-        kpi_direct_encode(w->values[KPI_SPINE_TS], pairs, w->parts->rows, w->columns);
+    const int64_t *steps = w->values[KPI_SPINE_TS];
+    size_t at = w->columns->size;
+    kp_status status = KP_LIMIT;
+    w->period = kpi_ticks_period(steps, w->parts->rows);
+    if (w->period > 0) {
+        kp_buf_char(w->columns, KPI_CHUNK_TICK_STEPS);
+        status = kpi_ticks_encode(steps, pairs, w->parts->rows, w->period, true, w->columns);
+    }
+    if (status == KP_LIMIT) {
+        w->columns->size = at;
+        kp_buf_char(w->columns, KPI_CHUNK_DIRECT_STEPS);
+        status = kpi_direct_encode(steps, pairs, w->parts->rows, w->columns);
+    }
     free(pairs);
     return status;
 }

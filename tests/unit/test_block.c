@@ -192,7 +192,7 @@ static void newer_versions_are_named(void **state)
     (void)state;
     struct kp_buf bytes = {0};
     small_block(KPI_LEVEL_HOT, &bytes);
-    bytes.data[KPI_BLOCK_AT_VERSION] = KPI_BLOCK_VERSION_7 + 1;
+    bytes.data[KPI_BLOCK_AT_VERSION] = KPI_BLOCK_VERSION_8 + 1;
     resum(&bytes);
     assert_int_equal(decode_copy(bytes.data, bytes.size), KP_VERSION);
     kp_buf_deinit(&bytes);

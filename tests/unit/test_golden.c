@@ -26,9 +26,10 @@
 #include "storage/storage.h"
 #include "storage/storage_int.h"
 
-#define GOLDEN "tests/golden"
-#define OLDEST 3u /* the first that was released */
-#define ROWS   10u
+#define GOLDEN  "tests/golden"
+#define OLDEST  3u /* the first that was released */
+#define ROWS    10u
+#define TICKING 2000u
 
 /* ---------- a store as text ---------- */
 
@@ -229,6 +230,23 @@ static void rows_append(struct kp_store *store, struct rows_gen *gen)
     }
 }
 
+/* Rows of one CPU whose clock ticks every 10.015 ns. */
+static void ticks_append(struct kp_store *store, struct rows_gen *gen)
+{
+    struct kp_builder builder;
+    uint64_t tick = 0;
+    assert_int_equal(
+        kp_builder_init(&builder, kp_stream_by_number(KP_S_SIGNAL), gen->actors, TICKING), KP_OK);
+    gen->seq = kp_store_seq(store, TICKING);
+    for (uint32_t row = 0; row < TICKING; row++) {
+        tick += 1 + rows_below(gen, row % 3 == 0 ? 2000 : 40);
+        kp_builder_row(&builder, gen->now + (kp_time)(tick * 10015 / 1000), gen->seq++, 0,
+                       KP_ACTOR_UNKNOWN);
+    }
+    assert_int_equal(kp_store_append(store, kp_builder_batch(&builder), NULL), KP_OK);
+    kp_builder_deinit(&builder);
+}
+
 /* Cold, sealed twice with what lies in the index of transactions, and a log. */
 static void store_make(const char *dir)
 {
@@ -245,6 +263,8 @@ static void store_make(const char *dir)
                            .names = 12};
     for (int64_t part = 0; part < 3; part++) {
         rows_append(store, &gen);
+        if (part == 0)
+            ticks_append(store, &gen);
         assert_int_equal(kp_store_tick(store, 2 * part * KP_SEC, true), KP_OK);
         assert_int_equal(kp_store_tick(store, (2 * part + 1) * KP_SEC, false), KP_OK);
         if (part == 0)

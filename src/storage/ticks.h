@@ -1,0 +1,21 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * TICKS chunks (codec_ticks.c): differences of times whose clock ticks slower than a nanosecond.
+ */
+#ifndef KP_STORAGE_TICKS_H
+#define KP_STORAGE_TICKS_H
+
+#include "base/bytes.h"
+#include "storage/storage_int.h"
+
+/* How long a tick is, in 2^-32 ns, as differences of times tell; 0: nothing like it. */
+uint64_t kpi_ticks_period(const int64_t *values, uint32_t count);
+/* Appends the body of a chunk; kinds as in range.h. chained: values are steps, each from where the
+ * one before ended. LIMIT: some are negative or above 2^60. */
+kp_status kpi_ticks_encode(const int64_t *values, const uint16_t *kinds, uint32_t count,
+                           uint64_t period, bool chained, struct kp_buf *out) KP_MUST;
+/* Fills exactly count values, given the same kinds, or says CORRUPT. */
+kp_status kpi_ticks_decode(struct kp_reader *in, const uint16_t *kinds, uint32_t count,
+                           int64_t *out) KP_MUST;
+
+#endif
