@@ -23,7 +23,7 @@ words() { # the last of the words is completed
 cd "$dir"
 expect "bash: a subcommand" "$(words kpq rec)" record
 expect "bash: its flag" "$(words kpq record --sysc)" --syscall-min
-expect "bash: a flag of the server" "$(words kpd --otlp)" --otlp-listen
+expect "bash: a flag of the server" "$(words kpd --otlp-l)" --otlp-listen
 expect "bash: a format" "$(words kpq . --format ver)" vertical
 expect "bash: no flag of another command" "$(words kpq verify --sysc)" ""
 
@@ -50,7 +50,7 @@ if command -v fish >/dev/null; then
     offers "a format" 'kpq --format ver' vertical
     offers "words of a flag" 'kpq --progress ' 'always auto never'
     offers "no flag of another command" 'kpq verify --sysc' ''
-    offers "a flag of the server" 'kpd --otlp' --otlp-listen
+    offers "a flag of the server" 'kpd --otlp-l' --otlp-listen
 else
     echo "note    no fish here: its file is made but not tried"
 fi
