@@ -210,6 +210,15 @@ struct kpi_page *kpi_page_cached(struct kp_snapshot *snapshot, uint32_t segment,
     return page;
 }
 
+bool kpi_page_seen(struct kp_snapshot *snapshot, uint32_t segment, uint32_t number)
+{
+    pthread_mutex_lock(&snapshot->lock);
+    const bool *blocks = snapshot->segments[segment].seen;
+    bool seen = blocks != NULL && blocks[number];
+    pthread_mutex_unlock(&snapshot->lock);
+    return seen;
+}
+
 void kpi_page_hold(struct kp_snapshot *snapshot, struct kpi_page *page)
 {
     pthread_mutex_lock(&snapshot->lock);

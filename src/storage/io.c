@@ -99,6 +99,13 @@ int64_t kpi_posix_size(const struct kp_io *io, struct kp_io_file *file)
     return fstat(file->fd, &st) == 0 ? (int64_t)st.st_size : -errno;
 }
 
+void kpi_posix_expect(const struct kp_io *io, struct kp_io_file *file, uint64_t offset,
+                      uint64_t size)
+{
+    (void)io;
+    posix_fadvise(file->fd, (off_t)offset, (off_t)size, POSIX_FADV_WILLNEED);
+}
+
 int kpi_posix_truncate(const struct kp_io *io, struct kp_io_file *file, uint64_t size)
 {
     (void)io;

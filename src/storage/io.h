@@ -59,6 +59,8 @@ struct kp_io {
     int (*open)(const struct kp_io *io, const char *path, int flags, struct kp_io_file **out);
     void (*close)(const struct kp_io *io, struct kp_io_file *file);
     int64_t (*size)(const struct kp_io *io, struct kp_io_file *file);
+    /* A hint: this will be read soon, and the disk may begin. */
+    void (*expect)(const struct kp_io *io, struct kp_io_file *file, uint64_t offset, uint64_t size);
     int (*truncate)(const struct kp_io *io, struct kp_io_file *file, uint64_t size);
     int (*rename)(const struct kp_io *io, const char *from, const char *to);
     int (*unlink)(const struct kp_io *io, const char *path);

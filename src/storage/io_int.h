@@ -23,6 +23,8 @@ void kpi_uring_forget(struct kp_io_file *file);
 int kpi_posix_open(const struct kp_io *io, const char *path, int flags, struct kp_io_file **out);
 void kpi_posix_close(const struct kp_io *io, struct kp_io_file *file);
 int64_t kpi_posix_size(const struct kp_io *io, struct kp_io_file *file);
+void kpi_posix_expect(const struct kp_io *io, struct kp_io_file *file, uint64_t offset,
+                      uint64_t size);
 int kpi_posix_truncate(const struct kp_io *io, struct kp_io_file *file, uint64_t size);
 int kpi_posix_rename(const struct kp_io *io, const char *from, const char *to);
 int kpi_posix_unlink(const struct kp_io *io, const char *path);
@@ -34,8 +36,8 @@ int kpi_posix_lock(const struct kp_io *io, const char *dir, struct kp_io_file **
 
 #define KPI_POSIX_NAMES                                                                     \
     .open = kpi_posix_open, .close = kpi_posix_close, .size = kpi_posix_size,               \
-    .truncate = kpi_posix_truncate, .rename = kpi_posix_rename, .unlink = kpi_posix_unlink, \
-    .mkdir = kpi_posix_mkdir, .sync_dir = kpi_posix_sync_dir, .list = kpi_posix_list,       \
-    .lock = kpi_posix_lock
+    .expect = kpi_posix_expect, .truncate = kpi_posix_truncate, .rename = kpi_posix_rename, \
+    .unlink = kpi_posix_unlink, .mkdir = kpi_posix_mkdir, .sync_dir = kpi_posix_sync_dir,   \
+    .list = kpi_posix_list, .lock = kpi_posix_lock
 
 #endif

@@ -192,6 +192,7 @@ kp_status kpi_unit_page(struct kp_scan *scan, struct kpi_unit *unit)
     unit->page = kpi_page_cached(scan->snapshot, unit->segment, unit->number);
     if (unit->page != NULL)
         return KP_OK;
+    kpi_scan_expect(scan, unit);
     kp_status status = kpi_scan_queue(scan);
     if (status == KP_OK)
         status =

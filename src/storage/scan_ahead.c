@@ -1,8 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * Reading ahead: while the scan gives out the rows of a page, a thread of its own prepares the next
- * ones. It does what the scan would do, in the order of the scan, so nothing of it shows in the
- * answer; what is joined or grouped in order of time has its second processor this way.
+ * Reading ahead. The disk is told of the pages that come next, so that they are there when the
+ * processor is done with those before. And while the scan gives out the rows of a page, a thread of
+ * its own prepares the next ones. It does what the scan would do, in the order of the scan, so
+ * nothing of it shows in the answer; what is joined or grouped in order of time has its second
+ * processor this way.
  *
  *   units:   [ entered ][ prepared or being so, at most DEPTH ][ nobody's yet ]
  *                                                             ^ at
@@ -15,8 +17,9 @@
 #include "base/assert.h"
 #include "storage/scan_int.h"
 
-#define DEPTH     3u /* units that wait with all their columns */
-#define UNITS_MIN 4u /* left to read; for fewer no thread is started */
+#define DEPTH      3u /* units that wait with all their columns */
+#define UNITS_MIN  4u /* left to read; for fewer no thread is started */
+#define EXPECT_MAX 6u /* units that the disk is told of, but for the next one */
 
 struct kpi_ahead {
     struct kp_scan twin; /* the scan as the thread sees it: its own queue and counts */
@@ -34,6 +37,43 @@ static void stat_add(struct kp_scan_stat *to, const struct kp_scan_stat *from)
     to->bytes_read += from->bytes_read;
     to->pages_counted += from->pages_counted;
 }
+
+/* ---------- the disk ---------- */
+
+static void block_expect(struct kp_snapshot *snapshot, const struct kpi_segment *segment,
+                         const struct kpi_block_ref *ref)
+{
+    snapshot->io->expect(snapshot->io, segment->file, ref->offset, ref->size);
+}
+
+static void unit_expect(struct kp_snapshot *snapshot, const struct kpi_unit *unit)
+{
+    if (unit->segment == KPI_FROM_LOG || kpi_page_seen(snapshot, unit->segment, unit->number))
+        return;
+    const struct kpi_segment *segment = &snapshot->segments[unit->segment].segment;
+    const struct kpi_block_ref *ref = &segment->footer.blocks[unit->number];
+    const struct kpi_block_ref *spine = kpi_segment_spine(segment, ref);
+    if (spine != NULL)
+        block_expect(snapshot, segment, spine);
+    block_expect(snapshot, segment, ref);
+}
+
+void kpi_scan_expect(struct kp_scan *scan, const struct kpi_unit *unit)
+{
+    struct kpi_expect *expect = &scan->expect;
+    uint32_t number = (uint32_t)(unit - scan->units);
+    bool follows = number > expect->last && number - expect->last <= DEPTH;
+    expect->run = follows ? expect->run + 1 : 0;
+    expect->last = number;
+    uint32_t next = scan->descending && expect->run == 0 ? 0 : 1; /* the newest row may be all */
+    uint32_t end = number + 1 + next + KP_MIN(2 * expect->run, EXPECT_MAX);
+    end = KP_MIN(end, scan->units_count);
+    for (uint32_t i = KP_MAX(expect->told, number + 1); i < end; i++)
+        unit_expect(scan->snapshot, &scan->units[i]);
+    expect->told = KP_MAX(expect->told, end);
+}
+
+/* ---------- the second thread ---------- */
 
 /* The lock is held, but for the work itself. */
 static void unit_ahead(struct kpi_ahead *ahead, struct kpi_unit *unit)

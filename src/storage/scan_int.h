@@ -29,6 +29,12 @@ struct kpi_unit {
 
 struct kpi_ahead; /* scan_ahead.c */
 
+/* What the disk was told of units that will be read. */
+struct kpi_expect {
+    uint32_t last, run; /* unit read last, how many were read before it one after the other */
+    uint32_t told;      /* first unit it was not told of */
+};
+
 struct kp_scan {
     struct kp_snapshot *snapshot;
     struct kp_io_queue *queue; /* opened when a file must be read */
@@ -44,6 +50,7 @@ struct kp_scan {
     struct kpi_unit *units;
     uint32_t units_count, units_capacity;
     uint32_t next; /* first waiting unit */
+    struct kpi_expect expect;
     struct kpi_unit **active;
     uint32_t active_count, active_capacity;
     struct kp_batch batch;
@@ -59,6 +66,9 @@ kp_status kpi_scan_queue(struct kp_scan *scan) KP_MUST;
 kp_status kpi_scan_plan(struct kp_scan *scan) KP_MUST;
 /* Gets the unit's page and holds it. CORRUPT was reported. */
 kp_status kpi_unit_page(struct kp_scan *scan, struct kpi_unit *unit) KP_MUST;
+/* The unit's page will be read from its file now: tells the disk of those that come next, of the
+ * more the more were read one after the other. */
+void kpi_scan_expect(struct kp_scan *scan, const struct kpi_unit *unit);
 /* Everything that can be done before the scan gets to the unit: page, rows, columns. */
 kp_status kpi_unit_prepare(struct kp_scan *scan, struct kpi_unit *unit) KP_MUST;
 /* Lets go of page and rows. */
