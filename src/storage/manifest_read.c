@@ -16,8 +16,9 @@
 #include "base/assert.h"
 #include "base/bytes.h"
 
-#define FILE_MAX (1u << 30) /* a larger manifest is not one of ours */
-#define RETRIES  8u
+#define FILE_MAX  (1u << 30) /* a larger manifest is not one of ours */
+#define RETRIES   8u
+#define NAME_ROOM 40u
 
 void kpi_manifest_path(char *out, const char *dir, uint64_t file_no)
 {
@@ -60,27 +61,6 @@ static bool version_known(uint16_t version)
     return version >= KPI_FORMAT_VERSION && version <= KPI_MANIFEST_VERSION;
 }
 
-/* A whole file in memory (malloc'd). A failed read is tried once more. */
-static int64_t file_load(const struct reading *r, const char *path, uint8_t **out)
-{
-    struct kp_io_file *file = NULL;
-    int64_t result = r->io->open(r->io, path, KP_IO_RDONLY, &file);
-    if (result != 0)
-        return result;
-    int64_t size = r->io->size(r->io, file);
-    uint8_t *bytes = size < 0 || size > FILE_MAX ? NULL : malloc((size_t)size + 1);
-    result = size < 0 ? size : size > FILE_MAX ? -EFBIG : -ENOMEM;
-    for (int i = 0; i < 2 && bytes != NULL && result != size; i++)
-        result = kp_io_once(r->io, r->queue, KP_IO_READ, file, bytes, (size_t)size, 0);
-    r->io->close(r->io, file);
-    if (bytes == NULL || result < 0) {
-        free(bytes);
-        return result;
-    }
-    *out = bytes;
-    return result;
-}
-
 static void damage_tell(const struct reading *r, const char *file, uint64_t offset, uint64_t size,
                         const char *what)
 {
@@ -95,10 +75,52 @@ static void damage_tell(const struct reading *r, const char *file, uint64_t offs
         r->damage(r->ctx, &damage);
 }
 
+/* Sector by sector, when the disk does not give all of a file at once: what does not read is 0 and
+ * is told of. */
+static void sectors_load(const struct reading *r, struct kp_io_file *file, const char *name,
+                         uint8_t *bytes, size_t size)
+{
+    for (size_t at = 0; at < size; at += KPI_SECTOR) {
+        size_t length = KP_MIN(size - at, (size_t)KPI_SECTOR);
+        int64_t got = kp_io_once(r->io, r->queue, KP_IO_READ, file, bytes + at, length, at);
+        if (got == (int64_t)length)
+            continue;
+        memset(bytes + at, 0, length);
+        damage_tell(r, name, at, length, "the disk does not read this place");
+    }
+}
+
+/* A whole file of the directory in memory (malloc'd). A failed read is tried once more. */
+static int64_t file_load(const struct reading *r, const char *name, uint8_t **out)
+{
+    char path[KPI_MANIFEST_PATH];
+    struct kp_io_file *file = NULL;
+    snprintf(path, sizeof(path), "%s/%s", r->dir, name);
+    int64_t result = r->io->open(r->io, path, KP_IO_RDONLY, &file);
+    if (result != 0)
+        return result;
+    int64_t size = r->io->size(r->io, file);
+    uint8_t *bytes = size < 0 || size > FILE_MAX ? NULL : malloc((size_t)size + 1);
+    result = size < 0 ? size : size > FILE_MAX ? -EFBIG : -ENOMEM;
+    for (int i = 0; i < 2 && bytes != NULL && result != size; i++)
+        result = kp_io_once(r->io, r->queue, KP_IO_READ, file, bytes, (size_t)size, 0);
+    if (bytes != NULL && result == -EIO) {
+        sectors_load(r, file, name, bytes, (size_t)size);
+        result = size;
+    }
+    r->io->close(r->io, file);
+    if (bytes == NULL || result < 0) {
+        free(bytes);
+        return result;
+    }
+    *out = bytes;
+    return result;
+}
+
 static void manifest_damage(const struct reading *r, uint64_t offset, uint64_t size,
                             const char *what)
 {
-    char name[40];
+    char name[NAME_ROOM];
     snprintf(name, sizeof(name), "manifest.%08" PRIx64, r->file_no);
     damage_tell(r, name, offset, size, what);
 }
@@ -106,10 +128,8 @@ static void manifest_damage(const struct reading *r, uint64_t offset, uint64_t s
 /* The newest valid superblock; NOT_FOUND: no file, CORRUPT: none valid. */
 static kp_status super_read(const struct reading *r, struct kpi_super *out)
 {
-    char path[KPI_MANIFEST_PATH];
-    snprintf(path, sizeof(path), "%s/super", r->dir);
     uint8_t *bytes = NULL;
-    int64_t size = file_load(r, path, &bytes);
+    int64_t size = file_load(r, "super", &bytes);
     if (size == -ENOENT || size == -ENOTDIR)
         return KP_NOT_FOUND;
     if (size < 0)
@@ -304,10 +324,10 @@ static uint64_t records_read(struct reading *r, uint64_t durable)
 static kp_status file_read(struct reading *r, uint64_t file_no, uint64_t durable,
                            const uint8_t *store_id, uint64_t *out_promised)
 {
-    char path[KPI_MANIFEST_PATH];
-    kpi_manifest_path(path, r->dir, file_no);
+    char name[NAME_ROOM];
     uint8_t *bytes = NULL;
-    int64_t size = file_load(r, path, &bytes);
+    snprintf(name, sizeof(name), "manifest.%08" PRIx64, file_no);
+    int64_t size = file_load(r, name, &bytes);
     if (size < 0)
         return size == -ENOENT ? KP_NOT_FOUND : size == -ENOMEM ? KP_NO_MEMORY : KP_CORRUPT;
     kpi_manifest_deinit(r->out);
@@ -387,6 +407,10 @@ static kp_status manifest_try(struct reading *r)
     kp_status status = KP_CORRUPT;
     if (found == KP_OK) {
         status = file_read(r, super.file_no, super.length, super.store_id, &promised);
+        if (status == KP_CORRUPT && super.length <= KPI_SECTOR) {
+            r->out->version = super.manifest_version; /* there were no segments; it was told */
+            return KP_OK;
+        }
         if (status != KP_CORRUPT)
             return status == KP_NOT_FOUND ? KP_BUSY : status;
     }
@@ -421,8 +445,15 @@ kp_status kpi_manifest_read(const struct kp_io *io, const char *dir, struct kpi_
         return kp_error_set(err, status, "%s is not a kprobe store", dir);
     if (status == KP_VERSION)
         return kp_error_set(err, status, "%s was written by a newer kprobe", dir);
-    return kp_error_set(err, status == KP_BUSY ? KP_CORRUPT : status,
-                        "the manifest of %s cannot be read", dir);
+    if (status == KP_NO_MEMORY)
+        return kp_error_set(err, status, "the manifest of %s cannot be read: out of memory", dir);
+    kp_error_set(err, KP_CORRUPT,
+                 "not one record of the manifest of %s verifies; nothing was changed", dir);
+    kp_error_hint(err,
+                  "put back %s/super and %s/manifest.* from a copy; kpq inspect FILE shows what "
+                  "the files in seg and wal still hold",
+                  dir, dir);
+    return KP_CORRUPT;
 }
 
 kp_status kpi_manifest_store_id(const struct kp_io *io, const char *dir, uint8_t out[KPI_ID_SIZE],
