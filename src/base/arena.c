@@ -64,18 +64,24 @@ static struct kp_arena_chunk *chunk_make(const struct kp_arena *arena, size_t si
     return chunk;
 }
 
+static void *refuse(struct kp_arena *arena, size_t size_bytes)
+{
+    arena->refused_bytes = size_bytes;
+    return NULL;
+}
+
 void *kp_arena_alloc(struct kp_arena *arena, size_t size_bytes)
 {
     if (size_bytes > SIZE_MAX / 4)
-        return NULL;
+        return refuse(arena, size_bytes);
     size_t size = (size_bytes + ALIGN_BYTES - 1) & ~(ALIGN_BYTES - 1);
     if (arena->cap_bytes != 0 && size > arena->cap_bytes - arena->used_bytes)
-        return NULL;
+        return refuse(arena, size_bytes);
     struct kp_arena_chunk *chunk = arena->chunk;
     if (chunk == NULL || chunk->capacity - chunk->used < size) {
         chunk = chunk_make(arena, size);
         if (chunk == NULL)
-            return NULL;
+            return refuse(arena, size_bytes);
         arena->chunk = chunk;
     }
     void *at = (char *)(chunk + 1) + chunk->used;
@@ -109,8 +115,11 @@ struct kp_str kp_arena_str(struct kp_arena *arena, struct kp_str text)
 kp_status kp_arena_error(const struct kp_arena *arena, struct kp_error *err)
 {
     const char *owner = arena->owner == NULL ? "query" : arena->owner;
-    kp_error_set(err, KP_LIMIT, "%s needs more memory than the query's limit of %zu bytes", owner,
-                 arena->cap_bytes);
+    kp_error_set(
+        err, KP_LIMIT,
+        "%s needs more memory than the query's limit of %zu bytes: %zu more than the %zu that "
+        "it has",
+        owner, arena->cap_bytes, arena->refused_bytes, arena->used_bytes);
     kp_error_hint(err, "narrow the time range or the grouping, or raise the memory limit");
     return KP_LIMIT;
 }

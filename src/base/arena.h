@@ -24,6 +24,7 @@ struct kp_arena {
     struct kp_arena_chunk *chunk; /* newest first */
     size_t used_bytes;            /* handed out since init, rounded to alignment */
     size_t cap_bytes;             /* hard limit over all chunks; 0 = none */
+    size_t refused_bytes;         /* last asked for in vain */
     const char *owner;            /* who asked last; names the operator in a LIMIT error */
     const struct kp_stop *stop;   /* NULL = nothing does */
 };

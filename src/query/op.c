@@ -69,8 +69,11 @@ kp_status kpi_op_next(struct kpi_op *op, const struct kp_batch **out)
     int64_t start = kp_time_monotonic();
     if (kpi_run_check(op->run) != KP_OK)
         return op->run->ctx.status;
+    const char *asking = op->run->arena.owner;
     op->run->arena.owner = op->class->name;
     kp_status status = op->class->next(op, out);
+    if (op->run->ctx.status == KP_OK)
+        op->run->arena.owner = asking;
     op->busy += kp_time_monotonic() - start;
     if (status == KP_OK && op->run->ctx.status != KP_OK)
         status = op->run->ctx.status;
