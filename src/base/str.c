@@ -74,6 +74,10 @@ void *kp_buf_reserve(struct kp_buf *buf, size_t more)
 {
     if (buf->failed)
         return NULL;
+    if (buf->limit != 0 && (buf->size > buf->limit || more > buf->limit - buf->size)) {
+        buf->failed = true;
+        return NULL;
+    }
     if (buf->capacity - buf->size >= more && buf->data != NULL)
         return buf->data + buf->size;
     size_t capacity = buf->capacity == 0 ? 256 : buf->capacity;

@@ -42,6 +42,7 @@ struct kp_buf {
     char *data;
     size_t size;     /* bytes in use */
     size_t capacity; /* bytes allocated */
+    size_t limit;    /* of size; what would pass it fails; 0 = none */
     bool failed;
 };
 

@@ -34,6 +34,7 @@ static bool scratch_grow(struct kpi_eval *eval, size_t size)
 
 char *kpi_scratch(struct kpi_eval *eval, size_t size)
 {
+    eval->ctx->work += size;
     size = (size + 15) & ~(size_t)15;
     while (eval->current != NULL && eval->current->capacity - eval->used < size) {
         if (eval->current->next == NULL)
@@ -198,12 +199,52 @@ static void empty_nulls(struct kpi_call *call)
     call->out->nulls = NULL;
 }
 
+#define SLICE_TEXT_BYTES 65536u
+
+/* Where the rows from call->first end that have so many bytes of text, which count as work. */
+static uint32_t slice_end(const struct kpi_call *call, const struct kp_vec *const *texts,
+                          uint32_t texts_count)
+{
+    uint64_t bytes = 0;
+    uint32_t at = call->first;
+    while (at < call->count && bytes < SLICE_TEXT_BYTES) {
+        uint32_t row = call->sel == NULL ? at : call->sel[at];
+        for (uint32_t t = 0; t < texts_count; t++)
+            bytes += kp_vec_str(texts[t], row).len;
+        at++;
+    }
+    call->eval->ctx->work += bytes;
+    return at;
+}
+
+/* Between slices of long texts the query can be ended. */
+static void run_slices(struct kpi_call *call)
+{
+    const struct kp_vec *texts[KPI_ARGS_MAX];
+    uint32_t texts_count = 0, count = call->count;
+    for (uint32_t a = 0; a < call->args_count; a++)
+        if (kp_type_phys(call->args[a]->type) == KP_PHYS_STR)
+            texts[texts_count++] = call->args[a];
+    if (texts_count == 0) {
+        call->expr->func->kernel(call);
+        return;
+    }
+    while (call->first < count && kpi_go_on(call->eval->ctx, 0)) {
+        call->count = count;
+        call->count = slice_end(call, texts, texts_count);
+        call->expr->func->kernel(call);
+        call->first = call->count;
+    }
+    call->first = 0;
+    call->count = count;
+}
+
 static void run_kernel(struct kpi_call *call)
 {
     call->out->nulls = NULL;
     if ((call->expr->func->flags & KPI_FUNC_NULLS) == 0)
         merge_nulls(call);
-    call->expr->func->kernel(call);
+    run_slices(call);
     if (call->out->nulls != NULL && call->out->type == KP_TYPE_STR)
         empty_nulls(call);
 }

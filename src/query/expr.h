@@ -69,32 +69,32 @@ struct kpi_expr {
     void *state;       /* a kernel's own, e.g. the sorted list of `in` */
 };
 
-/* One run of a kernel. Rows to do: sel[0..count) or 0..count. */
+/* One run of a kernel. Rows to do: sel[first..count) or first..count. */
 struct kpi_call {
     struct kpi_expr *expr;
     const struct kp_vec *const *args;
     uint32_t args_count;
     struct kp_vec *out;
     const uint16_t *sel;
-    uint32_t count;
+    uint32_t first, count;
     struct kpi_eval *eval;
 };
 
 #define KPI_ARGS_MAX 64
 
 /* Runs body for each row of a call; two loops, so that the dense one can be vectorised. */
-#define KPI_EACH(call, row, ...)                                 \
-    do {                                                         \
-        if ((call)->sel == NULL) {                               \
-            for (uint32_t row = 0; row < (call)->count; row++) { \
-                __VA_ARGS__;                                     \
-            }                                                    \
-        } else {                                                 \
-            for (uint32_t i_ = 0; i_ < (call)->count; i_++) {    \
-                uint32_t row = (call)->sel[i_];                  \
-                __VA_ARGS__;                                     \
-            }                                                    \
-        }                                                        \
+#define KPI_EACH(call, row, ...)                                             \
+    do {                                                                     \
+        if ((call)->sel == NULL) {                                           \
+            for (uint32_t row = (call)->first; row < (call)->count; row++) { \
+                __VA_ARGS__;                                                 \
+            }                                                                \
+        } else {                                                             \
+            for (uint32_t i_ = (call)->first; i_ < (call)->count; i_++) {    \
+                uint32_t row = (call)->sel[i_];                              \
+                __VA_ARGS__;                                                 \
+            }                                                                \
+        }                                                                    \
     } while (0)
 
 /* Marks a row of the answer null. */

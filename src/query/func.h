@@ -17,8 +17,20 @@ extern const struct kpi_func_table kpi_funcs_arith, kpi_funcs_compare, kpi_funcs
     kpi_funcs_array, kpi_funcs_net, kpi_funcs_code, kpi_funcs_series, kpi_funcs_number,
     kpi_funcs_set, kpi_funcs_decimal;
 
+/* --- what kernels make their answers with (func_make.c) --- */
+
+/* A buffer that holds no more than the query may still use, so that what does not fit fails early;
+ * and the answer that it makes. The buffer is gone afterwards. */
+struct kp_buf kpi_buf(const struct kpi_eval *eval);
+void kpi_set_buf(struct kpi_call *call, uint32_t row, struct kp_buf *text);
+/* qsort() that ends early, in any order, when the query is to end. Equal items stay in order. */
+void kpi_sort(struct kpi_eval *eval, void *items, size_t count, size_t item_bytes,
+              int (*compare)(const void *, const void *));
+
+/* --- shared by some tables --- */
+
 /* Does a text hold a term, case ignored? (func_text.c) */
-bool kpi_text_has(struct kp_str text, struct kp_str term);
+bool kpi_text_has(struct kpi_ctx *ctx, struct kp_str text, struct kp_str term);
 
 /* JSON text (func_json.c): the member of an object or the element of an array. Gives the raw text
  * of the value, {NULL,0} when it is not there. */

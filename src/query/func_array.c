@@ -14,14 +14,15 @@ bool kpi_array_read(struct kpi_call *call, struct kp_str json, struct kpi_elemen
     int64_t count = 0;
     if (!kpi_json_array(json, &walk))
         return false;
-    while (kpi_json_next(&walk, &value))
+    while (kpi_json_next(&walk, &value) && kpi_go_on(call->eval->ctx, value.len + 8))
         count++;
     out->values = (struct kp_str *)kpi_scratch(call->eval, ((size_t)count + 1) * sizeof(value));
     out->count = 0;
     kpi_json_array(json, &walk);
-    while (out->values != NULL && kpi_json_next(&walk, &value))
+    while (out->values != NULL && out->count < count && kpi_json_next(&walk, &value) &&
+           kpi_go_on(call->eval->ctx, value.len + 8))
         out->values[out->count++] = value;
-    return out->values != NULL;
+    return out->values != NULL && call->eval->ctx->status == KP_OK;
 }
 
 void kpi_array_begin(struct kp_buf *out, char bracket)
@@ -49,11 +50,7 @@ void kpi_bag_add(struct kp_buf *out, struct kp_str key, struct kp_str value)
 void kpi_array_finish(struct kpi_call *call, uint32_t row, struct kp_buf *out, char bracket)
 {
     kp_buf_char(out, bracket);
-    if (out->failed)
-        kpi_fail_memory(call->eval->ctx);
-    else
-        kpi_set_copy(call, row, out->data, out->size);
-    kp_buf_deinit(out);
+    kpi_set_buf(call, row, out);
 }
 
 struct kp_str kpi_text_arg(const struct kpi_call *call, uint32_t arg, uint32_t row)
@@ -70,7 +67,7 @@ int64_t kpi_long_arg(const struct kpi_call *call, uint32_t arg, uint32_t row, in
 /* An argument of any type as JSON, in scratch memory. */
 struct kp_str kpi_json_arg(struct kpi_call *call, uint32_t arg, uint32_t row)
 {
-    struct kp_buf text = {0};
+    struct kp_buf text = kpi_buf(call->eval);
     struct kpi_value value = kpi_vec_value(call->args[arg], row);
     kpi_json_value(&value, &text);
     char *copy = kpi_scratch(call->eval, text.size + 1);
@@ -88,7 +85,7 @@ static bool same(struct kpi_call *call, struct kp_str a, struct kp_str b)
 
 bool kpi_array_holds(struct kpi_call *call, const struct kpi_elements *set, struct kp_str value)
 {
-    for (int64_t i = 0; i < set->count; i++)
+    for (int64_t i = 0; i < set->count && kpi_go_on(call->eval->ctx, 8); i++)
         if (same(call, set->values[i], value))
             return true;
     return false;
@@ -110,7 +107,7 @@ bool kpi_json_number(struct kp_str text, double *out)
 
 static void array_concat(struct kpi_call *call, uint32_t row)
 {
-    struct kp_buf out = {0};
+    struct kp_buf out = kpi_buf(call->eval);
     struct kpi_elements all;
     kpi_array_begin(&out, '[');
     for (uint32_t a = 0; a < call->args_count; a++)
@@ -122,7 +119,7 @@ static void array_concat(struct kpi_call *call, uint32_t row)
 
 static void array_slice(struct kpi_call *call, uint32_t row)
 {
-    struct kp_buf out = {0};
+    struct kp_buf out = kpi_buf(call->eval);
     struct kpi_elements all;
     if (!kpi_array_read(call, kpi_text_arg(call, 0, row), &all)) {
         kpi_set_str(call, row, "", 0);
@@ -140,7 +137,7 @@ static void array_slice(struct kpi_call *call, uint32_t row)
 /* Rotates (or, with a filler, shifts) by n to the left. */
 static void move(struct kpi_call *call, uint32_t row, int64_t sign, bool rotate)
 {
-    struct kp_buf out = {0};
+    struct kp_buf out = kpi_buf(call->eval);
     struct kpi_elements all;
     if (!kpi_array_read(call, kpi_text_arg(call, 0, row), &all)) {
         kpi_set_str(call, row, "", 0);
@@ -163,7 +160,7 @@ static void move(struct kpi_call *call, uint32_t row, int64_t sign, bool rotate)
 
 static void array_reverse(struct kpi_call *call, uint32_t row)
 {
-    struct kp_buf out = {0};
+    struct kp_buf out = kpi_buf(call->eval);
     struct kpi_elements all;
     if (!kpi_array_read(call, kpi_text_arg(call, 0, row), &all)) {
         kpi_set_str(call, row, "", 0);
@@ -192,7 +189,7 @@ int kpi_json_order(const void *left, const void *right)
 
 static void array_sort(struct kpi_call *call, uint32_t row, bool ascending)
 {
-    struct kp_buf out = {0};
+    struct kp_buf out = kpi_buf(call->eval);
     struct kpi_elements all;
     if (!kpi_array_read(call, kpi_text_arg(call, 0, row), &all)) {
         kpi_set_str(call, row, "", 0);
@@ -203,7 +200,7 @@ static void array_sort(struct kpi_call *call, uint32_t row, bool ascending)
         if (!kp_str_equal(all.values[i], KP_STR("null")))
             all.values[values++] = all.values[i];
     if (values > 0)
-        qsort(all.values, (size_t)values, sizeof(*all.values), kpi_json_order);
+        kpi_sort(call->eval, all.values, (size_t)values, sizeof(*all.values), kpi_json_order);
     kpi_array_begin(&out, '[');
     for (int64_t i = 0; i < values; i++)
         kpi_array_add(&out, all.values[ascending ? i : values - 1 - i]);
@@ -257,7 +254,7 @@ static void array_sum(struct kpi_call *call, uint32_t row)
 
 static void strcat_array(struct kpi_call *call, uint32_t row)
 {
-    struct kp_buf out = {0};
+    struct kp_buf out = kpi_buf(call->eval);
     struct kpi_elements all = {NULL, 0};
     kpi_array_read(call, kpi_text_arg(call, 0, row), &all);
     for (int64_t i = 0; i < all.count; i++) {
@@ -265,8 +262,7 @@ static void strcat_array(struct kpi_call *call, uint32_t row)
             kp_buf_str(&out, kpi_text_arg(call, 1, row));
         kp_buf_str(&out, kpi_json_plain(call->eval, all.values[i]));
     }
-    kpi_set_copy(call, row, out.data, out.size);
-    kp_buf_deinit(&out);
+    kpi_set_buf(call, row, &out);
 }
 
 /* --- sets --- */
@@ -286,13 +282,13 @@ static bool wanted_in_set(struct kpi_call *call, uint32_t row, int op, struct kp
 
 static void set_op(struct kpi_call *call, uint32_t row, int op)
 {
-    struct kp_buf out = {0};
+    struct kp_buf out = kpi_buf(call->eval);
     uint32_t sources = op == SET_UNION ? call->args_count : 1;
     kpi_array_begin(&out, '[');
     for (uint32_t a = 0; a < sources; a++) {
         struct kpi_elements all = {NULL, 0}, so_far = {NULL, 0};
         kpi_array_read(call, kpi_text_arg(call, a, row), &all);
-        for (int64_t i = 0; i < all.count; i++) {
+        for (int64_t i = 0; i < all.count && call->eval->ctx->status == KP_OK; i++) {
             struct kp_str text = {out.data, (uint32_t)out.size};
             bool seen = kpi_array_read(call, text, &so_far) &&
                         kpi_array_holds(call, &so_far, all.values[i]);
@@ -307,7 +303,7 @@ static void set_op(struct kpi_call *call, uint32_t row, int op)
 
 static void pack_array(struct kpi_call *call, uint32_t row)
 {
-    struct kp_buf out = {0};
+    struct kp_buf out = kpi_buf(call->eval);
     kpi_array_begin(&out, '[');
     for (uint32_t a = 0; a < call->args_count; a++)
         kpi_array_add(&out, kpi_json_arg(call, a, row));
@@ -316,7 +312,7 @@ static void pack_array(struct kpi_call *call, uint32_t row)
 
 static void bag_pack(struct kpi_call *call, uint32_t row)
 {
-    struct kp_buf out = {0};
+    struct kp_buf out = kpi_buf(call->eval);
     kpi_array_begin(&out, '{');
     for (uint32_t a = 0; a + 1 < call->args_count; a += 2) {
         struct kp_str key = kpi_json_arg(call, a, row);
@@ -330,7 +326,7 @@ static void bag_pack(struct kpi_call *call, uint32_t row)
 
 static void bag_keys(struct kpi_call *call, uint32_t row)
 {
-    struct kp_buf out = {0};
+    struct kp_buf out = kpi_buf(call->eval);
     struct kpi_json_walk walk;
     struct kp_str key, value;
     if (!kpi_json_object(kpi_text_arg(call, 0, row), &walk)) {
@@ -349,7 +345,7 @@ static void bag_keys(struct kpi_call *call, uint32_t row)
 /* Members of all bags; the first bag that has a key gives its value. */
 static void bag_merge(struct kpi_call *call, uint32_t row)
 {
-    struct kp_buf out = {0};
+    struct kp_buf out = kpi_buf(call->eval);
     kpi_array_begin(&out, '{');
     for (uint32_t a = 0; a < call->args_count; a++) {
         struct kpi_json_walk walk;
@@ -358,7 +354,8 @@ static void bag_merge(struct kpi_call *call, uint32_t row)
         while (more && kpi_json_next_member(&walk, &key, &value)) {
             bool taken = false;
             for (uint32_t b = 0; b < a && !taken; b++)
-                taken = kpi_json_member(kpi_text_arg(call, b, row), key).ptr != NULL;
+                taken = !kpi_go_on(call->eval->ctx, kpi_text_arg(call, b, row).len) ||
+                        kpi_json_member(kpi_text_arg(call, b, row), key).ptr != NULL;
             if (!taken)
                 kpi_bag_add(&out, key, value);
         }
@@ -368,7 +365,7 @@ static void bag_merge(struct kpi_call *call, uint32_t row)
 
 static void bag_remove_keys(struct kpi_call *call, uint32_t row)
 {
-    struct kp_buf out = {0};
+    struct kp_buf out = kpi_buf(call->eval);
     struct kpi_elements keys = {NULL, 0};
     struct kpi_json_walk walk;
     struct kp_str key, value;
@@ -378,7 +375,8 @@ static void bag_remove_keys(struct kpi_call *call, uint32_t row)
     while (more && kpi_json_next_member(&walk, &key, &value)) {
         bool removed = false;
         for (int64_t i = 0; i < keys.count && !removed; i++)
-            removed = kp_str_equal(kpi_json_plain(call->eval, keys.values[i]), key);
+            removed = !kpi_go_on(call->eval->ctx, 8) ||
+                      kp_str_equal(kpi_json_plain(call->eval, keys.values[i]), key);
         if (!removed)
             kpi_bag_add(&out, key, value);
     }
@@ -388,7 +386,7 @@ static void bag_remove_keys(struct kpi_call *call, uint32_t row)
 /* zip([1,2], [3]) is [[1,3],[2,null]]. */
 static void zip(struct kpi_call *call, uint32_t row)
 {
-    struct kp_buf out = {0};
+    struct kp_buf out = kpi_buf(call->eval);
     struct kpi_elements arrays[KPI_ARGS_MAX];
     int64_t longest = 0;
     for (uint32_t a = 0; a < call->args_count; a++) {

@@ -14,15 +14,6 @@ static struct kp_str text_arg(const struct kpi_call *call, uint32_t arg, uint32_
     return kp_vec_str(call->args[arg], row);
 }
 
-static void finish(struct kpi_call *call, uint32_t row, struct kp_buf *out)
-{
-    if (out->failed)
-        kpi_fail_memory(call->eval->ctx);
-    else
-        kpi_set_copy(call, row, out->data, out->size);
-    kp_buf_deinit(out);
-}
-
 /* An argument of any type as the text that stands for it. */
 static void add_plain(const struct kpi_call *call, uint32_t arg, uint32_t row, struct kp_buf *out)
 {
@@ -49,7 +40,7 @@ enum { MD5, SHA1, SHA256 };
 static void digest(struct kpi_call *call, uint32_t row, int kind)
 {
     unsigned char bytes[KP_SHA256_BYTES];
-    struct kp_buf text = {0}, hex = {0};
+    struct kp_buf text = kpi_buf(call->eval), hex = kpi_buf(call->eval);
     unsigned size = kind == MD5 ? KP_MD5_BYTES : kind == SHA1 ? KP_SHA1_BYTES : KP_SHA256_BYTES;
     add_plain(call, 0, row, &text);
     const char *from = text.size == 0 ? "" : text.data;
@@ -62,7 +53,7 @@ static void digest(struct kpi_call *call, uint32_t row, int kind)
     for (unsigned i = 0; i < size; i++)
         kp_buf_printf(&hex, "%02x", bytes[i]);
     kp_buf_deinit(&text);
-    finish(call, row, &hex);
+    kpi_set_buf(call, row, &hex);
 }
 
 /* hash of each value, mixed in their order */
@@ -150,37 +141,37 @@ static bool is_utf8(const char *text, size_t size)
 static void base64_text(struct kpi_call *call, uint32_t row)
 {
     struct kp_str text = text_arg(call, 0, row);
-    struct kp_buf out = {0};
+    struct kp_buf out = kpi_buf(call->eval);
     encode_base64((const unsigned char *)text.ptr, text.len, &out);
-    finish(call, row, &out);
+    kpi_set_buf(call, row, &out);
 }
 
 static void base64_from_array(struct kpi_call *call, uint32_t row)
 {
     struct kpi_json_walk walk;
     struct kp_str value;
-    struct kp_buf bytes = {0}, out = {0};
+    struct kp_buf bytes = kpi_buf(call->eval), out = kpi_buf(call->eval);
     bool more = kpi_json_array(text_arg(call, 0, row), &walk);
     while (more && kpi_json_next(&walk, &value))
         kp_buf_char(&bytes, (char)strtol(value.ptr, NULL, 10));
     if (bytes.size > 0)
         encode_base64((const unsigned char *)bytes.data, bytes.size, &out);
     kp_buf_deinit(&bytes);
-    finish(call, row, &out);
+    kpi_set_buf(call, row, &out);
 }
 
 static void text_of_base64(struct kpi_call *call, uint32_t row)
 {
-    struct kp_buf out = {0};
+    struct kp_buf out = kpi_buf(call->eval);
     bool good = decode_base64(text_arg(call, 0, row), &out);
     if (!good || !is_utf8(out.data, out.size))
         kp_buf_clear(&out);
-    finish(call, row, &out);
+    kpi_set_buf(call, row, &out);
 }
 
 static void array_of_base64(struct kpi_call *call, uint32_t row)
 {
-    struct kp_buf bytes = {0}, out = {0};
+    struct kp_buf bytes = kpi_buf(call->eval), out = kpi_buf(call->eval);
     if (decode_base64(text_arg(call, 0, row), &bytes)) {
         kp_buf_char(&out, '[');
         for (size_t i = 0; i < bytes.size; i++)
@@ -188,7 +179,7 @@ static void array_of_base64(struct kpi_call *call, uint32_t row)
         kp_buf_char(&out, ']');
     }
     kp_buf_deinit(&bytes);
-    finish(call, row, &out);
+    kpi_set_buf(call, row, &out);
 }
 
 /* --- guids: text in the form 8-4-4-4-12 --- */
@@ -204,7 +195,7 @@ static const int guid_order[16] = {3, 2, 1, 0, 5, 4, 7, 6, 8, 9, 10, 11, 12, 13,
 
 static void guid_of_base64(struct kpi_call *call, uint32_t row)
 {
-    struct kp_buf bytes = {0}, out = {0};
+    struct kp_buf bytes = kpi_buf(call->eval), out = kpi_buf(call->eval);
     unsigned char guid[16];
     if (decode_base64(text_arg(call, 0, row), &bytes) && bytes.size == 16) {
         for (int i = 0; i < 16; i++)
@@ -212,13 +203,13 @@ static void guid_of_base64(struct kpi_call *call, uint32_t row)
         add_guid(guid, &out);
     }
     kp_buf_deinit(&bytes);
-    finish(call, row, &out);
+    kpi_set_buf(call, row, &out);
 }
 
 static void base64_of_guid(struct kpi_call *call, uint32_t row)
 {
     struct kp_str text = text_arg(call, 0, row);
-    struct kp_buf out = {0};
+    struct kp_buf out = kpi_buf(call->eval);
     unsigned char guid[16] = {0};
     int digits = 0;
     bool good = true;
@@ -235,7 +226,7 @@ static void base64_of_guid(struct kpi_call *call, uint32_t row)
     }
     if (good && digits == 32)
         encode_base64(guid, sizeof(guid), &out);
-    finish(call, row, &out);
+    kpi_set_buf(call, row, &out);
 }
 
 static int hex_digit(char c)
@@ -248,7 +239,7 @@ static int hex_digit(char c)
 static void guid_of_text(struct kpi_call *call, uint32_t row)
 {
     struct kp_str text = text_arg(call, 0, row);
-    struct kp_buf out = {0};
+    struct kp_buf out = kpi_buf(call->eval);
     unsigned char guid[16] = {0};
     unsigned digits = 0;
     bool good = true;
@@ -262,7 +253,7 @@ static void guid_of_text(struct kpi_call *call, uint32_t row)
     }
     if (good && digits == 32)
         add_guid(guid, &out);
-    finish(call, row, &out);
+    kpi_set_buf(call, row, &out);
 }
 
 /* --- URLs (RFC 3986) --- */
@@ -276,7 +267,7 @@ static bool is_unreserved(char c)
 static void url_encode(struct kpi_call *call, uint32_t row, bool blank_is_plus)
 {
     struct kp_str text = text_arg(call, 0, row);
-    struct kp_buf out = {0};
+    struct kp_buf out = kpi_buf(call->eval);
     for (uint32_t i = 0; i < text.len; i++) {
         if (is_unreserved(text.ptr[i]))
             kp_buf_char(&out, text.ptr[i]);
@@ -285,7 +276,7 @@ static void url_encode(struct kpi_call *call, uint32_t row, bool blank_is_plus)
         else
             kp_buf_printf(&out, blank_is_plus ? "%%%02x" : "%%%02X", (unsigned char)text.ptr[i]);
     }
-    finish(call, row, &out);
+    kpi_set_buf(call, row, &out);
 }
 
 static void add_decoded(struct kp_str text, struct kp_buf *out)
@@ -307,9 +298,9 @@ static void add_decoded(struct kp_str text, struct kp_buf *out)
 
 static void url_decode(struct kpi_call *call, uint32_t row)
 {
-    struct kp_buf out = {0};
+    struct kp_buf out = kpi_buf(call->eval);
     add_decoded(text_arg(call, 0, row), &out);
-    finish(call, row, &out);
+    kpi_set_buf(call, row, &out);
 }
 
 /* Cuts text at the first (or last) of a sign; what is behind it, or nothing. */
@@ -362,7 +353,7 @@ static struct kp_str cut_scheme(struct kp_str *url)
 static void parse_url(struct kpi_call *call, uint32_t row)
 {
     struct kp_str url = text_arg(call, 0, row), user = KP_STR(""), password = KP_STR("");
-    struct kp_buf out = {0};
+    struct kp_buf out = kpi_buf(call->eval);
     struct kp_str scheme = cut_scheme(&url);
     struct kp_str fragment = cut_at(&url, '#'), query = cut_at(&url, '?');
     struct kp_str path = cut_at(&url, '/'), host = url;
@@ -385,16 +376,16 @@ static void parse_url(struct kpi_call *call, uint32_t row)
     add_query(query, &out);
     add_text_member(&out, "Fragment", fragment);
     kp_buf_char(&out, '}');
-    finish(call, row, &out);
+    kpi_set_buf(call, row, &out);
 }
 
 static void parse_urlquery(struct kpi_call *call, uint32_t row)
 {
-    struct kp_buf out = {0};
+    struct kp_buf out = kpi_buf(call->eval);
     kp_buf_char(&out, '{');
     add_query(text_arg(call, 0, row), &out);
     kp_buf_char(&out, '}');
-    finish(call, row, &out);
+    kpi_set_buf(call, row, &out);
 }
 
 /* --- code points --- */
@@ -402,7 +393,7 @@ static void parse_urlquery(struct kpi_call *call, uint32_t row)
 static void code_points(struct kpi_call *call, uint32_t row)
 {
     struct kp_str text = text_arg(call, 0, row);
-    struct kp_buf out = {0};
+    struct kp_buf out = kpi_buf(call->eval);
     kp_buf_char(&out, '[');
     for (uint32_t i = 0; i < text.len;) {
         unsigned char c = (unsigned char)text.ptr[i++];
@@ -413,7 +404,7 @@ static void code_points(struct kpi_call *call, uint32_t row)
         kp_buf_printf(&out, "%s%u", out.size > 1 ? "," : "", code);
     }
     kp_buf_char(&out, ']');
-    finish(call, row, &out);
+    kpi_set_buf(call, row, &out);
 }
 
 static void add_code(int64_t code, struct kp_buf *out)
@@ -429,7 +420,7 @@ static void add_code(int64_t code, struct kp_buf *out)
 
 static void text_of_codes(struct kpi_call *call, uint32_t row)
 {
-    struct kp_buf out = {0};
+    struct kp_buf out = kpi_buf(call->eval);
     for (uint32_t a = 0; a < call->args_count; a++) {
         struct kpi_json_walk walk;
         struct kp_str value;
@@ -443,7 +434,7 @@ static void text_of_codes(struct kpi_call *call, uint32_t row)
         while (more && kpi_json_next(&walk, &value))
             add_code(strtol(value.ptr, NULL, 10), &out);
     }
-    finish(call, row, &out);
+    kpi_set_buf(call, row, &out);
 }
 
 static bool is_ascii(struct kp_str text)
@@ -460,7 +451,7 @@ static void translate(struct kpi_call *call, uint32_t row)
 {
     struct kp_str from = text_arg(call, 0, row), to = text_arg(call, 1, row);
     struct kp_str text = text_arg(call, 2, row);
-    struct kp_buf out = {0};
+    struct kp_buf out = kpi_buf(call->eval);
     for (uint32_t i = 0; i < text.len; i++) {
         const char *at = from.len == 0 ? NULL : memchr(from.ptr, text.ptr[i], from.len);
         if (at == NULL)
@@ -468,7 +459,7 @@ static void translate(struct kpi_call *call, uint32_t row)
         else if (to.len > 0)
             kp_buf_char(&out, to.ptr[KP_MIN((uint32_t)(at - from.ptr), to.len - 1)]);
     }
-    finish(call, row, &out);
+    kpi_set_buf(call, row, &out);
 }
 
 /* --- CSV, command lines, paths, versions --- */
@@ -477,7 +468,7 @@ static void translate(struct kpi_call *call, uint32_t row)
 static void parse_csv(struct kpi_call *call, uint32_t row)
 {
     struct kp_str text = text_arg(call, 0, row);
-    struct kp_buf out = {0}, field = {0};
+    struct kp_buf out = kpi_buf(call->eval), field = kpi_buf(call->eval);
     bool quoted = false, more = true;
     kp_buf_char(&out, '[');
     for (uint32_t i = 0; more; i++) {
@@ -504,13 +495,13 @@ static void parse_csv(struct kpi_call *call, uint32_t row)
     }
     kp_buf_char(&out, ']');
     kp_buf_deinit(&field);
-    finish(call, row, &out);
+    kpi_set_buf(call, row, &out);
 }
 
 static void command_line(struct kpi_call *call, uint32_t row)
 {
     struct kp_str text = text_arg(call, 0, row);
-    struct kp_buf out = {0}, word = {0};
+    struct kp_buf out = kpi_buf(call->eval), word = kpi_buf(call->eval);
     bool quoted = false, any = false;
     kp_buf_char(&out, '[');
     for (uint32_t i = 0; i <= text.len; i++) {
@@ -534,7 +525,7 @@ static void command_line(struct kpi_call *call, uint32_t row)
     }
     kp_buf_char(&out, ']');
     kp_buf_deinit(&word);
-    finish(call, row, &out);
+    kpi_set_buf(call, row, &out);
 }
 
 static struct kp_str after_last(struct kp_str text, const char *signs, struct kp_str *out_before)
@@ -552,7 +543,7 @@ static struct kp_str after_last(struct kp_str text, const char *signs, struct kp
 static void parse_path(struct kpi_call *call, uint32_t row)
 {
     struct kp_str path = text_arg(call, 0, row), directory, above, stem, root = KP_STR("");
-    struct kp_buf out = {0};
+    struct kp_buf out = kpi_buf(call->eval);
     struct kp_str scheme = cut_scheme(&path);
     struct kp_str file = after_last(path, "/\\", &directory);
     struct kp_str name = after_last(directory, "/\\", &above);
@@ -571,7 +562,7 @@ static void parse_path(struct kpi_call *call, uint32_t row)
     add_text_member(&out, "Filename", file);
     add_text_member(&out, "Extension", extension);
     kp_buf_char(&out, '}');
-    finish(call, row, &out);
+    kpi_set_buf(call, row, &out);
 }
 
 /* has_any_index(text, array): position of the first element that stands in the text, or -1. */
@@ -581,7 +572,7 @@ static int64_t has_any_index(struct kpi_call *call, uint32_t row)
     struct kpi_json_walk walk;
     bool more = kpi_json_array(text_arg(call, 1, row), &walk);
     for (int64_t i = 0; more && kpi_json_next(&walk, &value); i++)
-        if (kpi_text_has(text, kpi_json_plain(call->eval, value)))
+        if (kpi_text_has(call->eval->ctx, text, kpi_json_plain(call->eval, value)))
             return i;
     return -1;
 }
@@ -590,12 +581,14 @@ static int64_t has_any_index(struct kpi_call *call, uint32_t row)
 static void replace_strings(struct kpi_call *call, uint32_t row)
 {
     struct kp_str text = text_arg(call, 0, row);
-    struct kp_buf out = {0};
-    for (uint32_t i = 0; i < text.len;) {
+    struct kp_buf out = kpi_buf(call->eval);
+    for (uint32_t i = 0; i < text.len && kpi_go_on(call->eval->ctx, 1);) {
         struct kpi_json_walk walk;
         struct kp_str value;
         bool hit = false, more = kpi_json_array(text_arg(call, 1, row), &walk);
         for (int64_t n = 0; more && !hit && kpi_json_next(&walk, &value); n++) {
+            if (!kpi_go_on(call->eval->ctx, value.len))
+                break;
             struct kp_str from = kpi_json_plain(call->eval, value);
             hit = from.len > 0 && from.len <= text.len - i &&
                   memcmp(text.ptr + i, from.ptr, from.len) == 0;
@@ -608,7 +601,7 @@ static void replace_strings(struct kpi_call *call, uint32_t row)
         if (!hit)
             kp_buf_char(&out, text.ptr[i++]);
     }
-    finish(call, row, &out);
+    kpi_set_buf(call, row, &out);
 }
 
 static void hex_padded(struct kpi_call *call, uint32_t row)
@@ -627,7 +620,7 @@ static void hex_padded(struct kpi_call *call, uint32_t row)
 
 static void repeat_between(struct kpi_call *call, uint32_t row)
 {
-    struct kp_buf one = {0}, out = {0};
+    struct kp_buf one = kpi_buf(call->eval), out = kpi_buf(call->eval);
     int64_t times = call->args[1]->i64[row];
     struct kp_str between = call->args_count > 2 ? text_arg(call, 2, row) : KP_STR("");
     add_plain(call, 0, row, &one);
@@ -640,7 +633,7 @@ static void repeat_between(struct kpi_call *call, uint32_t row)
         kp_buf_str(&out, text);
     }
     kp_buf_deinit(&one);
-    finish(call, row, &out);
+    kpi_set_buf(call, row, &out);
 }
 
 /* --- kernels --- */

@@ -153,7 +153,7 @@ static void text_of_row(struct kpi_call *call, uint32_t row, struct kp_buf *text
 
 static void text_of_value(struct kpi_call *call)
 {
-    struct kp_buf text = {0};
+    struct kp_buf text = kpi_buf(call->eval);
     KPI_EACH(call, row, text_of_row(call, row, &text));
     kp_buf_deinit(&text);
 }
@@ -174,7 +174,7 @@ static void span_text_row(struct kpi_call *call, uint32_t row, struct kp_buf *te
 
 static void human_span(struct kpi_call *call)
 {
-    struct kp_buf text = {0};
+    struct kp_buf text = kpi_buf(call->eval);
     KPI_EACH(call, row, span_text_row(call, row, &text));
     kp_buf_deinit(&text);
 }

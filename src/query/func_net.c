@@ -127,7 +127,7 @@ static uint64_t v4_number(const struct address *address)
 static void range_to_list(struct kpi_call *call, uint32_t row)
 {
     struct address first, last;
-    struct kp_buf out = {0};
+    struct kp_buf out = kpi_buf(call->eval);
     if (!read_address(text_arg(call, 0, row), false, &first) ||
         !read_address(text_arg(call, 1, row), false, &last)) {
         kpi_set_str(call, row, "", 0);
@@ -146,8 +146,7 @@ static void range_to_list(struct kpi_call *call, uint32_t row)
         from += 1ull << (32 - bits);
     }
     kp_buf_char(&out, ']');
-    kpi_set_copy(call, row, out.data, out.size);
-    kp_buf_deinit(&out);
+    kpi_set_buf(call, row, &out);
 }
 
 static void k_range_to_list(struct kpi_call *call)

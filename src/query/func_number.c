@@ -288,7 +288,7 @@ static void add_percentile(struct kp_str state, double percent, struct kp_buf *o
 static void digest_percentiles(struct kpi_call *call, uint32_t row)
 {
     struct kp_str state = kp_vec_str(call->args[0], row), element;
-    struct kp_buf out = {0};
+    struct kp_buf out = kpi_buf(call->eval);
     struct kpi_json_walk walk;
     kp_buf_char(&out, '[');
     for (uint32_t a = 1; a < call->args_count; a++) {
@@ -303,8 +303,7 @@ static void digest_percentiles(struct kpi_call *call, uint32_t row)
                 add_percentile(state, percent.f64, &out);
     }
     kp_buf_char(&out, ']');
-    kpi_set_copy(call, row, out.data, out.size);
-    kp_buf_deinit(&out);
+    kpi_set_buf(call, row, &out);
 }
 
 /* Values at or below, or above-from-the-start rank of a value. */

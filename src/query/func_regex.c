@@ -26,7 +26,7 @@ static struct kpi_regex *compiled(struct kpi_call *call, uint32_t which, struct 
     struct slot *slot = &slots[which];
     if (slot->regex != NULL && kp_str_equal(slot->pattern, pattern))
         return slot->regex;
-    struct kp_buf text = {0};
+    struct kp_buf text = kpi_buf(call->eval);
     kp_buf_text(&text, head);
     kp_buf_str(&text, pattern);
     kp_buf_text(&text, tail);
@@ -129,7 +129,7 @@ static void add_match(const struct kpi_regex *regex, struct kp_str text, const u
 static void extract_all(struct kpi_call *call, uint32_t row, struct kp_str pattern,
                         struct kp_str list, struct kp_str text)
 {
-    struct kp_buf json = {0};
+    struct kp_buf json = kpi_buf(call->eval);
     uint32_t groups[KPI_ARGS_MAX], at = 0;
     struct kpi_regex *regex = compiled(call, 0, pattern, "", "");
     uint32_t count = regex == NULL ? 0 : wanted_groups(regex, list, groups);
@@ -143,8 +143,7 @@ static void extract_all(struct kpi_call *call, uint32_t row, struct kp_str patte
     if (none)
         kpi_set_str(call, row, "", 0);
     else
-        kpi_set_copy(call, row, json.data, json.size);
-    kp_buf_deinit(&json);
+        kpi_set_buf(call, row, &json);
 }
 
 static void k_extract_all(struct kpi_call *call)
@@ -184,7 +183,7 @@ static void rewrite(const struct kpi_regex *regex, struct kp_str text, struct kp
 static void replace(struct kpi_call *call, uint32_t row, struct kp_str text, struct kp_str pattern,
                     struct kp_str with)
 {
-    struct kp_buf out = {0};
+    struct kp_buf out = kpi_buf(call->eval);
     struct kpi_regex *regex = compiled(call, 0, pattern, "", "");
     uint32_t at = 0, copied = 0, from, to;
     while (regex != NULL && at <= text.len &&
@@ -197,8 +196,7 @@ static void replace(struct kpi_call *call, uint32_t row, struct kp_str text, str
     }
     if (copied < text.len)
         kp_buf_add(&out, text.ptr + copied, text.len - copied);
-    kpi_set_copy(call, row, out.data, out.size);
-    kp_buf_deinit(&out);
+    kpi_set_buf(call, row, &out);
 }
 
 static void k_replace(struct kpi_call *call)
@@ -213,14 +211,13 @@ static void k_replace(struct kpi_call *call)
 static void quote(struct kpi_call *call, uint32_t row)
 {
     struct kp_str text = kp_vec_str(call->args[0], row);
-    struct kp_buf out = {0};
+    struct kp_buf out = kpi_buf(call->eval);
     for (uint32_t i = 0; i < text.len; i++) {
         if (strchr("\\^$.|?*+()[]{}-", text.ptr[i]) != NULL && text.ptr[i] != '\0')
             kp_buf_char(&out, '\\');
         kp_buf_char(&out, text.ptr[i]);
     }
-    kpi_set_copy(call, row, out.data, out.size);
-    kp_buf_deinit(&out);
+    kpi_set_buf(call, row, &out);
 }
 
 static void k_quote(struct kpi_call *call)

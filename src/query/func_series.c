@@ -9,6 +9,9 @@
 
 #include "query/func.h"
 
+/* About as many steps as reading or writing a number takes. */
+#define ELEMENT_WORK 64
+
 struct series {
     double *values; /* NaN = a gap */
     int64_t count;
@@ -35,11 +38,13 @@ static bool read_series(struct kpi_call *call, uint32_t arg, uint32_t row, struc
         json = kp_vec_str(call->args[arg], row);
     if (!kpi_json_array(json, &walk))
         return false;
-    while (kpi_json_next(&walk, &value))
+    while (kpi_json_next(&walk, &value) && kpi_go_on(call->eval->ctx, ELEMENT_WORK))
         count++;
     out->values = (double *)kpi_scratch(call->eval, ((size_t)count + 1) * sizeof(double));
     kpi_json_array(json, &walk);
     while (out->values != NULL && kpi_json_next(&walk, &value)) {
+        if (!kpi_go_on(call->eval->ctx, ELEMENT_WORK))
+            return false;
         if (!number_of(value, &out->values[out->count]))
             out->values[out->count] = NAN;
         out->count++;
@@ -55,16 +60,6 @@ static void add_number(struct kp_buf *out, double value)
     kpi_json_value(&number, out);
 }
 
-static void finish(struct kpi_call *call, uint32_t row, struct kp_buf *out, char bracket)
-{
-    kp_buf_char(out, bracket);
-    if (out->failed)
-        kpi_fail_memory(call->eval->ctx);
-    else
-        kpi_set_copy(call, row, out->data, out->size);
-    kp_buf_deinit(out);
-}
-
 /* --- filters --- */
 
 static bool flag_arg(const struct kpi_call *call, uint32_t arg, uint32_t row, bool none)
@@ -77,7 +72,7 @@ static bool flag_arg(const struct kpi_call *call, uint32_t arg, uint32_t row, bo
 static void fir(struct kpi_call *call, uint32_t row)
 {
     struct series s, weights;
-    struct kp_buf out = {0};
+    struct kp_buf out = kpi_buf(call->eval);
     double sum = 0;
     if (!read_series(call, 0, row, &s) || !read_series(call, 1, row, &weights)) {
         kpi_set_str(call, row, "", 0);
@@ -90,6 +85,8 @@ static void fir(struct kpi_call *call, uint32_t row)
     kp_buf_char(&out, '[');
     for (int64_t i = 0; i < s.count; i++) {
         double total = 0;
+        if (!kpi_go_on(call->eval->ctx, (uint64_t)weights.count + ELEMENT_WORK))
+            break;
         for (int64_t k = 0; k < weights.count; k++) {
             int64_t at = i + shift - k;
             bool there = at >= 0 && at < s.count && !isnan(s.values[at]);
@@ -97,14 +94,15 @@ static void fir(struct kpi_call *call, uint32_t row)
         }
         add_number(&out, normalize ? total / sum : total);
     }
-    finish(call, row, &out, ']');
+    kp_buf_char(&out, ']');
+    kpi_set_buf(call, row, &out);
 }
 
 /* out[i] = (sum of b[k] x[i - k] - sum of a[k] out[i - k], k > 0) / a[0] */
 static void iir(struct kpi_call *call, uint32_t row)
 {
     struct series x, b, a;
-    struct kp_buf out = {0};
+    struct kp_buf out = kpi_buf(call->eval);
     if (!read_series(call, 0, row, &x) || !read_series(call, 1, row, &b) ||
         !read_series(call, 2, row, &a) || a.count == 0 || isnan(a.values[0]) || a.values[0] == 0) {
         kpi_set_str(call, row, "", 0);
@@ -117,6 +115,8 @@ static void iir(struct kpi_call *call, uint32_t row)
     kp_buf_char(&out, '[');
     for (int64_t i = 0; i < x.count; i++) {
         double total = 0;
+        if (!kpi_go_on(call->eval->ctx, (uint64_t)(a.count + b.count) + ELEMENT_WORK))
+            break;
         for (int64_t k = 0; k < b.count && k <= i; k++)
             total += isnan(x.values[i - k]) ? 0 : b.values[k] * x.values[i - k];
         for (int64_t k = 1; k < a.count && k <= i; k++)
@@ -124,7 +124,8 @@ static void iir(struct kpi_call *call, uint32_t row)
         answers[i] = total / a.values[0];
         add_number(&out, answers[i]);
     }
-    finish(call, row, &out, ']');
+    kp_buf_char(&out, ']');
+    kpi_set_buf(call, row, &out);
 }
 
 /* --- element by element --- */
@@ -135,7 +136,7 @@ typedef double two_fn(double a, double b);
 static void each_one(struct kpi_call *call, uint32_t row, one_fn *fn)
 {
     struct series s;
-    struct kp_buf out = {0};
+    struct kp_buf out = kpi_buf(call->eval);
     if (!read_series(call, 0, row, &s)) {
         kpi_set_str(call, row, "", 0);
         return;
@@ -143,7 +144,8 @@ static void each_one(struct kpi_call *call, uint32_t row, one_fn *fn)
     kp_buf_char(&out, '[');
     for (int64_t i = 0; i < s.count; i++)
         add_number(&out, isnan(s.values[i]) ? NAN : fn(s.values[i]));
-    finish(call, row, &out, ']');
+    kp_buf_char(&out, ']');
+    kpi_set_buf(call, row, &out);
 }
 
 /* An argument that is a number by itself, or a dynamic that holds one. */
@@ -160,7 +162,7 @@ static bool lone_number(const struct kpi_call *call, uint32_t arg, uint32_t row,
 static void each_two(struct kpi_call *call, uint32_t row, two_fn *fn, bool condition)
 {
     struct series a, b;
-    struct kp_buf out = {0};
+    struct kp_buf out = kpi_buf(call->eval);
     double lone = NAN;
     bool left = read_series(call, 0, row, &a), right = read_series(call, 1, row, &b);
     if (!left && !lone_number(call, 0, row, &lone))
@@ -184,7 +186,8 @@ static void each_two(struct kpi_call *call, uint32_t row, two_fn *fn, bool condi
         kp_buf_text(&out, out.size > 1 ? "," : "");
         kp_buf_text(&out, isnan(value) ? "null" : value != 0 ? "true" : "false");
     }
-    finish(call, row, &out, ']');
+    kp_buf_char(&out, ']');
+    kpi_set_buf(call, row, &out);
 }
 
 static double plus(double a, double b)
@@ -280,7 +283,7 @@ static void stats(struct kpi_call *call, uint32_t row, bool bag)
     static const char *const names[] = {"min", "min_idx", "max",     "max_idx",
                                         "avg", "stdev",   "variance"};
     struct series s;
-    struct kp_buf out = {0};
+    struct kp_buf out = kpi_buf(call->eval);
     if (!read_series(call, 0, row, &s)) {
         kpi_set_str(call, row, "", 0);
         return;
@@ -298,7 +301,8 @@ static void stats(struct kpi_call *call, uint32_t row, bool bag)
         kp_buf_printf(&out, "%s\"%s\":", i > 0 ? "," : "", names[i]);
         kpi_json_value(&number, &out);
     }
-    finish(call, row, &out, bag ? '}' : ']');
+    kp_buf_char(&out, bag ? '}' : ']');
+    kpi_set_buf(call, row, &out);
 }
 
 static void set_real(struct kpi_call *call, uint32_t row, double value)
@@ -364,7 +368,7 @@ static void fill_gap(struct series *s, int64_t from, int64_t to, int how, double
 static void fill(struct kpi_call *call, uint32_t row, int how)
 {
     struct series s;
-    struct kp_buf out = {0};
+    struct kp_buf out = kpi_buf(call->eval);
     if (!read_series(call, 0, row, &s)) {
         kpi_set_str(call, row, "", 0);
         return;
@@ -381,7 +385,8 @@ static void fill(struct kpi_call *call, uint32_t row, int how)
     kp_buf_char(&out, '[');
     for (int64_t i = 0; i < s.count; i++)
         add_number(&out, s.values[i]);
-    finish(call, row, &out, ']');
+    kp_buf_char(&out, ']');
+    kpi_set_buf(call, row, &out);
 }
 
 /* --- a straight line through the points (least squares over the positions) --- */
@@ -389,7 +394,7 @@ static void fill(struct kpi_call *call, uint32_t row, int how)
 static void fit_line(struct kpi_call *call, uint32_t row, bool bag)
 {
     struct series s;
-    struct kp_buf out = {0}, line = {0};
+    struct kp_buf out = kpi_buf(call->eval), line = kpi_buf(call->eval);
     if (!read_series(call, 0, row, &s)) {
         kpi_set_str(call, row, "", 0);
         return;
@@ -436,7 +441,8 @@ static void fit_line(struct kpi_call *call, uint32_t row, bool bag)
     kp_buf_text(&out, bag ? ",\"line_fit\":" : ",");
     kp_buf_text(&out, kp_buf_cstr(&line));
     kp_buf_deinit(&line);
-    finish(call, row, &out, bag ? '}' : ']');
+    kp_buf_char(&out, bag ? '}' : ']');
+    kpi_set_buf(call, row, &out);
 }
 
 /* --- outliers: Tukey's fences, 0 inside, else how many times 1.5 box heights beyond --- */
@@ -457,7 +463,7 @@ static double quantile(const double *sorted, int64_t count, double p)
 static void outliers(struct kpi_call *call, uint32_t row)
 {
     struct series s;
-    struct kp_buf out = {0};
+    struct kp_buf out = kpi_buf(call->eval);
     int64_t count = 0;
     if (!read_series(call, 0, row, &s)) {
         kpi_set_str(call, row, "", 0);
@@ -479,7 +485,8 @@ static void outliers(struct kpi_call *call, uint32_t row)
             add_number(&out, isnan(x) ? NAN : fabs(score) <= 1 ? 0 : score);
         }
     }
-    finish(call, row, &out, ']');
+    kp_buf_char(&out, ']');
+    kpi_set_buf(call, row, &out);
 }
 
 /* --- kernels --- */

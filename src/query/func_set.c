@@ -22,7 +22,7 @@ static struct kp_str element_or_self(struct kpi_call *call, uint32_t arg, uint32
 /* array_iff([conditions], then, else): numbers count as conditions when they are not 0. */
 static void array_iff(struct kpi_call *call, uint32_t row)
 {
-    struct kp_buf out = {0};
+    struct kp_buf out = kpi_buf(call->eval);
     struct kpi_elements all;
     if (!kpi_array_read(call, kpi_text_arg(call, 0, row), &all)) {
         kpi_set_str(call, row, "", 0);
@@ -47,7 +47,7 @@ static void array_iff(struct kpi_call *call, uint32_t row)
 /* Parts [0, at), [at, next), ...; positions below 0 count from the end. */
 static void array_split(struct kpi_call *call, uint32_t row)
 {
-    struct kp_buf out = {0};
+    struct kp_buf out = kpi_buf(call->eval);
     struct kpi_elements all, positions = {NULL, 0};
     if (!kpi_array_read(call, kpi_text_arg(call, 0, row), &all)) {
         kpi_set_str(call, row, "", 0);
@@ -108,7 +108,7 @@ static struct placed *sorted_places(struct kpi_call *call, const struct kpi_elem
         order[null ? all->count - nulls : values++] = (struct placed){all->values[i], i};
     }
     if (values > 0)
-        qsort(order, (size_t)values, sizeof(*order), by_placed);
+        kpi_sort(call->eval, order, (size_t)values, sizeof(*order), by_placed);
     for (int64_t i = 0; !ascending && i < values / 2; i++) {
         struct placed held = order[i];
         order[i] = order[values - 1 - i];
@@ -133,7 +133,7 @@ static struct placed *sorted_places(struct kpi_call *call, const struct kpi_elem
 
 static void array_sort_many(struct kpi_call *call, uint32_t row, bool ascending)
 {
-    struct kp_buf out = {0};
+    struct kp_buf out = kpi_buf(call->eval);
     struct kpi_elements all;
     uint32_t arrays = call->args_count;
     bool flag = call->args[arrays - 1]->type == KP_TYPE_BOOL;
@@ -152,14 +152,14 @@ static void array_sort_many(struct kpi_call *call, uint32_t row, bool ascending)
         kp_buf_text(&out, a > 0 ? ",[" : "[");
         for (int64_t i = 0; i < count; i++) {
             kp_buf_text(&out, i > 0 ? "," : "");
-            kp_buf_str(&out, element_or_self(call, a, row, order[i].from));
+            if (kpi_go_on(call->eval->ctx, kpi_text_arg(call, a, row).len))
+                kp_buf_str(&out, element_or_self(call, a, row, order[i].from));
         }
         kp_buf_char(&out, ']');
     }
     if (arrays > 1)
         kp_buf_char(&out, ']');
-    kpi_set_copy(call, row, out.data, out.size);
-    kp_buf_deinit(&out);
+    kpi_set_buf(call, row, &out);
 }
 
 static int64_t distinct_count(struct kpi_call *call, const struct kpi_elements *a)
@@ -213,7 +213,7 @@ static bool set_equals(struct kpi_call *call, uint32_t row)
 /* range(from, to, step), both ends included; at most so many elements, as in Kusto. */
 static void made_range(struct kpi_call *call, uint32_t row)
 {
-    struct kp_buf out = {0};
+    struct kp_buf out = kpi_buf(call->eval);
     struct kpi_value at = kpi_vec_value(call->args[0], row), to = kpi_vec_value(call->args[1], row);
     struct kpi_value step = {.type = KP_TYPE_I64, .i64 = 1};
     if (call->args_count > 2)
@@ -225,6 +225,8 @@ static void made_range(struct kpi_call *call, uint32_t row)
     for (int64_t i = 0; i < MADE_MAX && (real ? real_step != 0 : step.i64 != 0); i++) {
         if (real ? (up ? at.f64 > to.f64 : at.f64 < to.f64)
                  : (up ? at.i64 > to.i64 : at.i64 < to.i64))
+            break;
+        if (!kpi_go_on(call->eval->ctx, 64))
             break;
         kp_buf_text(&out, i > 0 ? "," : "");
         kpi_json_value(&at, &out);
@@ -238,11 +240,12 @@ static void made_range(struct kpi_call *call, uint32_t row)
 
 static void repeat(struct kpi_call *call, uint32_t row)
 {
-    struct kp_buf out = {0};
+    struct kp_buf out = kpi_buf(call->eval);
     struct kp_str value = kpi_json_arg(call, 0, row);
     int64_t times = call->args[1]->i64[row];
     kpi_array_begin(&out, '[');
-    for (int64_t i = 0; i < times && i < MADE_MAX && out.size < MADE_MAX; i++)
+    for (int64_t i = 0;
+         i < times && i < MADE_MAX && out.size < MADE_MAX && kpi_go_on(call->eval->ctx, 16); i++)
         kpi_array_add(&out, value);
     kpi_array_finish(call, row, &out, ']');
 }
@@ -250,7 +253,7 @@ static void repeat(struct kpi_call *call, uint32_t row)
 /* bag_zip([keys], [values]) */
 static void bag_zip(struct kpi_call *call, uint32_t row)
 {
-    struct kp_buf out = {0};
+    struct kp_buf out = kpi_buf(call->eval);
     struct kpi_elements keys = {NULL, 0}, values = {NULL, 0};
     kpi_array_read(call, kpi_text_arg(call, 0, row), &keys);
     kpi_array_read(call, kpi_text_arg(call, 1, row), &values);
@@ -264,7 +267,7 @@ static void bag_zip(struct kpi_call *call, uint32_t row)
 
 static void bag_set_key(struct kpi_call *call, uint32_t row)
 {
-    struct kp_buf out = {0};
+    struct kp_buf out = kpi_buf(call->eval);
     struct kpi_json_walk walk;
     struct kp_str key, value, wanted = kpi_text_arg(call, 1, row);
     bool more = kpi_json_object(kpi_text_arg(call, 0, row), &walk), done = false;
@@ -282,7 +285,7 @@ static void bag_set_key(struct kpi_call *call, uint32_t row)
 /* pack_all(true): members that are null or empty are left out. */
 static void bag_pack_set(struct kpi_call *call, uint32_t row)
 {
-    struct kp_buf out = {0};
+    struct kp_buf out = kpi_buf(call->eval);
     kpi_array_begin(&out, '{');
     for (uint32_t a = 0; a + 1 < call->args_count; a += 2) {
         struct kpi_value value = kpi_vec_value(call->args[a + 1], row);
@@ -325,7 +328,7 @@ static void add_paths(struct kpi_call *call, struct kp_str json, struct kp_str p
 
 static void treepath(struct kpi_call *call, uint32_t row)
 {
-    struct kp_buf out = {0};
+    struct kp_buf out = kpi_buf(call->eval);
     kpi_array_begin(&out, '[');
     add_paths(call, kpi_text_arg(call, 0, row), KP_STR(""), 0, &out);
     kpi_array_finish(call, row, &out, ']');

@@ -33,9 +33,32 @@ static bool match_at(struct kp_str text, uint32_t at, struct kp_str part, bool n
     return true;
 }
 
-/* Byte position of part at or after `from`, or -1. */
-static int64_t find(struct kp_str text, struct kp_str part, uint32_t from, bool nocase)
+/* The same for parts of any length, which count as work where they begin to fit. */
+#define SHORT_PART 64
+static bool long_match_at(struct kpi_ctx *ctx, struct kp_str text, uint32_t at, struct kp_str part,
+                          bool nocase)
 {
+    if (part.len > SHORT_PART &&
+        (!same(text.ptr[at], part.ptr[0], nocase) || !kpi_go_on(ctx, part.len)))
+        return false;
+    return match_at(text, at, part, nocase);
+}
+
+static int64_t find_long(struct kpi_ctx *ctx, struct kp_str text, struct kp_str part, uint32_t from,
+                         bool nocase)
+{
+    for (uint32_t at = from; at <= text.len && part.len <= text.len - at; at++)
+        if (long_match_at(ctx, text, at, part, nocase))
+            return at;
+    return -1;
+}
+
+/* Byte position of part at or after `from`, or -1. */
+static int64_t find(struct kpi_ctx *ctx, struct kp_str text, struct kp_str part, uint32_t from,
+                    bool nocase)
+{
+    if (part.len > SHORT_PART)
+        return find_long(ctx, text, part, from, nocase);
     for (uint32_t at = from; at <= text.len && part.len <= text.len - at; at++)
         if (match_at(text, at, part, nocase))
             return at;
@@ -50,12 +73,13 @@ static bool in_term(char c)
 
 enum { EDGE_LEFT = 1, EDGE_RIGHT = 2 };
 
-static bool has_term(struct kp_str text, struct kp_str part, bool nocase, int edges)
+static bool has_term(struct kpi_ctx *ctx, struct kp_str text, struct kp_str part, bool nocase,
+                     int edges)
 {
     if (part.len == 0)
         return true;
-    for (int64_t at = find(text, part, 0, nocase); at >= 0;
-         at = find(text, part, (uint32_t)at + 1, nocase)) {
+    for (int64_t at = find(ctx, text, part, 0, nocase); at >= 0;
+         at = find(ctx, text, part, (uint32_t)at + 1, nocase)) {
         uint32_t end = (uint32_t)at + part.len;
         bool left = at == 0 || !in_term(text.ptr[at - 1]) || !in_term(part.ptr[0]);
         bool right = end == text.len || !in_term(text.ptr[end]) || !in_term(part.ptr[part.len - 1]);
@@ -84,15 +108,16 @@ static bool ends(struct kp_str text, struct kp_str part, bool nocase)
         KPI_EACH(call, row, struct kp_str a = kp_vec_str(va, row);          \
                  struct kp_str b = kp_vec_str(vb, row); out[row] = (expr)); \
     }
+#define CTX call->eval->ctx
 #define TESTS(name, test)               \
     TEST(name, test(a, b, true))        \
     TEST(name##_cs, test(a, b, false))  \
     TEST(not_##name, !test(a, b, true)) \
     TEST(not_##name##_cs, !test(a, b, false))
-#define TERM(a, b, nocase)   has_term(a, b, nocase, EDGE_LEFT | EDGE_RIGHT)
-#define PREFIX(a, b, nocase) has_term(a, b, nocase, EDGE_LEFT)
-#define SUFFIX(a, b, nocase) has_term(a, b, nocase, EDGE_RIGHT)
-#define INSIDE(a, b, nocase) (find(a, b, 0, nocase) >= 0)
+#define TERM(a, b, nocase)   has_term(CTX, a, b, nocase, EDGE_LEFT | EDGE_RIGHT)
+#define PREFIX(a, b, nocase) has_term(CTX, a, b, nocase, EDGE_LEFT)
+#define SUFFIX(a, b, nocase) has_term(CTX, a, b, nocase, EDGE_RIGHT)
+#define INSIDE(a, b, nocase) (find(CTX, a, b, 0, nocase) >= 0)
 TESTS(k_has, TERM)
 TESTS(k_hasprefix, PREFIX)
 TESTS(k_hassuffix, SUFFIX)
@@ -206,7 +231,7 @@ static void k_substring3(struct kpi_call *call)
 static void k_indexof(struct kpi_call *call)
 {
     KPI_EACH(call, row, struct kp_str a = kp_vec_str(call->args[0], row);
-             int64_t at = find(a, kp_vec_str(call->args[1], row), 0, false);
+             int64_t at = find(CTX, a, kp_vec_str(call->args[1], row), 0, false);
              call->out->i64[row] = at < 0 ? -1 : characters((struct kp_str){a.ptr, (uint32_t)at}));
 }
 
@@ -215,7 +240,7 @@ static void k_countof(struct kpi_call *call)
     KPI_EACH(
         call, row, struct kp_str a = kp_vec_str(call->args[0], row);
         struct kp_str b = kp_vec_str(call->args[1], row); int64_t count = 0, at = 0;
-        while (b.len > 0 && (at = find(a, b, (uint32_t)at, false)) >= 0) {
+        while (b.len > 0 && (at = find(CTX, a, b, (uint32_t)at, false)) >= 0) {
             count++;
             at++;
         } call->out->i64[row] = count);
@@ -246,13 +271,13 @@ static void replaced(struct kpi_call *call, uint32_t row)
     struct kp_str a = kp_vec_str(call->args[0], row), from = kp_vec_str(call->args[1], row);
     struct kp_str to = kp_vec_str(call->args[2], row);
     size_t hits = 0, used = 0;
-    for (int64_t at = 0; from.len > 0 && (at = find(a, from, (uint32_t)at, false)) >= 0;
+    for (int64_t at = 0; from.len > 0 && (at = find(CTX, a, from, (uint32_t)at, false)) >= 0;
          at += from.len)
         hits++;
     size_t size = a.len - hits * from.len + hits * to.len;
     char *text = size == 0 ? NULL : kpi_scratch(call->eval, size);
     for (uint32_t i = 0; text != NULL && i < a.len;) {
-        bool hit = from.len > 0 && match_at(a, i, from, false);
+        bool hit = from.len > 0 && long_match_at(CTX, a, i, from, false);
         memcpy(text + used, hit ? to.ptr : a.ptr + i, hit ? to.len : 1);
         used += hit ? to.len : 1;
         i += hit ? from.len : 1;
@@ -318,11 +343,11 @@ static void k_strrep(struct kpi_call *call)
 static void split_row(struct kpi_call *call, uint32_t row)
 {
     struct kp_str a = kp_vec_str(call->args[0], row), by = kp_vec_str(call->args[1], row);
-    struct kp_buf json = {0};
+    struct kp_buf json = kpi_buf(call->eval);
     kp_buf_char(&json, '[');
     uint32_t from = 0;
     for (;;) {
-        int64_t at = by.len == 0 ? -1 : find(a, by, from, false);
+        int64_t at = by.len == 0 ? -1 : find(CTX, a, by, from, false);
         uint32_t end = at < 0 ? a.len : (uint32_t)at;
         kpi_json_quote((struct kp_str){a.ptr + from, end - from}, &json);
         if (at < 0)
@@ -331,8 +356,7 @@ static void split_row(struct kpi_call *call, uint32_t row)
         from = end + by.len;
     }
     kp_buf_char(&json, ']');
-    kpi_set_copy(call, row, json.data, json.failed ? 0 : json.size);
-    kp_buf_deinit(&json);
+    kpi_set_buf(call, row, &json);
 }
 
 static void k_split(struct kpi_call *call)
@@ -347,7 +371,7 @@ static void split_part(struct kpi_call *call, uint32_t row)
     int64_t wanted = call->args[2]->i64[row];
     uint32_t from = 0;
     for (;; wanted--) {
-        int64_t at = by.len == 0 ? -1 : find(a, by, from, false);
+        int64_t at = by.len == 0 ? -1 : find(CTX, a, by, from, false);
         uint32_t end = at < 0 ? a.len : (uint32_t)at;
         if (wanted == 0 || at < 0) {
             kpi_set_str(call, row, a.ptr + from, wanted == 0 ? end - from : 0);
@@ -380,9 +404,9 @@ static void k_hash_i64(struct kpi_call *call)
              call->out->i64[row] = (int64_t)kp_hash64(&value, sizeof(value), 0));
 }
 
-bool kpi_text_has(struct kp_str text, struct kp_str term)
+bool kpi_text_has(struct kpi_ctx *ctx, struct kp_str text, struct kp_str term)
 {
-    return has_term(text, term, true, EDGE_LEFT | EDGE_RIGHT);
+    return has_term(ctx, text, term, true, EDGE_LEFT | EDGE_RIGHT);
 }
 
 #define FORMS(word, kernel, doc)                                                            \
@@ -396,7 +420,8 @@ bool kpi_text_has(struct kp_str text, struct kp_str term)
 
 static bool at_text(struct kp_str text, uint32_t at, struct kp_str part)
 {
-    return part.len > 0 && match_at(text, at, part, false);
+    return part.len > 0 && part.len <= text.len - at &&
+           memcmp(text.ptr + at, part.ptr, part.len) == 0;
 }
 
 /* End of a run that ends at `stop` or the end of the text; quotes hide what they hold. A quote is

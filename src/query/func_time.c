@@ -420,7 +420,7 @@ static void format_row(struct kpi_call *call, uint32_t row, const struct kpi_dat
 
 static void k_format_datetime(struct kpi_call *call)
 {
-    struct kp_buf out = {0};
+    struct kp_buf out = kpi_buf(call->eval);
     KPI_EACH(call, row, struct kpi_date date = kpi_date_of(call->args[0]->i64[row]);
              format_row(call, row, &date, &out));
     kp_buf_deinit(&out);
@@ -428,7 +428,7 @@ static void k_format_datetime(struct kpi_call *call)
 
 static void k_format_timespan(struct kpi_call *call)
 {
-    struct kp_buf out = {0};
+    struct kp_buf out = kpi_buf(call->eval);
     KPI_EACH(call, row, int64_t d = call->args[0]->i64[row]; struct kpi_date date = kpi_date_of(d);
              date.day = (unsigned)(d / KP_DAY); date.year = date.month = 0;
              format_row(call, row, &date, &out));

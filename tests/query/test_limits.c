@@ -46,6 +46,20 @@ static const char *const busy[] = {
     "matches regex 'a+[bc]'",
     "range x from 1 to 90000000 step 1 | where strcat(strcat_array(repeat('a', 60), ''), x) "
     "matches regex 'a+a+[bc]' | count",
+    "range x from 1 to 1000000 step 1 | where replace_regex(strcat(x, strcat_array(repeat('a', "
+    "1000000), '')), '[ab]', strcat('b', x)) == ''",
+    "range x from 1 to 1000000 step 1 | where countof(strcat_array(repeat('a', 1000000), ''), "
+    "strcat('a', x)) > 5",
+    "print strcat_array(repeat('a', 1000000), '') has strcat_array(repeat('A', 100000), '')",
+    "range x from 1 to 1000 step 1 | extend a = range(x, 1000000, 1)",
+    "range x from 1 to 1000 step 1 | extend a = array_sort_desc(range(x, 500000, 1))",
+    "range x from 1 to 1000 step 1 | extend a = set_union(range(1, 50000, 1), range(x, 90000, 1))",
+    "range x from 1 to 1000 step 1 | extend a = jaccard_index(range(1, 50000, 1), range(x, 90000, "
+    "1))",
+    "range x from 1 to 1000 step 1 | extend a = series_fir(range(x, 100000, 1), range(1, 100000, "
+    "1))",
+    "range x from 1 to 9000000 step 1 | extend a = bag_keys(parse_json(strcat('{\"', "
+    "strcat_array(range(x, 100000, 1), '\":1,\"'), '\":1}')))",
     "range x from 1 to 90000000 step 1 | extend s = strcat_array(range(1, 300, 1), ',') | count",
     "range x from 1 to 90000000 step 1 | parse strcat('a=', x, ' b=', x) with 'a=' a ' b=' b "
     "| where a == b | summarize count() by tostring(a)",
