@@ -12,6 +12,7 @@
 
 #define CODES_MAX (1u << 18) /* numbers below are looked up in a table of all of them */
 #define TABLE_MIN 1024u
+#define SLOT_WORK 16u /* ns to move one */
 
 bool kpi_groups_init(struct kpi_groups *groups, struct kpi_ctx *ctx, const enum kp_type *types,
                      uint32_t keys_count)
@@ -35,6 +36,8 @@ static bool grow_table(struct kpi_groups *groups)
     if (slots == NULL || hashes == NULL)
         return false;
     for (uint32_t g = 0; g < groups->rows.rows; g++) {
+        if (!kpi_go_on(groups->ctx, SLOT_WORK))
+            return false;
         hashes[g] = groups->hashes[g];
         uint32_t at = (uint32_t)hashes[g] & (capacity - 1);
         while (slots[at] != 0)

@@ -5,6 +5,7 @@
 #include "query/keyed.h"
 
 #define SLOTS_MIN 256u
+#define SLOT_WORK 16u /* ns to move one */
 
 void kpi_keyed_init(struct kpi_keyed *keyed, struct kpi_ctx *ctx, const enum kp_type *types,
                     const bool *keep, uint32_t cols, uint32_t keys_count)
@@ -31,6 +32,21 @@ static bool same_keys(const struct kpi_keyed *keyed, uint32_t at, const struct k
     return true;
 }
 
+static uint64_t *hash_of(const struct kpi_keyed *keyed, uint32_t first)
+{
+    return &keyed->links[first / KPI_LINKS_ROWS]->hashes[first % KPI_LINKS_ROWS];
+}
+
+static uint32_t *last_of(const struct kpi_keyed *keyed, uint32_t first)
+{
+    return &keyed->links[first / KPI_LINKS_ROWS]->last[first % KPI_LINKS_ROWS];
+}
+
+static uint32_t *next_of(const struct kpi_keyed *keyed, uint32_t row)
+{
+    return &keyed->links[row / KPI_LINKS_ROWS]->next[row % KPI_LINKS_ROWS];
+}
+
 /* The slot of a key: its chain's, or the free one where it belongs. */
 static uint32_t slot_of(const struct kpi_keyed *keyed, const struct kp_vec *const *keys,
                         uint32_t row, uint64_t hash)
@@ -38,7 +54,7 @@ static uint32_t slot_of(const struct kpi_keyed *keyed, const struct kp_vec *cons
     uint32_t mask = keyed->capacity - 1, at = (uint32_t)hash & mask;
     for (; keyed->slots[at] != 0; at = (at + 1) & mask) {
         uint32_t first = keyed->slots[at] - 1;
-        if (keyed->hashes[first] == hash && same_keys(keyed, first, keys, row))
+        if (*hash_of(keyed, first) == hash && same_keys(keyed, first, keys, row))
             break;
     }
     return at;
@@ -59,9 +75,11 @@ static bool grow_slots(struct kpi_keyed *keyed)
     if (slots == NULL)
         return false;
     for (uint32_t i = 0; i < keyed->capacity; i++) {
+        if (!kpi_go_on(keyed->rows.ctx, SLOT_WORK))
+            return false;
         if (keyed->slots[i] == 0)
             continue;
-        uint32_t at = (uint32_t)keyed->hashes[keyed->slots[i] - 1] & (capacity - 1);
+        uint32_t at = (uint32_t)*hash_of(keyed, keyed->slots[i] - 1) & (capacity - 1);
         while (slots[at] != 0)
             at = (at + 1) & (capacity - 1);
         slots[at] = keyed->slots[i];
@@ -71,31 +89,30 @@ static bool grow_slots(struct kpi_keyed *keyed)
     return true;
 }
 
-static bool grow_rows(struct kpi_keyed *keyed)
+static bool grow_links(struct kpi_keyed *keyed)
 {
-    uint32_t room = keyed->room == 0 ? 1024 : keyed->room * 2;
-    uint32_t *next = kpi_new(keyed->rows.ctx, room, sizeof(*next));
-    uint32_t *last = kpi_new(keyed->rows.ctx, room, sizeof(*last));
-    uint64_t *hashes = kpi_new(keyed->rows.ctx, room, sizeof(*hashes));
-    if (next == NULL || last == NULL || hashes == NULL)
-        return false;
-    for (uint32_t i = 0; i < keyed->rows.rows; i++) {
-        next[i] = keyed->next[i];
-        last[i] = keyed->last[i];
-        hashes[i] = keyed->hashes[i];
+    struct kpi_ctx *ctx = keyed->rows.ctx;
+    if (keyed->links_count == keyed->links_room) {
+        uint32_t room = keyed->links_room == 0 ? 16 : keyed->links_room * 2;
+        struct kpi_links **links = kpi_new(ctx, room, sizeof(struct kpi_links *));
+        if (links == NULL)
+            return false;
+        for (uint32_t i = 0; i < keyed->links_count; i++)
+            links[i] = keyed->links[i];
+        keyed->links = links;
+        keyed->links_room = room;
     }
-    keyed->next = next;
-    keyed->last = last;
-    keyed->hashes = hashes;
-    keyed->room = room;
-    return true;
+    struct kpi_links *page = kpi_new(ctx, 1, sizeof(*page));
+    if (page != NULL)
+        keyed->links[keyed->links_count++] = page;
+    return page != NULL;
 }
 
 bool kpi_keyed_add(struct kpi_keyed *keyed, const struct kp_vec *const *vecs, uint32_t row)
 {
     if (keyed->chains * 2 >= keyed->capacity && !grow_slots(keyed))
         return false;
-    if (keyed->rows.rows == keyed->room && !grow_rows(keyed))
+    if (keyed->rows.rows == keyed->links_count * KPI_LINKS_ROWS && !grow_links(keyed))
         return false;
     const struct kp_vec *const *keys = vecs + keyed->keys_at;
     uint64_t hash = hash_keys(keys, keyed->keys_count, row);
@@ -105,14 +122,14 @@ bool kpi_keyed_add(struct kpi_keyed *keyed, const struct kp_vec *const *vecs, ui
         return false;
     if (keyed->slots[slot] == 0) {
         keyed->slots[slot] = at + 1;
-        keyed->hashes[at] = hash;
-        keyed->last[at] = at;
+        *hash_of(keyed, at) = hash;
+        *last_of(keyed, at) = at;
         keyed->chains++;
         return true;
     }
     uint32_t first = keyed->slots[slot] - 1;
-    keyed->next[keyed->last[first]] = at + 1;
-    keyed->last[first] = at;
+    *next_of(keyed, *last_of(keyed, first)) = at + 1;
+    *last_of(keyed, first) = at;
     return true;
 }
 

@@ -87,7 +87,8 @@ static struct kpi_op *feed(struct apply_op *op, struct kpi_run *run)
 {
     const struct kp_field *fields = op->base.input->schema.fields;
     struct kpi_op *rows = kpi_op_values(run, op->base.class->name, fields, op->apply.inner);
-    for (uint32_t row = op->first + 1; rows != NULL && row != 0; row = op->keyed.next[row - 1])
+    for (uint32_t row = op->first + 1; rows != NULL && row != 0;
+         row = kpi_keyed_next(&op->keyed, row - 1))
         for (uint32_t c = 0; c < op->apply.inner; c++)
             if (!kpi_op_values_add(rows, cell(op, row - 1, c)))
                 return NULL;
@@ -145,7 +146,7 @@ static kp_status run_all(struct apply_op *op)
     for (uint32_t row = 0; row < op->keyed.rows.rows; row++) {
         if (seen[row])
             continue;
-        for (uint32_t at = row + 1; at != 0; at = op->keyed.next[at - 1])
+        for (uint32_t at = row + 1; at != 0; at = kpi_keyed_next(&op->keyed, at - 1))
             seen[at - 1] = true;
         op->first = row;
         if (!run_key(op))

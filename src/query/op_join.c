@@ -173,7 +173,7 @@ static void step(struct join_op *op)
         uint32_t found = op->chain - 1;
         emit(op, row, found);
         op->matched[found >> 6] |= 1ull << (found & 63);
-        op->chain = op->right.next[found];
+        op->chain = kpi_keyed_next(&op->right, found);
     }
     if (op->chain == 0) {
         op->at++;

@@ -130,7 +130,7 @@ static kp_status share_all(struct self_op *op)
     op->self = kpi_new(ctx, ((size_t)rows | 1023) + 1, sizeof(*op->self));
     for (uint32_t slot = 0; ctx->status == KP_OK && slot < op->kept.capacity; slot++) {
         uint32_t count = 0;
-        for (uint32_t at = op->kept.slots[slot]; at != 0; at = op->kept.next[at - 1]) {
+        for (uint32_t at = op->kept.slots[slot]; at != 0; at = kpi_keyed_next(&op->kept, at - 1)) {
             const struct kp_vec *vecs = kpi_rowset_vec(&op->kept.rows, at - 1, from);
             uint32_t i = (at - 1) & 1023;
             owners[count++] = (struct owner){{vecs[0].i64[i], vecs[1].i64[i]}, at - 1};

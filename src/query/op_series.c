@@ -137,7 +137,7 @@ static uint32_t *rows_by_step(struct series_op *op, uint32_t first)
     if (rows == NULL)
         return NULL;
     memset(rows, 0, ((size_t)op->steps + 1) * sizeof(*rows));
-    for (uint32_t row = first; row != 0; row = op->keyed.next[row - 1]) {
+    for (uint32_t row = first; row != 0; row = kpi_keyed_next(&op->keyed, row - 1)) {
         uint32_t step = distance(op, op->low, cell(op, row - 1, 0), false);
         if (step < op->steps)
             rows[step] = row;
@@ -211,7 +211,7 @@ static kp_status series_next(struct kpi_op *base, const struct kp_batch **out)
     for (; op->given < op->keyed.rows.rows && op->emit.batch.rows < 16; op->given++) {
         if (op->seen[op->given])
             continue;
-        for (uint32_t row = op->given + 1; row != 0; row = op->keyed.next[row - 1])
+        for (uint32_t row = op->given + 1; row != 0; row = kpi_keyed_next(&op->keyed, row - 1))
             op->seen[row - 1] = true;
         emit_series(op, op->given + 1);
     }

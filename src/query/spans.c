@@ -49,7 +49,7 @@ static uint32_t merge_chain(struct kpi_spans *spans, uint32_t first, uint32_t at
 {
     uint32_t count = 0, merged = 0;
     struct kpi_span *list = spans->spans + at;
-    for (uint32_t row = first + 1; row != 0; row = spans->rows.next[row - 1]) {
+    for (uint32_t row = first + 1; row != 0; row = kpi_keyed_next(&spans->rows, row - 1)) {
         uint32_t i = (row - 1) & 1023;
         kp_time from = kpi_rowset_vec(&spans->rows.rows, row - 1, 0)->i64[i];
         kp_time to = kpi_rowset_vec(&spans->rows.rows, row - 1, 1)->i64[i];
