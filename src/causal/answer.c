@@ -318,9 +318,10 @@ kp_status kp_causes_open(struct kp_snapshot *snapshot, const struct kp_causes_re
         return status;
     if (kpi_rows_open(arena, &causes_schema, &rows) != KP_OK)
         return kp_arena_error(arena, err);
+    kpi_reader_part(&reader, "remarks", -1);
     status = kpi_remarks_add(answer, req, rows, err);
     put_rows(rows, answer, arena);
-    kpi_rows_read(rows, &reader.stat);
+    kpi_rows_read(rows, &reader);
     if (status == KP_OK)
         status = kpi_rows_check(rows, err);
     if (status == KP_OK)
@@ -345,6 +346,6 @@ kp_status kp_evidence_open(struct kp_snapshot *snapshot, const struct kp_causes_
                             answer->causes.list.count, row);
     status = kpi_evidence_rows(answer, row, arena, out, err);
     if (status == KP_OK)
-        kpi_rows_read(*out, &reader.stat);
+        kpi_rows_read(*out, &reader);
     return status;
 }

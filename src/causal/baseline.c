@@ -394,6 +394,7 @@ kp_status kpi_baseline_make(struct kpi_reader *reader, const struct kp_causes_re
                             struct kpi_baseline *out, struct kp_error *err)
 {
     struct collect collect = {.reader = reader, .arena = arena};
+    kpi_reader_part(reader, "the baseline", -1);
     struct kpi_baseline none = {0};
     if (req->baseline_none) {
         *out = none;

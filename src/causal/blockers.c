@@ -218,7 +218,7 @@ kp_status kp_blockers_open(struct kp_snapshot *snapshot, const struct kp_causes_
     for (uint32_t i = 0; i < list.count; i++)
         if (blockers[i].dur >= req->min)
             put_blocker(rows, answer, &blockers[i], arena);
-    kpi_rows_read(rows, &reader.stat);
+    kpi_rows_read(rows, &reader);
     if (status == KP_OK)
         status = kpi_rows_check(rows, err);
     if (status == KP_OK)

@@ -72,5 +72,12 @@ kp_status kp_rows_next(struct kp_rows *rows, const struct kp_batch **out) KP_MUS
 uint32_t kp_rows_notes(const struct kp_rows *rows, const struct kp_str **out);
 /* What was read from the store to make the table, all scans together. */
 void kp_rows_stat(const struct kp_rows *rows, struct kp_scan_stat *out);
+/* The same by what it was read for, in the order in which that was begun; only what met pages. */
+struct kp_rows_step {
+    struct kp_str part, stream;
+    uint32_t scans;
+    struct kp_scan_stat stat;
+};
+uint32_t kp_rows_steps(const struct kp_rows *rows, const struct kp_rows_step **out);
 
 #endif

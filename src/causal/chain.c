@@ -227,7 +227,7 @@ kp_status kp_chain_open(struct kp_snapshot *snapshot, const struct kp_causes_req
         return outside(answer, instant, err);
     for (uint32_t level = 0; level < stack->count; level++)
         put_level(rows, answer, stack, level, arena);
-    kpi_rows_read(rows, &reader.stat);
+    kpi_rows_read(rows, &reader);
     status = kpi_rows_check(rows, err);
     if (status == KP_OK)
         *out = rows;

@@ -381,7 +381,7 @@ kp_status kp_culprits_open(struct kp_snapshot *snapshot, const struct kp_txn_set
     for (uint32_t i = 0; i < culprits->list.count; i++)
         put_culprit(rows, culprits, list[i], i + 1);
     put_notes(rows, culprits);
-    kpi_rows_read(rows, &reader.stat);
+    kpi_rows_read(rows, &reader);
     status = kpi_rows_check(rows, err);
     if (status == KP_OK)
         *out = rows;

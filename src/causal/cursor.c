@@ -46,7 +46,7 @@ kp_status kpi_cursor_open(struct kpi_reader *reader, const struct kpi_cursor_req
             (struct kp_scan_key){.column = colref(scan.stream, req->numbers_of[i]),
                                  .numbers = &req->numbers[i],
                                  .count = 1};
-    struct kpi_cursor cursor = {.reader = reader};
+    struct kpi_cursor cursor = {.reader = reader, .stream = req->stream};
     kp_status status = kp_scan_open(reader->snapshot, &scan, &cursor.scan, err);
     if (status == KP_OK)
         *out = cursor;
@@ -78,30 +78,62 @@ uint32_t kpi_cursor_pages(const struct kpi_cursor *cursor)
     return stat.pages + stat.wal_blocks;
 }
 
-static void stat_add(struct kp_scan_stat *sum, const struct kp_scan *scan)
+static void stat_add(struct kp_scan_stat *sum, const struct kp_scan_stat *stat)
 {
+    sum->rows_read += stat->rows_read;
+    sum->rows_out += stat->rows_out;
+    sum->bytes_read += stat->bytes_read;
+    sum->segments += stat->segments;
+    sum->segments_pruned += stat->segments_pruned;
+    sum->pages += stat->pages;
+    sum->pages_pruned += stat->pages_pruned;
+    sum->pages_by_time += stat->pages_by_time;
+    sum->pages_by_thread += stat->pages_by_thread;
+    sum->pages_by_value += stat->pages_by_value;
+    sum->pages_read += stat->pages_read;
+    sum->pages_cached += stat->pages_cached;
+    sum->wal_blocks += stat->wal_blocks;
+}
+
+static struct kpi_step *step_of(struct kpi_reader *reader, enum kp_stream_no stream)
+{
+    const char *part = reader->part == NULL ? "the transaction" : reader->part;
+    kp_dur back = reader->part == NULL ? -1 : reader->back;
+    for (uint32_t i = reader->steps_count; i-- > 0;) {
+        struct kpi_step *step = &reader->steps[i];
+        if (step->stream == stream && step->back == back && strcmp(step->part, part) == 0)
+            return step;
+    }
+    if (reader->steps_count == KPI_STEPS_MAX)
+        return &reader->steps[KPI_STEPS_MAX - 1];
+    struct kpi_step *step = &reader->steps[reader->steps_count++];
+    *step = (struct kpi_step){.part = part, .back = back, .stream = stream};
+    return step;
+}
+
+static void account(const struct kpi_cursor *cursor)
+{
+    struct kpi_step *step = step_of(cursor->reader, cursor->stream);
     struct kp_scan_stat stat;
-    kp_scan_stat(scan, &stat);
-    sum->rows_read += stat.rows_read;
-    sum->rows_out += stat.rows_out;
-    sum->bytes_read += stat.bytes_read;
-    sum->segments += stat.segments;
-    sum->segments_pruned += stat.segments_pruned;
-    sum->pages += stat.pages;
-    sum->pages_pruned += stat.pages_pruned;
-    sum->pages_by_time += stat.pages_by_time;
-    sum->pages_by_thread += stat.pages_by_thread;
-    sum->pages_by_value += stat.pages_by_value;
-    sum->wal_blocks += stat.wal_blocks;
+    kp_scan_stat(cursor->scan, &stat);
+    stat_add(&cursor->reader->stat, &stat);
+    stat_add(&step->stat, &stat);
+    step->scans++;
 }
 
 void kpi_cursor_close(struct kpi_cursor *cursor)
 {
     if (cursor->scan != NULL) {
-        stat_add(&cursor->reader->stat, cursor->scan);
+        account(cursor);
         kp_scan_close(cursor->scan);
     }
     memset(cursor, 0, sizeof(*cursor));
+}
+
+void kpi_reader_part(struct kpi_reader *reader, const char *part, kp_dur back)
+{
+    reader->part = part;
+    reader->back = back;
 }
 
 bool kpi_reader_stopped(struct kpi_reader *reader)

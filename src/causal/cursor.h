@@ -11,11 +11,26 @@
 
 #define KPI_CURSOR_COLS 20
 
+#define KPI_STEPS_MAX 96
+
+/* What a part of a question read of a stream. */
+struct kpi_step {
+    const char *part;
+    kp_dur back; /* since so long before the start; < 0: that is not what the part is about */
+    enum kp_stream_no stream;
+    uint32_t scans;
+    struct kp_scan_stat stat;
+};
+
 /* The snapshot a question is asked of, and what was read from it so far. Outlives its cursors. */
 struct kpi_reader {
     struct kp_snapshot *snapshot;
-    struct kp_str axis;         /* host whose clock all stamps are told on; empty = each its own */
-    struct kp_scan_stat stat;   /* of the cursors closed */
+    struct kp_str axis;       /* host whose clock all stamps are told on; empty = each its own */
+    struct kp_scan_stat stat; /* of the cursors closed */
+    const char *part;         /* of the question, that is being answered; NULL = its beginning */
+    kp_dur back;
+    struct kpi_step steps[KPI_STEPS_MAX]; /* in order of time; the last one holds the rest */
+    uint32_t steps_count;
     const struct kp_stop *stop; /* ends the question early; may be NULL */
     bool eager;                 /* oracle runs: read everything before the walk */
     kp_status failed;           /* of the first reading on demand that failed, and why */
@@ -24,6 +39,7 @@ struct kpi_reader {
 
 struct kpi_cursor {
     struct kpi_reader *reader;
+    enum kp_stream_no stream;
     struct kp_scan *scan;
     const struct kp_batch *batch; /* NULL before the first row and after the last */
     uint32_t at;
@@ -53,6 +69,8 @@ kp_status kpi_cursor_next(struct kpi_cursor *cursor, struct kp_error *err) KP_MU
 /* Pages and blocks of the log that it has to read. */
 uint32_t kpi_cursor_pages(const struct kpi_cursor *cursor);
 void kpi_cursor_close(struct kpi_cursor *cursor);
+/* What is read from here on is read for this part of the question. */
+void kpi_reader_part(struct kpi_reader *reader, const char *part, kp_dur back);
 /* Whether the question is to end early; then readings on demand have failed. */
 bool kpi_reader_stopped(struct kpi_reader *reader);
 /* How the readings on demand went so far. */

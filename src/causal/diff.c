@@ -189,7 +189,7 @@ kp_status kp_diff_open(struct kp_snapshot *snapshot, const struct kp_causes_req 
     put_note(rows, "b", answers[SIDE_B]);
     for (uint32_t i = 0; i < list.count; i++)
         put_pair(rows, answers, &pairs[i], arena);
-    kpi_rows_read(rows, &reader.stat);
+    kpi_rows_read(rows, &reader);
     kp_status status = kpi_rows_check(rows, err);
     if (status == KP_OK)
         *out = rows;

@@ -289,7 +289,7 @@ kp_status kp_effects_open(struct kp_snapshot *snapshot, const struct kp_causes_r
         if (sorted[i].dur >= req->min)
             put_effect(rows, &effects, &sorted[i], i + 1);
     put_notes(rows, &effects, cut);
-    kpi_rows_read(rows, &reader.stat);
+    kpi_rows_read(rows, &reader);
     status = kpi_rows_check(rows, err);
     if (status == KP_OK)
         *out = rows;

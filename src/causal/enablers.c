@@ -342,7 +342,7 @@ kp_status kp_enablers_open(struct kp_snapshot *snapshot, const struct kp_causes_
     } else {
         follow(&chain, index, "", limit);
     }
-    kpi_rows_read(chain.rows, &reader.stat);
+    kpi_rows_read(chain.rows, &reader);
     status = kpi_rows_check(chain.rows, err);
     if (status == KP_OK)
         *out = chain.rows;

@@ -455,6 +455,7 @@ kp_status kpi_root_explain(struct kpi_reader *reader, const struct kp_causes_req
                            struct kp_arena *arena, struct kpi_answer *answer, struct kp_error *err)
 {
     if (req->eager || req->root == KP_ROOT_THREAD || req->root == KP_ROOT_WAIT) {
+        kpi_reader_part(reader, "all of the window", within_of(req));
         kp_status status = kpi_root_open(reader, req, arena, answer, err);
         return status == KP_OK ? kpi_root_walk(answer, arena, err) : status;
     }
@@ -466,6 +467,7 @@ kp_status kpi_root_explain(struct kpi_reader *reader, const struct kp_causes_req
         return kp_arena_error(arena, err);
     reach->floor = kpi_time_add(answer->txn.from, -before);
     while (status == KP_OK) {
+        kpi_reader_part(reader, "the walk", before);
         status = txn_read(reader, arena, answer, reach, err);
         if (status == KP_OK)
             status = kpi_root_walk(answer, arena, err);

@@ -262,7 +262,7 @@ kp_status kp_thread_state_open(struct kp_snapshot *snapshot, const struct kp_int
         return kp_arena_error(arena, err);
     for (uint32_t i = 0; i < list.count; i++)
         put_thread(rows, world, &sorted[i]);
-    kpi_rows_read(rows, &reader.stat);
+    kpi_rows_read(rows, &reader);
     status = kpi_rows_check(rows, err);
     if (status == KP_OK)
         *out = rows;
@@ -335,7 +335,7 @@ kp_status kp_cpu_state_open(struct kp_snapshot *snapshot, const struct kp_interv
         return kp_arena_error(arena, err);
     for (uint32_t i = 0; i < list.count; i++)
         put_cpu(rows, world, &sorted[i]);
-    kpi_rows_read(rows, &reader.stat);
+    kpi_rows_read(rows, &reader);
     status = kpi_rows_check(rows, err);
     if (status == KP_OK)
         *out = rows;

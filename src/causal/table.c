@@ -21,6 +21,8 @@ struct kp_rows {
     struct kpi_list notes; /* struct kp_str */
     struct kp_batch batch;
     struct kp_scan_stat read;
+    struct kp_rows_step *steps;
+    uint32_t steps_count;
     uint32_t rows, given;
     bool failed;
 };
@@ -119,9 +121,38 @@ void kpi_rows_note(struct kp_rows *rows, const char *fmt, ...)
     rows->failed |= rows->notes.failed || note->ptr == NULL;
 }
 
-void kpi_rows_read(struct kp_rows *rows, const struct kp_scan_stat *stat)
+static struct kp_str part_text(struct kp_rows *rows, const struct kpi_step *step)
 {
-    rows->read = *stat;
+    char back[KP_DUR_TEXT_MAX];
+    if (step->back < 0)
+        return kp_str_from(step->part);
+    kp_dur_format(step->back, back);
+    return kpi_text(rows->arena, "%s, from %s before it", step->part, back);
+}
+
+void kpi_rows_read(struct kp_rows *rows, const struct kpi_reader *reader)
+{
+    rows->read = reader->stat;
+    rows->steps =
+        kp_arena_zalloc(rows->arena, (size_t)reader->steps_count + 1, sizeof(*rows->steps));
+    rows->failed |= rows->steps == NULL;
+    for (uint32_t i = 0; i < reader->steps_count && !rows->failed; i++) {
+        const struct kpi_step *step = &reader->steps[i];
+        if (step->stat.pages_read + step->stat.pages_cached == 0)
+            continue;
+        rows->steps[rows->steps_count++] = (struct kp_rows_step){
+            .part = part_text(rows, step),
+            .stream = kp_str_from(kp_stream_by_number(step->stream)->name),
+            .scans = step->scans,
+            .stat = step->stat,
+        };
+    }
+}
+
+uint32_t kp_rows_steps(const struct kp_rows *rows, const struct kp_rows_step **out)
+{
+    *out = rows->steps;
+    return rows->steps_count;
 }
 
 kp_status kpi_rows_check(const struct kp_rows *rows, struct kp_error *err)

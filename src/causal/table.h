@@ -6,6 +6,7 @@
 #define KP_CAUSAL_TABLE_H
 
 #include "causal/causal.h"
+#include "causal/cursor.h"
 #include "causal/list.h"
 
 /* A table for a schema; rows are added one by one, values default to 0 and "". Strings are
@@ -20,7 +21,7 @@ void kpi_rows_null(struct kp_rows *rows, uint32_t column);
 void kpi_rows_note(struct kp_rows *rows, const char *fmt, ...)
     __attribute__((format(printf, 2, 3)));
 /* What was read for the table. */
-void kpi_rows_read(struct kp_rows *rows, const struct kp_scan_stat *stat);
+void kpi_rows_read(struct kp_rows *rows, const struct kpi_reader *reader);
 /* OK, or LIMIT when the arena ran out while rows were added. */
 kp_status kpi_rows_check(const struct kp_rows *rows, struct kp_error *err) KP_MUST;
 

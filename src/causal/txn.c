@@ -710,7 +710,7 @@ kp_status kp_txn_open(struct kp_snapshot *snapshot, kp_time from, kp_time to,
             txn_row(world, &txns[i], rows);
     if (kpi_world_failed(world) || list.failed)
         return kp_arena_error(arena, err);
-    kpi_rows_read(rows, &reader.stat);
+    kpi_rows_read(rows, &reader);
     status = kpi_rows_check(rows, err);
     if (status == KP_OK)
         *out = rows;

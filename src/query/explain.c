@@ -41,6 +41,24 @@ static kp_dur own_time(const struct kpi_op *op, const struct kpi_sides_op *joine
     return op->busy > below ? op->busy - below : 0;
 }
 
+/* What a source read before it gave rows; no operator's rows. */
+static bool print_step(struct printer *printer, const struct kpi_op *op, uint32_t number)
+{
+    struct kp_buf detail = {0};
+    uint64_t rows = 0;
+    bool more = op->class->source->step(op, number, &detail, &rows);
+    if (more) {
+        add_number(printer->table, KP_TYPE_I64, ++printer->step);
+        add_text(printer->table, KP_STR("read"));
+        add_text(printer->table, (struct kp_str){kp_buf_cstr(&detail), (uint32_t)detail.size});
+        add_number(printer->table, KP_TYPE_I64, (int64_t)rows);
+        add_number(printer->table, KP_TYPE_I64, 0);
+        add_number(printer->table, KP_TYPE_DUR, 0);
+    }
+    kp_buf_deinit(&detail);
+    return more;
+}
+
 static void print_op(struct printer *printer, const struct kpi_op *op)
 {
     struct kpi_op *table = printer->table;
@@ -49,6 +67,10 @@ static void print_op(struct printer *printer, const struct kpi_op *op)
         print_op(printer, op->input);
     for (uint32_t i = 0; joined != NULL && i < joined->inputs_count; i++)
         print_op(printer, joined->inputs[i]);
+    for (uint32_t i = 0;
+         printer->analyze && op->class->source != NULL && op->class->source->step != NULL; i++)
+        if (!print_step(printer, op, i))
+            break;
     struct kp_buf detail = {0};
     if (op->class->describe != NULL)
         op->class->describe(op, &detail);

@@ -80,6 +80,9 @@ struct kpi_source_class {
     /* Leaves out from now on what rollups answer for its bounds; false when conditions forbid it.
      * NULL like stream. */
     bool (*roll)(struct kpi_op *op);
+    /* One line for each step of its reading, for explain analyze; false: there are no more. May be
+     * NULL. */
+    bool (*step)(const struct kpi_op *op, uint32_t number, struct kp_buf *out, uint64_t *out_rows);
 };
 
 struct kpi_op_class {

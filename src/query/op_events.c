@@ -553,8 +553,9 @@ static bool events_roll(struct kpi_op *base)
 }
 
 static const struct kpi_source_class events_source = {
-    events_push,  events_descend, events_bounds, events_value,  events_unorder, events_lane,
-    events_split, events_window,  events_all,    events_stream, events_tally,   events_roll};
+    events_push,  events_descend, events_bounds, events_value, events_unorder,
+    events_lane,  events_split,   events_window, events_all,   events_stream,
+    events_tally, events_roll,    NULL};
 static const struct kpi_op_class events_class = {
     "merge", events_open, events_next, events_close, NULL, events_describe, &events_source};
 

@@ -135,6 +135,23 @@ static void rows_describe(const struct kpi_op *base, struct kp_buf *out)
                       i + 1 == op->tids_count ? ")" : "");
 }
 
+/* What the answer read, by what for and of which stream. */
+static bool rows_step(const struct kpi_op *base, uint32_t number, struct kp_buf *out,
+                      uint64_t *out_rows)
+{
+    const struct rows_op *op = (const struct rows_op *)base;
+    const struct kp_rows_step *steps;
+    if (op->rows == NULL || number >= kp_rows_steps(op->rows, &steps))
+        return false;
+    const struct kp_rows_step *step = &steps[number];
+    kp_buf_printf(out, "%.*s for %.*s: ", (int)step->stream.len, step->stream.ptr,
+                  (int)step->part.len, step->part.ptr);
+    kp_buf_printf(out, "pages %u from files, %u in memory; scans %u", step->stat.pages_read,
+                  step->stat.pages_cached, step->scans);
+    *out_rows = step->stat.rows_out;
+    return true;
+}
+
 static void push_tids(struct rows_op *op, const struct kpi_push *push)
 {
     if (push->op != '=' || op->tids_count != 0 || op->kind == ROWS_TXN)
@@ -171,8 +188,9 @@ static struct kp_str rows_value(const struct kpi_op *base, uint32_t column, uint
     return kp_rows_value(schema_of(op->kind, op->verb.kind), column, index);
 }
 
-static const struct kpi_source_class rows_source = {
-    rows_push, NULL, rows_bounds, rows_value, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL};
+static const struct kpi_source_class rows_source = {rows_push, NULL, rows_bounds, rows_value, NULL,
+                                                    NULL,      NULL, NULL,        NULL,       NULL,
+                                                    NULL,      NULL, rows_step};
 
 static void rows_need(struct kpi_op *base)
 {

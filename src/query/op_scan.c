@@ -150,8 +150,8 @@ static bool scan_roll(struct kpi_op *base)
 }
 
 static const struct kpi_source_class scan_source = {
-    scan_push,  scan_descend, scan_bounds, scan_value,  scan_unorder, scan_lane,
-    scan_split, scan_window,  scan_all,    scan_stream, scan_tally,   scan_roll};
+    scan_push,   scan_descend, scan_bounds, scan_value, scan_unorder, scan_lane, scan_split,
+    scan_window, scan_all,     scan_stream, scan_tally, scan_roll,    NULL};
 static const struct kpi_op_class scan_class = {"scan", scan_open,     scan_next,   scan_close,
                                                NULL,   scan_describe, &scan_source};
 

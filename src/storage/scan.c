@@ -185,13 +185,16 @@ void kp_scan_stat(const struct kp_scan *scan, struct kp_scan_stat *out)
 kp_status kpi_unit_page(struct kp_scan *scan, struct kpi_unit *unit)
 {
     if (unit->segment == KPI_FROM_LOG) {
+        scan->stat.pages_cached++;
         unit->page = scan->snapshot->logs[unit->stream].pages[unit->number];
         kpi_page_hold(scan->snapshot, unit->page);
         return kpi_page_sort(scan->snapshot, unit->page);
     }
     unit->page = kpi_page_cached(scan->snapshot, unit->segment, unit->number);
-    if (unit->page != NULL)
+    if (unit->page != NULL) {
+        scan->stat.pages_cached++;
         return KP_OK;
+    }
     kpi_scan_expect(scan, unit);
     kp_status status = kpi_scan_queue(scan);
     if (status == KP_OK)
@@ -199,6 +202,7 @@ kp_status kpi_unit_page(struct kp_scan *scan, struct kpi_unit *unit)
             kpi_page_read(scan->snapshot, scan->queue, unit->segment, unit->number, &unit->page);
     if (status != KP_OK)
         return status;
+    scan->stat.pages_read++;
     scan->stat.bytes_read += unit->page->size;
     atomic_fetch_add_explicit(&scan->snapshot->bytes_read, unit->page->size, memory_order_relaxed);
     return KP_OK;

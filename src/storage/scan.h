@@ -41,7 +41,8 @@ struct kp_scan_req {
 struct kp_scan_stat {
     uint64_t rows_read, rows_out, bytes_read;
     uint32_t segments, segments_pruned, pages, pages_pruned, wal_blocks;
-    uint32_t pages_counted; /* of pages: their rows were counted without reading them */
+    uint32_t pages_counted;            /* of pages: their rows were counted without reading them */
+    uint32_t pages_read, pages_cached; /* of pages: entered, from a file or in memory already */
     uint32_t pages_by_time, pages_by_thread, pages_by_value; /* of pages_pruned: what told */
 };
 

@@ -36,6 +36,8 @@ static void stat_add(struct kp_scan_stat *to, const struct kp_scan_stat *from)
     to->rows_read += from->rows_read;
     to->bytes_read += from->bytes_read;
     to->pages_counted += from->pages_counted;
+    to->pages_read += from->pages_read;
+    to->pages_cached += from->pages_cached;
 }
 
 /* ---------- the disk ---------- */

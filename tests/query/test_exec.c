@@ -15,6 +15,7 @@
 #include <string.h>
 #include <time.h>
 
+#include "base/assert.h"
 #include "query/query.h"
 #include "world.h"
 
@@ -260,6 +261,30 @@ static void figures_are_kept(void **state)
     kp_buf_deinit(&out);
 }
 
+/* What a verb read, by what for and of which stream; all of the window when it is told to. */
+static void explain_tells_what_a_verb_reads(void **state)
+{
+    (void)state;
+    static const char *const steps[] = {
+        "read spans for the transaction: pages ",
+        "read sched_switch for the walk, from 10.000 ms before it: pages ",
+        " CAUSES of txn p1",
+    };
+    struct kp_buf out = {0};
+    struct kp_error err;
+    assert_int_equal(run("explain analyze CAUSES OF txn p1 BASELINE none", NULL, &out, &err),
+                     KP_END);
+    const char *at = kp_buf_cstr(&out);
+    for (size_t i = 0; i < KP_ARRAY_LEN(steps) && at != NULL; i++)
+        at = strstr(at, steps[i]);
+    if (at == NULL || strstr(out.data, "for the baseline") != NULL)
+        fail_msg("%s", kp_buf_cstr(&out));
+    kp_buf_deinit(&out);
+    assert_int_equal(run("explain CAUSES OF txn p1", NULL, &out, &err), KP_END);
+    assert_null(strstr(kp_buf_cstr(&out), "pages"));
+    kp_buf_deinit(&out);
+}
+
 /* Rows read to answer text. */
 static uint64_t rows_read(const char *text)
 {
@@ -334,6 +359,7 @@ static int close_world(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(explain_tells_what_a_verb_reads),
         cmocka_unit_test(limits_name_the_operator),
         cmocka_unit_test(memory_does_not_grow_with_rows_passed),
         cmocka_unit_test(cancel_and_timeout_end_a_query),
