@@ -78,6 +78,7 @@ struct kpi_block_parts {
     uint32_t columns_count, rows, actors;
     uint64_t ts_min, ts_max, seq_min, seq_max;
     uint32_t sizes[KP_STORED_MAX]; /* of the column chunks */
+    uint64_t period;               /* of cold times: their clock's tick (ticks.h), 0 = none */
 };
 #define KPI_BLOCK_PARTS_EMPTY  \
     ((struct kpi_block_parts){ \

@@ -616,7 +616,7 @@ static const char *const other_names[] = {
     [KPI_CHUNK_ACTORS] = "actors",    [KPI_CHUNK_LANES] = "lanes",
     [KPI_CHUNK_GROUPS] = "by-stream", [KPI_CHUNK_ACTORS_BOOT] = "actors",
     [KPI_CHUNK_STEPS] = "steps",      [KPI_CHUNK_DIRECT_STEPS] = "steps",
-    [KPI_CHUNK_TICK_STEPS] = "ticks",
+    [KPI_CHUNK_TICK_STEPS] = "ticks", [KPI_CHUNK_TICK_DURS] = "ticks",
 };
 
 const char *kpi_chunk_name(uint8_t code)

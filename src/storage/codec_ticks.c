@@ -10,7 +10,7 @@
  * clock stands: after a few steps the next one is known. The place is kept as an interval that each
  * step makes smaller; a step that contradicts it begins anew.
  *
- *   varint q in 2^-32 ns, u8 chained, varint size, coded bits, plain bits
+ *   varint q in 2^-32 ns, u8 how (ticks.h), varint size, coded bits, plain bits
  *
  * The symbol of n (as in DIRECT) is coded under the number's kind; the first bits of the rest under
  * the symbol alone, since kinds differ in how long they take, not in how that is spread within an
@@ -41,7 +41,7 @@
 struct ticks {
     struct kpi_direct direct;
     uint64_t period;
-    bool chained;
+    unsigned how;
     uint64_t low, high; /* at the last time: between two nanoseconds, in 2^-32 */
 };
 
@@ -56,7 +56,7 @@ static inline void phase_move(struct ticks *ticks, uint64_t n, uint64_t part)
 /* What is known of whether a nanosecond is missing, as a context. */
 static inline uint32_t phase_context(const struct ticks *ticks, uint64_t part)
 {
-    if (!ticks->chained)
+    if ((ticks->how & KPI_TICKS_CHAINED) == 0)
         return (uint32_t)(part / (ONE / PHASE_STEPS));
     if (ticks->low >= ONE || ticks->high < ONE)
         return ticks->low >= ONE;
@@ -149,7 +149,7 @@ static inline uint64_t more_code(struct kpi_coder *coder, struct ticks *ticks, u
                                  uint64_t part, uint64_t more)
 {
     struct kpi_direct *direct = &ticks->direct;
-    if (ticks->chained)
+    if ((ticks->how & KPI_TICKS_CHAINED) != 0)
         phase_move(ticks, n, part);
     direct->base = kpi_direct_base(CONTEXT_PHASE + phase_context(ticks, part));
     uint32_t some = kpi_direct_bit(coder, direct, 1, more > 0);
@@ -158,48 +158,58 @@ static inline uint64_t more_code(struct kpi_coder *coder, struct ticks *ticks, u
                     ((1u << MORE_BITS) - 1));
     else
         more = some;
-    if (ticks->chained)
+    if ((ticks->how & KPI_TICKS_CHAINED) != 0)
         phase_learn(ticks, more);
     return more;
 }
 
+/* The most ticks that take no longer than value. */
+static int64_t ticks_of(int64_t value, uint64_t period)
+{
+    __int128 end = ((__int128)value + 1) * (__int128)ONE - 1;
+    __int128 n = end / (__int128)period;
+    return (int64_t)(n - (n * (__int128)period > end));
+}
+
 /* One number, written or read. False: there is no such number. */
 static inline bool number_code(struct kpi_coder *coder, struct ticks *ticks, struct plain *plain,
-                               uint32_t kind, uint64_t *value)
+                               uint32_t kind, int64_t *value)
 {
-    uint64_t n = 0, more = 0;
-    if (coder->out != NULL)
-        n = (uint64_t)((((unsigned __int128)*value + 1) * ONE - 1) / ticks->period);
-    if (!ticks_code(coder, ticks, plain, kind, &n))
+    bool is_signed = (ticks->how & KPI_TICKS_SIGNED) != 0;
+    int64_t n = coder->out == NULL ? 0 : ticks_of(*value, ticks->period);
+    uint64_t stored = is_signed ? kp_zigzag(n) : (uint64_t)n, more = 0;
+    if (!ticks_code(coder, ticks, plain, kind, &stored))
         return false;
-    unsigned __int128 exact = (unsigned __int128)n * ticks->period;
+    n = is_signed ? kp_unzigzag(stored) : (int64_t)stored;
+    __int128 exact = (__int128)n * (int64_t)ticks->period;
     uint64_t floor = (uint64_t)(exact >> 32);
     if (coder->out != NULL)
-        more = *value - floor;
-    *value = floor + more_code(coder, ticks, n, (uint32_t)exact, more);
+        more = (uint64_t)*value - floor;
+    *value = (int64_t)(floor + more_code(coder, ticks, stored, (uint32_t)exact, more));
     return true;
 }
 
-static kp_status ticks_init(struct ticks *ticks, uint64_t period, bool chained, uint32_t count)
+static kp_status ticks_init(struct ticks *ticks, uint64_t period, unsigned how, uint32_t count)
 {
-    *ticks = (struct ticks){.period = period, .chained = chained, .high = ONE - 1};
+    *ticks = (struct ticks){.period = period, .how = how, .high = ONE - 1};
     return kpi_direct_init(&ticks->direct, count);
 }
 
 /* ---------- writing ---------- */
 
 kp_status kpi_ticks_encode(const int64_t *values, const uint16_t *kinds, uint32_t count,
-                           uint64_t period, bool chained, struct kp_buf *out)
+                           uint64_t period, unsigned how, struct kp_buf *out)
 {
     struct kp_buf coded = {0}, rests = {0};
     struct kpi_coder coder = {.high = UINT32_MAX, .out = &coded};
     struct plain plain = {.out = &rests};
     struct ticks ticks;
     uint8_t number[10];
-    kp_status status = ticks_init(&ticks, period, chained, count);
+    kp_status status = ticks_init(&ticks, period, how, count);
     for (uint32_t i = 0; i < count && status == KP_OK; i++) {
-        uint64_t value = (uint64_t)values[i];
-        if (values[i] < 0 || values[i] > VALUE_MAX)
+        int64_t value = values[i];
+        int64_t least = (how & KPI_TICKS_SIGNED) != 0 ? -VALUE_MAX : 0;
+        if (value < least || value > VALUE_MAX)
             status = KP_LIMIT;
         else if (!number_code(&coder, &ticks, &plain, kinds == NULL ? 0 : kinds[i], &value))
             status = KP_LIMIT;
@@ -208,7 +218,7 @@ kp_status kpi_ticks_encode(const int64_t *values, const uint16_t *kinds, uint32_
     if (plain.held > 0)
         kp_buf_char(&rests, (char)plain.pending);
     kp_buf_add(out, number, kp_store_varint(number, period));
-    kp_buf_char(out, chained);
+    kp_buf_char(out, (char)how);
     kp_buf_add(out, number, kp_store_varint(number, coded.size));
     kp_buf_add(out, coded.data, coded.size);
     kp_buf_add(out, rests.data, rests.size);
@@ -226,11 +236,10 @@ static kp_status numbers_read(struct kpi_coder *coder, struct ticks *ticks, stru
                               const uint16_t *kinds, uint32_t count, int64_t *out)
 {
     for (uint32_t i = 0; i < count; i++) {
-        uint64_t value = 0;
-        if (!number_code(coder, ticks, plain, kinds == NULL ? 0 : kinds[i], &value) ||
+        out[i] = 0;
+        if (!number_code(coder, ticks, plain, kinds == NULL ? 0 : kinds[i], &out[i]) ||
             coder->beyond > KPI_RANGE_SLACK)
             return KP_CORRUPT;
-        out[i] = (int64_t)value;
     }
     return plain->in.bad ? KP_CORRUPT : KP_OK;
 }
@@ -239,13 +248,14 @@ kp_status kpi_ticks_decode(struct kp_reader *in, const uint16_t *kinds, uint32_t
                            int64_t *out)
 {
     uint64_t period = kp_read_varint(in);
-    uint8_t chained = kp_read_u8(in);
+    uint8_t how = kp_read_u8(in);
     uint64_t size = kp_read_varint(in);
     const uint8_t *coded = size > kp_reader_left(in) ? NULL : kp_read_bytes(in, size);
-    if (coded == NULL || in->bad || period < PERIOD_MIN || period > PERIOD_MAX || chained > 1)
+    if (coded == NULL || in->bad || period < PERIOD_MIN || period > PERIOD_MAX ||
+        how > (KPI_TICKS_CHAINED | KPI_TICKS_SIGNED))
         return KP_CORRUPT;
     struct ticks ticks;
-    kp_status status = ticks_init(&ticks, period, chained, count);
+    kp_status status = ticks_init(&ticks, period, how, count);
     if (status == KP_OK) {
         struct kpi_coder coder = kpi_coder_reader(coded, size);
         struct plain plain = {.in = *in};

@@ -77,6 +77,7 @@ enum kpi_chunk {
     KPI_CHUNK_STEPS = 37,        /* RANGE under pairs of streams */
     KPI_CHUNK_DIRECT_STEPS = 38, /* DIRECT under them */
     KPI_CHUNK_TICK_STEPS = 39,   /* TICKS under them */
+    KPI_CHUNK_TICK_DURS = 40,    /* TICKS of durations */
     KPI_CHUNK_ZSTD = 128,        /* flag: the rest is varint raw size and a zstd frame */
 };
 

@@ -10,7 +10,9 @@
  *   begin   begin - begin of that row
  *   call    begin - begin of the thread's last system call that ended by then
  *
- * Where there is no such row it is the duration. Rows are taken thread by thread.
+ * Where there is no such row it is the duration. Rows are taken thread by thread. All of these are
+ * differences of times, so where the clock ticks they are ticks (codec_ticks.c); a distance from
+ * the row before is then told under how long ago that was.
  */
 #include "storage/spine_int.h"
 
@@ -19,6 +21,7 @@
 
 #include "base/assert.h"
 #include "storage/codec.h"
+#include "storage/ticks.h"
 
 enum way { PLAIN, END, BEGIN, CALL, WAYS };
 
@@ -78,6 +81,21 @@ static bool origin(enum way way, const struct lying *lying, const struct lying *
     return true;
 }
 
+/* What is known of each value: how many bits the time since the thread's row before takes. */
+static kp_status gaps_find(enum way way, const struct lying *lying, struct kp_arena *arena,
+                           uint16_t **out)
+{
+    uint16_t *gaps = kp_arena_zalloc(arena, lying->rows, sizeof(*gaps));
+    if (gaps == NULL)
+        return KP_NO_MEMORY;
+    for (uint32_t i = 1; i < lying->rows && (way == END || way == BEGIN); i++)
+        if (lying->actor[i - 1] == lying->actor[i])
+            gaps[i] =
+                (uint16_t)(1 + kpi_bits_of((uint64_t)lying->ts[i] - (uint64_t)lying->ts[i - 1]));
+    *out = gaps;
+    return KP_OK;
+}
+
 /* ---------- writing ---------- */
 
 static kp_status lying_take(const struct kp_batch *batch, struct kpi_actor_set *actors,
@@ -118,35 +136,67 @@ static uint64_t way_fill(enum way way, const struct lying *lying, const struct l
     return bits + (*out_signed ? lying->rows : 0);
 }
 
-static kp_status durs_add(const struct lying *lying, const struct lying *calls,
-                          enum kpi_level level, int64_t *values, struct kp_buf *out)
+/* The way that takes the fewest bits, and its values. */
+static enum way way_choose(const struct lying *lying, const struct lying *calls, int64_t *values,
+                           bool *out_signed)
 {
-    struct kp_buf chunk = {0};
     enum way best = PLAIN;
     uint64_t least = UINT64_MAX;
-    bool is_signed;
     for (enum way way = PLAIN; way < WAYS; way++) {
-        uint64_t bits = way == CALL && calls->rows == 0
-                            ? UINT64_MAX
-                            : way_fill(way, lying, calls, values, &is_signed);
+        if (way == CALL && calls->rows == 0)
+            continue;
+        uint64_t bits = way_fill(way, lying, calls, values, out_signed);
         if (bits < least) {
             least = bits;
             best = way;
         }
     }
-    way_fill(best, lying, calls, values, &is_signed);
-    for (uint32_t i = 0; i < lying->rows && is_signed; i++)
-        values[i] = (int64_t)kp_zigzag(values[i]);
-    kp_buf_char(&chunk, (char)(best | (is_signed ? SIGNED : 0)));
-    kp_status status = kpi_ints_encode(values, lying->rows, level, &chunk);
-    kpi_str_add(out, (struct kp_str){chunk.data, (uint32_t)chunk.size});
-    kp_buf_deinit(&chunk);
+    way_fill(best, lying, calls, values, out_signed);
+    return best;
+}
+
+/* The chunk as ticks. LIMIT: it is none. */
+static kp_status ticks_add(enum way way, const struct lying *lying, const int64_t *values,
+                           bool is_signed, uint64_t period, struct kp_buf *out)
+{
+    struct kp_arena arena = {0};
+    uint16_t *gaps;
+    if (period == 0 || kpi_ints_same(values, lying->rows))
+        return KP_LIMIT;
+    kp_status status = gaps_find(way, lying, &arena, &gaps);
+    kp_buf_char(out, KPI_CHUNK_TICK_DURS);
+    if (status == KP_OK)
+        status = kpi_ticks_encode(values, gaps, lying->rows, period,
+                                  is_signed ? KPI_TICKS_SIGNED : 0, out);
+    kp_arena_deinit(&arena);
     return status;
 }
 
+static kp_status durs_add(const struct lying *lying, const struct lying *calls, uint64_t period,
+                          int64_t *values, struct kp_buf *out)
+{
+    struct kp_buf ticks = {0}, chunk = {0};
+    bool is_signed;
+    enum way way = way_choose(lying, calls, values, &is_signed);
+    kp_status ticking = ticks_add(way, lying, values, is_signed, period, &ticks);
+    for (uint32_t i = 0; i < lying->rows && is_signed; i++)
+        values[i] = (int64_t)kp_zigzag(values[i]);
+    /* no other model beats ticks, and they are dear to try */
+    enum kpi_level level = ticking == KP_OK ? KPI_LEVEL_SEALED : KPI_LEVEL_COLD;
+    kp_status status = kpi_ints_encode(values, lying->rows, level, &chunk);
+    const struct kp_buf *best = ticking == KP_OK && ticks.size < chunk.size ? &ticks : &chunk;
+    char code = (char)(way | (is_signed ? SIGNED : 0));
+    uint8_t number[10];
+    kp_buf_add(out, number, kp_store_varint(number, best->size + 1));
+    kp_buf_char(out, code);
+    kp_buf_add(out, best->data, best->size);
+    kp_buf_deinit(&chunk);
+    kp_buf_deinit(&ticks);
+    return ticking == KP_NO_MEMORY ? ticking : status;
+}
+
 kp_status kpi_spine_durs_encode(const struct kp_batch *batches, uint32_t count,
-                                struct kpi_actor_set *actors, enum kpi_level level,
-                                struct kp_buf *out)
+                                struct kpi_actor_set *actors, uint64_t period, struct kp_buf *out)
 {
     struct kp_arena arena = {0};
     struct lying calls = {0}, lying;
@@ -163,7 +213,7 @@ kp_status kpi_spine_durs_encode(const struct kp_batch *batches, uint32_t count,
         status = values == NULL ? KP_NO_MEMORY : lying_take(&batches[b], actors, &arena, &lying);
         kp_buf_char(out, (char)stream->number);
         if (status == KP_OK)
-            status = durs_add(&lying, stream->number == KP_S_SYSCALL ? &none : &calls, level,
+            status = durs_add(&lying, stream->number == KP_S_SYSCALL ? &none : &calls, period,
                               values, out);
     }
     kp_arena_deinit(&arena);
@@ -223,6 +273,24 @@ static void durs_restore(enum way way, struct lying *lying, const struct lying *
     }
 }
 
+/* Values as way_fill made them. */
+static kp_status values_read(enum way way, bool is_signed, struct kp_str chunk, struct lying *lying,
+                             struct kp_arena *arena)
+{
+    struct kp_reader in = kp_reader_init(chunk.ptr, chunk.len);
+    uint16_t *gaps;
+    if (kp_read_u8(&in) == KPI_CHUNK_TICK_DURS) {
+        kp_status status = gaps_find(way, lying, arena, &gaps);
+        if (status == KP_OK)
+            status = kpi_ticks_decode(&in, gaps, lying->rows, lying->dur);
+        return status == KP_OK && kp_reader_left(&in) != 0 ? KP_CORRUPT : status;
+    }
+    kp_status status = kpi_ints_decode(chunk.ptr, chunk.len, lying->rows, lying->dur);
+    for (uint32_t i = 0; i < lying->rows && is_signed && status == KP_OK; i++)
+        lying->dur[i] = kp_unzigzag((uint64_t)lying->dur[i]);
+    return status;
+}
+
 static kp_status durs_decode(struct kpi_spine *spine, uint32_t stream, struct kp_arena *arena)
 {
     struct lying lying, calls = {0};
@@ -242,12 +310,11 @@ static kp_status durs_decode(struct kpi_spine *spine, uint32_t stream, struct kp
     if (way == CALL && status == KP_OK && spine->counts[KP_S_SYSCALL] > 0)
         status = lying_read(spine, KP_S_SYSCALL, arena, &calls, &of_calls);
     if (status == KP_OK)
-        status = kpi_ints_decode(chunk.ptr + 1, chunk.len - 1, lying.rows, lying.dur);
+        status = values_read(way, (code & SIGNED) != 0,
+                             (struct kp_str){chunk.ptr + 1, chunk.len - 1}, &lying, arena);
     int64_t *durs = kp_arena_alloc(spine->arena, lying.rows * sizeof(*durs));
     if (status != KP_OK || durs == NULL)
         return status == KP_OK ? KP_NO_MEMORY : status;
-    for (uint32_t i = 0; i < lying.rows && (code & SIGNED) != 0; i++)
-        lying.dur[i] = kp_unzigzag((uint64_t)lying.dur[i]);
     durs_restore(way, &lying, &calls);
     for (uint32_t i = 0; i < lying.rows; i++)
         durs[order[i]] = lying.dur[i];

@@ -9,9 +9,10 @@
 
 /* The column of durations, which cold blocks leave to the spine; 0 when it has none. */
 uint32_t kpi_spine_dur(const struct kp_stream *stream);
-/* Appends the durations of all batches that have any (spine_durs.c). */
+/* Appends the durations of all batches that have any (spine_durs.c), for a cold page. period: of
+ * the clock's ticks (ticks.h), 0 = none. */
 kp_status kpi_spine_durs_encode(const struct kp_batch *batches, uint32_t count,
-                                struct kpi_actor_set *actors, enum kpi_level level,
+                                struct kpi_actor_set *actors, uint64_t period,
                                 struct kp_buf *out) KP_MUST;
 
 /* The other way round than kpi_spine_restore (spine.c): values in the order of rows become values

@@ -40,7 +40,6 @@ struct spine_writer {
     int64_t *values[KPI_SPINE_COLUMNS];
     struct kpi_foresight model;
     struct kp_buf *columns;
-    uint64_t period; /* of the clock's ticks; 0 = not known to tick */
 };
 
 static int64_t value_at(const struct kp_batch *batch, uint32_t column, uint32_t row)
@@ -313,10 +312,11 @@ static kp_status steps_add(struct spine_writer *w)
     const int64_t *steps = w->values[KPI_SPINE_TS];
     size_t at = w->columns->size;
     kp_status status = KP_LIMIT;
-    w->period = kpi_ticks_period(steps, w->parts->rows);
-    if (w->period > 0) {
+    w->parts->period = kpi_ticks_period(steps, w->parts->rows);
+    if (w->parts->period > 0) {
         kp_buf_char(w->columns, KPI_CHUNK_TICK_STEPS);
-        status = kpi_ticks_encode(steps, pairs, w->parts->rows, w->period, true, w->columns);
+        status = kpi_ticks_encode(steps, pairs, w->parts->rows, w->parts->period, KPI_TICKS_CHAINED,
+                                  w->columns);
     }
     if (status == KP_LIMIT) {
         w->columns->size = at;
@@ -452,7 +452,7 @@ kp_status kpi_spine_encode(const struct kp_batch *batches, uint32_t count, enum 
     parts.columns_count = KPI_SPINE_COLUMNS;
     if (status == KP_OK && level == KPI_LEVEL_COLD) {
         size_t before = columns.size;
-        status = kpi_spine_durs_encode(batches, count, actors, level, &columns);
+        status = kpi_spine_durs_encode(batches, count, actors, parts.period, &columns);
         parts.sizes[parts.columns_count++] = (uint32_t)(columns.size - before);
     }
     if (status == KP_OK)

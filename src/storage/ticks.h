@@ -10,10 +10,14 @@
 
 /* How long a tick is, in 2^-32 ns, as differences of times tell; 0: nothing like it. */
 uint64_t kpi_ticks_period(const int64_t *values, uint32_t count);
-/* Appends the body of a chunk; kinds as in range.h. chained: values are steps, each from where the
- * one before ended. LIMIT: some are negative or above 2^60. */
+enum kpi_ticks {
+    KPI_TICKS_CHAINED = 1, /* values are steps, each from where the one before ended */
+    KPI_TICKS_SIGNED = 2,  /* some may be negative */
+};
+/* Appends the body of a chunk; kinds as in range.h. LIMIT: some values are beyond 2^60, or negative
+ * and not said to be. */
 kp_status kpi_ticks_encode(const int64_t *values, const uint16_t *kinds, uint32_t count,
-                           uint64_t period, bool chained, struct kp_buf *out) KP_MUST;
+                           uint64_t period, unsigned how, struct kp_buf *out) KP_MUST;
 /* Fills exactly count values, given the same kinds, or says CORRUPT. */
 kp_status kpi_ticks_decode(struct kp_reader *in, const uint16_t *kinds, uint32_t count,
                            int64_t *out) KP_MUST;

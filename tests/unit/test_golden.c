@@ -230,18 +230,20 @@ static void rows_append(struct kp_store *store, struct rows_gen *gen)
     }
 }
 
-/* Rows of one CPU whose clock ticks every 10.015 ns. */
+/* Calls on one CPU whose clock ticks every 10.015 ns. */
 static void ticks_append(struct kp_store *store, struct rows_gen *gen)
 {
+    const struct kp_stream *calls = kp_stream_by_number(KP_S_SYSCALL);
     struct kp_builder builder;
-    uint64_t tick = 0;
-    assert_int_equal(
-        kp_builder_init(&builder, kp_stream_by_number(KP_S_SIGNAL), gen->actors, TICKING), KP_OK);
+    uint64_t tick = 100000;
+    assert_int_equal(kp_builder_init(&builder, calls, gen->actors, TICKING), KP_OK);
     gen->seq = kp_store_seq(store, TICKING);
     for (uint32_t row = 0; row < TICKING; row++) {
         tick += 1 + rows_below(gen, row % 3 == 0 ? 2000 : 40);
-        kp_builder_row(&builder, gen->now + (kp_time)(tick * 10015 / 1000), gen->seq++, 0,
-                       KP_ACTOR_UNKNOWN);
+        uint64_t end = tick * 10015 / 1000;
+        uint64_t begin = (tick - 1 - rows_below(gen, 900)) * 10015 / 1000;
+        kp_builder_row(&builder, gen->now + (kp_time)end, gen->seq++, 0, KP_ACTOR_UNKNOWN);
+        kp_builder_i64(&builder, (uint32_t)kp_stream_stored(calls, "dur"), (int64_t)(end - begin));
     }
     assert_int_equal(kp_store_append(store, kp_builder_batch(&builder), NULL), KP_OK);
     kp_builder_deinit(&builder);

@@ -24,6 +24,7 @@ enum shape {
     SHAPE_UNKNOWN,   /* nobody is known */
     SHAPE_MANY_CPUS,
     SHAPE_CALLS, /* durations as calls, sockets and requests have them */
+    SHAPE_TICKS, /* the same of a clock that ticks every 10.015 ns */
     SHAPE_COUNT
 };
 
@@ -82,6 +83,24 @@ static void shape_calls(struct rows_gen *gen, struct kp_builder *builder, int64_
     }
 }
 
+static int64_t ticked(int64_t ts)
+{
+    return ts * 1000 / 10015 * 10015 / 1000;
+}
+
+/* Times within a second of 0, for all of them to be ticks. */
+static void shape_ticks(struct kp_builder *builder)
+{
+    uint32_t dur = kpi_spine_dur(builder->batch.stream);
+    for (uint32_t row = 0; row < builder->batch.rows; row++) {
+        int64_t *ts = &builder->cols[KP_COL_TS].i64[row], *length = &builder->cols[dur].i64[row];
+        int64_t begin = *ts - 1700000000ll * KP_SEC - (dur == 0 ? 0 : *length);
+        *ts = ticked(*ts - 1700000000ll * KP_SEC);
+        if (dur != 0)
+            *length = *ts - ticked(begin);
+    }
+}
+
 static void shape_rows(struct rows_gen *gen, enum shape shape, struct kp_builder *builder,
                        int64_t *running)
 {
@@ -94,8 +113,10 @@ static void shape_rows(struct rows_gen *gen, enum shape shape, struct kp_builder
                 builder->cols[c].i64[row] = KP_ACTOR_UNKNOWN;
     if (shape == SHAPE_EXTREMES)
         shape_extremes(gen, builder);
-    if (shape == SHAPE_CALLS)
+    if (shape == SHAPE_CALLS || shape == SHAPE_TICKS)
         shape_calls(gen, builder, running);
+    if (shape == SHAPE_TICKS)
+        shape_ticks(builder);
     if (shape == SHAPE_SCHEDULED)
         shape_scheduled(builder, running);
 }
@@ -130,10 +151,9 @@ static struct rows_gen generator(uint64_t seed)
 /* ---------- there and back ---------- */
 
 /* A page as it lies in a segment: the spine, then a block per batch. */
-static kp_status page_encode(const struct kp_batch *batches, uint32_t count, struct kp_buf *out)
+static kp_status page_encode(const struct kp_batch *batches, uint32_t count, enum kpi_level level,
+                             struct kp_buf *out)
 {
-    static uint32_t pages;
-    enum kpi_level level = pages++ / 7 % 2 == 0 ? KPI_LEVEL_SEALED : KPI_LEVEL_COLD;
     struct kpi_actor_set actors;
     assert_int_equal(kpi_actor_set_init(&actors, KPI_BLOCK_ROWS_MAX * 2), KP_OK);
     kp_status status = kpi_spine_encode(batches, count, level, &actors, out);
@@ -181,13 +201,11 @@ static void block_check(const struct kpi_block *spine, const uint8_t *bytes, siz
     kp_arena_deinit(&arena);
 }
 
-static kp_status page_check(void *ctx, uint32_t page, const struct kp_batch *batches,
-                            uint32_t count)
+static void level_check(const struct kp_batch *batches, uint32_t count, enum kpi_level level)
 {
     struct kp_buf bytes = {0};
     struct kpi_block spine, block;
-    (void)page;
-    assert_int_equal(page_encode(batches, count, &bytes), KP_OK);
+    assert_int_equal(page_encode(batches, count, level, &bytes), KP_OK);
     uint8_t *copy = tight_copy(bytes.data, bytes.size);
     assert_int_equal(kpi_block_open(copy, bytes.size, &spine), KP_OK);
     assert_ptr_equal(spine.info.stream, &kpi_spine_stream);
@@ -198,10 +216,58 @@ static kp_status page_check(void *ctx, uint32_t page, const struct kp_batch *bat
         at += block.info.size;
     }
     assert_int_equal(at, bytes.size);
-    ++*(uint32_t *)ctx;
     free(copy);
     kp_buf_deinit(&bytes);
+}
+
+static kp_status page_check(void *ctx, uint32_t page, const struct kp_batch *batches,
+                            uint32_t count)
+{
+    (void)page;
+    level_check(batches, count, KPI_LEVEL_SEALED);
+    level_check(batches, count, KPI_LEVEL_COLD);
+    ++*(uint32_t *)ctx;
     return KP_OK;
+}
+
+/* Their times and the durations of two streams are ticks. */
+static kp_status page_ticks(void *ctx, uint32_t page, const struct kp_batch *batches,
+                            uint32_t count)
+{
+    struct kp_buf bytes = {0};
+    struct kpi_block spine;
+    uint32_t ticking = 0;
+    (void)page;
+    assert_int_equal(page_encode(batches, count, KPI_LEVEL_COLD, &bytes), KP_OK);
+    assert_int_equal(kpi_block_open(bytes.data, bytes.size, &spine), KP_OK);
+    assert_int_equal(spine.chunks[KPI_SPINE_TS].bytes[0], KPI_CHUNK_TICK_STEPS);
+    const struct kpi_chunk_span *durs = &spine.chunks[KPI_SPINE_DURS];
+    struct kp_reader in = kp_reader_init(durs->bytes, durs->size);
+    while (kp_reader_left(&in) > 0) {
+        kp_read_u8(&in);
+        struct kp_str chunk = kpi_str_read(&in);
+        assert_true(chunk.len > 1);
+        ticking += chunk.ptr[1] == KPI_CHUNK_TICK_DURS;
+    }
+    assert_true(ticking >= 2);
+    kp_buf_deinit(&bytes);
+    ++*(uint32_t *)ctx;
+    return KP_OK;
+}
+
+static void ticks_are_kept_as_ticks(void **state)
+{
+    (void)state;
+    struct rows_gen gen = generator(12);
+    struct kp_buf run = {0};
+    uint32_t pages = 0;
+    gen.late_every = 0;
+    make_run(&gen, SHAPE_TICKS, 8192, &run);
+    assert_int_equal(
+        kpi_pages_make(&(struct kpi_block_run){run.data, run.size}, 1, page_ticks, &pages), KP_OK);
+    assert_int_equal(pages, 1);
+    kp_buf_deinit(&run);
+    kp_actors_deinit(gen.actors);
 }
 
 static kp_status durs_are_small(void *ctx, uint32_t page, const struct kp_batch *batches,
@@ -242,7 +308,7 @@ static void beginnings_are_foreseen(void **state)
 
 static void every_shape_comes_back(void **state)
 {
-    static const uint32_t sizes[] = {1, 2, 7, 1024, 3000, 8192};
+    static const uint32_t sizes[] = {1, 2, 7, 900, 3000};
     (void)state;
     for (int shape = 0; shape < SHAPE_COUNT; shape++)
         for (size_t i = 0; i < KP_ARRAY_LEN(sizes); i++) {
@@ -277,7 +343,8 @@ static void rows_out_of_order_are_refused(void **state)
     gen.cpus = 2;
     one_stream(&gen, 100, &builder);
     builder.cols[KP_COL_TS].i64[50] = 5;
-    assert_int_equal(page_encode(kp_builder_batch(&builder), 1, &bytes), KP_LIMIT);
+    assert_int_equal(page_encode(kp_builder_batch(&builder), 1, KPI_LEVEL_SEALED, &bytes),
+                     KP_LIMIT);
     assert_int_equal(bytes.size, 0);
     kp_buf_deinit(&bytes);
     kp_builder_deinit(&builder);
@@ -297,7 +364,7 @@ static void more_cpus_than_lanes_are_refused(void **state)
         builder.cols[KP_COL_TS].i64[row] = row;
         builder.cols[KP_COL_CPU].i64[row] = row;
     }
-    assert_int_equal(page_encode(kp_builder_batch(&builder), 1, &bytes), KP_LIMIT);
+    assert_int_equal(page_encode(kp_builder_batch(&builder), 1, KPI_LEVEL_COLD, &bytes), KP_LIMIT);
     kp_buf_deinit(&bytes);
     kp_builder_deinit(&builder);
     kp_actors_deinit(gen.actors);
@@ -354,11 +421,11 @@ static kp_status page_forge(void *ctx, uint32_t page, const struct kp_batch *bat
     struct kp_buf bytes = {0};
     struct kpi_block_info spine, block;
     (void)page;
-    assert_int_equal(page_encode(batches, count, &bytes), KP_OK);
+    assert_int_equal(page_encode(batches, count, KPI_LEVEL_COLD, &bytes), KP_OK);
     assert_int_equal(kpi_block_peek(bytes.data, bytes.size, &spine), KP_OK);
     assert_int_equal(kpi_block_peek(bytes.data + spine.size, bytes.size - spine.size, &block),
                      KP_OK);
-    for (uint32_t round = 0; round < 3000; round++)
+    for (uint32_t round = 0; round < 1500; round++)
         forge_once(ctx, &bytes, spine.size, block.size);
     kp_buf_deinit(&bytes);
     return KP_OK;
@@ -387,7 +454,7 @@ static kp_status page_mix(void *ctx, uint32_t page, const struct kp_batch *batch
     struct kpi_block spine, block;
     (void)ctx;
     (void)page;
-    assert_int_equal(page_encode(batches, count, &bytes), KP_OK);
+    assert_int_equal(page_encode(batches, count, KPI_LEVEL_SEALED, &bytes), KP_OK);
     assert_int_equal(kpi_block_open(bytes.data, bytes.size, &spine), KP_OK);
     size_t at = spine.info.size;
     assert_int_equal(kpi_block_open(bytes.data + at, bytes.size - at, &block), KP_OK);
@@ -423,6 +490,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(every_shape_comes_back),
         cmocka_unit_test(beginnings_are_foreseen),
+        cmocka_unit_test(ticks_are_kept_as_ticks),
         cmocka_unit_test(rows_out_of_order_are_refused),
         cmocka_unit_test(more_cpus_than_lanes_are_refused),
         cmocka_unit_test(forged_pages_do_no_harm),

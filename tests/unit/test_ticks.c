@@ -42,11 +42,11 @@ static void clock_run(uint64_t period, unsigned bits, bool single, uint32_t coun
     }
 }
 
-static size_t round_trip(uint32_t count, uint64_t period, bool chained, bool with_kinds)
+static size_t round_trip(uint32_t count, uint64_t period, unsigned how, bool with_kinds)
 {
     struct kp_buf body = {0};
     const uint16_t *known = with_kinds ? kinds : NULL;
-    assert_int_equal(kpi_ticks_encode(values, known, count, period, chained, &body), KP_OK);
+    assert_int_equal(kpi_ticks_encode(values, known, count, period, how, &body), KP_OK);
     uint8_t *tight = malloc(body.size);
     assert_non_null(tight);
     memcpy(tight, body.data, body.size);
@@ -72,8 +72,11 @@ static void any_numbers_come_back(void **state)
             kinds[i] = (uint16_t)random_next();
         }
         values[0] = width == 60 ? (int64_t)1 << 60 : values[0];
-        for (int way = 0; way < 4; way++)
-            round_trip(count, period, way & 1, way & 2);
+        for (unsigned way = 0; way < 8; way++)
+            round_trip(count, period, way & 3, way & 4);
+        for (uint32_t i = 0; i < count; i += 2)
+            values[i] = -values[i];
+        round_trip(count, period, KPI_TICKS_SIGNED, width % 2);
     }
 }
 
@@ -83,7 +86,8 @@ static void what_is_no_difference_is_refused(void **state)
     static const int64_t wrong[] = {-1, INT64_MIN, ((int64_t)1 << 60) + 1, INT64_MAX};
     for (size_t i = 0; i < sizeof(wrong) / sizeof(*wrong); i++) {
         struct kp_buf body = {0};
-        assert_int_equal(kpi_ticks_encode(&wrong[i], NULL, 1, 10 * ONE, true, &body), KP_LIMIT);
+        assert_int_equal(kpi_ticks_encode(&wrong[i], NULL, 1, 10 * ONE, KPI_TICKS_CHAINED, &body),
+                         KP_LIMIT);
         kp_buf_deinit(&body);
     }
 }
@@ -103,7 +107,7 @@ static void ticks_are_found_and_pay(void **state)
                 values[other] = (int64_t)(random_next() % 100000);
             uint64_t found = kpi_ticks_period(values, COUNT_MAX);
             assert_true(found > period - (period >> 17) && found < period + (period >> 17));
-            size_t size = round_trip(COUNT_MAX, found, !single, true);
+            size_t size = round_trip(COUNT_MAX, found, single ? 0 : KPI_TICKS_CHAINED, true);
             assert_int_equal(kpi_direct_encode(values, kinds, COUNT_MAX, &direct), KP_OK);
             assert_true(size < direct.size * (i == 0 ? 95 : 90) / 100);
             kp_buf_deinit(&direct);
@@ -132,7 +136,7 @@ static void damaged_bodies_never_overrun(void **state)
     for (uint32_t round = 0; round < 600; round++) {
         struct kp_buf body = {0};
         clock_run(10 * ONE + round, 20, false, 300);
-        assert_int_equal(kpi_ticks_encode(values, kinds, 300, 10 * ONE + round, round % 3, &body),
+        assert_int_equal(kpi_ticks_encode(values, kinds, 300, 10 * ONE + round, round % 4, &body),
                          KP_OK);
         size_t size = round % 2 == 0 ? random_next() % body.size : body.size;
         uint8_t *tight = malloc(size + (size == 0));
