@@ -9,6 +9,7 @@ import json
 import os
 import re
 import socket
+import struct
 import subprocess
 import sys
 import tempfile
@@ -283,6 +284,86 @@ def test_sniff(kpd):
     post.close()
     status, body, _ = ask(kpd.port, "GET", "/ping", headers={"Host": "evil.example"})
     check(status == 403 and "Host" in json.loads(body)["error"], "a foreign Host is refused", body)
+
+
+def took(kpd, name, before, connection):
+    """Seconds until a counter of /metrics has moved."""
+    start = time.time()
+    while time.time() < start + 10:
+        connection.request("GET", "/metrics")
+        text = connection.getresponse().read().decode()
+        if int(re.search(rf"^kprobe_{name} (\d+)$", text, re.M).group(1)) > before:
+            return time.time() - start
+        time.sleep(0.002)
+    return 10
+
+
+def test_leaving(kpd):
+    """Who closes the connection ends the query: by HTTP, while rows are sent, and by text."""
+    metrics = http.client.HTTPConnection("127.0.0.1", kpd.api, timeout=20)
+    get = b"GET /query?q=" + urllib.parse.quote(LONG).encode() + b" HTTP/1.1\r\nHost: localhost\r\n\r\n"
+    rows_first = get.replace(b"%20%7C%20summarize%20sum%28x%29", b"") + b""
+    for what, begin, name in (("before the first row", get, "query_errors_total"), ("of text", LONG.encode(), "text_cancelled_total"),
+                              ("among rows", rows_first, "http_disconnects_total")):
+        times = []
+        for _ in range(5):
+            client = socket.create_connection(("127.0.0.1", kpd.port), timeout=20)
+            client.sendall(begin)
+            time.sleep(0.15)
+            before = kpd.metric(name)
+            client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+            client.close()
+            times.append(took(kpd, name, before, metrics))
+        check(min(times) < 0.05, f"a client that leaves {what}: {min(times) * 1000:.0f} ms, mostly "
+              f"{sorted(times)[2] * 1000:.0f} ms", times)
+    metrics.close()
+
+
+def test_rude(kpd):
+    """Clients that send everything at once, next to nothing, or the wrong thing; others are served meanwhile."""
+    request = "GET /query?q=print+a%3D{} HTTP/1.1\r\nHost: localhost\r\n\r\n"
+    client = socket.create_connection(("127.0.0.1", kpd.port), timeout=20)
+    client.sendall("".join(request.format(number) for number in range(50)).encode())
+    got = b""
+    while got.count(b"values") < 50:
+        piece = client.recv(65536)
+        check(piece != b"" or got.count(b"values") == 50, "50 requests at once", got[-300:])
+        got += piece
+    check([int(number) for number in re.findall(rb'"values":\[\[(\d+)\]', got)] == list(range(50)),
+          "are answered one after another")
+    client.close()
+    text = Text(kpd)
+    text.send("".join(f"print a = {number}\n" for number in range(500)))
+    check([text.answer()[0] for _ in range(500)] == [f"print a={number}i" for number in range(500)],
+          "and so are 500 statements")
+    text.close()
+    slow = [socket.create_connection(("127.0.0.1", kpd.port), timeout=20) for _ in range(300)]
+    for turn, piece in enumerate((b"POST /query HTTP/1.1\r\nHost", b": localhost\r\nContent-Type: "
+                                   b"application/x-www-form-urlencoded\r\nContent-Le", b"ngth: 13\r\n\r\nq=pr",
+                                  b"int+a%3D")):
+        for client in slow:
+            client.sendall(piece)
+        start = time.time()
+        check(json.loads(query(kpd, f"print a = {turn}")[1])["results"][0]["series"][0]["values"] == [[turn]],
+              f"beside 300 requests that are not there yet: {(time.time() - start) * 1000:.0f} ms")
+    for client in slow[:5]:
+        client.sendall(b"7")
+        check(b'"values":[[7]]' in client.recv(4096), "which are answered once they are")
+    for client in slow:
+        client.close()
+    for wrong in (b"GET /query HTTP/9.9\r\n\r\n", b"GET  \r\n\r\n", b"POST /query HTTP/1.1\r\nContent-Length: -1\r\n\r\n",
+                  b"POST /write HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n",
+                  b"GET /query?q=%zz%00 HTTP/1.1\r\nHost: localhost\r\n\r\n", b"GET /" + b"a" * 100000 + b" HTTP/1.1\r\n\r\n",
+                  b"GET /ping HTTP/1.1\r\nHost: localhost\r\n" + b"X: y\r\n" * 20000 + b"\r\n"):
+        client = socket.create_connection(("127.0.0.1", kpd.port), timeout=20)
+        try:
+            client.sendall(wrong)
+            client.shutdown(socket.SHUT_WR)
+            got = client.recv(200)
+        except OSError:  # closed while we send
+            got = b""
+        check(not got.startswith(b"HTTP/1.1 2") and kpd.process.poll() is None, f"refused: {wrong[:50]!r}", got)
+        client.close()
 
 
 # --- InfluxDB ---
@@ -776,9 +857,10 @@ def test_node_clients(kpd):
 with tempfile.TemporaryDirectory() as base:
     kpd = Kpd(BIN, ROOT, base)
     try:
-        for test in (test_replay, test_text, test_words, test_cancel, test_limits, test_many, test_thousand, test_turns,
-                     test_sniff, test_influx, test_gzip, test_write, test_remarks, test_rewriting, test_select, test_traps, test_flux,
-                     test_dashboard, test_influx_cli, test_node_clients):
+        for test in (test_replay, test_text, test_words, test_cancel, test_leaving, test_limits, test_many, test_thousand,
+                     test_turns, test_rude, test_sniff, test_influx, test_gzip, test_write, test_remarks,
+                     test_rewriting, test_select, test_traps, test_flux, test_dashboard, test_influx_cli,
+                     test_node_clients):
             print(f"-- {test.__name__}")
             test(kpd)
         print("-- test_timeout")
