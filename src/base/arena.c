@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "base/arena.h"
 
-#include <stdbool.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -10,7 +9,7 @@
 
 #define CHUNK_BYTES_MIN ((size_t)64 * 1024)
 #define CHUNK_BYTES_MAX ((size_t)4 * 1024 * 1024)
-#define CHUNK_BYTES_BIG ((size_t)128 * 1024) /* from here on chunks are big pieces */
+#define CHUNK_BYTES_BIG ((size_t)128 * 1024) /* of an arena of columns: from here on big pieces */
 #define ALIGN_BYTES     ((size_t)16)
 
 struct kp_arena_chunk {
@@ -26,9 +25,9 @@ void kp_arena_init(struct kp_arena *arena, size_t cap_bytes)
     arena->cap_bytes = cap_bytes;
 }
 
-static bool chunk_is_big(size_t capacity)
+static bool chunk_is_big(const struct kp_arena *arena, size_t capacity)
 {
-    return capacity >= CHUNK_BYTES_BIG;
+    return arena->columns && capacity >= CHUNK_BYTES_BIG;
 }
 
 void kp_arena_deinit(struct kp_arena *arena)
@@ -36,7 +35,7 @@ void kp_arena_deinit(struct kp_arena *arena)
     struct kp_arena_chunk *chunk = arena->chunk;
     while (chunk != NULL) {
         struct kp_arena_chunk *next = chunk->next;
-        if (chunk_is_big(chunk->capacity))
+        if (chunk_is_big(arena, chunk->capacity))
             kp_big_free(chunk);
         else
             free(chunk);
@@ -52,7 +51,7 @@ static struct kp_arena_chunk *chunk_make(const struct kp_arena *arena, size_t si
     size_t grown = arena->chunk == NULL ? CHUNK_BYTES_MIN : arena->chunk->capacity * 2;
     size_t capacity = KP_MAX(size, KP_MIN(grown, CHUNK_BYTES_MAX));
     struct kp_arena_chunk *chunk;
-    if (chunk_is_big(capacity)) {
+    if (chunk_is_big(arena, capacity)) {
         capacity = kp_big_round(sizeof(*chunk) + capacity) - sizeof(*chunk);
         chunk = kp_big_alloc(sizeof(*chunk) + capacity);
     } else {

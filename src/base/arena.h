@@ -6,6 +6,7 @@
 #ifndef KP_BASE_ARENA_H
 #define KP_BASE_ARENA_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -25,6 +26,7 @@ struct kp_arena {
     size_t used_bytes;            /* handed out since init, rounded to alignment */
     size_t cap_bytes;             /* hard limit over all chunks; 0 = none */
     size_t refused_bytes;         /* last asked for in vain */
+    bool columns;                 /* holds columns: chunks of huge pages (big.h); set when empty */
     const char *owner;            /* who asked last; names the operator in a LIMIT error */
     const struct kp_stop *stop;   /* NULL = nothing does */
 };

@@ -31,6 +31,7 @@ kp_status kpi_page_new(const struct kp_stream *stream, struct kpi_page **out)
     page->ts_min = KP_TIME_MAX;
     page->ts_max = KP_TIME_MIN;
     kp_arena_init(&page->arena, 0);
+    page->arena.columns = true;
     *out = page;
     return KP_OK;
 }

@@ -317,6 +317,7 @@ kp_status kpi_snapshot_new(const struct kp_io *io, struct kp_snapshot **out)
     snapshot->dropped = (struct kp_dropped){.from = KP_TIME_MAX, .to = KP_TIME_MIN};
     snapshot->cache_limit = snapshot->cache_max = KPI_CACHE_BYTES;
     kp_arena_init(&snapshot->arena, 0);
+    snapshot->arena.columns = true;
     if (kinds_name(snapshot) != KP_OK || kp_actors_init(&snapshot->actors) != KP_OK) {
         snapshot_free(snapshot);
         return KP_NO_MEMORY;
