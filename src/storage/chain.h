@@ -117,6 +117,13 @@ struct kpi_chain_record {
 _Static_assert(sizeof(struct kpi_chain_record) == KPI_CHAIN_RECORD, "chain record is 320 bytes");
 #define KPI_CHAIN_TAGGED offsetof(struct kpi_chain_record, tag)
 
+/* to - from of clocks that somebody may have made up: never beyond what fits. */
+static inline kp_dur kpi_clocks_apart(kp_time from, kp_time to)
+{
+    kp_dur apart;
+    return !__builtin_sub_overflow(to, from, &apart) ? apart : to > from ? INT64_MAX : INT64_MIN;
+}
+
 /* ---------- chain.c: the file ---------- */
 
 /* Reads all whole records in order; valid = magic, version and sum hold. each returns false to

@@ -286,8 +286,8 @@ static uint64_t epochs_ended(const struct kpi_evidence *evidence,
                              const struct kpi_chain_record *record)
 {
     bool same_boot = memcmp(evidence->last_boot, record->boot, sizeof(record->boot)) == 0;
-    kp_dur elapsed =
-        same_boot ? record->mono - evidence->last_mono : record->wall - evidence->last_wall;
+    kp_dur elapsed = same_boot ? kpi_clocks_apart(evidence->last_mono, record->mono)
+                               : kpi_clocks_apart(evidence->last_wall, record->wall);
     uint64_t epochs = elapsed > 0 ? (uint64_t)(elapsed / evidence->every) : 0;
     return same_boot ? epochs : KP_MAX(epochs, 1); /* the wall clock may have been put back */
 }
@@ -368,7 +368,7 @@ static kp_status seal_write(struct kp_store *store, int64_t now, bool close)
     uint64_t epochs = epochs_ended(evidence, record);
     evidence->next = now + evidence->every;
     if (epochs == 0 && !close) {
-        kp_dur run = record->mono - evidence->last_mono;
+        kp_dur run = kpi_clocks_apart(evidence->last_mono, record->mono);
         evidence->next -= run > 0 ? run : 0;
         evidence->pending_count--;
         return KP_OK;

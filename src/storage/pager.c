@@ -228,7 +228,8 @@ static void page_release(struct pager *pager, struct group *group)
 {
     for (uint32_t m = 0; m < group->members_count; m++) {
         struct pool *pool = &pager->pools[group->members[m]];
-        rows_release(pager, pool->refs + pool->begin, pool->taken);
+        if (pool->taken > 0)
+            rows_release(pager, pool->refs + pool->begin, pool->taken);
         pool->begin += pool->taken;
         group->pooled -= pool->taken;
         pool->taken = 0;

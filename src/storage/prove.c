@@ -400,7 +400,7 @@ static void log_differs_tell(const struct log_check *c)
 {
     struct kpi_prover *p = c->p;
     const struct kpi_chain_record *seal = c->differs;
-    kpi_found(p, log_differs(c), seal->wall - p->genesis.genesis.every, seal->wall,
+    kpi_found(p, log_differs(c), kpi_epoch_begin(p, seal), seal->wall,
               "log records %" PRIu64 " to %" PRIu64 " are not those that seal %" PRIu64
               " covers: %" PRIu64 " rows, sealed were %" PRIu64,
               c->before.sequence + 1, seal->seal.wal_seq, seal->seal.seal, c->rows,
@@ -426,7 +426,7 @@ static void seals_skip(struct log_check *c, uint64_t sequence)
         const struct kpi_chain_record *record = &p->seals[c->seal];
         if (record->seal.wal_seq <= c->at_last.sequence)
             continue; /* an epoch without a record */
-        kpi_found(p, KP_FINDING_DELETED, record->wall - p->genesis.genesis.every, record->wall,
+        kpi_found(p, KP_FINDING_DELETED, kpi_epoch_begin(p, record), record->wall,
                   "log record %" PRIu64 ", the last that seal %" PRIu64 " covers, is gone",
                   record->seal.wal_seq, record->seal.seal);
         p->log = c->at_last = seal_digest(&record->seal);
@@ -474,7 +474,7 @@ static void log_end_check(struct log_check *c)
     if (c->differs != NULL)
         log_differs_tell(c);
     else if (last != NULL && last->seal.wal_seq > p->log.sequence)
-        kpi_found(p, KP_FINDING_CUT, last->wall - p->genesis.genesis.every, last->wall,
+        kpi_found(p, KP_FINDING_CUT, kpi_epoch_begin(p, last), last->wall,
                   "the log ends at record %" PRIu64 ", seal %" PRIu64 " covers it up to %" PRIu64,
                   p->log.sequence, last->seal.seal, last->seal.wal_seq);
 }

@@ -66,6 +66,13 @@ struct kpi_prover {
     uint64_t size;             /* records in the file when it was read */
 };
 
+/* When the epoch of a seal began. */
+static inline kp_time kpi_epoch_begin(const struct kpi_prover *p,
+                                      const struct kpi_chain_record *seal)
+{
+    return kpi_clocks_apart(p->genesis.genesis.every, seal->wall);
+}
+
 /* prove.c */
 void kpi_found(struct kpi_prover *p, enum kp_finding_kind kind, kp_time from, kp_time to,
                const char *fmt, ...) __attribute__((format(printf, 5, 6)));

@@ -16,6 +16,7 @@
 
 #include "base/assert.h"
 
+#define KEYS_AHEAD  (1u << 20)    /* of the last key that is known: 121 days of seals */
 #define CLOCK_SLACK (100 * KP_MS) /* a clock that is not touched does not run away further */
 
 bool kpi_room_for_one(void **items, uint64_t count, uint64_t *capacity, size_t item)
@@ -113,7 +114,7 @@ static uint64_t tag_maker(struct kpi_prover *p, const struct kpi_chain_record *r
     struct kpi_secret key = p->key;
     struct kpi_key own;
     uint64_t last = p->size + 1;
-    if (kpi_key_read(p->io, p->queue, p->dir, &own) == KP_OK && own.number < last + (1u << 20))
+    if (kpi_key_read(p->io, p->queue, p->dir, &own) == KP_OK && own.number < last + KEYS_AHEAD)
         last = KP_MAX(last, own.number);
     for (uint64_t n = key.number + 1; n <= last && key_at(p, &key, n); n++)
         if (tag_fits(p, &key.secret, record))
@@ -129,16 +130,19 @@ static bool same_boot(const struct kpi_chain_record *a, const struct kpi_chain_r
 /* True when the two clocks of this seal do not go together as in the seal before. */
 static bool clock_jumps(const struct kpi_prover *p, const struct kpi_chain_record *record)
 {
-    kp_dur before = p->last.wall - p->last.mono, now = record->wall - record->mono;
-    kp_dur slack = CLOCK_SLACK + record->seal.clock_bound;
-    return same_boot(&p->last, record) && (now - before > slack || before - now > slack);
+    kp_dur before = kpi_clocks_apart(p->last.mono, p->last.wall);
+    kp_dur now = kpi_clocks_apart(record->mono, record->wall);
+    kp_dur run = KP_MAX(kpi_clocks_apart(before, now), kpi_clocks_apart(now, before));
+    return same_boot(&p->last, record) &&
+           kpi_clocks_apart(record->seal.clock_bound, run) > CLOCK_SLACK;
 }
 
 /* Epochs that must have ended since the seal before. */
 static uint64_t epochs_ended(const struct kpi_prover *p, const struct kpi_chain_record *record)
 {
     bool same = same_boot(&p->last, record);
-    kp_dur elapsed = same ? record->mono - p->last.mono : record->wall - p->last.wall;
+    kp_dur elapsed = same ? kpi_clocks_apart(p->last.mono, record->mono)
+                          : kpi_clocks_apart(p->last.wall, record->wall);
     uint64_t ended = elapsed > 0 ? (uint64_t)(elapsed / p->genesis.genesis.every) : 0;
     return same && record->seal.reason != KPI_SEAL_CLOSE ? ended : KP_MAX(ended, 1);
 }
@@ -146,7 +150,16 @@ static uint64_t epochs_ended(const struct kpi_prover *p, const struct kpi_chain_
 static void tag_check(struct kpi_prover *p, const struct kpi_chain_record *record)
 {
     uint64_t seal = record->seal.seal;
-    if (!p->key.given || p->tags_lost || seal < p->key.number || !key_at(p, &p->key, seal))
+    if (!p->key.given || p->tags_lost || seal < p->key.number)
+        return;
+    if (seal - p->key.number > KEYS_AHEAD) {
+        p->tags_lost = true;
+        kpi_found(p, KP_FINDING_EDITED, p->last.wall, record->wall,
+                  "seal %" PRIu64 " cannot follow seal %" PRIu64 "; what follows is unproved", seal,
+                  p->proof.seals);
+        return;
+    }
+    if (!key_at(p, &p->key, seal))
         return;
     if (tag_fits(p, &p->key.secret, record)) {
         p->seals_tagged++;

@@ -479,7 +479,8 @@ static int compare_logs(const void *a, const void *b)
 /* Cold segments have later numbers than what follows them: in the order of their log records. */
 static void links_check(struct verifier *verifier, struct kpi_manifest *manifest)
 {
-    qsort(manifest->segments, manifest->count, sizeof(*manifest->segments), compare_logs);
+    if (manifest->count > 1)
+        qsort(manifest->segments, manifest->count, sizeof(*manifest->segments), compare_logs);
     for (uint32_t i = 1; i < manifest->count; i++) {
         const struct kpi_segment_meta *before = &manifest->segments[i - 1];
         const struct kpi_segment_meta *meta = &manifest->segments[i];
