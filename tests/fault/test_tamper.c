@@ -153,6 +153,13 @@ static void chain_edit_resealed(struct tamper *t, int type)
     tamper_chain_write(t, TAMPER_RESEALED);
 }
 
+/* Its key would be reached in ten thousand years. */
+static void chain_far_seal(struct tamper *t, int how)
+{
+    tamper_record(t, KPI_CHAIN_SEAL, 2 + tamper_random(t, 3))->seal.seal += 1ull << 40;
+    tamper_chain_write(t, (enum tamper_sums)how);
+}
+
 static void chain_clock(struct tamper *t, int how)
 {
     struct kpi_chain_record *record = tamper_record(t, KPI_CHAIN_SEAL, 2 + tamper_random(t, 3));
@@ -283,6 +290,107 @@ static void nothing(struct tamper *t, int unused)
     (void)t, (void)unused;
 }
 
+/* ---------- a cold segment ---------- */
+
+static void cold_flip(struct tamper *t, int part)
+{
+    size_t size;
+    uint8_t *bytes = kp_sim_file(t->sim, tamper_segment(t, TAMPER_COLD), &size);
+    const size_t places[] = {20, 64 + tamper_random(t, 200), size - 64 - tamper_random(t, 60) - 1};
+    bytes[places[part]] ^= (uint8_t)(1u << tamper_random(t, 8));
+}
+
+static void cold_rows(struct tamper *t, int change)
+{
+    tamper_segment_rewrite(t, TAMPER_COLD, TAMPER_COLD, (enum tamper_change)change);
+}
+
+static void cold_cut(struct tamper *t, int unused)
+{
+    (void)unused;
+    const struct kp_io *io = kp_sim_io(t->sim);
+    struct kp_io_file *file;
+    kp_assert(io->open(io, tamper_segment(t, TAMPER_COLD), KP_IO_RDWR, &file) == 0);
+    kp_assert(io->truncate(io, file, 100 + tamper_random(t, 300)) == 0);
+    io->close(io, file);
+}
+
+static void cold_replace(struct tamper *t, int with)
+{
+    tamper_file_copy(t, tamper_segment(t, (uint64_t)with), tamper_segment(t, TAMPER_COLD));
+}
+
+static void cold_exchange(struct tamper *t, int with)
+{
+    tamper_file_copy(t, tamper_segment(t, (uint64_t)with), "/aside");
+    tamper_file_copy(t, tamper_segment(t, TAMPER_COLD), tamper_segment(t, (uint64_t)with));
+    tamper_file_copy(t, "/aside", tamper_segment(t, TAMPER_COLD));
+}
+
+static uint32_t cold_place(struct tamper *t)
+{
+    return (uint32_t)(tamper_record(t, KPI_CHAIN_COLD, 0) - t->chain);
+}
+
+static void cold_record_delete(struct tamper *t, int how)
+{
+    tamper_chain_delete(t, cold_place(t), 1);
+    tamper_chain_write(t, (enum tamper_sums)how);
+}
+
+static void cold_record_exchange(struct tamper *t, int how)
+{
+    uint32_t at = cold_place(t);
+    struct kpi_chain_record cold = t->chain[at];
+    t->chain[at] = t->chain[at + 1];
+    t->chain[at + 1] = cold;
+    tamper_chain_write(t, (enum tamper_sums)how);
+}
+
+static void cold_record_repeat(struct tamper *t, int unused)
+{
+    (void)unused;
+    uint32_t at = cold_place(t);
+    tamper_chain_insert(t, at + 2, &t->chain[at]);
+    tamper_chain_write(t, TAMPER_RAW);
+}
+
+static void cold_record_insert(struct tamper *t, int unused)
+{
+    (void)unused;
+    uint32_t at = cold_place(t);
+    struct kpi_chain_record forged = t->chain[at];
+    forged.cold.id += 9;
+    tamper_chain_insert(t, at + 1, &forged);
+    tamper_chain_write(t, TAMPER_SUMMED);
+}
+
+/* What it says that it was made of. */
+static void cold_lineage(struct tamper *t, int how)
+{
+    struct kpi_chain_record *record = tamper_record(t, KPI_CHAIN_COLD, 0);
+    record->cold.lineage.bytes[tamper_random(t, KPI_SHA_SIZE)] ^= 4;
+    tamper_chain_write(t, (enum tamper_sums)how);
+}
+
+static void cold_count(struct tamper *t, int how)
+{
+    tamper_record(t, KPI_CHAIN_COLD, 0)->cold.segments++;
+    tamper_chain_write(t, (enum tamper_sums)how);
+}
+
+static void cold_clock(struct tamper *t, int how)
+{
+    tamper_record(t, KPI_CHAIN_COLD, 0)->cold.clock.bytes[tamper_random(t, KPI_SHA_SIZE)] ^= 4;
+    tamper_chain_write(t, (enum tamper_sums)how);
+}
+
+static void cold_content(struct tamper *t, int how)
+{
+    tamper_record(t, KPI_CHAIN_COLD, 0)->cold.content.lo ^= 1;
+    tamper_chain_write(t, (enum tamper_sums)how);
+}
+
 /* ---------- the cases ---------- */
 
 #define KEY  1u
@@ -348,6 +456,7 @@ static const struct attack {
      KP_FINDING_RESEALED},
     {"old entries made anew with the newest key", chain_edit_resealed, KPI_CHAIN_SEGMENT, KEY,
      KP_FINDING_RESEALED},
+    {"a seal with a number out of reach", chain_far_seal, TAMPER_LINKED, KEY, KP_FINDING_EDITED},
     {"a seal's clock forged, its sum right", chain_clock, TAMPER_SUMMED, KEY, KP_FINDING_CLOCK},
     {"a seal's clock forged, all links right", chain_clock, TAMPER_LINKED, KEY, KP_FINDING_CLOCK},
     {"a record of the chain deleted", chain_delete, TAMPER_RAW, KEY, KP_FINDING_DELETED},
@@ -379,6 +488,36 @@ static const struct attack {
     {"the whole store made anew, a head", all_anew, 0, HEAD, KP_FINDING_CHECKPOINT},
 };
 
+static const struct attack cold_attacks[] = {
+    {"nothing at all", nothing, 0, KEY | HEAD, NONE},
+    {"a bit of its header", cold_flip, 0, KEY, KP_FINDING_EDITED},
+    {"a bit of its pages", cold_flip, 1, KEY, KP_FINDING_EDITED},
+    {"a bit of its footer", cold_flip, 2, KEY, KP_FINDING_EDITED},
+    {"a value, all sums right", cold_rows, TAMPER_VALUE, KEY, KP_FINDING_EDITED},
+    {"a time, all sums right", cold_rows, TAMPER_TIME, KEY, KP_FINDING_EDITED},
+    {"a row deleted, all sums right", cold_rows, TAMPER_DELETE, KEY, KP_FINDING_DELETED},
+    {"a row inserted, all sums right", cold_rows, TAMPER_INSERT, KEY, KP_FINDING_INSERTED},
+    {"cut off", cold_cut, 0, KEY, KP_FINDING_EDITED},
+    {"its file removed", seg_remove, TAMPER_COLD, KEY, KP_FINDING_DELETED},
+    {"the manifest forgets it", manifest_forget, TAMPER_COLD, KEY, KP_FINDING_MANIFEST},
+    {"a tombstone that was not sealed", manifest_bury, TAMPER_COLD, KEY, KP_FINDING_DELETED},
+    {"another segment in its place", cold_replace, TAMPER_COLD + 1, KEY, KP_FINDING_REPLAYED},
+    {"exchanged with another", cold_exchange, TAMPER_COLD + 1, KEY, KP_FINDING_REORDERED},
+    {"the manifest of before it", manifest_older, 0, KEY, KP_FINDING_MANIFEST},
+    {"a bit of its record", cold_content, TAMPER_RAW, 0, KP_FINDING_EDITED},
+    {"its record deleted", cold_record_delete, TAMPER_RAW, KEY, KP_FINDING_DELETED},
+    {"its record exchanged with the next", cold_record_exchange, TAMPER_RAW, KEY,
+     KP_FINDING_REORDERED},
+    {"its record twice", cold_record_repeat, 0, KEY, KP_FINDING_REPLAYED},
+    {"a record like it inserted", cold_record_insert, 0, KEY, KP_FINDING_INSERTED},
+    {"its lineage, all links right", cold_lineage, TAMPER_LINKED, 0, KP_FINDING_EDITED},
+    {"its count, all links right", cold_count, TAMPER_LINKED, 0, KP_FINDING_EDITED},
+    {"its content, all links right", cold_content, TAMPER_LINKED, 0, KP_FINDING_EDITED},
+    {"its clock, all links right", cold_clock, TAMPER_LINKED, KEY, KP_FINDING_EDITED},
+    {"its clock, made anew with the newest key", cold_clock, TAMPER_RESEALED, KEY,
+     KP_FINDING_RESEALED},
+};
+
 /* ---------- the test ---------- */
 
 struct told {
@@ -394,7 +533,7 @@ static void on_finding(void *ctx, const struct kp_finding *finding)
 }
 
 static uint32_t attack_run(const struct tamper_base *base, const struct attack *attack,
-                           uint64_t seed)
+                           uint64_t seed, bool full)
 {
     struct tamper t;
     struct told told = {0};
@@ -402,7 +541,7 @@ static uint32_t attack_run(const struct tamper_base *base, const struct attack *
     struct kp_error err = {0};
     tamper_begin(&t, base, seed);
     attack->act(&t, attack->arg);
-    struct kp_prove_opts opts = {.full = seed % 8 == 0};
+    struct kp_prove_opts opts = {.full = full};
     opts.secret = (attack->given & KEY) != 0 ? tamper_text(&base->key) : (struct kp_str){NULL, 0};
     opts.head = (attack->given & HEAD) != 0 ? tamper_text(&base->head) : (struct kp_str){NULL, 0};
     kp_status status = kp_prove("/store", kp_sim_io(t.sim), &opts, on_finding, &told, &proof, &err);
@@ -425,7 +564,7 @@ static void every_attack_is_named(void **state)
         struct tamper_base base;
         tamper_base_make(&base, seed);
         for (size_t i = 0; i < KP_ARRAY_LEN(attacks); i++)
-            wrong += attack_run(&base, &attacks[i], seed);
+            wrong += attack_run(&base, &attacks[i], seed, seed % 8 == 0);
         tamper_base_deinit(&base);
     }
     assert_int_equal(wrong, 0);
@@ -433,10 +572,26 @@ static void every_attack_is_named(void **state)
     assert_true(KP_ARRAY_LEN(attacks) >= 60);
 }
 
+static void every_attack_on_a_cold_segment_is_named(void **state)
+{
+    uint32_t wrong = 0;
+    (void)state;
+    for (uint64_t seed = 1; seed <= SEEDS && wrong == 0; seed++) {
+        struct tamper_base base;
+        tamper_base_make_cold(&base, seed);
+        for (size_t i = 0; i < KP_ARRAY_LEN(cold_attacks); i++)
+            wrong += attack_run(&base, &cold_attacks[i], seed, true);
+        tamper_base_deinit(&base);
+    }
+    assert_int_equal(wrong, 0);
+    print_message("%zu attacks, %d seeds\n", KP_ARRAY_LEN(cold_attacks), SEEDS);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(every_attack_is_named),
+        cmocka_unit_test(every_attack_on_a_cold_segment_is_named),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -7,6 +7,7 @@
 #include "base/assert.h"
 #include "seen.h"
 #include "storage/manifest.h"
+#include "storage/pager.h"
 #include "storage/segment.h"
 #include "storage/spine.h"
 #include "storage/wal.h"
@@ -51,7 +52,7 @@ static void rows_append(struct feed *feed, uint64_t *random)
     MUST(kp_store_wait(feed->store, ticket, NULL));
 }
 
-static void segments_make(struct tamper_base *base, struct feed *feed, int64_t *now)
+static void segments_make(struct tamper_base *base, struct feed *feed, int64_t *now, bool cold)
 {
     uint64_t random = base->seed;
     for (int i = 0; i < 3; i++) {
@@ -63,6 +64,8 @@ static void segments_make(struct tamper_base *base, struct feed *feed, int64_t *
         MUST(kp_store_tick(feed->store, *now += EPOCH, false));
         if (i == 1)
             base->old = kp_sim_clone(base->sim, base->seed);
+        if (i == 1 && cold)
+            MUST(kp_store_compact(feed->store, NULL));
     }
     for (int i = 0; i < 3; i++) {
         rows_append(feed, &random);
@@ -80,7 +83,7 @@ static void file_get(struct kp_sim *sim, const char *path, struct kp_buf *out)
     kp_assert(!out->failed);
 }
 
-void tamper_base_make(struct tamper_base *base, uint64_t seed)
+static void base_make(struct tamper_base *base, uint64_t seed, bool cold)
 {
     struct feed feed;
     int64_t now = 0;
@@ -89,10 +92,20 @@ void tamper_base_make(struct tamper_base *base, uint64_t seed)
     struct kp_store *store = store_open(base->sim, seed);
     MUST(kp_store_seal_key(store, &base->key, NULL));
     feed_init(&feed, store);
-    segments_make(base, &feed, &now);
+    segments_make(base, &feed, &now, cold);
     feed_deinit(&feed);
     MUST(kp_store_close(store, NULL));
     file_get(base->sim, DIR "/checkpoint", &base->head);
+}
+
+void tamper_base_make(struct tamper_base *base, uint64_t seed)
+{
+    base_make(base, seed, false);
+}
+
+void tamper_base_make_cold(struct tamper_base *base, uint64_t seed)
+{
+    base_make(base, seed, true);
 }
 
 void tamper_base_deinit(struct tamper_base *base)
@@ -266,13 +279,56 @@ static void manifest_store(struct tamper *t, struct kpi_manifest *state)
     kp_sim_io(t->sim)->queue_close(queue);
 }
 
+static struct kpi_segment_meta *meta_of(struct kpi_manifest *manifest, uint64_t id)
+{
+    uint32_t i = 0;
+    while (i < manifest->count && manifest->segments[i].id != id)
+        i++;
+    kp_assert(i < manifest->count);
+    return &manifest->segments[i];
+}
+
 static void meta_take(struct kpi_segment_meta *meta, const struct kpi_segment_meta *written)
 {
     uint64_t first = meta->wal_first, last = meta->wal_last, id = meta->id;
+    bool cold = meta->cold;
     *meta = *written;
+    meta->cold = cold;
     meta->id = id;
     meta->wal_first = first;
     meta->wal_last = last;
+}
+
+#define PIECES 64u
+
+struct pieces {
+    const char *bytes[PIECES];
+    struct kpi_block_info infos[PIECES];
+};
+
+static kp_status piece_load(void *ctx, uint32_t number, struct kp_actors *actors,
+                            struct kp_arena *arena, struct kp_batch *out, uint32_t *out_count)
+{
+    const struct pieces *pieces = ctx;
+    *out_count = 1;
+    return kpi_block_decode(pieces->bytes[number], pieces->infos[number].size, UINT64_MAX, actors,
+                            arena, out);
+}
+
+/* As the rewriter of cold segments does. */
+static void cold_write(struct tamper *t, uint64_t id, const struct kp_buf *rows,
+                       struct kpi_segment_meta *out)
+{
+    struct pieces pieces;
+    struct kpi_page_source source = {.infos = pieces.infos, .load = piece_load, .ctx = &pieces};
+    for (size_t at = 0; at < rows->size; at += pieces.infos[source.count++].size) {
+        struct kpi_block block;
+        kp_assert(source.count < PIECES);
+        MUST(kpi_block_open(rows->data + at, rows->size - at, &block));
+        pieces.bytes[source.count] = rows->data + at;
+        pieces.infos[source.count] = block.info;
+    }
+    MUST(kpi_segment_rewrite(kp_sim_io(t->sim), DIR, id, &source, out, NULL));
 }
 
 void tamper_segment_rewrite(struct tamper *t, uint64_t from, uint64_t to, enum tamper_change change)
@@ -283,8 +339,11 @@ void tamper_segment_rewrite(struct tamper *t, uint64_t from, uint64_t to, enum t
     segment_rows(t, from, change, &rows);
     manifest_load(t, &manifest);
     struct kpi_block_run run = {rows.data, rows.size};
-    MUST(kpi_segment_write(kp_sim_io(t->sim), DIR, to, &run, 1, &written, NULL));
-    meta_take(&manifest.segments[to - 1], &written);
+    if (meta_of(&manifest, to)->cold)
+        cold_write(t, to, &rows, &written);
+    else
+        MUST(kpi_segment_write(kp_sim_io(t->sim), DIR, to, &run, 1, &written, NULL));
+    meta_take(meta_of(&manifest, to), &written);
     manifest_store(t, &manifest);
     kp_buf_deinit(&rows);
 }
@@ -470,7 +529,7 @@ void tamper_manifest_change(struct tamper *t, enum tamper_manifest change, uint6
 {
     struct kpi_manifest manifest;
     manifest_load(t, &manifest);
-    struct kpi_segment_meta *meta = &manifest.segments[id - 1];
+    struct kpi_segment_meta *meta = meta_of(&manifest, id);
     struct kpi_manifest_drop drop = {.id_first = id,
                                      .id_last = id,
                                      .segments = 1,
@@ -489,7 +548,8 @@ void tamper_manifest_change(struct tamper *t, enum tamper_manifest change, uint6
     else if (change == TAMPER_BURY)
         kp_assert(kpi_manifest_take_drop(&manifest, &drop));
     else
-        memmove(meta, meta + 1, (--manifest.count - (id - 1)) * sizeof(*meta));
+        memmove(meta, meta + 1,
+                (size_t)(manifest.segments + manifest.count-- - meta - 1) * sizeof(*meta));
     manifest_store(t, &manifest);
 }
 

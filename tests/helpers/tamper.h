@@ -22,6 +22,9 @@ struct tamper_base {
 };
 
 void tamper_base_make(struct tamper_base *base, uint64_t seed);
+/* The same, but the first two segments became a cold one before the third was sealed. */
+#define TAMPER_COLD 3u /* its id; the third segment is the next */
+void tamper_base_make_cold(struct tamper_base *base, uint64_t seed);
 void tamper_base_deinit(struct tamper_base *base);
 struct kp_str tamper_text(const struct kp_buf *buf);
 
