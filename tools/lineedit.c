@@ -44,6 +44,7 @@ struct kpi_lineedit {
     History *history;
     char *path;
     const char *prompt;
+    bool stopped;  /* by Ctrl-C, not by the end of input that may come with it */
     bool ahead;    /* something was typed before the prompt, and none of it was read yet */
     bool brackets; /* the terminal knows them */
     bool pasting;  /* between them */
@@ -167,6 +168,7 @@ static int get_char(EditLine *el, wchar_t *out)
         ssize_t got = ready < 0 ? -1 : read_byte(edit, &byte);
         if (got <= 0) {
             errno = ready < 0 ? EINTR : errno;
+            edit->stopped = ready < 0;
             result = got == 0 ? -2 : -1;
             break;
         }
@@ -465,6 +467,7 @@ kp_status kpi_lineedit_read(struct kpi_lineedit *edit, const char *prompt, struc
     int length = 0;
     edit->prompt = prompt;
     edit->before = before;
+    edit->stopped = false;
     kp_buf_clear(out);
     el_resize(edit->el); /* the window may have changed while a query ran */
     edit->ahead = poll(&in, 1, 0) == 1;
@@ -473,13 +476,12 @@ kp_status kpi_lineedit_read(struct kpi_lineedit *edit, const char *prompt, struc
     const char *line = el_gets(edit->el, &length);
     ask_for_brackets(edit, false);
     if (line == NULL || length <= 0) {
-        bool interrupted = atomic_load(edit->interrupted);
-        if (interrupted) {
+        if (edit->stopped) {
             edit->pasting = false;
             el_set(edit->el, EL_PREP_TERM, 0); /* leave the half-typed line and its mode behind */
             el_reset(edit->el);
         }
-        return interrupted ? KP_CANCELLED : KP_END;
+        return edit->stopped ? KP_CANCELLED : KP_END;
     }
     while (length > 0 && (line[length - 1] == '\n' || line[length - 1] == '\r'))
         length--;

@@ -370,6 +370,8 @@ static int run_statement(struct kpi_session *session, struct kp_str text, struct
     kp_status sunk = kpi_sink_end(&sink, &written);
     if (status != KP_OK) {
         err.code = status;
+        if (status == KP_CANCELLED)
+            err.line = 0; /* nothing in the text is wrong */
         place_in_text(&err, text, statement);
         return kpi_tool_fail(&err, text);
     }

@@ -6,6 +6,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
+#include <signal.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -278,7 +279,9 @@ static bool run_editor(const char *path)
                           path);
     if (length < 0 || (size_t)length >= sizeof(command))
         return false;
+    signal(SIGPIPE, SIG_DFL);     /* as for the pager, see sink.c */
     int status = system(command); /* the user's own editor, as the user wrote it */
+    signal(SIGPIPE, SIG_IGN);
     return WIFEXITED(status) && WEXITSTATUS(status) == 0;
 }
 

@@ -6,6 +6,7 @@
 #include "sink.h"
 
 #include <errno.h>
+#include <signal.h>
 #include <stdlib.h>
 #include <sys/ioctl.h>
 #include <unistd.h>
@@ -37,7 +38,10 @@ static FILE *start_pager(void)
 {
     const char *command = getenv("PAGER");
     fflush(stdout);
-    return popen(command != NULL && command[0] != '\0' ? command : "less -SRFX", "w");
+    signal(SIGPIPE, SIG_DFL); /* children inherit what we ignore, and never end in a pipe */
+    FILE *pager = popen(command != NULL && command[0] != '\0' ? command : "less -SRFX", "w");
+    signal(SIGPIPE, SIG_IGN);
+    return pager;
 }
 
 bool kpi_sink_write(void *ctx, const char *text, size_t size)

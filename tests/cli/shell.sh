@@ -8,4 +8,4 @@ trap 'rm -rf "$dir"' EXIT
 echo leak:wcsdup >"$dir/lsan"
 export LSAN_OPTIONS=suppressions=$dir/lsan:print_suppressions=0
 "$KP_BIN/kpq" import "$KP_ROOT/tests/cli/spans.jsonl" --data "$dir/store"
-python3 "$KP_ROOT/tests/cli/shell.py" "$KP_BIN/kpq" "$dir/store"
+python3 -B "$KP_ROOT/tests/cli/shell.py" "$KP_BIN/kpq" "$dir/store"
