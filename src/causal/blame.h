@@ -62,6 +62,8 @@ void kpi_blame_handover(struct kpi_walk *walk, const struct kpi_frame *frame, co
 /* What a wakeup's context says about its source. */
 bool kpi_wake_is_timer(const struct kpi_event *event);
 bool kpi_wake_is_net(const struct kpi_event *event);
+/* A signal or a tracer stopped the thread, or its control group was frozen. */
+bool kpi_is_stop(const struct kpi_interval *iv);
 /* The system call the thread was in when it fell asleep (NULL), and whether it can only sleep. */
 const struct kpi_work *kpi_wait_syscall(const struct kpi_world *world,
                                         const struct kpi_interval *iv);

@@ -255,12 +255,6 @@ bool kpi_wake_is_net(const struct kpi_event *event)
            (event->vec == VEC_NET_RX || event->vec == VEC_NET_TX);
 }
 
-const struct kpi_work *kpi_wait_syscall(const struct kpi_world *world,
-                                        const struct kpi_interval *iv)
-{
-    return kpi_work_covering(&world->works[KPI_WORK_SYSCALL], iv->thread, iv->from);
-}
-
 static bool syscall_among(const struct kpi_work *syscall, const char *const *names)
 {
     for (; syscall != NULL && *names != NULL; names++)
@@ -295,7 +289,7 @@ static void timer_slice(struct kpi_walk *walk, const struct kpi_frame *frame,
     slice.culprit_actor = slice.actor;
     bool woken =
         iv->end != KPI_NONE && kpi_event_of(walk->world, iv->end)->stream == KP_S_SCHED_WAKING;
-    if (syscall == NULL || !woken)
+    if (syscall == NULL || !woken || kpi_wait_cut_short(walk->world, iv))
         slice.strength = KPI_WEAK;
     if (syscall != NULL)
         slice.subkind = enum_text(KP_S_SYSCALL, "nr", syscall->code);
@@ -415,13 +409,21 @@ static void unexplained_slice(struct kpi_walk *walk, const struct kpi_frame *fra
     kpi_slice_emit(walk, &slice);
 }
 
-/* Its wakeup has no row, but it was in a call that can do nothing but sleep, and slept to the end.
- */
+/* Not its timer woke it, or that has no row, but it was in a call that can do nothing but sleep. It
+ * slept to the end, or did not sleep again after it had been interrupted. */
 static bool slept_out(const struct kpi_world *world, const struct kpi_interval *iv)
 {
     const struct kpi_work *syscall = kpi_wait_syscall(world, iv);
+    if (kpi_wait_cut_short(world, iv))
+        return kpi_syscall_sleeps(syscall);
     return (iv->flags & KPI_FLAG_NO_WAKER) != 0 && kpi_syscall_sleeps(syscall) && syscall->a == 0 &&
            syscall->to >= iv->to;
+}
+
+bool kpi_is_stop(const struct kpi_interval *iv)
+{
+    return iv->letter == LETTER_STOPPED || iv->letter == LETTER_TRACED ||
+           iv->letter == LETTER_FROZEN;
 }
 
 void kpi_blame_wait(struct kpi_walk *walk, const struct kpi_frame *frame,
@@ -433,7 +435,7 @@ void kpi_blame_wait(struct kpi_walk *walk, const struct kpi_frame *frame,
         frozen_slice(walk, frame, iv, from, to);
     else if (iv->letter == LETTER_STOPPED || iv->letter == LETTER_TRACED)
         stopped_slice(walk, frame, iv, from, to);
-    else if (woken ? kpi_wake_is_timer(wake) : slept_out(walk->world, iv))
+    else if ((woken && kpi_wake_is_timer(wake)) || slept_out(walk->world, iv))
         timer_slice(walk, frame, iv, from, to);
     else if (woken && kpi_wake_is_net(wake))
         net_slice(walk, frame, iv, from, to);

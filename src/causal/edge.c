@@ -22,8 +22,6 @@
 #include "column/syscalls.h"
 
 #define SIGNAL_MAX  (100 * KP_US) /* from a signal to the wakeup it causes */
-#define AGAIN_MAX   KP_MS         /* from an interrupted call to the same call again */
-#define EINTR_RET   (-4)          /* result of a call that a signal interrupted */
 #define SERVICE_MAX KP_MS         /* from the end of a commit or of reclaim to the same */
 #define HOLDERS_MAX 64            /* of one lock during one wait that are told apart */
 
@@ -146,45 +144,9 @@ static void enter_waker(struct kpi_walk *walk, const struct kpi_frame *frame,
     }
     if (is_anonymous_worker(world, wake->a) && !is_serving(world, wake))
         child.strength = KPI_WEAK; /* who gave it the work is not recorded */
+    if (kpi_wait_cut_short(world, iv))
+        child.strength = KPI_WEAK; /* it did not end the wait, and nothing says what would have */
     kpi_frame_enter(walk, frame, &child);
-}
-
-/* The wait that continues this one: a timer's signal interrupted the call, and the thread made the
- * same one again at once. NULL if there is none. */
-static const struct kpi_interval *next_try(const struct kpi_world *world,
-                                           const struct kpi_interval *iv)
-{
-    const struct kpi_thread *thread = kpi_thread_of(world, iv->thread);
-    const struct kpi_work *call = kpi_wait_syscall(world, iv);
-    if (call == NULL || call->a != EINTR_RET)
-        return NULL;
-    for (uint32_t i = kpi_timeline_find(world, thread, iv->to); i < thread->count; i++) {
-        const struct kpi_interval *next = kpi_timeline_at(world, thread, i);
-        if (next->from > call->to + AGAIN_MAX)
-            break;
-        if (next->state != KPI_STATE_BLOCKED || next->from < iv->to)
-            continue;
-        const struct kpi_work *again = kpi_wait_syscall(world, next);
-        return again != NULL && again != call && again->code == call->code && again->b == call->b
-                   ? next
-                   : NULL;
-    }
-    return NULL;
-}
-
-/* What ended the last of the tries explains those before it, too: they were one wait. */
-static const struct kpi_interval *last_try(const struct kpi_world *world,
-                                           const struct kpi_interval *iv)
-{
-    const struct kpi_event *wake = wake_of(world, iv);
-    while (wake != NULL && kpi_wake_is_timer(wake)) {
-        const struct kpi_interval *next = next_try(world, iv);
-        if (next == NULL)
-            break;
-        iv = next;
-        wake = wake_of(world, iv);
-    }
-    return iv;
 }
 
 /* ---------- messages ---------- */
@@ -203,7 +165,7 @@ static bool is_idle_server(const struct kpi_walk *walk, const struct kpi_frame *
 {
     if (frame->edge != KPI_RULE_SPAN || span_open(walk, frame, from, to))
         return false;
-    return !is_thread_wake(walk->world, wake) || iv->to > frame->to ||
+    return !is_thread_wake(walk->world, wake) || iv->to > frame->until ||
            kpi_frame_within(frame, wake->a);
 }
 
@@ -217,7 +179,7 @@ static bool is_idle_receiver(const struct kpi_walk *walk, const struct kpi_frame
         return false;
     if (message->send == NULL || span_open(walk, frame, from, to))
         return false;
-    return iv->to > frame->to || kpi_frame_within(frame, message->send->thread) ||
+    return iv->to > frame->until || kpi_frame_within(frame, message->send->thread) ||
            !(kpi_net_owes(walk->world, message, iv->from) ||
              kpi_net_asked(walk->world, message, frame->from, iv->from));
 }
@@ -229,13 +191,14 @@ static void explain_message(struct kpi_walk *walk, const struct kpi_frame *frame
 {
     kp_time sent = KP_MIN(KP_MAX(message->sent, from), to);
     bool idle = is_idle_receiver(walk, frame, iv, message, from, to);
-    if (idle && (iv->to > frame->to || !kpi_frame_within(frame, message->send->thread))) {
+    if (idle && (iv->to > frame->until || !kpi_frame_within(frame, message->send->thread))) {
         kpi_blame_handover(walk, frame, "", from, to);
         return;
     }
     if (from < sent) {
         struct kpi_frame child =
             kpi_frame_child(frame, message->send->thread, KPI_RULE_NET, from, sent);
+        child.until = KP_MAX(sent, message->sent);
         child.by_event = iv->end;
         child.by_work = message->send;
         if (!message->sure)
@@ -373,11 +336,6 @@ static void explain_futex(struct kpi_walk *walk, const struct kpi_frame *frame,
     }
 }
 
-static bool is_stopped(const struct kpi_interval *iv)
-{
-    return iv->letter == 4 || iv->letter == 8 || iv->letter == 512; /* catalogue: T, t, F */
-}
-
 /* Nothing surer is known than who ran, or what was open, when it ended. */
 static void explain_rest(struct kpi_walk *walk, const struct kpi_frame *frame,
                          const struct kpi_interval *iv, const struct kpi_event *wake, kp_time from,
@@ -419,18 +377,26 @@ static void explain_net(struct kpi_walk *walk, const struct kpi_frame *frame,
         explain_rest(walk, frame, iv, wake, again, to);
 }
 
+/* Whoever woke it did so to interrupt it, and it did not wait again: while it was stopped what it
+ * waited for had come, or the time it wanted to sleep had passed. */
+static bool ended_unseen(const struct kpi_world *world, const struct kpi_interval *iv)
+{
+    return kpi_wait_stopped(world, iv) ||
+           (kpi_wait_cut_short(world, iv) && kpi_syscall_sleeps(kpi_wait_syscall(world, iv)));
+}
+
+/* What ended the last try of a wait explains those before it: they were one wait. */
 static void explain_wait(struct kpi_walk *walk, const struct kpi_frame *frame,
-                         const struct kpi_interval *iv, kp_time from, kp_time to)
+                         const struct kpi_interval *try, kp_time from, kp_time to)
 {
     const struct kpi_world *world = walk->world;
+    const struct kpi_interval *iv = kpi_is_stop(try) ?
+    try : kpi_wait_last_try(world, try)
+        ;
     const struct kpi_event *wake = wake_of(world, iv);
     const struct kpi_work *request = kpi_block_match(world, iv);
-    const struct kpi_interval *last = last_try(world, iv);
-    const struct kpi_event *end = wake_of(world, last);
-    if (is_stopped(iv))
+    if (kpi_is_stop(iv) || (is_thread_wake(world, wake) && ended_unseen(world, iv)))
         kpi_blame_wait(walk, frame, iv, from, to);
-    else if (last != iv && is_thread_wake(world, end))
-        enter_waker(walk, frame, last, end, from, to);
     else if (request != NULL)
         explain_block(walk, frame, iv, request, from, to);
     else if (wake != NULL && kpi_wake_is_net(wake))

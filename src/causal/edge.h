@@ -3,6 +3,7 @@
  * What a wait was for: the way into the next thread, and who filled what had to be shared.
  *
  *   edge.c        a wait, by everything recorded about it
+ *   again.c       waits that are interrupted and begin again
  *   edge_span.c   by spans alone
  *   oracle.c      as another tool would have it
  *   crowd.c       who filled a device, or the memory of a control group
@@ -19,6 +20,15 @@ void kpi_explain_blocked(struct kpi_walk *walk, const struct kpi_frame *frame,
 /* oracle.c: a stretch of a thread's time by the rules that walk->oracle names. */
 void kpi_oracle_explain(struct kpi_walk *walk, const struct kpi_frame *frame,
                         const struct kpi_interval *iv, kp_time from, kp_time to);
+
+/* again.c */
+/* The last try of the wait that this one is a try of: itself, if nothing interrupted it. */
+const struct kpi_interval *kpi_wait_last_try(const struct kpi_world *world,
+                                             const struct kpi_interval *iv);
+/* Something woke the thread before what it waited for was there. */
+bool kpi_wait_cut_short(const struct kpi_world *world, const struct kpi_interval *iv);
+/* ... to stop or to freeze it. */
+bool kpi_wait_stopped(const struct kpi_world *world, const struct kpi_interval *iv);
 
 /* edge_span.c */
 /* The span that this thread's open span waits for, or KPI_NONE; *out_only: there is no other. */

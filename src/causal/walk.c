@@ -62,6 +62,7 @@ struct kpi_frame kpi_frame_child(const struct kpi_frame *parent, uint32_t thread
         .thread = thread,
         .from = from,
         .to = to,
+        .until = to,
         .edge = edge,
         .strength = parent->strength,
         .timeout = parent->timeout,
@@ -256,7 +257,7 @@ static void piece_out(struct kpi_walk *walk, const struct kpi_frame *frame, uint
     struct kpi_frame own = *frame;
     own.thread = span->thread;
     own.from = piece->from;
-    own.to = piece->to;
+    own.to = own.until = piece->to;
     own.edge = KPI_RULE_SPAN;
     own.strength = KPI_WEAK;
     if (kpi_has_rows(walk->world, span->thread))
@@ -287,6 +288,7 @@ void kpi_walk_run(struct kpi_walk *walk, uint32_t thread, uint32_t span, kp_time
         .thread = thread,
         .from = from,
         .to = to,
+        .until = to,
         .edge = KPI_RULE_ROOT,
         .strength = KPI_STRONG,
         .by_event = KPI_NONE,

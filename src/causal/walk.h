@@ -78,6 +78,7 @@ struct kpi_frame {
     const struct kpi_frame *parent;
     uint32_t thread;
     kp_time from, to;
+    kp_time until; /* the thread is on the path up to there: later than `to` for a try of a wait */
     enum kpi_rule edge;
     enum kpi_strength strength;
     const struct kpi_work *lock;       /* the wait for this lock is being explained */

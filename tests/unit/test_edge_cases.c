@@ -352,6 +352,74 @@ static void a_wait_not_begun_again_ends_by_the_timer(void **state)
     assert_int_equal(time_of(s, "timer.timeout", 200), 20 * MS);
 }
 
+#define NEXT (30 * MS + 500 * KP_US)
+
+/* Sleeps from 10 to 80; at 30 somebody interrupts it, half a millisecond later it goes on. */
+static void sleep_interrupted(struct stage *s, int64_t result, int letter, const char *again)
+{
+    on(s, -1 * MS, 1, s->first);
+    on(s, -1 * MS, 0, s->pay);
+    world_switch(&s->w, 10 * MS, 0, s->pay, S, s->idle);
+    world_wake(&s->w, 30 * MS, 1, s->first, s->pay, 0);
+    on(s, 30 * MS + 1, 0, s->pay);
+    world_syscall(&s->w, 10 * MS - 1, 30 * MS + 10, 0, s->pay, "clock_nanosleep", result);
+    if (letter != 0) {
+        world_switch(&s->w, 30 * MS + 20 * KP_US, 0, s->pay, letter, s->idle);
+        world_wake(&s->w, NEXT, 1, s->first, s->pay, 0);
+        on(s, NEXT + 1, 0, s->pay);
+    }
+    if (again == NULL)
+        return;
+    world_switch(&s->w, NEXT + 100, 0, s->pay, S, s->idle);
+    world_wake_irq(&s->w, 80 * MS, 0, s->idle, s->pay, IN_HARDIRQ, VEC_NONE, -1, 0);
+    on(s, 80 * MS, 0, s->pay);
+    world_syscall(&s->w, NEXT + 90, 80 * MS + 10, 0, s->pay, again, 0);
+}
+
+/* Whoever sent the signal, stopped or froze it did not make it sleep. */
+static void sleeps_on(struct stage *s, int letter, const char *again)
+{
+    sleep_interrupted(s, -516, letter, again);
+    span(s, "a", "", s->pay, 0, 100 * MS, 2);
+    ask(s);
+    int row = answer_find(&s->answer, "timer.sleep");
+    assert_int_equal(cell_i64(&s->answer, (uint32_t)row, "dur"), 70 * MS - 500 * KP_US - 100);
+    assert_string_equal(cell_str(&s->answer, (uint32_t)row, "strength"), "strong");
+    assert_string_equal(cell_str(&s->answer, (uint32_t)row, "subkind"), "clock_nanosleep");
+    assert_int_equal(time_of(s, "running", 301), 0);
+}
+
+static void a_signal_does_not_end_a_sleep(void **state)
+{
+    sleeps_on(*state, 0, "clock_nanosleep");
+}
+
+static void a_stop_does_not_end_a_sleep(void **state)
+{
+    struct stage *s = *state;
+    sleeps_on(s, T, "restart_syscall");
+    assert_int_equal(answer_sum(&s->answer, "stopped"), 480 * KP_US);
+}
+
+static void the_freezer_does_not_end_a_sleep(void **state)
+{
+    struct stage *s = *state;
+    sleeps_on(s, F, "restart_syscall");
+    assert_int_equal(answer_sum(&s->answer, "frozen"), 480 * KP_US);
+}
+
+/* The time was over while it was stopped. */
+static void a_sleep_that_ends_unseen_is_weak(void **state)
+{
+    struct stage *s = *state;
+    sleep_interrupted(s, -516, T, NULL);
+    span(s, "a", "", s->pay, 0, 100 * MS, 2);
+    ask(s);
+    int row = answer_find(&s->answer, "timer.sleep");
+    assert_int_equal(cell_i64(&s->answer, (uint32_t)row, "dur"), 20 * MS);
+    assert_string_equal(cell_str(&s->answer, (uint32_t)row, "strength"), "weak");
+}
+
 #define T_(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
 
 int main(void)
@@ -370,6 +438,10 @@ int main(void)
         T_(depth_explains_who_held_the_wrong_cpu),
         T_(a_wait_begun_again_is_one_wait),
         T_(a_wait_not_begun_again_ends_by_the_timer),
+        T_(a_signal_does_not_end_a_sleep),
+        T_(a_stop_does_not_end_a_sleep),
+        T_(the_freezer_does_not_end_a_sleep),
+        T_(a_sleep_that_ends_unseen_is_weak),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
