@@ -43,12 +43,15 @@ enum sim_op {
     SIM_TAKE,    /* a = pipe: takes one message, waits for it */
     SIM_GIVE,    /* a = pipe: gives one message */
     SIM_CALL,    /* a = server thread: asks over a connection, and waits for the answer */
+    SIM_POLL,    /* the same, b = ns that it waits at most; gives up for good after that */
     SIM_SERVE,   /* waits for the next request */
     SIM_REPLY,   /* answers it */
     SIM_FORK,    /* a = thread that begins */
     SIM_WAIT,    /* a = thread whose end is waited for */
     SIM_WORK,    /* a = ns a kernel worker takes, b = worker */
-    SIM_STOP,    /* a = thread that is stopped (once it is seen running), b = ns until it goes on */
+    SIM_STOP,    /* a = thread that is stopped, b = ns until it goes on */
+    SIM_FREEZE,  /* the same by the freezer of control groups */
+    SIM_SIGNAL,  /* a = thread whose wait is interrupted, b = ns its handler computes */
     SIM_BEGIN,   /* the transaction begins */
     SIM_FINISH,  /* ... and ends; so does the world */
     SIM_LOOP,    /* from the first op again */
@@ -77,6 +80,7 @@ enum sim_why {
     SIM_WHY_CHILD,   /* ref = thread that ended */
     SIM_WHY_WORK,    /* ref = job */
     SIM_WHY_STOP,    /* ref = thread that stopped it */
+    SIM_WHY_FROZEN,
 };
 
 /* A stretch of one thread's life. */
@@ -88,7 +92,9 @@ struct sim_stretch {
     uint32_t cpu;   /* it ran on, or was queued for */
     uint32_t taker; /* who took the CPU from it by force */
     uint32_t ran;   /* CPU it came to in the end */
+    uint32_t wait;  /* number of the wait it is part of: one that was interrupted has several */
     bool throttled;
+    bool cut; /* a wait that somebody interrupted */
 };
 
 struct sim_message {
@@ -146,7 +152,7 @@ struct sim_row {
     kp_time from, t;            /* t = stamp; from = begin of an interval */
     uint32_t host, cpu, thread; /* SIM_NONE = the idle thread of the host */
     int64_t a, b, c, d, e;
-    const char *name;
+    const char *name, *was; /* of a call; of the one it is begun again for, or NULL */
 };
 
 /* ---------- the machine ---------- */
@@ -176,6 +182,14 @@ struct sim_thread {
     uint32_t asked, answered; /* bytes of its connection so far, either way */
     uint32_t reply;           /* message that answers its call, SIM_NONE = not here yet */
     uint32_t last;            /* number after the last byte of its answer */
+    bool gave_up;             /* an answer did not come in time: asks no more */
+    uint32_t wait;            /* number of its wait */
+    kp_time deadline;         /* of the wait, 0 = not known yet */
+    enum sim_op hit;          /* what interrupted its wait: SIM_STOP, ..., SIM_COMPUTE = nothing */
+    uint32_t hitter;          /* who did */
+    kp_dur hit_for;           /* how long it is kept from going on */
+    bool served;              /* ... has been */
+    bool restarted;           /* the kernel begins its call again */
 };
 
 struct sim_cpu {
@@ -270,6 +284,7 @@ struct sim_view {
     bool swap_hosts;    /* names of hosts exchanged */
     bool bystander;     /* somebody unrelated runs where interrupts wake */
     bool unrelated;     /* another process on CPUs of its own */
+    bool retried;       /* not the kernel but programs begin interrupted calls again */
     uint32_t commits;   /* the rows come in so many pieces; 0 = one */
 };
 /* Adds it to an open world, around the world's zero. */
@@ -279,6 +294,7 @@ void sim_emit(const struct sim *sim, const struct sim_view *view, struct world *
 
 struct sim_score {
     kp_dur wall, right, wrong, unknown, strong, strong_wrong, skipped;
+    kp_dur quota_end; /* of wrong: held back for too long, for nothing says when there is quota */
 };
 /* Asks for the transaction's parts and adds up. told: print what is wrong. */
 void sim_score(const struct sim *sim, struct world *w, struct sim_score *sum, bool told);

@@ -136,10 +136,12 @@ static void put_sock(struct emit *e, const struct sim_row *row, kp_actor_id thre
 static void put_call(struct emit *e, const struct sim_row *row, kp_actor_id thread)
 {
     kp_time from = stamp(row->host, row->from), to = stamp(row->host, row->t);
-    if (row->c != 0)
+    bool retried = e->view->retried && row->was != NULL;
+    const char *name = retried ? row->was : row->name;
+    if (row->c != 0 && (retried || row->was == NULL))
         world_futex(e->w, from, to, row->cpu, thread, row->c, row->d, row->e, row->b);
     else
-        world_syscall(e->w, from, to, row->cpu, thread, row->name, row->b);
+        world_syscall(e->w, from, to, row->cpu, thread, name, row->b);
 }
 
 static void put_wake(struct emit *e, const struct sim_row *row, kp_actor_id thread)

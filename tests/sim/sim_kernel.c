@@ -125,7 +125,10 @@ static void state_set(struct sim *sim, uint32_t index, enum sim_state state)
                                   .cpu = thread->cpu,
                                   .taker = thread->taker,
                                   .ran = SIM_NONE,
-                                  .throttled = thread->throttled};
+                                  .wait = thread->wait,
+                                  .throttled = thread->throttled,
+                                  .cut = thread->state == SIM_BLOCKED && !thread->served &&
+                                         thread->hit != SIM_COMPUTE};
     }
     if (state == SIM_RUNNING)
         stretches_ran(thread);
@@ -499,7 +502,8 @@ static void on_period(struct sim *sim, uint32_t number)
 static void on_continue(struct sim *sim, uint32_t index)
 {
     struct sim_thread *thread = &sim->threads[index];
-    if (thread->state != SIM_BLOCKED || thread->why != SIM_WHY_STOP)
+    if (thread->state != SIM_BLOCKED ||
+        (thread->why != SIM_WHY_STOP && thread->why != SIM_WHY_FROZEN))
         return;
     struct sim_source source = sim_by_irq(sim, thread->host, IN_SOFTIRQ, VEC_TIMER, -1);
     sim_wake(sim, index, &source);

@@ -16,7 +16,12 @@
 #define FORK  (40 * KP_US)
 #define BYTES 100 /* of a message */
 
+#define LOCK_WORDS     INT64_C(0x7f0000001000)
+#define CONDITION_WORD INT64_C(0x7f0000008000)
+
 enum { FUTEX_WAIT = 128, FUTEX_WAIT_BITSET = 137, CONTENDED = 2, TIMED_OUT = -110 };
+enum { BEGIN_AGAIN = -512, BEGIN_REST_AGAIN = -516 }; /* results of interrupted calls */
+enum { SIGNAL_USER = 10, SIGNAL_STOP = 19 };
 enum { SEND, RECEIVE };
 
 /* ---------- helpers ---------- */
@@ -37,17 +42,31 @@ static void phase(struct sim_thread *thread, unsigned number, kp_dur need)
 static void enter(struct sim *sim, struct sim_thread *thread)
 {
     thread->call_from = sim->now;
+    thread->wait++;
+    thread->deadline = 0;
     phase(thread, 1, ENTRY);
 }
 
 static struct sim_row *call_row(struct sim *sim, uint32_t index, const char *name, int64_t result)
 {
-    const struct sim_thread *thread = &sim->threads[index];
+    struct sim_thread *thread = &sim->threads[index];
     struct sim_row *row =
         sim_row_add(sim, SIM_ROW_CALL, thread->call_from, thread->host, thread->cpu, index);
-    row->name = name;
+    row->name = thread->restarted ? "restart_syscall" : name;
+    row->was = thread->restarted ? name : NULL;
     row->b = result;
+    thread->restarted = false;
     return row;
+}
+
+/* A call of futex; only its first try says on which word. */
+static void futex_row(struct sim *sim, uint32_t index, int64_t word, int64_t op, int64_t value,
+                      int64_t result)
+{
+    struct sim_row *row = call_row(sim, index, "futex", result);
+    row->c = word;
+    row->d = op;
+    row->e = value;
 }
 
 /* One end's call on the connection of a client. */
@@ -95,10 +114,7 @@ static void lock_wait(struct sim *sim, uint32_t index, uint32_t number)
 static void lock_woken(struct sim *sim, uint32_t index, uint32_t number)
 {
     struct sim_lock *lock = &sim->locks[number];
-    struct sim_row *row = call_row(sim, index, "futex", 0);
-    row->c = 0x7f0000001000ll + number * 64;
-    row->d = FUTEX_WAIT;
-    row->e = CONTENDED;
+    futex_row(sim, index, LOCK_WORDS + number * 64, FUTEX_WAIT, CONTENDED, 0);
     if (lock->woken == index)
         lock->woken = SIM_NONE;
     if (lock->word == 0)
@@ -121,6 +137,15 @@ static void op_lock(struct sim *sim, uint32_t index, uint32_t number)
         lock_woken(sim, index, number);
 }
 
+static void waiter_drop(struct sim_lock *lock, uint32_t thread)
+{
+    uint32_t kept = 0;
+    for (uint32_t i = 0; i < lock->waiting; i++)
+        if (lock->waiters[i] != thread)
+            lock->waiters[kept++] = lock->waiters[i];
+    lock->waiting = kept;
+}
+
 static void op_unlock(struct sim *sim, uint32_t index, struct sim_lock *lock)
 {
     bool wakes = lock->word == CONTENDED && lock->waiting > 0;
@@ -128,9 +153,7 @@ static void op_unlock(struct sim *sim, uint32_t index, struct sim_lock *lock)
     lock->holder = SIM_NONE;
     if (wakes) {
         lock->woken = lock->waiters[0];
-        lock->waiting--;
-        for (uint32_t i = 0; i < lock->waiting; i++)
-            lock->waiters[i] = lock->waiters[i + 1];
+        waiter_drop(lock, lock->woken);
     }
     hold_add(sim, lock, lock->woken, true);
     next(&sim->threads[index]);
@@ -151,16 +174,23 @@ void sim_timer(struct sim *sim, uint32_t index, uint32_t number)
     struct sim_source source = {thread->host, thread->cpu, sim_cpu_of(sim, thread)->current,
                                 IN_HARDIRQ,   VEC_NONE,    -1};
     thread->timed_out = true;
-    if (thread->why == SIM_WHY_SIGNAL)
+    if (thread->why == SIM_WHY_SIGNAL || thread->why == SIM_WHY_MESSAGE)
         thread->why = SIM_WHY_TIMEOUT;
     sim_wake(sim, index, &source);
 }
 
-static void timer_start(struct sim *sim, uint32_t index, kp_dur dur)
+/* The timer of a wait of so long; one that was interrupted goes on with the rest. False: it is
+ * over.
+ */
+static bool timer_start(struct sim *sim, uint32_t index, kp_dur dur)
 {
     struct sim_thread *thread = &sim->threads[index];
-    thread->timed_out = false;
-    sim_event_add(sim, sim->now + dur, EVENT_TIMER, index, ++thread->timer);
+    if (thread->deadline == 0)
+        thread->deadline = sim->now + dur;
+    thread->timed_out = thread->deadline <= sim->now;
+    if (!thread->timed_out)
+        sim_event_add(sim, thread->deadline, EVENT_TIMER, index, ++thread->timer);
+    return !thread->timed_out;
 }
 
 static void op_sleep(struct sim *sim, uint32_t index, kp_dur dur)
@@ -168,8 +198,7 @@ static void op_sleep(struct sim *sim, uint32_t index, kp_dur dur)
     struct sim_thread *thread = &sim->threads[index];
     if (thread->phase == 0) {
         enter(sim, thread);
-    } else if (thread->phase == 1) {
-        timer_start(sim, index, dur);
+    } else if (thread->phase == 1 && timer_start(sim, index, dur)) {
         phase(thread, 2, ENTRY);
         sim_block(sim, index, SIM_WHY_SLEEP, SIM_NONE, S);
     } else {
@@ -178,16 +207,12 @@ static void op_sleep(struct sim *sim, uint32_t index, kp_dur dur)
     }
 }
 
-static void take_row(struct sim *sim, uint32_t index, bool timed)
+static void take_row(struct sim *sim, uint32_t index, bool timed, int64_t result)
 {
-    const struct sim_thread *thread = &sim->threads[index];
-    struct sim_row *row = call_row(sim, index, timed ? "futex" : "read",
-                                   timed ? (thread->timed_out ? TIMED_OUT : 0) : 1);
-    if (timed) {
-        row->c = 0x7f0000008000ll;
-        row->d = FUTEX_WAIT_BITSET;
-        row->e = 7;
-    }
+    if (timed)
+        futex_row(sim, index, CONDITION_WORD, FUTEX_WAIT_BITSET, 7, result);
+    else
+        call_row(sim, index, "read", result);
 }
 
 /* Takes one message of a pipe; limit 0 = waits without end, else it is a condition. */
@@ -196,10 +221,9 @@ static void op_take(struct sim *sim, uint32_t index, struct sim_pipe *pipe, kp_d
     struct sim_thread *thread = &sim->threads[index];
     if (thread->phase == 0) {
         enter(sim, thread);
-    } else if (thread->phase == 1 && pipe->full == 0) {
+    } else if (thread->phase == 1 && pipe->full == 0 &&
+               (limit == 0 || timer_start(sim, index, limit))) {
         pipe->reader = index;
-        if (limit > 0)
-            timer_start(sim, index, limit);
         phase(thread, 2, ENTRY);
         sim_block(sim, index, SIM_WHY_SIGNAL, SIM_NONE, S);
     } else {
@@ -207,7 +231,7 @@ static void op_take(struct sim *sim, uint32_t index, struct sim_pipe *pipe, kp_d
             pipe->full--;
         thread->timer++;
         pipe->reader = SIM_NONE;
-        take_row(sim, index, limit > 0);
+        take_row(sim, index, limit > 0, limit == 0 ? 1 : thread->timed_out ? TIMED_OUT : 0);
         thread->timed_out = false;
         next(thread);
     }
@@ -286,6 +310,8 @@ static void deliver(struct sim *sim, uint32_t number, const struct sim_source *s
     struct sim_thread *to = &sim->threads[message->receiver];
     enum sim_why why = message->reply ? SIM_WHY_MESSAGE : SIM_WHY_REQUEST;
     message->arrived = sim->now;
+    if (message->reply && to->gave_up)
+        return;
     if (message->reply)
         to->reply = number;
     else
@@ -331,38 +357,73 @@ static bool inbox_has(const struct sim_thread *thread)
     return thread->inbox_read < thread->inbox.count;
 }
 
-static void op_call(struct sim *sim, uint32_t index, uint32_t server)
+/* Asks: the phases up to 2. */
+static void ask(struct sim *sim, uint32_t index, uint32_t server)
 {
     struct sim_thread *thread = &sim->threads[index];
-    switch (thread->phase) {
-    case 0:
+    bool near = is_near(sim, index, server);
+    if (thread->phase == 0 && thread->gave_up) {
+        next(thread);
+        thread->need = KP_US;
+    } else if (thread->phase == 0) {
         enter(sim, thread);
-        return;
-    case 1:
+    } else if (thread->phase == 1) {
         thread->asked += BYTES;
         thread->reply = SIM_NONE;
         phase(thread, 2, KP_US);
-        if (is_near(sim, index, server))
+        if (near)
             message_send(sim, index, server, false);
-        return;
-    case 2:
-        if (!is_near(sim, index, server))
+    } else {
+        if (!near)
             message_send(sim, index, server, false);
         sock_row(sim, index, index, SEND, thread->asked);
         thread->call_from = sim->now;
         phase(thread, 3, ENTRY);
-        return;
-    case 3:
+    }
+}
+
+static void reply_take(struct sim *sim, uint32_t index)
+{
+    struct sim_thread *thread = &sim->threads[index];
+    thread->answered += BYTES;
+    call_row(sim, index, "recvfrom", BYTES);
+    sock_row(sim, index, index, RECEIVE, thread->answered);
+    next(thread);
+}
+
+static void op_call(struct sim *sim, uint32_t index, uint32_t server)
+{
+    struct sim_thread *thread = &sim->threads[index];
+    if (thread->phase < 3) {
+        ask(sim, index, server);
+    } else if (thread->phase == 3) {
         phase(thread, 4, ENTRY);
         if (thread->reply == SIM_NONE)
             sim_block(sim, index, SIM_WHY_MESSAGE, SIM_NONE, S);
-        return;
-    default:
-        thread->answered += BYTES;
-        call_row(sim, index, "recvfrom", BYTES);
-        sock_row(sim, index, index, RECEIVE, thread->answered);
+    } else {
+        reply_take(sim, index);
+    }
+}
+
+static void op_poll(struct sim *sim, uint32_t index, uint32_t server, kp_dur limit)
+{
+    struct sim_thread *thread = &sim->threads[index];
+    if (thread->phase < 3) {
+        ask(sim, index, server);
+    } else if (thread->phase == 3) {
+        phase(thread, 4, ENTRY);
+        if (thread->reply == SIM_NONE && timer_start(sim, index, limit))
+            sim_block(sim, index, SIM_WHY_MESSAGE, SIM_NONE, S);
+    } else if (thread->phase == 4) {
+        thread->timer++;
+        thread->gave_up = thread->reply == SIM_NONE;
+        call_row(sim, index, "poll", thread->gave_up ? 0 : 1);
+        thread->call_from = sim->now;
+        phase(thread, 5, ENTRY);
+    } else if (thread->gave_up) {
         next(thread);
-        return;
+    } else {
+        reply_take(sim, index);
     }
 }
 
@@ -503,27 +564,125 @@ static void op_worker(struct sim *sim, uint32_t index)
     }
 }
 
-/* ---------- signals ---------- */
+/* ---------- signals and the freezer ---------- */
 
-/* Tries until it finds the other running on another CPU: that one stops at once. */
-static void op_stop(struct sim *sim, uint32_t index, uint32_t target, kp_dur dur)
+/* The row of the call that the thread waited in and was interrupted. */
+static void interrupted_row(struct sim *sim, uint32_t index)
 {
-    struct sim_thread *thread = &sim->threads[index], *other = &sim->threads[target];
-    struct sim_cpu *cpu = sim_cpu_of(sim, other);
-    bool now = other->state == SIM_RUNNING && other != thread && cpu->busy_until <= sim->now;
-    if (!now) {
+    const struct sim_thread *thread = &sim->threads[index];
+    const struct sim_step *step = &thread->steps[thread->at];
+    switch (step->op) {
+    case SIM_SLEEP:
+        call_row(sim, index, "clock_nanosleep", BEGIN_REST_AGAIN);
+        return;
+    case SIM_LOCK:
+        futex_row(sim, index, LOCK_WORDS + step->a * 64, FUTEX_WAIT, CONTENDED, BEGIN_AGAIN);
+        return;
+    case SIM_AWAIT:
+    case SIM_TAKE:
+        take_row(sim, index, step->b > 0, step->b > 0 ? BEGIN_REST_AGAIN : BEGIN_AGAIN);
+        return;
+    case SIM_POLL:
+        call_row(sim, index, "poll", BEGIN_REST_AGAIN);
+        return;
+    default:
+        call_row(sim, index, step->op == SIM_CALL ? "recvfrom" : "wait4", BEGIN_AGAIN);
+        return;
+    }
+}
+
+/* A running thread is stopped, or frozen, for so long. */
+static void keep_back(struct sim *sim, uint32_t index, enum sim_op how, uint32_t by, kp_dur dur)
+{
+    sim_event_add(sim, sim->now + dur, EVENT_CONTINUE, index, 0);
+    if (how == SIM_STOP)
+        sim_block(sim, index, SIM_WHY_STOP, by, T);
+    else
+        sim_block(sim, index, SIM_WHY_FROZEN, SIM_NONE, F);
+}
+
+/* It runs again, because it was interrupted: the handler computes, or it is kept from going on.
+ * After that the call begins again. */
+static void serve_hit(struct sim *sim, uint32_t index)
+{
+    struct sim_thread *thread = &sim->threads[index];
+    enum sim_op op = thread->steps[thread->at].op;
+    if (thread->served) {
+        thread->restarted =
+            thread->hit != SIM_SIGNAL && (op == SIM_SLEEP || op == SIM_AWAIT || op == SIM_POLL);
+        thread->served = false;
+        thread->hit = SIM_COMPUTE;
+        thread->call_from = sim->now;
+        phase(thread, op == SIM_CALL || op == SIM_POLL ? 3 : 1, ENTRY);
+        return;
+    }
+    interrupted_row(sim, index);
+    thread->served = true;
+    thread->need = thread->hit_for;
+    if (thread->hit == SIM_SIGNAL)
+        return;
+    thread->need = KP_US;
+    keep_back(sim, index, thread->hit, thread->hitter, thread->hit_for);
+}
+
+static bool waits_interruptibly(const struct sim_thread *thread)
+{
+    return thread->state == SIM_BLOCKED &&
+           (thread->why == SIM_WHY_LOCK || thread->why == SIM_WHY_SLEEP ||
+            thread->why == SIM_WHY_SIGNAL || thread->why == SIM_WHY_MESSAGE ||
+            thread->why == SIM_WHY_CHILD);
+}
+
+/* The wait ends for now; what it was for may happen meanwhile. */
+static void interrupt_wait(struct sim *sim, uint32_t index, uint32_t target,
+                           const struct sim_step *step)
+{
+    struct sim_thread *other = &sim->threads[target];
+    const struct sim_step *waits = &other->steps[other->at];
+    struct sim_source source = sim_by(sim, index);
+    other->hit = step->op;
+    other->hit_for = step->b;
+    other->hitter = index;
+    other->timer++;
+    if (waits->op == SIM_LOCK)
+        waiter_drop(&sim->locks[waits->a], target);
+    else if (waits->op == SIM_AWAIT || waits->op == SIM_TAKE)
+        sim->pipes[waits->a].reader = SIM_NONE;
+    sim_wake(sim, target, &source);
+}
+
+/* The other has to be in a wait that can be interrupted or, to be stopped, runs on another CPU. */
+static void op_hit(struct sim *sim, uint32_t index, const struct sim_step *step)
+{
+    struct sim_thread *thread = &sim->threads[index];
+    uint32_t target = (uint32_t)step->a;
+    struct sim_thread *other = &sim->threads[target];
+    bool waits = other->hit == SIM_COMPUTE && waits_interruptibly(other);
+    bool runs = step->op != SIM_SIGNAL && other->hit == SIM_COMPUTE &&
+                other->state == SIM_RUNNING && other != thread &&
+                sim_cpu_of(sim, other)->busy_until <= sim->now;
+    if (!waits && !runs && step->op == SIM_SIGNAL) {
+        next(thread);
+        return;
+    }
+    if (!waits && !runs) {
         phase(thread, 0, 100 * KP_US);
         return;
     }
-    struct sim_row *row =
-        sim_row_add(sim, SIM_ROW_SIGNAL, sim->now, thread->host, thread->cpu, index);
-    row->a = target;
-    row->b = 19;
+    if (step->op != SIM_FREEZE) {
+        struct sim_row *row =
+            sim_row_add(sim, SIM_ROW_SIGNAL, sim->now, thread->host, thread->cpu, index);
+        row->a = target;
+        row->b = step->op == SIM_STOP ? SIGNAL_STOP : SIGNAL_USER;
+    }
     next(thread);
     thread->need = KP_US;
-    other->need = KP_MAX(other->need - (sim->now - cpu->resumed), KP_US);
-    sim_event_add(sim, sim->now + dur, EVENT_CONTINUE, target, 0);
-    sim_block(sim, target, SIM_WHY_STOP, index, T);
+    if (waits) {
+        interrupt_wait(sim, index, target, step);
+        return;
+    }
+    other->need = KP_MAX(other->need - (sim->now - sim_cpu_of(sim, other)->resumed), KP_US);
+    keep_back(sim, target, step->op, index, step->b);
 }
 
 /* ---------- one step ---------- */
@@ -560,8 +719,13 @@ static void step_rare(struct sim *sim, uint32_t index, const struct sim_step *st
     case SIM_WORK:
         op_work(sim, index, step->a, (uint32_t)step->b);
         return;
+    case SIM_POLL:
+        op_poll(sim, index, (uint32_t)step->a, step->b);
+        return;
     case SIM_STOP:
-        op_stop(sim, index, (uint32_t)step->a, step->b);
+    case SIM_FREEZE:
+    case SIM_SIGNAL:
+        op_hit(sim, index, step);
         return;
     case SIM_BEGIN:
         sim->begin = sim->now;
@@ -587,6 +751,10 @@ void sim_step(struct sim *sim, uint32_t index)
                                      ? thread->steps[thread->at]
                                      : (struct sim_step){SIM_EXIT, 0, 0};
     uint32_t a = (uint32_t)step.a;
+    if (thread->hit != SIM_COMPUTE) {
+        serve_hit(sim, index);
+        return;
+    }
     switch (step.op) {
     case SIM_COMPUTE:
     case SIM_SYSCALL:

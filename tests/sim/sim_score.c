@@ -93,6 +93,8 @@ static void compare(const struct sim *sim, const struct sim_piece *piece, const 
         sum->unknown += dur;
     else
         sum->wrong += dur;
+    if (!same && piece->kind[0] != '\0' && strcmp(part->kind, "runnable.throttled") == 0)
+        sum->quota_end += dur;
     if (!same && part->strong && piece->kind[0] != '\0')
         sum->strong_wrong += dur;
     if (told && !same && piece->kind[0] != '\0')

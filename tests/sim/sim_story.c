@@ -15,6 +15,7 @@
 #include "sim/sim_int.h"
 
 #define WARM_UP (25 * KP_MS) /* before the transaction begins */
+#define SIGNALS 10           /* of a sampler */
 
 enum { PAY, BATCH };               /* groups */
 enum { ORDERS, GOODS, CONDITION }; /* pipes */
@@ -127,11 +128,31 @@ static void add_signaller(struct cast *cast)
     step(cast, t, SIM_LOOP, 0, 0);
 }
 
-static void add_stopper(struct cast *cast)
+/* Whom it may hit: the transaction, or those that it may wait for. */
+static uint32_t victim(struct cast *cast)
 {
-    uint32_t t = thread_new(cast, 0, 0, "debugger");
+    const uint32_t all[] = {cast->root, cast->root, cast->server, cast->producer};
+    return all[sim_below(cast->sim, KP_ARRAY_LEN(all))];
+}
+
+static void add_stopper(struct cast *cast, const char *comm, enum sim_op op)
+{
+    uint32_t other = victim(cast);
+    uint32_t t = thread_new(cast, cast->sim->threads[other].host, 0, comm);
     step(cast, t, SIM_SLEEP, WARM_UP + between(cast, 2 * KP_MS, 20 * KP_MS), 0);
-    step(cast, t, SIM_STOP, cast->root, between(cast, KP_MS, 9 * KP_MS));
+    step(cast, t, op, other, between(cast, KP_MS, 9 * KP_MS));
+    step(cast, t, SIM_EXIT, 0, 0);
+}
+
+static void add_sampler(struct cast *cast)
+{
+    uint32_t other = victim(cast);
+    uint32_t t = thread_new(cast, cast->sim->threads[other].host, 0, "sampler");
+    step(cast, t, SIM_SLEEP, WARM_UP, 0);
+    for (unsigned i = 0; i < SIGNALS; i++) {
+        step(cast, t, SIM_SLEEP, between(cast, 200 * KP_US, 4 * KP_MS), 0);
+        step(cast, t, SIM_SIGNAL, other, between(cast, 10 * KP_US, 300 * KP_US));
+    }
     step(cast, t, SIM_EXIT, 0, 0);
 }
 
@@ -183,7 +204,11 @@ static void add_others(struct cast *cast)
     if (chance(cast, 40))
         add_signaller(cast);
     if (chance(cast, 10))
-        add_stopper(cast);
+        add_stopper(cast, "debugger", SIM_STOP);
+    if (chance(cast, 10))
+        add_stopper(cast, "manager", SIM_FREEZE);
+    if (chance(cast, 15))
+        add_sampler(cast);
 }
 
 /* Interrupts that take long enough to be recorded one by one. */
@@ -248,6 +273,9 @@ static void act(struct cast *cast, unsigned what)
     case 7:
         step(cast, r, SIM_WORK, between(cast, 200 * KP_US, 3 * KP_MS), cast->worker);
         return;
+    case 8:
+        step(cast, r, SIM_POLL, cast->server, between(cast, KP_MS, 8 * KP_MS));
+        return;
     default:
         step(cast, r, SIM_AWAIT, CONDITION, between(cast, KP_MS, 6 * KP_MS));
         return;
@@ -267,7 +295,7 @@ static void root_steps(struct cast *cast)
     step(cast, cast->root, SIM_BEGIN, 0, 0);
     for (unsigned i = 2 + (unsigned)sim_below(cast->sim, 4); i > 0; i--) {
         compute(cast, cast->root, 50 * KP_US, 3 * KP_MS);
-        act(cast, (unsigned)sim_below(cast->sim, 9));
+        act(cast, (unsigned)sim_below(cast->sim, 10));
     }
     compute(cast, cast->root, 50 * KP_US, 500 * KP_US);
     step(cast, cast->root, SIM_FINISH, 0, 0);

@@ -195,10 +195,20 @@ static void disk(struct truth *truth, uint32_t number, bool fault, kp_time from,
     put(truth, fault ? "page_fault" : "block_io.device", SIM_NONE, issued, to);
 }
 
+/* What it waited for came while it was kept from waiting: nobody woke it then. */
+static bool is_missed(const struct sim_stretch *s)
+{
+    return s->cut && s->why != SIM_WHY_SLEEP && s->why != SIM_WHY_TIMEOUT;
+}
+
 static void asleep(struct truth *truth, const struct path *path, const struct sim_stretch *s,
                    kp_time from, kp_time to)
 {
     const struct sim *sim = truth->sim;
+    if (is_missed(s)) {
+        put(truth, "", SIM_NONE, from, to);
+        return;
+    }
     switch (s->why) {
     case SIM_WHY_LOCK:
         locked(truth, path, s->ref, from, to);
@@ -230,6 +240,9 @@ static void asleep(struct truth *truth, const struct path *path, const struct si
     case SIM_WHY_STOP:
         put(truth, "stopped", s->ref, from, to);
         return;
+    case SIM_WHY_FROZEN:
+        put(truth, "frozen", SIM_NONE, from, to);
+        return;
     case SIM_WHY_NONE:
         put(truth, "", SIM_NONE, from, to);
         return;
@@ -237,6 +250,19 @@ static void asleep(struct truth *truth, const struct path *path, const struct si
 }
 
 /* ---------- one thread, one window ---------- */
+
+/* The last try of the wait that the stretch is part of: what ended that one had been waited for all
+ * along. */
+static const struct sim_stretch *last_try(const struct sim_list *list, uint32_t i)
+{
+    const struct sim_stretch *s = SIM_AT(*list, struct sim_stretch, i), *last = s;
+    if (s->why == SIM_WHY_STOP || s->why == SIM_WHY_FROZEN)
+        return s;
+    for (; i < list->count && s->wait == last->wait; s = SIM_AT(*list, struct sim_stretch, i++))
+        if (s->state == SIM_BLOCKED && s->why != SIM_WHY_STOP && s->why != SIM_WHY_FROZEN)
+            last = s;
+    return last;
+}
 
 static void walk(struct truth *truth, const struct path *path, kp_time from, kp_time to)
 {
@@ -252,8 +278,8 @@ static void walk(struct truth *truth, const struct path *path, kp_time from, kp_
             put(truth, "runnable.throttled", SIM_NONE, from, end);
         else if (s->state == SIM_RUNNABLE)
             cut_irqs(truth, path, s, from, end, queued);
-        else if (s->state == SIM_BLOCKED && !(s->why == SIM_WHY_SIGNAL && s->ref == SIM_NONE))
-            asleep(truth, path, s, from, end);
+        else if (s->state == SIM_BLOCKED)
+            asleep(truth, path, last_try(list, i), from, end);
         else
             put(truth, "", SIM_NONE, from, end);
         from = end;

@@ -342,7 +342,7 @@ static enum walk_class class_of_leaf(const struct part *a, const struct part *b)
 }
 
 /* Ours goes into another thread than theirs, or goes on where theirs ends. */
-static enum walk_class class_of_edge(const char *edge, bool they_go_on)
+static enum walk_class class_of_edge(const char *edge)
 {
     static const struct {
         const char *edge;
@@ -356,9 +356,7 @@ static enum walk_class class_of_edge(const char *edge, bool they_go_on)
     for (size_t i = 0; i < KP_ARRAY_LEN(edges); i++)
         if (strcmp(edge, edges[i].edge) == 0)
             return edges[i].class;
-    if (is_any(edge, wakes) && !they_go_on)
-        return CLASS_AGAIN; /* the end of this try was a timer's */
-    return CLASSES;
+    return is_any(edge, wakes) ? CLASS_AGAIN : CLASSES; /* theirs ends with this try */
 }
 
 /* The paths part somewhere above: at the first level where they do. */
@@ -371,11 +369,13 @@ static enum walk_class class_of_path(const struct kp_causes_req *req, enum kp_or
     chain_ask(*req, oracle, at, &y);
     while (level < x.levels && level < y.levels && x.tids[level] == y.tids[level])
         level++;
+    if (level == x.levels && level < y.levels && strcmp(a->rule, "timer") == 0)
+        return CLASS_AGAIN;
     if (level == x.levels)
         return class_of_leaf(a, b);
     if (strstr(a->note, "a time limit ran out") != NULL && strcmp(x.edges[level], "span") == 0)
         return CLASS_LIMIT;
-    return class_of_edge(x.edges[level], level < y.levels);
+    return class_of_edge(x.edges[level]);
 }
 
 /* offwaketime has no path: all it says of a wait is who ended it. */
@@ -391,7 +391,7 @@ static enum walk_class class_of_bystander(const struct kp_causes_req *req, const
     for (uint32_t i = 1; i < x.levels; i++)
         if (x.tids[i] == b->culprit)
             return CLASS_ONE_HOP;
-    return x.levels > 1 ? class_of_edge(x.edges[1], true) : CLASS_BYSTANDER;
+    return x.levels > 1 ? class_of_edge(x.edges[1]) : CLASS_BYSTANDER;
 }
 
 static enum walk_class class_of(const struct kp_causes_req *req, enum kp_oracle oracle,
