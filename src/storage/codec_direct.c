@@ -88,51 +88,39 @@ static kp_status coded_add(const int64_t *values, const uint16_t *kinds, uint32_
     return status == KP_OK && out->failed ? KP_NO_MEMORY : status;
 }
 
+/* ---------- reading ---------- */
+
+static kp_status coded_read(struct kpi_coder *coder, const uint16_t *kinds, uint32_t count,
+                            int64_t *out)
+{
+    struct kpi_direct direct = {0};
+    kp_status status = kpi_direct_init(&direct, count);
+    for (uint32_t i = 0; i < count && status == KP_OK; i++) {
+        uint64_t value;
+        direct.base = kpi_direct_base(kinds == NULL ? 0 : kinds[i]);
+        if (!number_code(coder, &direct, &value) || coder->beyond > KPI_RANGE_SLACK)
+            status = KP_CORRUPT;
+        else
+            out[i] = (int64_t)value;
+    }
+    kpi_direct_deinit(&direct);
+    return status;
+}
+
+/* ---------- chunks ---------- */
+
+static const struct kpi_model model = {coded_add, coded_read, rest_coded};
+
 kp_status kpi_direct_encode(const int64_t *values, const uint16_t *kinds, uint32_t count,
                             struct kp_buf *out)
 {
-    struct kp_buf coded = {0};
-    uint8_t number[10];
-    int64_t base = kpi_range_base(values, count);
-    kp_status status = coded_add(values, kinds, count, (uint64_t)base, &coded);
-    kp_buf_add(out, number, kp_store_varint(number, kp_zigzag(base)));
-    kp_buf_add(out, number, kp_store_varint(number, coded.size));
-    kp_buf_add(out, coded.data, coded.size);
-    if (status == KP_OK)
-        kpi_range_plain_add(values, count, (uint64_t)base, rest_coded, out);
-    kp_buf_deinit(&coded);
-    return status == KP_OK && out->failed ? KP_NO_MEMORY : status;
-}
-
-/* ---------- reading ---------- */
-
-static kp_status coded_read(struct kpi_coder *coder, struct kpi_direct *direct,
-                            const uint16_t *kinds, uint32_t count, int64_t *out)
-{
-    for (uint32_t i = 0; i < count; i++) {
-        uint64_t value;
-        direct->base = kpi_direct_base(kinds == NULL ? 0 : kinds[i]);
-        if (!number_code(coder, direct, &value) || coder->beyond > KPI_RANGE_SLACK)
-            return KP_CORRUPT;
-        out[i] = (int64_t)value;
-    }
-    return KP_OK;
+    return kpi_model_encode(&model, values, kinds, count, out);
 }
 
 kp_status kpi_direct_decode(struct kp_reader *in, const uint16_t *kinds, uint32_t count,
                             int64_t *out)
 {
-    uint64_t base = (uint64_t)kp_unzigzag(kp_read_varint(in));
-    uint64_t size = kp_read_varint(in);
-    const uint8_t *coded = size > kp_reader_left(in) ? NULL : kp_read_bytes(in, size);
-    struct kpi_direct direct = {0};
-    kp_status status = coded == NULL ? KP_CORRUPT : kpi_direct_init(&direct, count);
-    if (status == KP_OK) {
-        struct kpi_coder coder = kpi_coder_reader(coded, size);
-        status = coded_read(&coder, &direct, kinds, count, out);
-    }
-    kpi_direct_deinit(&direct);
-    return status == KP_OK ? kpi_range_plain_read(in, base, count, rest_coded, out) : status;
+    return kpi_model_decode(&model, in, kinds, count, out);
 }
 
 kp_status kpi_direct_body_encode(const int64_t *values, uint32_t count, enum kpi_level level,

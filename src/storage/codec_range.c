@@ -221,26 +221,10 @@ static kp_status coded_add(const int64_t *values, const uint16_t *kinds, uint32_
     return status == KP_OK && out->failed ? KP_NO_MEMORY : status;
 }
 
-kp_status kpi_range_encode(const int64_t *values, const uint16_t *kinds, uint32_t count,
-                           struct kp_buf *out)
-{
-    struct kp_buf coded = {0};
-    uint8_t number[10];
-    int64_t base = kpi_range_base(values, count);
-    kp_status status = coded_add(values, kinds, count, (uint64_t)base, &coded);
-    kp_buf_add(out, number, kp_store_varint(number, kp_zigzag(base)));
-    kp_buf_add(out, number, kp_store_varint(number, coded.size));
-    kp_buf_add(out, coded.data, coded.size);
-    if (status == KP_OK)
-        kpi_range_plain_add(values, count, (uint64_t)base, rest_coded, out);
-    kp_buf_deinit(&coded);
-    return status == KP_OK && out->failed ? KP_NO_MEMORY : status;
-}
-
 /* ---------- reading ---------- */
 
-static kp_status coded_read(struct kpi_coder *coder, struct model *model, const uint16_t *kinds,
-                            uint32_t count, int64_t *out)
+static kp_status numbers_read(struct kpi_coder *coder, struct model *model, const uint16_t *kinds,
+                              uint32_t count, int64_t *out)
 {
     for (uint32_t i = 0; i < count; i++) {
         uint32_t kind = kinds == NULL ? 0 : kinds[i];
@@ -254,24 +238,34 @@ static kp_status coded_read(struct kpi_coder *coder, struct model *model, const 
     return KP_OK;
 }
 
+static kp_status coded_read(struct kpi_coder *coder, const uint16_t *kinds, uint32_t count,
+                            int64_t *out)
+{
+    struct model *model = calloc(1, sizeof(*model));
+    if (model == NULL)
+        return KP_NO_MEMORY;
+    kp_status status = model_init(model, count);
+    if (status == KP_OK)
+        status = numbers_read(coder, model, kinds, count, out);
+    model_deinit(model);
+    free(model);
+    return status;
+}
+
+/* ---------- chunks ---------- */
+
+static const struct kpi_model mixed = {coded_add, coded_read, rest_coded};
+
+kp_status kpi_range_encode(const int64_t *values, const uint16_t *kinds, uint32_t count,
+                           struct kp_buf *out)
+{
+    return kpi_model_encode(&mixed, values, kinds, count, out);
+}
+
 kp_status kpi_range_decode(struct kp_reader *in, const uint16_t *kinds, uint32_t count,
                            int64_t *out)
 {
-    uint64_t base = (uint64_t)kp_unzigzag(kp_read_varint(in));
-    uint64_t size = kp_read_varint(in);
-    const uint8_t *coded = size > kp_reader_left(in) ? NULL : kp_read_bytes(in, size);
-    struct model *model = calloc(1, sizeof(*model));
-    kp_status status = coded == NULL ? KP_CORRUPT : model == NULL ? KP_NO_MEMORY : KP_OK;
-    if (status == KP_OK)
-        status = model_init(model, count);
-    if (status == KP_OK) {
-        struct kpi_coder coder = kpi_coder_reader(coded, size);
-        status = coded_read(&coder, model, kinds, count, out);
-    }
-    if (model != NULL)
-        model_deinit(model);
-    free(model);
-    return status == KP_OK ? kpi_range_plain_read(in, base, count, rest_coded, out) : status;
+    return kpi_model_decode(&mixed, in, kinds, count, out);
 }
 
 kp_status kpi_range_body_encode(const int64_t *values, uint32_t count, enum kpi_level level,

@@ -149,4 +149,45 @@ static inline void kpi_coder_end(struct kpi_coder *coder)
     kp_buf_char(coder->out, (char)(coder->low >> 24) + 1);
 }
 
+/* ---------- the chunk around a model ---------- */
+
+struct kpi_model {
+    /* Appends the coded bits of values - base. LIMIT: one of them is wider than 63 bits. */
+    kp_status (*write)(const int64_t *values, const uint16_t *kinds, uint32_t count, uint64_t base,
+                       struct kp_buf *out);
+    /* Fills numbers whose plain bits are 0. */
+    kp_status (*read)(struct kpi_coder *coder, const uint16_t *kinds, uint32_t count, int64_t *out);
+    kpi_range_coded coded;
+};
+
+/* Inline for the models to be known where they are called. */
+static inline kp_status kpi_model_encode(const struct kpi_model *model, const int64_t *values,
+                                         const uint16_t *kinds, uint32_t count, struct kp_buf *out)
+{
+    struct kp_buf coded = {0};
+    uint8_t number[10];
+    int64_t base = kpi_range_base(values, count);
+    kp_status status = model->write(values, kinds, count, (uint64_t)base, &coded);
+    kp_buf_add(out, number, kp_store_varint(number, kp_zigzag(base)));
+    kp_buf_add(out, number, kp_store_varint(number, coded.size));
+    kp_buf_add(out, coded.data, coded.size);
+    if (status == KP_OK)
+        kpi_range_plain_add(values, count, (uint64_t)base, model->coded, out);
+    kp_buf_deinit(&coded);
+    return status == KP_OK && out->failed ? KP_NO_MEMORY : status;
+}
+
+static inline kp_status kpi_model_decode(const struct kpi_model *model, struct kp_reader *in,
+                                         const uint16_t *kinds, uint32_t count, int64_t *out)
+{
+    uint64_t base = (uint64_t)kp_unzigzag(kp_read_varint(in));
+    uint64_t size = kp_read_varint(in);
+    const uint8_t *coded = size > kp_reader_left(in) ? NULL : kp_read_bytes(in, size);
+    if (coded == NULL)
+        return KP_CORRUPT;
+    struct kpi_coder coder = kpi_coder_reader(coded, size);
+    kp_status status = model->read(&coder, kinds, count, out);
+    return status == KP_OK ? kpi_range_plain_read(in, base, count, model->coded, out) : status;
+}
+
 #endif
