@@ -384,7 +384,7 @@ static kp_status read_clauses(struct kpi_select *select, struct kpi_inquiry *out
 
 static kp_status check(const struct kpi_select *select, const struct kpi_inquiry *out)
 {
-    bool mixed = select->all && (select->items_count > 0 || select->tags_count > 0);
+    bool mixed = select->all && select->items_count > 0;
     for (uint32_t i = 0; i < select->items_count; i++)
         mixed |= select->aggregates && select->items[i].function.len == 0;
     if (mixed)

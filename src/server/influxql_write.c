@@ -282,9 +282,9 @@ static void add_changes(struct kp_buf *out, const struct kpi_select *select)
 
 static void add_project(struct kp_buf *out, const struct kpi_select *select)
 {
-    if (select->all)
+    if (select->all && select->tags_count == 0)
         return;
-    kp_buf_text(out, " | project ts");
+    kp_buf_text(out, select->all ? " | project-reorder ts" : " | project ts");
     for (uint32_t i = 0; i < select->tags_count; i++) {
         kp_buf_text(out, ", ");
         kpi_iq_add_name(out, select->tags[i]);

@@ -559,6 +559,9 @@ def test_select(kpd):
     check([series["tags"]["comm"] for series in tags] ==
           sorted({series["tags"]["comm"] for series in tags}) and
           tags[0]["columns"] == ["time", "count", "last"], "a series for each tag")
+    every = rows(kpd, 'SELECT * FROM "softirq" GROUP BY "cpu", "vec" LIMIT 1')
+    check({tuple(series["tags"]) for series in every} == {("cpu", "vec")} and len(every) > 2 and
+          all("dur" in series["columns"] and "cpu" not in series["columns"] for series in every), "* by tags", every)
     values = rows(kpd, 'SELECT mean("dur") FROM "lock" GROUP BY time(100ms) fill(0)')[0]["values"]
     check(all(b[0] - a[0] == 100 for a, b in zip(values, values[1:])) and any(v[1] == 0 for v in values),
           "fill(0) leaves no gap")

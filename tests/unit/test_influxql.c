@@ -92,6 +92,9 @@ static void select_is_translated(void **state)
           "syscall | sort by ts asc | take 3 | project ts, ['dur'] = (['dur']), ['nr'] = (['nr'])");
     gives("select * from irq order by time desc", "irq | sort by ts desc");
     gives(
+        "select * from irq group by name, cpu",
+        "irq | sort by ['name'] asc, ['cpu'] asc, ts asc | project-reorder ts, ['name'], ['cpu']");
+    gives(
         "SELECT mean(\"dur\") FROM irq WHERE cpu = '0' GROUP BY time(10s), \"name\"::tag",
         "irq | where ['cpu'] == 0 | summarize value_0 = (avg(['dur'])) by ['name'], "
         "ts = bin_at(ts, 10000000000ns, datetime(1970-01-01) + 0ns) | sort by ['name'] asc, ts asc "
