@@ -305,6 +305,45 @@ static void keep_bound(struct kpi_iq *iq, const char *op)
     }
 }
 
+static void add_instant(struct kp_buf *out, struct kp_str name, const char *op, struct kp_str text)
+{
+    kpi_iq_add_name(out, name);
+    kp_buf_printf(out, " %s ", op);
+    add_time(out, text);
+}
+
+/* Nanoseconds since 1970, as a cell of ts_ns has them. */
+static bool is_stamp(struct kp_str text)
+{
+    return is_integer(text) || (text.len == 19 && is_integer((struct kp_str){text.ptr, 18}) &&
+                                is_integer((struct kp_str){text.ptr + 18, 1}) &&
+                                memcmp(text.ptr, "9223372036854775807", 19) <= 0);
+}
+
+/* name op 'text': as a number where it is one, else what is no text is compared as it is shown.
+ * ts_ns, which answers have besides their columns, is the time. */
+static void add_text_comparison(struct kpi_iq *iq, struct kp_str name, const char *op,
+                                struct kp_buf *out)
+{
+    struct kp_str text = iq->token.text;
+    enum kp_type type = type_of(name);
+    bool equal = strcmp(op, "==") == 0 || strcmp(op, "!=") == 0;
+    bool number = type != KP_TYPE_STR && is_integer(text) && (type != KP_TYPE_NULL || !equal);
+    bool stamp = type == KP_TYPE_NULL && kp_str_equal(name, KP_STR("ts_ns")) && is_stamp(text);
+    bool printed = equal && !number && type != KP_TYPE_STR;
+    if (stamp) {
+        kp_buf_printf(out, "tolong(%s) %s ", iq->time != NULL ? iq->time : "ts", op);
+    } else {
+        kp_buf_text(out, printed ? "tostring(" : "");
+        kpi_iq_add_name(out, name);
+        kp_buf_printf(out, printed ? ") %s " : " %s ", op);
+    }
+    if (number || stamp)
+        kp_buf_str(out, text);
+    else
+        kpi_iq_add_text(out, text);
+}
+
 /* name op value, the operator taken already. */
 static kp_status add_comparison(struct kpi_iq *iq, struct kp_str name, const char *op,
                                 struct kp_buf *out)
@@ -319,22 +358,10 @@ static kp_status add_comparison(struct kpi_iq *iq, struct kp_str name, const cha
         kp_buf_printf(out, " %s ", op);
         return KP_OK;
     }
-    enum kp_type type = type_of(name);
-    bool number = type != KP_TYPE_STR && is_integer(text);
-    if (number && type == KP_TYPE_NULL) {
-        kp_buf_text(out, "tostring(");
-        kpi_iq_add_name(out, name);
-        kp_buf_char(out, ')');
-    } else {
-        kpi_iq_add_name(out, name);
-    }
-    kp_buf_printf(out, " %s ", op);
     if (time)
-        add_time(out, text);
-    else if (number && type != KP_TYPE_NULL)
-        kp_buf_str(out, text);
+        add_instant(out, name, op, text);
     else
-        kpi_iq_add_text(out, text);
+        add_text_comparison(iq, name, op, out);
     kpi_iq_next(iq);
     return KP_OK;
 }

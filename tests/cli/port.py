@@ -523,6 +523,11 @@ def test_rewriting(kpd):
     check(rows(kpd, f"CAUSES OF txn 98721 WITHIN 2s | EMIT flame WHERE \"comm\" = '{one}'") ==
           rows(kpd, f"CAUSES OF txn 98721 WITHIN 2s | where comm == '{one}' | EMIT flame"), "and behind EMIT")
     check(rows(kpd, "CAUSES OF txn 98721 WITHIN 2s WHERE \"comm\" =~ /^(a|b)$/") == [], "alternatives")
+    for column in ("root", "share", "rank", "kind", "dur", "tid", "ts_ns"): # "filter for value" of a cell
+        cell = full["values"][0][full["columns"].index(column)]
+        cell = json.dumps(cell) if isinstance(cell, bool) else cell
+        got = rows(kpd, f"CAUSES OF txn 98721 WITHIN 2s WHERE \"{column}\" = '{cell}'")
+        check(full["values"][0] in got[0]["values"], f"the filter of a cell: {column} = '{cell}'", got)
     check(rows(kpd, "spans | where name == 'x WHERE \"k\" = 1' or name == \" where \" | count")[0]["values"]
           == [[0]], "a WHERE inside quotes stays")
     check(rows(kpd, "union irq, (syscall | where dur > 1ms) | count") != [], "and one in brackets")

@@ -83,6 +83,13 @@ static void alternatives_are_matched(void **state)
     gives("irq WHERE cpu =~ /^1/ AND rank =~ /^(1)$/",
           "irq  | where (tostring(['cpu']) startswith_cs '1') and (tostring(['rank']) == '1')");
     gives("irq WHERE name =~ /^a|b$/", "irq  | where (['name'] matches regex @'^a|b$')");
+    gives("CAUSES OF txn 1 WHERE root = 'true' AND share != '9.5' AND rank < '3' AND kind = 'x'",
+          "CAUSES OF txn 1  | where tostring(['root']) == 'true' and tostring(['share']) != '9.5' "
+          "and ['rank'] < 3 and ['kind'] == 'x'");
+    gives("CAUSES OF txn 1 WHERE ts_ns = '17' AND time > '2026-01-01'",
+          "CAUSES OF txn 1  | where tolong(start) == 17 and ['start'] > datetime(2026-01-01)");
+    gives("irq WHERE ts_ns = '1795458343575968904' AND dur = '5' AND name = 'x'",
+          "irq  | where tolong(ts) == 1795458343575968904 and ['dur'] == 5 and ['name'] == 'x'");
 }
 
 static void select_is_translated(void **state)
