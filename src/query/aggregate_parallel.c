@@ -18,6 +18,8 @@
 
 #define WINDOW_ROWS 250000u /* aimed at; fewer are done sooner by one thread */
 #define COUNT_TIMES 8u      /* rows that are only counted take so much less */
+#define UNREAD_ROWS 100000u /* aimed at where pages must be decoded first ... */
+#define UNREAD_MOST 4u      /* ... but not more windows a thread than this for that alone */
 #define WINDOWS_MAX 256u
 
 /* --- when --- */
@@ -157,6 +159,17 @@ static uint64_t rows_wanted(const struct kpi_op *source, const struct kpi_bounds
     return (uint64_t)((double)total * kpi_bounds_part(source->run, bounds));
 }
 
+/* Windows that are worth it because pages must be read, however little is done with their rows. */
+static uint64_t parts_unread(const struct kpi_op *source, const struct kpi_bounds *bounds)
+{
+    uint32_t threads = kpi_run_threads(source->run);
+    struct kp_snapshot *snapshot = source->run->snapshot;
+    if (threads == 1 || snapshot == NULL || source->run->opts.slice_rows != 0)
+        return 1;
+    uint64_t rows = kp_scan_unread(snapshot, bounds->from, bounds->to);
+    return KP_MIN(rows / UNREAD_ROWS + 1, (uint64_t)(UNREAD_MOST * threads));
+}
+
 /* False when one window is enough, or with the error set. */
 static bool cut(struct team *team, const struct kpi_aggregate_op *op)
 {
@@ -167,6 +180,7 @@ static bool cut(struct team *team, const struct kpi_aggregate_op *op)
                    : op->tallied || op->bin_width != 0 ? COUNT_TIMES * WINDOW_ROWS
                                                        : WINDOW_ROWS;
     uint64_t parts = KP_MIN(rows_wanted(source, bounds) / aim + 1, (uint64_t)WINDOWS_MAX);
+    parts = KP_MAX(parts, parts_unread(source, bounds));
     team->end = bounds->to;
     return parts > 1 &&
            source->class->source->split(source, (uint32_t)parts, team->from,

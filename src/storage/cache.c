@@ -155,11 +155,17 @@ static void cache_trim(struct kp_snapshot *snapshot)
         continue;
 }
 
-static struct kpi_page *cache_find(struct kp_snapshot *snapshot, uint32_t segment, uint32_t number)
+static struct kpi_page *chain_find(struct kp_snapshot *snapshot, uint32_t segment, uint32_t number)
 {
     struct kpi_page *page = *slot_of(snapshot, segment, number);
     while (page != NULL && (page->segment != segment || page->number != number))
         page = page->chain;
+    return page;
+}
+
+static struct kpi_page *cache_find(struct kp_snapshot *snapshot, uint32_t segment, uint32_t number)
+{
+    struct kpi_page *page = chain_find(snapshot, segment, number);
     if (page == NULL)
         return NULL;
     page->refs++;
@@ -209,6 +215,14 @@ struct kpi_page *kpi_page_cached(struct kp_snapshot *snapshot, uint32_t segment,
     struct kpi_page *page = cache_find(snapshot, segment, number);
     pthread_mutex_unlock(&snapshot->lock);
     return page;
+}
+
+bool kpi_page_there(struct kp_snapshot *snapshot, uint32_t segment, uint32_t number)
+{
+    pthread_mutex_lock(&snapshot->lock);
+    bool there = chain_find(snapshot, segment, number) != NULL;
+    pthread_mutex_unlock(&snapshot->lock);
+    return there;
 }
 
 bool kpi_page_seen(struct kp_snapshot *snapshot, uint32_t segment, uint32_t number)

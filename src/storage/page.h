@@ -21,6 +21,8 @@ struct kpi_page *kpi_page_cached(struct kp_snapshot *snapshot, uint32_t segment,
 /* The same, read from the file. CORRUPT: it cannot be had, and that was reported as damage. */
 kp_status kpi_page_read(struct kp_snapshot *snapshot, struct kp_io_queue *queue, uint32_t segment,
                         uint32_t number, struct kpi_page **out) KP_MUST;
+/* True when the block's page is in the cache. */
+bool kpi_page_there(struct kp_snapshot *snapshot, uint32_t segment, uint32_t number);
 /* True when the block was read before. */
 bool kpi_page_seen(struct kp_snapshot *snapshot, uint32_t segment, uint32_t number);
 void kpi_page_release(struct kp_snapshot *snapshot, struct kpi_page *page);

@@ -22,7 +22,7 @@
 #include "storage/spine.h"
 #include "storage/spine_rows.h"
 
-#define AHEAD_FROM 2u /* units entered before reading ahead: what ends early has ended by then */
+#define AHEAD_FROM 1u /* units entered before reading ahead: what ends early has ended by then */
 
 /* ---------- opening ---------- */
 

@@ -83,4 +83,8 @@ void kp_scan_close(struct kp_scan *scan);
 kp_status kp_scan_split(struct kp_snapshot *snapshot, const struct kp_scan_req *req, uint32_t parts,
                         kp_time *out_from, uint32_t *out_count, struct kp_error *err) KP_MUST;
 
+/* About how many rows of the kernel's streams lie in pages of this time that would have to be read
+ * and decoded: most of what a question costs that only counts. Any thread. */
+uint64_t kp_scan_unread(struct kp_snapshot *snapshot, kp_time from, kp_time to);
+
 #endif

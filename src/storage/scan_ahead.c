@@ -4,12 +4,12 @@
  * processor is done with those before. And while the scan gives out the rows of a page, a thread of
  * its own prepares the next ones. It does what the scan would do, in the order of the scan, so
  * nothing of it shows in the answer; what is joined or grouped in order of time has its second
- * processor this way.
+ * processor this way. A scan that has to wait for a page prepares one of those behind it.
  *
  *   units:   [ entered ][ prepared or being so, at most DEPTH ][ nobody's yet ]
  *                                                             ^ at
  *
- * Invariant: a unit before `at` that was not entered belongs to the thread until it is ready.
+ * Invariant: a unit before `at` that was not entered belongs to who prepares it until it is ready.
  */
 #include <pthread.h>
 #include <stdlib.h>
@@ -77,17 +77,27 @@ void kpi_scan_expect(struct kp_scan *scan, const struct kpi_unit *unit)
 
 /* ---------- the second thread ---------- */
 
-/* The lock is held, but for the work itself. */
-static void unit_ahead(struct kpi_ahead *ahead, struct kpi_unit *unit)
+/* Prepares the next unit, as the twin or as the scan itself; false: enough are prepared. The lock
+ * is held, but for the work itself. */
+static bool unit_ahead(struct kpi_ahead *ahead, struct kp_scan *as)
 {
+    if (ahead->at == as->units_count || ahead->at >= ahead->entered + DEPTH)
+        return false;
+    struct kpi_unit *unit = &as->units[ahead->at++];
     pthread_mutex_unlock(&ahead->lock);
-    ahead->twin.stat = (struct kp_scan_stat){0};
-    kp_status status = kpi_unit_prepare(&ahead->twin, unit);
+    kp_status status = kpi_unit_prepare(as, unit);
     pthread_mutex_lock(&ahead->lock);
-    stat_add(&ahead->stat, &ahead->twin.stat);
     unit->status = status;
     unit->ready = true;
     pthread_cond_broadcast(&ahead->moved);
+    return true;
+}
+
+/* The counts of the twin, for the scan. */
+static void stat_move(struct kpi_ahead *ahead)
+{
+    stat_add(&ahead->stat, &ahead->twin.stat);
+    ahead->twin.stat = (struct kp_scan_stat){0};
 }
 
 static void *ahead_main(void *ctx)
@@ -95,8 +105,8 @@ static void *ahead_main(void *ctx)
     struct kpi_ahead *ahead = ctx;
     pthread_mutex_lock(&ahead->lock);
     while (!ahead->stop && ahead->at < ahead->twin.units_count) {
-        if (ahead->at < ahead->entered + DEPTH)
-            unit_ahead(ahead, &ahead->twin.units[ahead->at++]);
+        if (unit_ahead(ahead, &ahead->twin))
+            stat_move(ahead);
         else
             pthread_cond_wait(&ahead->moved, &ahead->lock);
     }
@@ -113,6 +123,7 @@ void kpi_ahead_start(struct kp_scan *scan)
         return;
     ahead->twin = *scan;
     ahead->twin.queue = NULL;
+    ahead->twin.stat = (struct kp_scan_stat){0};
     ahead->at = ahead->entered = scan->next;
     pthread_mutex_init(&ahead->lock, NULL);
     pthread_cond_init(&ahead->moved, NULL);
@@ -137,7 +148,8 @@ bool kpi_ahead_take(struct kp_scan *scan, struct kpi_unit *unit, kp_status *out)
     ahead->at = KP_MAX(ahead->at, number + 1);
     pthread_cond_broadcast(&ahead->moved);
     while (taken && !unit->ready)
-        pthread_cond_wait(&ahead->moved, &ahead->lock);
+        if (!unit_ahead(ahead, scan))
+            pthread_cond_wait(&ahead->moved, &ahead->lock);
     *out = taken ? unit->status : KP_OK;
     pthread_mutex_unlock(&ahead->lock);
     return taken;

@@ -471,3 +471,59 @@ kp_status kp_scan_split(struct kp_snapshot *snapshot, const struct kp_scan_req *
     kp_scan_close(scan);
     return KP_OK;
 }
+
+/* ---------- what is not in memory ---------- */
+
+/* The part of a segment's rows that lie in the time, as if they came evenly. */
+static uint64_t segment_part(const struct kpi_segment_meta *meta, kp_time from, kp_time to)
+{
+    uint64_t rows = 0;
+    uint32_t count;
+    const struct kp_stream *streams = kp_streams(&count);
+    for (uint32_t s = 0; s < count; s++)
+        if (streams[s].family == KP_FAMILY_KERNEL)
+            rows += meta->rows_by_stream[streams[s].number];
+    double whole = (double)meta->ts_max - (double)meta->ts_min + 1;
+    double part = (double)KP_MIN(to, meta->ts_max) - (double)KP_MAX(from, meta->ts_min) + 1;
+    return (uint64_t)((double)rows * (part / whole));
+}
+
+/* A spine stands for its page; without one each block stands for itself. */
+static bool is_read_whole(const struct kpi_segment *segment, const struct kpi_block_ref *ref)
+{
+    if (ref->stream == &kpi_spine_stream)
+        return true;
+    return ref->stream->family == KP_FAMILY_KERNEL && kpi_segment_spine(segment, ref) == NULL;
+}
+
+static uint64_t segment_unread(struct kp_snapshot *snapshot, uint32_t number, kp_time from,
+                               kp_time to)
+{
+    const struct kpi_segment *segment = &snapshot->segments[number].segment;
+    uint64_t rows = 0;
+    for (uint32_t b = 0; b < segment->footer.blocks_count; b++) {
+        const struct kpi_block_ref *ref = &segment->footer.blocks[b];
+        if (ref->ts_max >= from && ref->ts_min <= to && is_read_whole(segment, ref) &&
+            !kpi_page_there(snapshot, number, b))
+            rows += ref->rows;
+    }
+    return rows;
+}
+
+uint64_t kp_scan_unread(struct kp_snapshot *snapshot, kp_time from, kp_time to)
+{
+    uint64_t rows = 0;
+    for (uint32_t i = 0; i < snapshot->segments_count; i++) {
+        const struct kpi_segment_meta *meta = &snapshot->segments[i].meta;
+        if (meta->ts_max < from || meta->ts_min > to)
+            continue;
+        pthread_mutex_lock(&snapshot->lock);
+        enum kpi_segment_state state = snapshot->segments[i].state;
+        pthread_mutex_unlock(&snapshot->lock);
+        if (state == KPI_SEGMENT_UNOPENED)
+            rows += segment_part(meta, from, to);
+        else if (state == KPI_SEGMENT_OPEN)
+            rows += segment_unread(snapshot, i, from, to);
+    }
+    return rows;
+}

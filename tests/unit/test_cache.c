@@ -65,6 +65,25 @@ static void room_comes_with_reading_again(void **state)
     kp_snapshot_close(snapshot);
 }
 
+/* What is not decoded counts, by the manifest before segments are open and by pages after. */
+static void unread_rows_become_fewer(void **state)
+{
+    (void)state;
+    struct kp_snapshot *snapshot = open_demo(NULL);
+    kp_time oldest, newest;
+    kp_snapshot_range(snapshot, &oldest, &newest);
+    uint64_t all = kp_scan_unread(snapshot, KP_TIME_MIN, KP_TIME_MAX);
+    assert_true(all > 0);
+    assert_true(kp_scan_unread(snapshot, oldest, oldest + (newest - oldest) / 2) < all);
+    assert_int_equal(kp_scan_unread(snapshot, newest + 1, KP_TIME_MAX), 0);
+    bytes_read(snapshot, 0, 0);
+    assert_int_equal(kp_scan_unread(snapshot, KP_TIME_MIN, KP_TIME_MAX), all);
+    bytes_read(snapshot, KPI_CACHE_BYTES, KPI_CACHE_BYTES);
+    uint64_t read = kp_snapshot_rows(snapshot, kp_stream_by_number(KP_S_SCHED_SWITCH));
+    assert_int_equal(kp_scan_unread(snapshot, KP_TIME_MIN, KP_TIME_MAX), all - read);
+    kp_snapshot_close(snapshot);
+}
+
 #define UNITS 12u
 
 static uint32_t expected[UNITS], expected_count; /* blocks the disk was told of */
@@ -142,6 +161,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(room_comes_with_reading_again),
+        cmocka_unit_test(unread_rows_become_fewer),
         cmocka_unit_test(the_disk_is_told_what_comes),
         cmocka_unit_test(the_disk_is_told_late_of_older_pages),
     };
