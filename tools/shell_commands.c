@@ -21,10 +21,34 @@
 #define WATCH_EVERY   (2 * KP_SEC)
 #define SCRIPT_BYTES  (16u * 1024 * 1024)
 #define COMMAND_BYTES 4096
+#define NEAR          3 /* this far away is no mistyping */
 
 static void fail(const struct kp_error *err)
 {
     kpi_tool_fail(err, (struct kp_str){NULL, 0});
+}
+
+/* The name that a mistyped word was meant to be. */
+struct near {
+    const char *wanted, *best; /* NULL = none is near */
+    uint32_t distance;         /* of the best, or what is too far */
+};
+
+static void offer_near(struct near *near, const char *name)
+{
+    uint32_t distance = kp_str_distance(kp_str_from(near->wanted), kp_str_from(name));
+    if (distance >= near->distance)
+        return;
+    near->distance = distance;
+    near->best = name;
+}
+
+static void hint_near(const struct near *near, const char *otherwise, struct kp_error *err)
+{
+    if (near->best != NULL)
+        kp_error_hint(err, "did you mean %s?", near->best);
+    else
+        kp_error_hint(err, "%s", otherwise);
 }
 
 /* --- tables --- */
@@ -231,8 +255,11 @@ static void command_set(struct kpi_shell *shell, const char *words)
             fail(&err);
         return;
     }
+    struct near near = {.wanted = name, .distance = NEAR};
+    for (size_t i = 0; i < KPI_SESSION_FLAGS; i++)
+        offer_near(&near, kpi_opt_table[kpi_session_flags[i]].name);
     kp_error_set(&err, KP_USAGE, "there is no setting '%s'", name);
-    kp_error_hint(&err, "\\set lists them");
+    hint_near(&near, "\\set lists them", &err);
     fail(&err);
 }
 
@@ -386,11 +413,13 @@ static void help_word(const char *word)
 {
     struct kp_buf text = {0};
     struct kp_error err;
-    if (kp_query_help(kp_str_from(word), &text)) {
+    struct kp_str name = {word, (uint32_t)strlen(word)};
+    if (kp_query_help(name, &text)) {
         fputs(kp_buf_cstr(&text), stdout);
     } else {
         kp_error_set(&err, KP_NOT_FOUND, "there is no statement, operator or function '%s'", word);
-        kp_error_hint(&err, "Tab offers what can stand at a place; \\d lists tables");
+        struct near near = {.best = kp_query_help_near(name)};
+        hint_near(&near, "Tab offers what can stand at a place; \\d lists tables", &err);
         fail(&err);
     }
     kp_buf_deinit(&text);
@@ -427,7 +456,14 @@ void kpi_shell_command(struct kpi_shell *shell, struct kp_str line)
             return;
         }
     }
-    fprintf(stderr, "kpq: unknown command '%s'; \\? lists them\n", text);
+    struct kp_error err;
+    struct near near = {.wanted = text, .distance = NEAR};
+    for (size_t i = 0; i < KP_ARRAY_LEN(commands); i++)
+        if (strlen(commands[i].name) > 3) /* all of one letter are near to each other */
+            offer_near(&near, commands[i].name);
+    kp_error_set(&err, KP_USAGE, "unknown command '%s'", text);
+    hint_near(&near, "\\? lists them", &err);
+    fail(&err);
 }
 
 static bool begins(struct kp_str text, const char *head)

@@ -191,14 +191,14 @@ static void fail_unknown(struct kpi_ctx *ctx, struct kp_str name, struct kpi_pla
         return;
     }
     struct kpi_nearest nearest = {.wanted = name};
+    const struct kpi_aggregate_func *aggregate; /* first: cont is count, not cot */
+    for (uint32_t i = 0; (aggregate = kpi_aggregate_at(i)) != NULL; i++)
+        if (aggregate->name[0] != '(')
+            kpi_nearest_offer(&nearest, kp_str_from(aggregate->name));
     const struct kpi_func *func;
     for (uint32_t i = 0; (func = kpi_func_at(i)) != NULL; i++)
         if (func->name[0] >= 'a' && func->name[0] <= 'z')
             kpi_nearest_offer(&nearest, kp_str_from(func->name));
-    const struct kpi_aggregate_func *aggregate;
-    for (uint32_t i = 0; (aggregate = kpi_aggregate_at(i)) != NULL; i++)
-        if (aggregate->name[0] != '(')
-            kpi_nearest_offer(&nearest, kp_str_from(aggregate->name));
     kpi_nearest_offer(&nearest, KP_STR("percentiles"));
     kpi_fail(ctx, KP_INVALID, place, "unknown function '%.*s'", len, name.ptr);
     if (nearest.best.len != 0)

@@ -1,8 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
  * What one word of the language means, for \help: from the tables of the parser and the functions,
- * with an example where the word is a statement or an operator.
+ * with an example where the word is a statement or an operator; and which word was meant.
  */
+#include <ctype.h>
+
 #include "query/aggregate.h"
 #include "query/func.h"
 #include "query/parse.h"
@@ -59,6 +61,49 @@ static bool help_function(struct kp_str word, struct kp_buf *out)
         found = true;
     }
     return found;
+}
+
+bool kpi_hint_verb(struct kpi_ctx *ctx, const struct kpi_token *token)
+{
+    const char *end = token->text.ptr, *begin = ctx->text.ptr;
+    char word[16];
+    uint32_t length = 0;
+    if (token->code == 0 || !kp_str_equal_nocase(token->text, KP_STR("OF")))
+        return false;
+    while (end > begin && end[-1] == ' ')
+        end--;
+    while (end - length > begin && isalpha((unsigned char)end[-1 - (int)length]) &&
+           length < sizeof(word))
+        length++;
+    for (uint32_t i = 0; i < length; i++)
+        word[i] = (char)toupper((unsigned char)end[(int)i - (int)length]);
+    struct kpi_nearest nearest = {.wanted = {word, length}};
+    const char *name, *doc;
+    for (uint32_t i = 0; (name = kpi_word_name(KPI_WORD_START, i, &doc)) != NULL; i++)
+        kpi_nearest_offer(&nearest, kp_str_from(name));
+    if (nearest.best.len == 0)
+        return false;
+    kpi_hint(ctx, "did you mean '%s OF'?", nearest.best.ptr);
+    return true;
+}
+
+const char *kp_query_help_near(struct kp_str word)
+{
+    static const enum kpi_word_place places[] = {KPI_WORD_START, KPI_WORD_OPERATOR, KPI_WORD_VERB};
+    struct kpi_nearest nearest = {.wanted = word};
+    const char *doc, *name;
+    for (size_t place = 0; place < sizeof(places) / sizeof(places[0]); place++)
+        for (uint32_t i = 0; (name = kpi_word_name(places[place], i, &doc)) != NULL; i++)
+            kpi_nearest_offer(&nearest, kp_str_from(name));
+    const struct kpi_aggregate_func *aggregate;
+    for (uint32_t i = 0; (aggregate = kpi_aggregate_at(i)) != NULL; i++)
+        if (aggregate->doc != NULL)
+            kpi_nearest_offer(&nearest, kp_str_from(aggregate->name));
+    const struct kpi_func *func;
+    for (uint32_t i = 0; (func = kpi_func_at(i)) != NULL; i++)
+        if (func->doc != NULL)
+            kpi_nearest_offer(&nearest, kp_str_from(func->name));
+    return nearest.best.len == 0 ? NULL : nearest.best.ptr;
 }
 
 bool kp_query_help(struct kp_str word, struct kp_buf *out)

@@ -772,7 +772,8 @@ void kpi_parse_unexpected(struct kpi_parse *parse, const struct kpi_token *token
     else
         kpi_fail(parse->ctx, KP_INVALID, token->place, "'%.*s' cannot stand here",
                  (int)KP_MIN(token->text.len, 60u), token->text.ptr);
-    kpi_hint(parse->ctx, "expected %s", kp_buf_cstr(&list));
+    if (!kpi_hint_verb(parse->ctx, token))
+        kpi_hint(parse->ctx, "expected %s", kp_buf_cstr(&list));
     kp_buf_deinit(&list);
 }
 

@@ -59,6 +59,8 @@ struct kpi_statement *kpi_parse(struct kpi_ctx *ctx);
 enum kpi_word_place { KPI_WORD_START, KPI_WORD_OPERATOR, KPI_WORD_VERB };
 /* Names that can start a statement, follow `|`, or go on a causal verb; NULL past the last. */
 const char *kpi_word_name(enum kpi_word_place place, uint32_t index, const char **out_doc);
+/* CAUSE OF txn 1: hints at the verb when token is an OF out of place behind what is nearly one. */
+bool kpi_hint_verb(struct kpi_ctx *ctx, const struct kpi_token *token);
 
 /* The parser's state, handed to every grammar action. */
 struct kpi_parse {

@@ -88,6 +88,8 @@ void kp_query_highlight(struct kp_str text,
                         void *ctx);
 /* What a word of the language means, as lines of text; false when it is none. */
 bool kp_query_help(struct kp_str word, struct kp_buf *out);
+/* The word with a meaning that is spelt nearly so; NULL = none. */
+const char *kp_query_help_near(struct kp_str word);
 /* A query that shows a statement or an operator at work; NULL = no such word. */
 const char *kp_query_example(struct kp_str word);
 /* True when the text can only be an unfinished statement (open bracket, string, trailing pipe). */

@@ -160,7 +160,9 @@ with tempfile.TemporaryDirectory() as state:
     shell.expect("timing is off")
     shell.expect("kpq> ")
     shell.type("\\nix\n")
-    shell.expect("unknown command")
+    shell.expect("unknown command '\\nix'\nhint: \\? lists them")
+    shell.type("\\formt csv\n")
+    shell.expect("did you mean \\format?")
     shell.expect("kpq> ")
     check(True, "backslash commands")
 
@@ -201,7 +203,7 @@ with tempfile.TemporaryDirectory() as state:
     shell.type("\\set timeout later\n")
     shell.expect("'later'")
     shell.type("\\set tiemout 1s\n")
-    shell.expect("there is no setting 'tiemout'")
+    shell.expect("there is no setting 'tiemout'\nhint: did you mean timeout?")
     shell.expect("kpq> ")
     check(True, "\\set shows, changes and refuses")
 
@@ -231,7 +233,7 @@ with tempfile.TemporaryDirectory() as state:
     shell.type("\\help bin\n")
     shell.expect("bin(long, long)")
     shell.type("\\help sumarize\n")
-    shell.expect("there is no statement, operator or function 'sumarize'")
+    shell.expect("there is no statement, operator or function 'sumarize'\nhint: did you mean summarize?")
     shell.expect("kpq> ")
     check(True, "\\help explains a word")
 
