@@ -50,9 +50,10 @@ static void show_fate(const struct kpi_demo_result *result, const struct kpi_dem
            result->paid.http_status, dur_text(answer->wall, a), dur_text(result->normal_median, b));
     if (strcmp(result->paid.state, "limbo") == 0) {
         kp_dur late = answer->settle - KPI_DEMO_LIMIT_MS * KP_MS;
-        printf("  payment-handler gave up after its %d ms; the settlement took %s and is booked\n",
+        printf("  payment-handler gave up after its %d ms; the settlement took %s and\n",
                KPI_DEMO_LIMIT_MS, dur_text(answer->settle, a));
-        printf("  %s past the limit: the money is moved, the payer was told it is not\n",
+        printf("  is booked %s past the limit: the money is moved, the payer was told\n"
+               "  that it is not\n",
                dur_text(late, b));
     }
 }
@@ -87,9 +88,10 @@ static bool show_checks(const struct kpi_demo_result *result, const struct kpi_d
                answer->has_root ? answer->culprit_comm : "nobody", (long long)answer->culprit_pid,
                result->batch_pid, result->batch_policy) &&
          ok;
-    printf("       it says %s on the run queue; the kernel's schedstat of %s says %s\n",
-           dur_text(answer->blamed, a), result->waited.comm, dur_text(result->waited.longest, b));
-    printf("       the batch job says it ran %s\n", dur_text(result->batch_ran, a));
+    printf("       it says %s on the run queue, the kernel %s (schedstat of\n",
+           dur_text(answer->blamed, a), dur_text(result->waited.longest, b));
+    printf("       %s); the batch job says it ran %s\n", result->waited.comm,
+           dur_text(result->batch_ran, a));
     return ok;
 }
 

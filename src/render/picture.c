@@ -215,7 +215,8 @@ void kpi_picture_batch(struct kp_render *render, struct kpi_picture *picture,
 
 /* ---------- nodes ---------- */
 
-#define NONE UINT32_MAX
+#define SHARES 10000 /* parts of the whole that a share is told in */
+#define NONE   UINT32_MAX
 
 static struct kpi_node *node_of(struct kpi_picture *picture, uint32_t layer, uint32_t up,
                                 struct kp_str title, struct kp_str kind)
@@ -319,11 +320,14 @@ static void lanes_fold(struct kp_render *render, struct kpi_picture *picture)
     picture->nodes_count = 0;
 }
 
-/* The smallest causes of each lane become one; the root cause stays. */
+/* The smallest causes of each lane become one, of more than a screen all that have next to no
+ * share; the root cause stays. */
 static void causes_fold(struct kp_render *render, struct kpi_picture *picture, uint32_t first)
 {
     kp_dur least = least_drawn(render, picture, first);
     uint32_t kept = first;
+    if (picture->nodes_count - first > KPI_PICTURE_SCREEN)
+        least = KP_MAX(least, picture->sum / SHARES);
     for (uint32_t i = first; i < picture->nodes_count; i++) {
         const struct kpi_node node = picture->nodes[i];
         struct kpi_node *last = kept > first ? &picture->nodes[kept - 1] : NULL;
@@ -391,8 +395,11 @@ bool kpi_picture_nodes(struct kp_render *render, struct kpi_picture *picture)
 void kpi_picture_share(const struct kpi_picture *picture, kp_dur dur, struct kp_buf *out)
 {
     kp_dur whole = KP_MAX(picture->sum, 1);
-    int64_t hundredths = (int64_t)((__int128)dur * 10000 / whole);
-    kp_buf_printf(out, "%" PRId64 ".%02" PRId64 " %%", hundredths / 100, hundredths % 100);
+    int64_t hundredths = (int64_t)((__int128)dur * SHARES / whole);
+    if (hundredths == 0 && dur > 0)
+        kp_buf_text(out, "<0.01 %");
+    else
+        kp_buf_printf(out, "%" PRId64 ".%02" PRId64 " %%", hundredths / 100, hundredths % 100);
 }
 
 const char *kpi_picture_color(struct kp_str kind)
@@ -400,12 +407,27 @@ const char *kpi_picture_color(struct kp_str kind)
     static const struct {
         const char *prefix, *color;
     } colors[] = {
-        {"running", "#2e8b57"},    {"busy", "#2e8b57"},      {"syscall", "#66a61e"},
-        {"runnable", "#c8382e"},   {"idle_exit", "#e8963c"}, {"irq", "#b0589a"},
-        {"softirq", "#8e5bb0"},    {"lock", "#d4a017"},      {"block", "#2f6fb5"},
-        {"net", "#3a9fb5"},        {"remote", "#5f7f9f"},    {"reclaim", "#a0522d"},
-        {"page_fault", "#a0522d"}, {"timer", "#8a8a8a"},     {"stopped", "#555555"},
-        {"frozen", "#7fb4d9"},     {"idle", "#cccccc"},      {"unknown", "#bbbbbb"},
+        {"runnable.queued", "#e27d72"},
+        {"runnable.throttled", "#7d1a14"},
+        {"block_io.queue", "#7ba7d7"},
+        {"running", "#2e8b57"},
+        {"busy", "#2e8b57"},
+        {"syscall", "#66a61e"},
+        {"runnable", "#c8382e"},
+        {"idle_exit", "#e8963c"},
+        {"irq", "#b0589a"},
+        {"softirq", "#8e5bb0"},
+        {"lock", "#d4a017"},
+        {"block", "#2f6fb5"},
+        {"net", "#3a9fb5"},
+        {"remote", "#5f7f9f"},
+        {"reclaim", "#a0522d"},
+        {"page_fault", "#a0522d"},
+        {"timer", "#8a8a8a"},
+        {"stopped", "#555555"},
+        {"frozen", "#7fb4d9"},
+        {"idle", "#cccccc"},
+        {"unknown", "#bbbbbb"},
         {"dead", "#cccccc"},
     };
     for (size_t i = 0; i < KP_ARRAY_LEN(colors); i++) {

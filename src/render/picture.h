@@ -9,8 +9,9 @@
 
 #include "render/render_int.h"
 
-#define KPI_PICTURE_ROWS  4096
-#define KPI_PICTURE_NODES 40 /* drawn in one layer; what is smaller is drawn together */
+#define KPI_PICTURE_ROWS   4096
+#define KPI_PICTURE_NODES  40 /* drawn in one layer; what is smaller is drawn together */
+#define KPI_PICTURE_SCREEN 20 /* causes: of more, next to no share is drawn together too */
 
 struct kpi_stretch {
     struct kp_str lane; /* whose time: thread, service or CPU */

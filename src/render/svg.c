@@ -24,7 +24,7 @@
 #define LANE_LABEL 250
 #define LINE_H     16
 #define TICKS      5
-#define LABEL_MAX  44     /* narrow characters that fit in a box */
+#define LABEL_MAX  40     /* narrow characters that fit in a box */
 #define WIDE_FROM  0x1100 /* Hangul, and what follows: taken for twice as wide */
 
 static kp_status svg_begin(struct kp_render *render)

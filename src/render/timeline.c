@@ -7,8 +7,8 @@
  *     settle write            |  ######################      |  +12,000,417 ns  388.204 ms
  *   * runqueue <- batch(4721) |      ############            |  +61,220,008 ns  202.113 ms
  *
- * Needs `start` (or `ts`, taken as the end) and `dur`. Rows are kept until the end, ROWS_MAX of
- * them.
+ * A label that does not fit loses its thread before it loses who is to blame. Needs `start` (or
+ * `ts`, taken as the end) and `dur`. Rows are kept until the end, ROWS_MAX of them.
  */
 #include <inttypes.h>
 
@@ -20,18 +20,21 @@
 #define LABEL_MIN  8
 #define WIDTH_PIPE 140 /* drawing width where there is no terminal */
 #define BAR_MIN    16
-#define OFFSET_PIPE                                                              \
-    20 /* columns of the two numbers right of the bar where there is no terminal \
-        */
-#define DUR_PIPE 12
+/* columns of the two numbers right of the bar where there is no terminal */
+#define OFFSET_PIPE 20
+#define DUR_PIPE    12
 
 /* Columns that make a label, in this order, as far as they are there and not empty. */
 static const char *const label_names[] = {"kind", "subkind", "state", "service", "name", "comm"};
 
+/* Of a label: all of it; where another thread is to blame, without the bar's own; without numbers.
+ */
+enum { LABEL_ALL, LABEL_BLAME, LABEL_NAME, LABELS };
+
 struct bar {
     kp_time start;
     kp_dur dur;
-    struct kp_str label; /* arena */
+    struct kp_str labels[LABELS]; /* arena; the first that fits is drawn */
     bool root;
 };
 
@@ -90,24 +93,37 @@ static bool own_fault(const struct timeline *line, const struct kp_batch *batch,
            batch->cols[line->who].i64[row] == batch->cols[line->culprit_who].i64[row];
 }
 
-static struct kp_str make_label(struct kp_render *render, const struct kp_batch *batch,
-                                uint32_t row)
+/* Appends the columns of the label; the thread is the last of them. */
+static void add_what(struct timeline *line, const struct kp_batch *batch, uint32_t row, bool whose)
 {
-    struct timeline *line = render->state;
-    kp_buf_clear(&line->label_text);
     for (size_t i = 0; i < KP_ARRAY_LEN(label_names); i++) {
         int column = line->label[i];
-        if (!kpi_cell_there(batch, column, row) || kp_vec_str(&batch->cols[column], row).len == 0)
+        bool comm = strcmp(label_names[i], "comm") == 0;
+        if (!kpi_cell_there(batch, column, row) || kp_vec_str(&batch->cols[column], row).len == 0 ||
+            (comm && !whose))
             continue;
         if (line->label_text.size > 0)
             kp_buf_char(&line->label_text, ' ');
-        bool comm = strcmp(label_names[i], "comm") == 0;
         add_who(line, batch, row, column, comm ? line->who : -1);
     }
-    if (kpi_cell_there(batch, line->culprit_comm, row) && !own_fault(line, batch, row) &&
-        kp_vec_str(&batch->cols[line->culprit_comm], row).len > 0) {
+}
+
+static bool has_culprit(const struct timeline *line, const struct kp_batch *batch, uint32_t row)
+{
+    return kpi_cell_there(batch, line->culprit_comm, row) && !own_fault(line, batch, row) &&
+           kp_vec_str(&batch->cols[line->culprit_comm], row).len > 0;
+}
+
+static struct kp_str make_label(struct kp_render *render, const struct kp_batch *batch,
+                                uint32_t row, int kind)
+{
+    struct timeline *line = render->state;
+    bool blames = has_culprit(line, batch, row);
+    kp_buf_clear(&line->label_text);
+    add_what(line, batch, row, kind == LABEL_ALL || !blames);
+    if (blames) {
         kp_buf_text(&line->label_text, " <- ");
-        add_who(line, batch, row, line->culprit_comm, line->culprit_who);
+        add_who(line, batch, row, line->culprit_comm, kind == LABEL_NAME ? -1 : line->culprit_who);
     }
     return kp_arena_str(&render->arena,
                         (struct kp_str){line->label_text.data, (uint32_t)line->label_text.size});
@@ -128,7 +144,8 @@ static void timeline_batch(struct kp_render *render, const struct kp_batch *batc
         bar->dur = KP_MAX(batch->cols[line->dur].i64[row], 0);
         bar->start = batch->cols[from].i64[row] - (line->start >= 0 ? 0 : bar->dur);
         bar->root = kpi_cell_there(batch, line->root, row) && batch->cols[line->root].i64[row] != 0;
-        bar->label = make_label(render, batch, row);
+        for (int kind = 0; kind < LABELS; kind++)
+            bar->labels[kind] = make_label(render, batch, row, kind);
     }
 }
 
@@ -175,7 +192,7 @@ static struct axis find_axis(const struct kp_render *render)
         const struct bar *bar = &line->bars[i];
         axis.from = KP_MIN(axis.from, bar->start);
         to = KP_MAX(to, bar->start + bar->dur);
-        axis.label = KP_MAX(axis.label, kpi_text_width(bar->label));
+        axis.label = KP_MAX(axis.label, kpi_text_width(bar->labels[LABEL_ALL]));
     }
     uint32_t width = render->term.width > 0 ? render->term.width : WIDTH_PIPE;
     axis.label = KP_MIN(axis.label, KP_MIN(LABEL_MAX, KP_MAX(width * 2 / 5, BAR_MIN)));
@@ -218,7 +235,10 @@ static void draw_row(struct kp_render *render, const struct axis *axis, const st
     kp_dur_format(bar->dur, dur);
     put_offset(axis, bar, &offset);
     kp_buf_text(&render->out, bar->root ? "* " : "  ");
-    kpi_text_pad(&render->out, bar->label, axis->label, false, render->term.utf8);
+    int label = LABEL_ALL;
+    while (label + 1 < LABELS && kpi_text_width(bar->labels[label]) > axis->label)
+        label++;
+    kpi_text_pad(&render->out, bar->labels[label], axis->label, false, render->term.utf8);
     kp_buf_text(&render->out, " |");
     draw_bar(render, axis, bar);
     kp_buf_text(&render->out, "| ");

@@ -57,10 +57,10 @@ static bool keep(void *ctx, const char *text, size_t size)
     return true;
 }
 
-static char *draw(enum kp_format format, const struct kp_batch *rows, bool utf8)
+static char *draw_at(enum kp_format format, const struct kp_batch *rows, bool utf8, uint32_t width)
 {
     static const struct kp_str notes[] = {KP_STR("a < note & \"more\"")};
-    struct kp_term term = {.utf8 = utf8};
+    struct kp_term term = {.utf8 = utf8, .width = width};
     struct kp_buf out = {0};
     struct kp_render *render = NULL;
     assert_int_equal(kp_render_open(format, &schema, "causes", &term, keep, &out, &render), KP_OK);
@@ -71,6 +71,11 @@ static char *draw(enum kp_format format, const struct kp_batch *rows, bool utf8)
     char *text = strdup(kp_buf_cstr(&out));
     kp_buf_deinit(&out);
     return text;
+}
+
+static char *draw(enum kp_format format, const struct kp_batch *rows, bool utf8)
+{
+    return draw_at(format, rows, utf8, 0);
 }
 
 static void the_tree_sums_upwards(void **state)
@@ -212,6 +217,56 @@ static void many_causes_become_few(void **state)
     free(text);
 }
 
+/* Of more than a screen of causes, those that have next to no share go together. */
+static void next_to_no_share_is_drawn_together(void **state)
+{
+    static const int counts[] = {21, 20};
+    static struct kp_str kinds[21], comms[21], whos[21], strengths[21];
+    static int64_t starts[21], durs[21], roots[21], tids[21], who_tids[21];
+    (void)state;
+    for (int i = 0; i < 21; i++) {
+        kinds[i] = KP_STR("lock");
+        comms[i] = whos[i] = KP_STR("pay");
+        strengths[i] = KP_STR("strong");
+        durs[i] = i == 0 ? KP_SEC : 1000 + i;
+        tids[i] = 1;
+        who_tids[i] = 1000 + i;
+    }
+    for (size_t i = 0; i < KP_ARRAY_LEN(counts); i++) {
+        struct kp_vec few[] = {
+            {.type = KP_TYPE_STR, .strs = kinds},     {.type = KP_TYPE_TIME, .i64 = starts},
+            {.type = KP_TYPE_DUR, .i64 = durs},       {.type = KP_TYPE_BOOL, .i64 = roots},
+            {.type = KP_TYPE_STR, .strs = comms},     {.type = KP_TYPE_I64, .i64 = tids},
+            {.type = KP_TYPE_STR, .strs = whos},      {.type = KP_TYPE_I64, .i64 = who_tids},
+            {.type = KP_TYPE_STR, .strs = strengths},
+        };
+        const struct kp_batch rows = {
+            .cols = few, .cols_count = KP_ARRAY_LEN(few), .rows = (uint32_t)counts[i]};
+        char *text = draw(KP_FORMAT_GRAPH, &rows, true);
+        assert_int_equal(count_of(text, "20 smaller\n"), i == 0);
+        assert_int_equal(count_of(text, "<0.01 %"), i == 0 ? 1 : 19);
+        free(text);
+    }
+}
+
+/* A narrow timeline cuts off whose time it was, not who is to blame. */
+static void labels_keep_who_is_to_blame(void **state)
+{
+    (void)state;
+    kind[0] = KP_STR("runnable.preempted");
+    who[0] = KP_STR("batch-job");
+    char *text = draw_at(KP_FORMAT_TIMELINE, &batch, true, 140);
+    assert_non_null(strstr(text, "* runnable.preempted ledger(7) <- batch-job(9) "));
+    free(text);
+    text = draw_at(KP_FORMAT_TIMELINE, &batch, true, 100);
+    assert_non_null(strstr(text, "* runnable.preempted <- batch-job(9) "));
+    free(text);
+    text = draw_at(KP_FORMAT_TIMELINE, &batch, true, 80);
+    assert_non_null(strstr(text, "* runnable.preempted <- batch-job "));
+    assert_non_null(strstr(text, "  running pay(5) "));
+    free(text);
+}
+
 static void many_lanes_become_few(void **state)
 {
     (void)state;
@@ -253,7 +308,9 @@ int main(void)
         cmocka_unit_test(svg_escapes_and_draws_both),
         cmocka_unit_test(a_chain_tells_its_edges),
         cmocka_unit_test(many_causes_become_few),
+        cmocka_unit_test(next_to_no_share_is_drawn_together),
         cmocka_unit_test(many_lanes_become_few),
+        cmocka_unit_test(labels_keep_who_is_to_blame),
         cmocka_unit_test(rows_that_cannot_be_drawn_are_refused),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
