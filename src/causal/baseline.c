@@ -10,9 +10,15 @@
  * has met, and its answer is the same as if it were the first. The number compared with is capped
  * by count and by the time they cover, newest first, so the answer depends on the store and not on
  * how fast the machine is.
+ *
+ * Readings have nothing in common but the snapshot: several threads share them, each with memory of
+ * its own, and what they found is put together in the order of the samples.
  */
+#include <pthread.h>
+#include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "base/assert.h"
 #include "causal/cause.h"
@@ -29,6 +35,7 @@
 #define MARGIN       (20 * KP_MS)  /* read around a stretch */
 #define AHEAD        (500 * KP_MS) /* joined rows and spans that end later */
 #define GROUP_BYTES  ((size_t)256 << 20)
+#define TEAM_MAX     4 /* threads */
 
 enum { STATUS_ERROR = 2 }; /* catalogue: SPAN_STATUS */
 
@@ -39,6 +46,7 @@ struct sample {
     int64_t stretch; /* in which it ended, by number */
     kp_dur lead;     /* it began at most so long before that */
     bool known;      /* what it cost was kept */
+    struct kpi_list costs;
 };
 
 /* ns of each transaction under one key. */
@@ -52,6 +60,7 @@ struct collect {
     struct kp_arena *arena;
     struct sample *samples;
     uint32_t count;
+    uint32_t threads;
     kp_dur stretch;
     struct kpi_list tallies; /* struct tally */
 };
@@ -166,10 +175,30 @@ static void costs_add(struct collect *collect, uint32_t sample, const struct kpi
 
 /* Samples [first, end), which ended in one stretch. */
 struct group {
-    struct collect *collect;
-    uint32_t first, end;
+    struct sample *samples;
+    uint32_t count;
     kp_time from, to; /* of the stretch and what leads to it */
-    struct kp_arena arena;
+};
+
+struct team {
+    const struct group *groups; /* not walked before */
+    uint32_t count;
+    atomic_uint next;
+    atomic_bool stop; /* somebody failed */
+};
+
+/* One thread that walks groups. */
+struct member {
+    struct team *team;
+    struct kpi_reader reader;
+    struct kp_stop others;
+    struct kp_arena arena, kept; /* of the group; of what it found */
+    struct kp_buf key;
+    pthread_t thread;
+    bool started, told; /* told: it ended because others had */
+    uint32_t failed_at; /* group */
+    kp_status status;
+    struct kp_error err;
 };
 
 /* Causes that differ only in who and where count together. */
@@ -189,105 +218,182 @@ static void cost_add(struct kpi_list *costs, const struct kpi_cause *cause)
         (struct kpi_cost){kind, rule, cause->object_class, cause->dur};
 }
 
-static void sample_walk(struct group *group, struct kpi_world *world, const struct sample *sample,
-                        struct kpi_list *costs)
+static void sample_walk(struct member *member, struct kpi_world *world, struct sample *sample)
 {
     uint32_t root = kpi_span_find(world, sample->txn.trace, sample->txn.root_id);
     if (root == KPI_NONE)
         return;
-    struct kpi_causes *causes = kp_arena_alloc(&group->arena, sizeof(*causes));
+    struct kpi_causes *causes = kp_arena_alloc(&member->arena, sizeof(*causes));
     if (causes == NULL) {
-        costs->failed = true;
+        sample->costs.failed = true;
         return;
     }
-    kpi_causes_init(causes, &group->arena, world, false);
+    kpi_causes_init(causes, &member->arena, world, false);
     struct kpi_walk walk = {.world = world,
-                            .arena = &group->arena,
+                            .arena = &member->arena,
                             .txn = &sample->txn,
                             .emit = kpi_causes_add,
                             .ctx = causes};
     const struct kpi_span *span = &world->spans[root];
     kpi_walk_run(&walk, span->thread, root, span->from, span->to);
-    costs->failed |= causes->list.failed;
+    sample->costs.failed |= causes->list.failed;
     for (uint32_t i = 0; i < causes->list.count; i++)
-        cost_add(costs, kpi_cause_at(causes, i));
+        cost_add(&sample->costs, kpi_cause_at(causes, i));
 }
 
 /* All that the walk of a sample depends on, beside the snapshot. False: no memory. */
-static bool sample_key(const struct group *group, const struct sample *sample, struct kp_buf *out)
+static bool sample_key(const struct kpi_reader *reader, const struct group *group,
+                       const struct sample *sample, struct kp_buf *out)
 {
-    struct kp_str axis = group->collect->reader->axis;
     const struct kpi_txn *txn = &sample->txn;
     out->size = 0;
-    kp_buf_printf(out, "%.*s %lld %lld %u ", (int)axis.len, axis.ptr, (long long)group->from,
-                  (long long)group->to, txn->trace.len);
+    kp_buf_printf(out, "%.*s %lld %lld %u ", (int)reader->axis.len, reader->axis.ptr,
+                  (long long)group->from, (long long)group->to, txn->trace.len);
     kp_buf_str(out, txn->trace);
     kp_buf_str(out, txn->root_id);
     return !out->failed;
 }
 
 /* Takes what was kept of the group's samples; true: of all. */
-static bool group_recall(struct group *group, struct kp_buf *key)
+static bool group_recall(struct kpi_reader *reader, const struct group *group, struct kp_buf *key,
+                         struct kp_arena *arena)
 {
-    struct kpi_reader *reader = group->collect->reader;
     bool all = true;
-    for (uint32_t i = group->first; i < group->end; i++) {
-        struct sample *sample = &group->collect->samples[i];
-        struct kpi_list costs;
-        kpi_list_init(&costs, &group->arena, sizeof(struct kpi_cost));
+    for (uint32_t i = 0; i < group->count; i++) {
+        struct sample *sample = &group->samples[i];
+        kpi_list_init(&sample->costs, arena, sizeof(struct kpi_cost));
         sample->known =
-            !reader->eager && sample_key(group, sample, key) &&
-            kpi_memo_get(reader->snapshot, (struct kp_str){key->data, (uint32_t)key->size},
-                         &group->arena, &costs);
+            !reader->eager && sample_key(reader, group, sample, key) &&
+            kpi_memo_get(reader->snapshot, (struct kp_str){key->data, (uint32_t)key->size}, arena,
+                         &sample->costs);
         all &= sample->known;
-        if (sample->known)
-            costs_add(group->collect, i, &costs);
     }
     return all;
 }
 
-/* Attributes the other samples over one reading of the events. */
-static kp_status group_walk(struct group *group, struct kp_buf *key, struct kp_error *err)
+/* Names outlive the group's world. */
+static void costs_keep(struct member *member, struct kpi_list *costs)
 {
-    struct collect *collect = group->collect;
-    struct kpi_reader *reader = collect->reader;
+    for (uint32_t i = 0; i < costs->count; i++) {
+        struct kpi_cost *cost = kpi_list_at(costs, i);
+        cost->object_class = kp_arena_str(&member->kept, cost->object_class);
+        costs->failed |= cost->object_class.ptr == NULL;
+    }
+}
+
+/* Attributes the samples that nothing was kept of over one reading of the events. */
+static kp_status group_walk(struct member *member, const struct group *group)
+{
+    struct kpi_reader *reader = &member->reader;
+    struct kp_error *err = &member->err;
     struct kpi_world *world;
     kp_time until = kpi_time_add(group->to, MARGIN);
-    kp_status status = kpi_world_load(reader, &group->arena, kpi_time_add(group->from, -MARGIN),
+    kp_status status = kpi_world_load(reader, &member->arena, kpi_time_add(group->from, -MARGIN),
                                       until, AHEAD, &world, err);
     if (status == KP_OK)
         status = kpi_world_spans(world, NULL, 0, group->from, kpi_time_add(until, AHEAD), err);
-    for (uint32_t i = group->first; i < group->end && status == KP_OK; i++) {
-        struct kpi_list costs;
-        if (collect->samples[i].known)
+    for (uint32_t i = 0; i < group->count && status == KP_OK; i++) {
+        struct sample *sample = &group->samples[i];
+        if (sample->known)
             continue;
-        kpi_list_init(&costs, &group->arena, sizeof(struct kpi_cost));
-        sample_walk(group, world, &collect->samples[i], &costs);
-        costs_add(collect, i, &costs);
+        kpi_list_init(&sample->costs, &member->kept, sizeof(struct kpi_cost));
+        sample_walk(member, world, sample);
+        costs_keep(member, &sample->costs);
         status = kpi_reader_check(reader, err);
-        if (status == KP_OK && !reader->eager && sample_key(group, &collect->samples[i], key))
-            kpi_memo_put(reader->snapshot, (struct kp_str){key->data, (uint32_t)key->size}, &costs);
+        if (status == KP_OK && !reader->eager && sample_key(reader, group, sample, &member->key))
+            kpi_memo_put(reader->snapshot,
+                         (struct kp_str){member->key.data, (uint32_t)member->key.size},
+                         &sample->costs);
     }
     return status;
 }
 
-static kp_status group_add(struct collect *collect, uint32_t first, uint32_t end,
-                           struct kp_error *err)
+/* ---------- sharing them out ---------- */
+
+static kp_status others_stopped(void *ctx, struct kp_error *err)
 {
-    const struct sample *sample = &collect->samples[first];
-    struct group group = {.collect = collect,
-                          .first = first,
-                          .end = end,
-                          .from = sample->stretch * collect->stretch - sample->lead,
-                          .to = (sample->stretch + 1) * collect->stretch};
-    struct kp_buf key = {0};
-    kp_status status = KP_OK;
-    kp_arena_init(&group.arena, GROUP_BYTES);
-    group.arena.owner = "baseline of CAUSES";
-    if (!group_recall(&group, &key))
-        status = group_walk(&group, &key, err);
-    kp_buf_deinit(&key);
-    kp_arena_deinit(&group.arena);
+    struct member *member = ctx;
+    if (!atomic_load(&member->team->stop))
+        return KP_OK;
+    member->told = true;
+    return kp_error_set(err, KP_CANCELLED, "another thread of the baseline failed");
+}
+
+static void *member_main(void *of)
+{
+    struct member *member = of;
+    struct team *team = member->team;
+    while (member->status == KP_OK && !atomic_load(&team->stop)) {
+        uint32_t at = atomic_fetch_add(&team->next, 1);
+        if (at >= team->count)
+            break;
+        kp_arena_init(&member->arena, GROUP_BYTES);
+        member->arena.owner = "baseline of CAUSES";
+        member->failed_at = at;
+        member->status = group_walk(member, &team->groups[at]);
+        kp_arena_deinit(&member->arena);
+    }
+    if (member->status != KP_OK)
+        atomic_store(&team->stop, true);
+    return NULL;
+}
+
+/* Only this thread may ask whether the question is to end; the others hear of it. */
+static void member_init(struct member *member, struct team *team, const struct kpi_reader *reader,
+                        bool first)
+{
+    member->team = team;
+    member->reader.snapshot = reader->snapshot;
+    member->reader.axis = reader->axis;
+    member->reader.eager = reader->eager;
+    member->others = (struct kp_stop){others_stopped, member};
+    member->reader.stop = first ? reader->stop : &member->others;
+    kp_arena_init(&member->kept, GROUP_BYTES);
+}
+
+static kp_status team_finish(struct collect *collect, struct member *members, uint32_t count,
+                             struct kp_error *err)
+{
+    const struct member *failed = NULL;
+    for (uint32_t i = 0; i < count; i++) {
+        struct member *member = &members[i];
+        if (member->started)
+            pthread_join(member->thread, NULL);
+        kpi_reader_add(collect->reader, &member->reader);
+        if (member->status != KP_OK && !member->told &&
+            (failed == NULL || member->failed_at < failed->failed_at))
+            failed = member;
+    }
+    if (failed == NULL)
+        return KP_OK;
+    if (err != NULL)
+        *err = failed->err;
+    return failed->status;
+}
+
+/* Walks the groups on as many threads as there may be. */
+static kp_status team_run(struct collect *collect, const struct group *groups,
+                          uint32_t groups_count, struct kp_error *err)
+{
+    struct team team = {.groups = groups, .count = groups_count};
+    uint32_t count = KP_MIN(KP_MIN(collect->threads, groups_count), (uint32_t)TEAM_MAX);
+    struct member *members = kp_arena_zalloc(collect->arena, count, sizeof(*members));
+    if (members == NULL)
+        return kp_arena_error(collect->arena, err);
+    for (uint32_t i = 0; i < count; i++)
+        member_init(&members[i], &team, collect->reader, i == 0);
+    for (uint32_t i = 1; i < count; i++)
+        members[i].started =
+            pthread_create(&members[i].thread, NULL, member_main, &members[i]) == 0;
+    if (count > 0)
+        member_main(&members[0]);
+    kp_status status = team_finish(collect, members, count, err);
+    for (uint32_t i = 0; i < collect->count && status == KP_OK; i++)
+        costs_add(collect, i, &collect->samples[i].costs);
+    for (uint32_t i = 0; i < count; i++) {
+        kp_buf_deinit(&members[i].key);
+        kp_arena_deinit(&members[i].kept);
+    }
     return status;
 }
 
@@ -339,19 +445,37 @@ static int sample_compare(const void *a, const void *b)
     return kp_str_compare(x->txn.trace, y->txn.trace);
 }
 
+/* The group that begins with this sample. */
+static struct group group_of(const struct collect *collect, uint32_t first)
+{
+    struct sample *sample = &collect->samples[first];
+    uint32_t end = first + 1;
+    while (end < collect->count && collect->samples[end].stretch == sample->stretch &&
+           collect->samples[end].lead == sample->lead)
+        end++;
+    return (struct group){.samples = sample,
+                          .count = end - first,
+                          .from = sample->stretch * collect->stretch - sample->lead,
+                          .to = (sample->stretch + 1) * collect->stretch};
+}
+
 static kp_status samples_walk(struct collect *collect, struct kp_error *err)
 {
-    kp_status status = KP_OK;
+    struct group groups[USED_MAX];
+    struct kp_buf key = {0};
+    struct kp_arena recalled;
+    uint32_t count = 0;
+    kp_arena_init(&recalled, GROUP_BYTES);
     stretches_set(collect);
     qsort(collect->samples, collect->count, sizeof(*collect->samples), sample_compare);
-    for (uint32_t first = 0, end; first < collect->count && status == KP_OK; first = end) {
-        const struct sample *sample = &collect->samples[first];
-        for (end = first + 1; end < collect->count; end++)
-            if (collect->samples[end].stretch != sample->stretch ||
-                collect->samples[end].lead != sample->lead)
-                break;
-        status = group_add(collect, first, end, err);
+    for (uint32_t first = 0; first < collect->count;) {
+        groups[count] = group_of(collect, first);
+        first += groups[count].count;
+        count += !group_recall(collect->reader, &groups[count], &key, &recalled);
     }
+    kp_buf_deinit(&key);
+    kp_status status = team_run(collect, groups, count, err);
+    kp_arena_deinit(&recalled);
     return status;
 }
 
@@ -393,7 +517,9 @@ kp_status kpi_baseline_make(struct kpi_reader *reader, const struct kp_causes_re
                             const struct kpi_txn *txn, struct kp_arena *arena,
                             struct kpi_baseline *out, struct kp_error *err)
 {
-    struct collect collect = {.reader = reader, .arena = arena};
+    long cpus = req->threads != 0 ? (long)req->threads : sysconf(_SC_NPROCESSORS_ONLN);
+    struct collect collect = {
+        .reader = reader, .arena = arena, .threads = cpus < 1 ? 1 : (uint32_t)cpus};
     kpi_reader_part(reader, "the baseline", -1);
     struct kpi_baseline none = {0};
     if (req->baseline_none) {

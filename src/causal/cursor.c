@@ -130,6 +130,16 @@ void kpi_cursor_close(struct kpi_cursor *cursor)
     memset(cursor, 0, sizeof(*cursor));
 }
 
+void kpi_reader_add(struct kpi_reader *reader, const struct kpi_reader *from)
+{
+    stat_add(&reader->stat, &from->stat);
+    for (uint32_t i = 0; i < from->steps_count; i++) {
+        struct kpi_step *step = step_of(reader, from->steps[i].stream);
+        stat_add(&step->stat, &from->steps[i].stat);
+        step->scans += from->steps[i].scans;
+    }
+}
+
 void kpi_reader_part(struct kpi_reader *reader, const char *part, kp_dur back)
 {
     reader->part = part;

@@ -73,6 +73,8 @@ void kpi_cursor_close(struct kpi_cursor *cursor);
 void kpi_reader_part(struct kpi_reader *reader, const char *part, kp_dur back);
 /* Whether the question is to end early; then readings on demand have failed. */
 bool kpi_reader_stopped(struct kpi_reader *reader);
+/* Takes over what another reader read, for the part of this one. */
+void kpi_reader_add(struct kpi_reader *reader, const struct kpi_reader *from);
 /* How the readings on demand went so far. */
 kp_status kpi_reader_check(const struct kpi_reader *reader, struct kp_error *err) KP_MUST;
 static inline int64_t kpi_cursor_i64(const struct kpi_cursor *cursor, uint32_t column)

@@ -61,6 +61,7 @@ struct kp_causes_req {
     bool eager;            /* oracle runs: read all of the window before the walk */
     bool evidence;         /* keep every row behind the answer's, for EVIDENCE OF */
     enum kp_oracle oracle; /* by the rules of another tool: no baseline, nothing strong */
+    uint32_t threads;      /* that may walk a baseline; 0 = one per CPU */
 };
 
 /* One verb over one root. NOT_FOUND names what was searched and what is near. */

@@ -5,6 +5,7 @@
  * them, say where their spans lie.
  */
 #include "query/verb.h"
+#include "query/worker.h"
 
 #include <inttypes.h>
 
@@ -153,6 +154,7 @@ kp_status kpi_verb_open(struct kpi_run *run, struct kpi_verb *verb, struct kp_ro
     if (verb->kind == KPI_VERB_CULPRITS)
         return open_culprits(run, verb, out);
     kp_status status = read_baseline(run, verb);
+    verb->req.threads = verb->other.threads = kpi_run_threads(run);
     if (status != KP_OK)
         return status;
     switch (verb->kind) {
