@@ -18,13 +18,17 @@
 #include "base/big.h"
 #include "storage/codec_link.h"
 #include "storage/spine_durs.h"
+#include "storage/ticks.h"
+
+#define TICKS_WORTH 64u /* bytes of a chunk: fewer are not tried */
 
 /* ---------- encoding ---------- */
 
 struct encoder {
     const struct kp_batch *batch;
     enum kpi_level level;
-    bool paged; /* what the page's spine holds is left out, actors are the page's */
+    bool paged;      /* what the page's spine holds is left out, actors are the page's */
+    uint64_t period; /* of the clock's ticks, for durations; 0 = none */
     struct kpi_actor_set *actors;
     int64_t *locals;  /* one ACTOR column as local numbers */
     int64_t *ordered; /* paged: one column thread by thread */
@@ -79,6 +83,23 @@ static kp_status texts_encode(struct encoder *encoder, uint32_t column)
     return status;
 }
 
+/* A chunk of a duration becomes one of ticks when that is smaller. */
+static kp_status ticks_try(struct encoder *encoder, const int64_t *values, size_t at)
+{
+    struct kp_buf chunk = {0};
+    if (encoder->period == 0 || encoder->columns.size - at < TICKS_WORTH)
+        return KP_OK;
+    kp_buf_char(&chunk, KPI_CHUNK_TICKS);
+    kp_status status =
+        kpi_ticks_encode(values, NULL, encoder->batch->rows, encoder->period, 0, &chunk);
+    if (status == KP_OK && chunk.size < encoder->columns.size - at) {
+        encoder->columns.size = at;
+        kp_buf_add(&encoder->columns, chunk.data, chunk.size);
+    }
+    kp_buf_deinit(&chunk);
+    return status == KP_LIMIT ? KP_OK : status;
+}
+
 static kp_status column_encode(struct encoder *encoder, uint32_t column)
 {
     const struct kp_vec *vec = &encoder->batch->cols[column];
@@ -100,7 +121,9 @@ static kp_status column_encode(struct encoder *encoder, uint32_t column)
             return status;
         values = encoder->ordered;
     }
-    return kpi_ints_encode(values, rows, encoder->level, &encoder->columns);
+    size_t at = encoder->columns.size;
+    kp_status status = kpi_ints_encode(values, rows, encoder->level, &encoder->columns);
+    return status == KP_OK && vec->type == KP_TYPE_DUR ? ticks_try(encoder, values, at) : status;
 }
 
 /* All columns, then the actors they turned out to use. */
@@ -253,9 +276,10 @@ kp_status kpi_block_encode(const struct kp_batch *batch, enum kpi_level level, s
 }
 
 kp_status kpi_block_encode_paged(const struct kp_batch *batch, enum kpi_level level,
-                                 struct kpi_actor_set *actors, struct kp_buf *out)
+                                 struct kpi_actor_set *actors, uint64_t period, struct kp_buf *out)
 {
-    struct encoder encoder = {.batch = batch, .level = level, .paged = true, .actors = actors};
+    struct encoder encoder = {
+        .batch = batch, .level = level, .paged = true, .actors = actors, .period = period};
     return batch_encode(&encoder, out);
 }
 

@@ -63,9 +63,11 @@ kp_status kpi_block_batch_ids(const struct kpi_block *block, uint64_t wanted,
 
 /* Version of a block's format that chunks of a level need. */
 uint8_t kpi_block_version(enum kpi_level level);
-/* A sealed or cold block without the columns that the page's spine holds; actors of the page. */
+/* A sealed or cold block without the columns that the page's spine holds; actors of the page.
+ * period: of the clock's ticks as the spine found it, 0 = none. */
 kp_status kpi_block_encode_paged(const struct kp_batch *batch, enum kpi_level level,
-                                 struct kpi_actor_set *actors, struct kp_buf *out) KP_MUST;
+                                 struct kpi_actor_set *actors, uint64_t period,
+                                 struct kp_buf *out) KP_MUST;
 
 /* The chunks of the columns that a spine does not hold, one behind the other. The set may map by
  * identity: then columns hold local numbers. */

@@ -25,6 +25,7 @@
 #include "base/hash.h"
 #include "storage/codec_wide.h"
 #include "storage/range.h"
+#include "storage/ticks.h"
 
 #define VECTORS_MAX     (KPI_BLOCK_ROWS_MAX / KPI_VECTOR_ROWS)
 #define PATCHED         0x80u /* flag in a width byte */
@@ -597,6 +598,7 @@ static const struct kpi_codec codecs[] = {
     {"class", KPI_CHUNK_CLASS, true, kpi_class_encode, kpi_class_decode},
     {"range", KPI_CHUNK_RANGE, true, kpi_range_body_encode, kpi_range_body_decode},
     {"direct", KPI_CHUNK_DIRECT, true, kpi_direct_body_encode, kpi_direct_body_decode},
+    {"ticks", KPI_CHUNK_TICKS, true, kpi_ticks_body_encode, kpi_ticks_body_decode},
     {"raw", KPI_CHUNK_RAW, false, raw_encode, raw_decode},
 };
 

@@ -266,6 +266,21 @@ kp_status kpi_ticks_decode(struct kp_reader *in, const uint16_t *kinds, uint32_t
     return status;
 }
 
+kp_status kpi_ticks_body_encode(const int64_t *values, uint32_t count, enum kpi_level level,
+                                struct kp_buf *out)
+{
+    (void)values;
+    (void)count;
+    (void)level;
+    (void)out;
+    return KP_LIMIT;
+}
+
+kp_status kpi_ticks_body_decode(struct kp_reader *in, uint32_t count, int64_t *out)
+{
+    return kpi_ticks_decode(in, NULL, count, out);
+}
+
 /* ---------- how long a tick is ---------- */
 
 #define SAMPLE      1024u

@@ -63,6 +63,7 @@ enum kpi_chunk {
     KPI_CHUNK_CLASS = 8,
     KPI_CHUNK_RANGE = 9,
     KPI_CHUNK_DIRECT = 10,
+    KPI_CHUNK_TICKS = 11,
     KPI_CHUNK_STR_CONST = 16,
     KPI_CHUNK_STR_DICT = 17,
     KPI_CHUNK_STR_RAW = 18,

@@ -253,9 +253,11 @@ static kp_status spined_encode(struct writer *writer, const struct kp_batch *bat
                                uint32_t count, struct kpi_actor_set *actors)
 {
     kp_buf_clear(&writer->block);
-    kp_status status = kpi_spine_encode(batches, count, writer->level, actors, &writer->block);
+    uint64_t period = 0;
+    kp_status status =
+        kpi_spine_encode(batches, count, writer->level, actors, &period, &writer->block);
     for (uint32_t b = 0; b < count && status == KP_OK; b++)
-        status = kpi_block_encode_paged(&batches[b], writer->level, actors, &writer->block);
+        status = kpi_block_encode_paged(&batches[b], writer->level, actors, period, &writer->block);
     return status;
 }
 

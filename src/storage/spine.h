@@ -48,9 +48,11 @@ kp_status kpi_spine_order(const int64_t *locals, uint32_t rows, uint32_t actors,
 /* ---------- writing (spine_write.c) ---------- */
 
 /* Appends the spine of batches (of different kernel streams, in the order of order.h, actors of one
- * registry). Adds all their actors to the set. LIMIT: these rows do not fit the scheme. */
+ * registry). Adds all their actors to the set. *out_period: of their clock's ticks (ticks.h), cold,
+ * else 0. LIMIT: these rows do not fit the scheme. */
 kp_status kpi_spine_encode(const struct kp_batch *batches, uint32_t count, enum kpi_level level,
-                           struct kpi_actor_set *actors, struct kp_buf *out) KP_MUST;
+                           struct kpi_actor_set *actors, uint64_t *out_period,
+                           struct kp_buf *out) KP_MUST;
 
 /* The chunks of a spine alone, one behind the other; ranges, rows, actors and sizes in out_parts.
  */

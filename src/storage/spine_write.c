@@ -441,7 +441,7 @@ kp_status kpi_spine_columns(const struct kp_batch *batches, uint32_t count,
 }
 
 kp_status kpi_spine_encode(const struct kp_batch *batches, uint32_t count, enum kpi_level level,
-                           struct kpi_actor_set *actors, struct kp_buf *out)
+                           struct kpi_actor_set *actors, uint64_t *out_period, struct kp_buf *out)
 {
     struct kpi_block_parts parts;
     struct kp_buf columns = {0}, table = {0};
@@ -459,6 +459,8 @@ kp_status kpi_spine_encode(const struct kp_batch *batches, uint32_t count, enum 
         status = kpi_actor_set_encode(actors, batches[0].actors, level, &table);
     if (status == KP_OK)
         status = kpi_block_assemble(&parts, &table, &columns, out);
+    if (status == KP_OK)
+        *out_period = parts.period;
     kp_buf_deinit(&columns);
     kp_buf_deinit(&table);
     return status;

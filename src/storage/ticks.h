@@ -22,4 +22,9 @@ kp_status kpi_ticks_encode(const int64_t *values, const uint16_t *kinds, uint32_
 kp_status kpi_ticks_decode(struct kp_reader *in, const uint16_t *kinds, uint32_t count,
                            int64_t *out) KP_MUST;
 
+/* As a codec of columns: LIMIT, since a column does not tell the period; and its reader. */
+kp_status kpi_ticks_body_encode(const int64_t *values, uint32_t count, enum kpi_level level,
+                                struct kp_buf *out) KP_MUST;
+kp_status kpi_ticks_body_decode(struct kp_reader *in, uint32_t count, int64_t *out) KP_MUST;
+
 #endif

@@ -92,12 +92,15 @@ static int64_t ticked(int64_t ts)
 static void shape_ticks(struct kp_builder *builder)
 {
     uint32_t dur = kpi_spine_dur(builder->batch.stream);
+    int queued = kp_stream_stored(builder->batch.stream, "queue_dur");
     for (uint32_t row = 0; row < builder->batch.rows; row++) {
         int64_t *ts = &builder->cols[KP_COL_TS].i64[row], *length = &builder->cols[dur].i64[row];
         int64_t begin = *ts - 1700000000ll * KP_SEC - (dur == 0 ? 0 : *length);
         *ts = ticked(*ts - 1700000000ll * KP_SEC);
         if (dur != 0)
             *length = *ts - ticked(begin);
+        if (queued > 0) /* half of what it lasted */
+            builder->cols[queued].i64[row] = ticked(begin + *length / 2) - ticked(begin);
     }
 }
 
@@ -156,9 +159,10 @@ static kp_status page_encode(const struct kp_batch *batches, uint32_t count, enu
 {
     struct kpi_actor_set actors;
     assert_int_equal(kpi_actor_set_init(&actors, KPI_BLOCK_ROWS_MAX * 2), KP_OK);
-    kp_status status = kpi_spine_encode(batches, count, level, &actors, out);
+    uint64_t period = 0;
+    kp_status status = kpi_spine_encode(batches, count, level, &actors, &period, out);
     for (uint32_t b = 0; b < count && status == KP_OK; b++)
-        status = kpi_block_encode_paged(&batches[b], level, &actors, out);
+        status = kpi_block_encode_paged(&batches[b], level, &actors, period, out);
     kpi_actor_set_deinit(&actors);
     return status;
 }
@@ -279,7 +283,9 @@ static kp_status durs_are_small(void *ctx, uint32_t page, const struct kp_batch 
     uint32_t rows = 0;
     (void)page;
     assert_int_equal(kpi_actor_set_init(&actors, KPI_BLOCK_ROWS_MAX * 2), KP_OK);
-    assert_int_equal(kpi_spine_encode(batches, count, KPI_LEVEL_COLD, &actors, &bytes), KP_OK);
+    uint64_t period;
+    assert_int_equal(kpi_spine_encode(batches, count, KPI_LEVEL_COLD, &actors, &period, &bytes),
+                     KP_OK);
     assert_int_equal(kpi_block_open(bytes.data, bytes.size, &spine), KP_OK);
     for (uint32_t b = 0; b < count; b++)
         rows += kpi_spine_dur(batches[b].stream) == 0 ? 0 : batches[b].rows;
