@@ -16,18 +16,17 @@
 #include "base/assert.h"
 #include "base/hash.h"
 #include "base/time.h"
+#include "bench/question.h"
 #include "query/query.h"
 
 #define QUERIES    10
-#define HOPS       20
 #define HOP_QUERY  8
 #define ROUNDS     5
 #define ROUNDS_MAX 99
 
 struct bench {
     struct kp_snapshot *snapshot;
-    char from[KP_TIME_TEXT_MAX], at[KP_TIME_TEXT_MAX];
-    char tid[64], txn[64], comm[64];
+    struct kpi_values values;
     uint32_t rounds;
 };
 
@@ -98,73 +97,43 @@ static void ask(const struct bench *bench, const char *text, uint32_t threads,
 
 /* ---------- texts ---------- */
 
-static void put_value(const struct bench *bench, const char *name, size_t length,
-                      struct kp_buf *out)
+static void query_text(const struct bench *bench, uint32_t number, struct kp_buf *out)
 {
-    const struct {
-        const char *name, *value;
-    } values[] = {{"from", bench->from},
-                  {"at", bench->at},
-                  {"tid", bench->tid},
-                  {"txn", bench->txn},
-                  {"comm", bench->comm}};
-    for (size_t i = 0; i < KP_ARRAY_LEN(values); i++)
-        if (strlen(values[i].name) == length && memcmp(values[i].name, name, length) == 0)
-            kp_buf_text(out, values[i].value);
+    struct kpi_question question;
+    if (!kpi_question_read(number, &question))
+        fail("bench/queries", NULL);
+    kpi_question_text(question.kql, &bench->values, NULL, 0, out);
 }
 
-static void put_values(const struct bench *bench, const char *text, struct kp_buf *out)
-{
-    while (*text != '\0') {
-        if (*text != '$') {
-            kp_buf_char(out, *text++);
-            continue;
-        }
-        size_t length = strspn(text + 1, "abcdefghijklmnopqrstuvwxyz");
-        put_value(bench, text + 1, length, out);
-        text += 1 + length;
-    }
-}
-
-static void query_text(const struct bench *bench, int number, struct kp_buf *out)
-{
-    char path[64], line[512];
-    snprintf(path, sizeof(path), "bench/queries/q%02d.kql", number);
-    FILE *file = fopen(path, "r");
-    if (file == NULL)
-        fail(path, NULL);
-    while (fgets(line, sizeof(line), file) != NULL)
-        put_values(bench, line, out);
-    fclose(file);
-}
-
-static void pick(const struct bench *bench, const char *text, char *out, size_t size)
+static void pick(const struct bench *bench, const char *text, char out[64])
 {
     struct kp_buf query = {0};
     struct answer answer;
-    put_values(bench, text, &query);
+    kpi_question_text(text, &bench->values, NULL, 0, &query);
     ask(bench, kp_buf_cstr(&query), 1, &answer);
-    snprintf(out, size, "%s", answer.first[0]);
+    snprintf(out, 64, "%s", answer.first[0]);
     kp_buf_deinit(&query);
 }
 
 /* What the texts ask for: the middle of the recording, a busy thread, a rare command. */
 static void pick_values(struct bench *bench)
 {
+    struct kpi_values *values = &bench->values;
     kp_time oldest, newest;
+    char tid[64];
     kp_snapshot_range(bench->snapshot, &oldest, &newest);
     if (oldest > newest)
         fail("no rows", NULL);
-    kp_time middle = oldest + (newest - oldest) / 2;
-    kp_time_format(middle, bench->from);
-    kp_time_format(middle + KP_SEC, bench->at);
+    values->from = oldest + (newest - oldest) / 2;
+    values->at = values->from + KP_SEC;
     pick(bench,
          "sched_waking | where ts between (datetime($from) .. 1s) and wakee_tid != 0 "
          "| summarize n = count() by wakee_tid | top 1 by n",
-         bench->tid, sizeof(bench->tid));
+         tid);
+    values->tid = strtoll(tid, NULL, 10);
     pick(bench, "sched_switch | summarize n = count() by comm | where n > 20 | top 1 by n asc",
-         bench->comm, sizeof(bench->comm));
-    pick(bench, "spans | where txn != '' | take 1 | project txn", bench->txn, sizeof(bench->txn));
+         values->comm);
+    pick(bench, "spans | where txn != '' | take 1 | project txn", values->txn);
 }
 
 /* ---------- rounds ---------- */
@@ -173,7 +142,7 @@ static void hops(const struct bench *bench, uint32_t threads, struct answer *ans
 {
     struct bench hop = *bench;
     uint64_t rows = 0, hash = 0;
-    for (int i = 0; i < HOPS; i++) {
+    for (int i = 0; i < (int)KPI_HOPS; i++) {
         struct kp_buf text = {0};
         query_text(&hop, HOP_QUERY, &text);
         ask(&hop, kp_buf_cstr(&text), threads, answer);
@@ -182,14 +151,16 @@ static void hops(const struct bench *bench, uint32_t threads, struct answer *ans
         hash = kp_hash_mix(hash + answer->hash);
         if (answer->rows == 0)
             break;
-        snprintf(hop.at, sizeof(hop.at), "%s", answer->first[0]);
-        snprintf(hop.tid, sizeof(hop.tid), "%s", answer->first[1]);
+        if (!kp_time_parse(kp_str_from(answer->first[0]), &hop.values.at))
+            fail(answer->first[0], NULL);
+        hop.values.tid = strtoll(answer->first[1], NULL, 10);
     }
     answer->rows = rows;
     answer->hash = hash;
 }
 
-static int64_t once(const struct bench *bench, int number, uint32_t threads, struct answer *answer)
+static int64_t once(const struct bench *bench, uint32_t number, uint32_t threads,
+                    struct answer *answer)
 {
     struct kp_buf text = {0};
     query_text(bench, number, &text);
@@ -209,7 +180,7 @@ static int compare_times(const void *a, const void *b)
     return (x > y) - (x < y);
 }
 
-static double median_ms(const struct bench *bench, int number, uint32_t threads,
+static double median_ms(const struct bench *bench, uint32_t number, uint32_t threads,
                         struct answer *answer, double *out_first)
 {
     int64_t times[ROUNDS_MAX];
@@ -225,14 +196,14 @@ static int measure(const struct bench *bench)
     int different = 0;
     printf("%-4s %10s %10s %10s %10s %12s %10s %16s\n", "", "first", "1 thread", "2 threads",
            "rows", "read", "pages", "hash");
-    for (int q = 1; q <= QUERIES; q++) {
+    for (uint32_t q = 1; q <= QUERIES; q++) {
         struct answer one, two;
         double first, again;
         double alone = median_ms(bench, q, 1, &one, &first);
         double both = median_ms(bench, q, 2, &two, &again);
         bool same = one.hash == two.hash && one.rows == two.rows;
         different += !same;
-        printf("Q%-3d %10.2f %10.2f %10.2f %10" PRIu64 " %12" PRIu64 " %10" PRIu32 " %016" PRIx64
+        printf("Q%-3u %10.2f %10.2f %10.2f %10" PRIu64 " %12" PRIu64 " %10" PRIu32 " %016" PRIx64
                "%s\n",
                q, first, alone, both, one.rows, one.stat.rows_read, one.stat.pages, one.hash,
                same ? "" : " DIFFERENT");
@@ -251,8 +222,10 @@ int main(int argc, char **argv)
         KP_OK)
         fail("cannot open the data", &err);
     pick_values(&bench);
-    printf("window from %s, thread %s, command %s, transaction %s\n", bench.from, bench.tid,
-           bench.comm, bench.txn);
+    char from[KP_TIME_TEXT_MAX];
+    kp_time_format(bench.values.from, from);
+    printf("window from %s, thread %" PRId64 ", command %s, transaction %s\n", from,
+           bench.values.tid, bench.values.comm, bench.values.txn);
     int different = measure(&bench);
     kp_snapshot_close(bench.snapshot);
     return different == 0 ? 0 : 1;
