@@ -22,7 +22,9 @@
 #include "storage/spine.h"
 #include "storage/spine_rows.h"
 
-#define AHEAD_FROM 1u /* units entered before reading ahead: what ends early has ended by then */
+#define AHEAD_FROM \
+    1u /* units entered before reading ahead: what ends early has ended by then ... */
+#define AHEAD_BACK 2u /* ... and backwards, where it is often the newest row that is wanted */
 
 /* ---------- opening ---------- */
 
@@ -389,7 +391,7 @@ static kp_status active_ties(struct kp_scan *scan)
 /* Enters the next waiting unit. CORRUPT from pages means: reported as damage, passed over. */
 static kp_status unit_enter(struct kp_scan *scan)
 {
-    if (scan->reads_ahead && scan->next == AHEAD_FROM)
+    if (scan->reads_ahead && scan->next == (scan->descending ? AHEAD_BACK : AHEAD_FROM))
         kpi_ahead_start(scan);
     struct kpi_unit *unit = &scan->units[scan->next++];
     kp_status status;

@@ -19,7 +19,7 @@
 
 #define DEPTH      3u /* units that wait with all their columns */
 #define UNITS_MIN  4u /* left to read; for fewer no thread is started */
-#define EXPECT_MAX 6u /* units that the disk is told of, but for the next one */
+#define EXPECT_MAX 7u /* units that the disk is told of */
 
 struct kpi_ahead {
     struct kp_scan twin; /* the scan as the thread sees it: its own queue and counts */
@@ -67,9 +67,9 @@ void kpi_scan_expect(struct kp_scan *scan, const struct kpi_unit *unit)
     bool follows = number > expect->last && number - expect->last <= DEPTH;
     expect->run = follows ? expect->run + 1 : 0;
     expect->last = number;
-    uint32_t next = scan->descending && expect->run == 0 ? 0 : 1; /* the newest row may be all */
-    uint32_t end = number + 1 + next + KP_MIN(2 * expect->run, EXPECT_MAX);
-    end = KP_MIN(end, scan->units_count);
+    /* who reads backwards nearly always wants the newest row alone */
+    uint32_t more = scan->descending ? expect->run : 1 + 2 * expect->run;
+    uint32_t end = KP_MIN(number + 1 + KP_MIN(more, EXPECT_MAX), scan->units_count);
     for (uint32_t i = KP_MAX(expect->told, number + 1); i < end; i++)
         unit_expect(scan->snapshot, &scan->units[i]);
     expect->told = KP_MAX(expect->told, end);
