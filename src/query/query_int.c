@@ -4,6 +4,8 @@
  */
 #include "query/query_int.h"
 
+#include "base/assert.h"
+
 #include <stdarg.h>
 #include <stdio.h>
 
@@ -79,13 +81,25 @@ bool kpi_work_check(struct kpi_ctx *ctx)
     return ctx->status == KP_OK;
 }
 
+/* New pages take the kernel about a ms for so many bytes when it is busy. */
+#define ZEROED_AT_ONCE ((size_t)1024 * 1024)
+
 void *kpi_new(struct kpi_ctx *ctx, size_t count, size_t item_bytes)
 {
     if (ctx->status != KP_OK)
         return NULL;
-    void *at = kp_arena_zalloc(ctx->arena, count == 0 ? 1 : count, item_bytes);
-    if (at == NULL)
+    size_t size = 0;
+    bool fits = !__builtin_mul_overflow(count == 0 ? 1 : count, item_bytes, &size);
+    char *at = kp_arena_alloc(ctx->arena, fits ? size : SIZE_MAX);
+    if (at == NULL) {
         kpi_fail_memory(ctx);
+        return NULL;
+    }
+    for (size_t done = 0; done < size; done += ZEROED_AT_ONCE) {
+        memset(at + done, 0, KP_MIN(size - done, ZEROED_AT_ONCE));
+        if (size > ZEROED_AT_ONCE && !kpi_go_on(ctx, KPI_WORK_MAX))
+            return NULL;
+    }
     return at;
 }
 

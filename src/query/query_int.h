@@ -70,7 +70,7 @@ static inline bool kpi_go_on(struct kpi_ctx *ctx, uint64_t work)
     ctx->work += work;
     return ctx->work < KPI_WORK_MAX ? ctx->status == KP_OK : kpi_work_check(ctx);
 }
-/* Zeroed arena memory; NULL after kpi_fail_memory. */
+/* Zeroed arena memory; NULL after kpi_fail_memory, or when the query is to end. */
 void *kpi_new(struct kpi_ctx *ctx, size_t count, size_t item_bytes);
 
 /* Collects the nearest of the names offered; `best` stays empty when none is near. */
