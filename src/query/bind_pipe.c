@@ -521,6 +521,22 @@ static struct kpi_op *bind_stage(struct kpi_bind *bind, struct kpi_op *input,
     }
 }
 
+/* Names what a stage became, down to the operator below it, by the stage's word. A plugin's
+ * operator is called as the plugin. */
+static void name_stage(struct kpi_op *op, const struct kpi_op *below, const struct kpi_stage *stage)
+{
+    const struct kpi_ctx *ctx = &op->run->ctx;
+    if (op == below)
+        return;
+    op->place = stage->place;
+    if (stage->kind == KPI_STAGE_EVALUATE)
+        return;
+    struct kp_str word = {ctx->text.ptr + stage->place.at, stage->place.len};
+    const char *copy = kp_arena_str(ctx->arena, word).ptr; /* NULL = the class's name will do */
+    for (; op != NULL && op != below && op->word == NULL; op = op->input)
+        op->word = copy;
+}
+
 struct kpi_op *kpi_bind_over(struct kpi_bind *bind, struct kpi_op *op, const struct kpi_pipe *pipe)
 {
     struct kpi_bind scope = *bind;
@@ -536,8 +552,8 @@ struct kpi_op *kpi_bind_over(struct kpi_bind *bind, struct kpi_op *op, const str
         scope.windows = computes ? kpi_windows_new(&scope, op->schema.count) : NULL;
         bool ends = stage->kind == KPI_STAGE_EMIT || stage->kind == KPI_STAGE_RENDER;
         struct kpi_op *next = ends ? bind_last(&scope, op, stage) : bind_stage(&scope, op, stage);
-        if (next != NULL && next != op)
-            next->place = stage->place;
+        if (next != NULL)
+            name_stage(next, op, stage);
         op = next;
     }
     return bind->ctx->status == KP_OK ? op : NULL;

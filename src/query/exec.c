@@ -29,7 +29,7 @@ kp_status kpi_tree_open(struct kpi_op *op)
         status = kpi_tree_open(op->input);
     if (status != KP_OK || op->class->open == NULL)
         return status;
-    op->run->arena.owner = op->class->name;
+    op->run->arena.owner = kpi_op_word(op);
     return op->class->open(op);
 }
 

@@ -34,6 +34,11 @@ struct kpi_sides_op *kpi_sides_of(struct kpi_op *op)
     return op->sides ? (struct kpi_sides_op *)op : NULL;
 }
 
+const char *kpi_op_word(const struct kpi_op *op)
+{
+    return op->word == NULL ? op->class->name : op->word;
+}
+
 kp_status kpi_run_check(struct kpi_run *run)
 {
     struct kpi_place nowhere = {0};
@@ -44,7 +49,8 @@ kp_status kpi_run_check(struct kpi_run *run)
         return KP_OK;
     char text[KP_DUR_TEXT_MAX];
     kp_dur_format(run->opts.timeout, text);
-    kpi_fail(&run->ctx, KP_LIMIT, nowhere, "the query ran longer than its limit of %s", text);
+    kpi_fail(&run->ctx, KP_LIMIT, nowhere,
+             "the query ran longer than its limit of %s: it was at %s", text, run->arena.owner);
     kpi_hint(&run->ctx, "narrow the time range, or raise the limit");
     return KP_LIMIT;
 }
@@ -70,7 +76,7 @@ kp_status kpi_op_next(struct kpi_op *op, const struct kp_batch **out)
     if (kpi_run_check(op->run) != KP_OK)
         return op->run->ctx.status;
     const char *asking = op->run->arena.owner;
-    op->run->arena.owner = op->class->name;
+    op->run->arena.owner = kpi_op_word(op);
     kp_status status = op->class->next(op, out);
     if (op->run->ctx.status == KP_OK)
         op->run->arena.owner = asking;

@@ -107,6 +107,7 @@ struct kpi_op {
     bool *need;
     struct kpi_eval eval;
     struct kpi_place place;
+    const char *word;    /* what the user wrote for it; NULL = the name of its class */
     uint32_t ordered_by; /* 1 + the datetime column that rows of a scan are in order of; 0 = none */
     uint64_t rows_out, batches;
     kp_dur busy; /* ns spent in it and below */
@@ -116,6 +117,8 @@ struct kpi_op {
 struct kpi_op *kpi_op_new(struct kpi_run *run, const struct kpi_op_class *class, size_t size,
                           struct kpi_op *input, uint32_t fields);
 struct kp_field *kpi_op_fields(struct kpi_op *op);
+/* What a user knows it as, for errors. */
+const char *kpi_op_word(const struct kpi_op *op);
 /* Pulls one batch: minds cancel, deadline and accounting. END at the end. */
 kp_status kpi_op_next(struct kpi_op *op, const struct kp_batch **out);
 /* The error of a cancelled or late query; for loops that pull nothing. */

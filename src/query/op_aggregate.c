@@ -74,12 +74,10 @@ kp_status kpi_aggregate_rows(struct kpi_aggregate_op *op)
     const struct kp_vec *keys[KPI_ARGS_MAX];
     const struct kp_batch *batch;
     kp_status status;
-    base->run->arena.owner = "summarize";
     while ((status = kpi_op_next(base->input, &batch)) == KP_OK) {
         kpi_eval_begin(&base->eval);
         for (uint32_t k = 0; k < op->keys_count; k++)
             keys[k] = kpi_expr_eval(op->keys[k], batch, &base->eval);
-        base->run->arena.owner = "summarize";
         if (kpi_groups_assign(&op->groups, keys, batch, op->group_of) && kpi_aggregate_grow(op))
             fold_batch(op, batch);
         if (base->run->ctx.status != KP_OK)

@@ -51,7 +51,6 @@ static kp_status consume(struct apply_op *op)
     kp_status status;
     uint32_t cols = base->input->schema.count;
     while ((status = kpi_op_next(base->input, &batch)) == KP_OK) {
-        base->run->arena.owner = base->class->name;
         for (uint32_t c = 0; c < cols; c++)
             op->vecs[c] = &batch->cols[c];
         op->vecs[cols] = &batch->cols[op->apply.key];
@@ -117,8 +116,9 @@ static bool run_key(struct apply_op *op)
     *inner = *outer;
     size_t cap = outer->arena.cap_bytes;
     kp_arena_init(&inner->arena, cap == 0 ? 0 : KP_MAX(cap - outer->arena.used_bytes, 1u));
-    inner->arena.owner = op->base.class->name;
+    inner->arena.owner = kpi_op_word(&op->base);
     inner->ctx.arena = &inner->arena;
+    kpi_run_stoppable(inner);
     inner->root = NULL; /* its operators have no twins in the text's tree */
     inner->workers = NULL;
     inner->opts.off |= KP_OFF_PARALLEL;

@@ -136,7 +136,6 @@ static kp_status fill(struct asof_op *op, uint32_t which)
             return KP_OK;
         if (status != KP_OK)
             return status;
-        base->run->arena.owner = base->class->name;
         if (!take_batch(op, which))
             break;
     }

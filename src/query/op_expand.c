@@ -131,7 +131,6 @@ static kp_status pull(struct expand_op *op)
         op->batch = NULL;
         return status;
     }
-    base->run->arena.owner = base->class->name;
     kpi_eval_begin(&base->eval);
     for (uint32_t i = 0; i < op->expand.count; i++)
         op->vecs[i] = kpi_expr_eval(op->expand.items[i], op->batch, &base->eval);

@@ -157,7 +157,6 @@ static kp_status pull(struct interval_op *op)
         op->batch = NULL;
         return status;
     }
-    base->run->arena.owner = base->class->name;
     kpi_eval_begin(&base->eval);
     op->from = kpi_expr_eval(left->from, op->batch, &base->eval);
     op->to = kpi_expr_eval(left->to, op->batch, &base->eval);

@@ -103,7 +103,6 @@ static kp_status build(struct join_op *op)
     const struct kp_batch *batch;
     kp_status status;
     while ((status = kpi_op_next(right, &batch)) == KP_OK) {
-        base->run->arena.owner = base->class->name;
         kpi_eval_begin(&base->eval);
         for (uint32_t c = 0; c < right->schema.count; c++)
             op->vecs[c] = &batch->cols[c];
@@ -199,7 +198,6 @@ static kp_status pull_left(struct join_op *op)
     op->ended = status == KP_END;
     if (status != KP_OK)
         return status;
-    base->run->arena.owner = base->class->name;
     kpi_eval_begin(&base->eval);
     kpi_join_keys(&op->join, 0, op->left, &base->eval, op->keys);
     return base->run->ctx.status;

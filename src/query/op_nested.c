@@ -350,7 +350,6 @@ static kp_status keep_rows(struct nested_op *op)
     uint32_t columns = base->input->schema.count;
     kp_status status;
     while ((status = kpi_op_next(base->input, &batch)) == KP_OK) {
-        base->run->arena.owner = base->class->name;
         kpi_eval_begin(&base->eval);
         for (uint32_t c = 0; c < columns; c++)
             op->vecs[c] = &batch->cols[c];
@@ -398,7 +397,6 @@ static kp_status build(struct nested_op *op)
     for (uint32_t level = 0; ctx->status == KP_OK && level < op->nested.count; level++)
         if (!run_level(op, level, level == 0 ? &top : &op->levels[level - 1]))
             return ctx->status;
-    op->base.run->arena.owner = op->base.class->name;
     if (ctx->status == KP_OK)
         write_answer(op);
     return ctx->status;

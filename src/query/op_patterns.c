@@ -58,7 +58,6 @@ static kp_status keep_rows(struct patterns_op *op)
     uint32_t columns = op->patterns.columns_count;
     kp_status status;
     while ((status = kpi_op_next(base->input, &batch)) == KP_OK) {
-        base->run->arena.owner = base->class->name;
         kpi_eval_begin(&base->eval);
         for (uint32_t c = 0; c < columns; c++)
             op->vecs[c] = &batch->cols[op->patterns.columns[c]];

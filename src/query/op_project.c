@@ -29,7 +29,6 @@ static kp_status project_next(struct kpi_op *base, const struct kp_batch **out)
     kp_status status = kpi_op_next(base->input, &batch);
     if (status != KP_OK)
         return status;
-    base->run->arena.owner = op->word;
     kpi_eval_begin(&base->eval);
     for (uint32_t i = 0; i < base->schema.count; i++)
         if (base->need[i])

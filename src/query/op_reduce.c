@@ -274,7 +274,6 @@ static kp_status build(struct reduce_op *op)
     const struct kp_batch *batch;
     kp_status status;
     while ((status = kpi_op_next(base->input, &batch)) == KP_OK) {
-        base->run->arena.owner = base->class->name;
         kpi_eval_begin(&base->eval);
         const struct kp_vec *text = kpi_expr_eval(op->reduce.text, batch, &base->eval);
         for (uint32_t i = 0; base->run->ctx.status == KP_OK && i < kp_batch_count(batch); i++)

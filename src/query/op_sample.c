@@ -85,7 +85,6 @@ static kp_status consume(struct sample_op *op)
     const struct kp_batch *batch;
     kp_status status;
     while ((status = kpi_op_next(base->input, &batch)) == KP_OK) {
-        base->run->arena.owner = base->class->name;
         for (uint32_t c = 0; c < base->schema.count; c++)
             op->vecs[c] = &batch->cols[c];
         for (uint32_t i = 0; i < kp_batch_count(batch); i++)

@@ -147,7 +147,6 @@ static kp_status build(struct self_op *op)
     const struct kp_batch *batch;
     kp_status status;
     while ((status = kpi_op_next(op->base.input, &batch)) == KP_OK) {
-        op->base.run->arena.owner = op->base.class->name;
         if (!keep_rows(op, batch))
             return op->base.run->ctx.status;
     }

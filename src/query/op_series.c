@@ -47,7 +47,6 @@ static kp_status consume(struct series_op *op)
     kp_status status;
     uint32_t cols = base->input->schema.count, keys = op->series.keys;
     while ((status = kpi_op_next(base->input, &batch)) == KP_OK) {
-        base->run->arena.owner = base->class->name;
         for (uint32_t c = 0; c < cols; c++)
             op->vecs[(c + cols - keys) % cols] = &batch->cols[c];
         for (uint32_t i = 0; i < kp_batch_count(batch); i++)

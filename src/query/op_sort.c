@@ -207,7 +207,6 @@ static kp_status consume(struct kpi_sort_op *op)
     kp_status status;
     while ((status = kpi_op_next(base->input, &batch)) == KP_OK) {
         kpi_eval_begin(&base->eval);
-        base->run->arena.owner = base->class->name;
         for (uint32_t c = 0; c < base->schema.count; c++)
             op->vecs[c] = &batch->cols[c];
         for (uint32_t k = 0; k < op->keys_count; k++)

@@ -237,7 +237,6 @@ static kp_status steps_next(struct kpi_op *base, const struct kp_batch **out)
     while (op->emit.batch.rows + 3 * op->plan.count <= KP_VECTOR_ROWS && status == KP_OK) {
         if (op->batch == NULL || op->at == kp_batch_count(op->batch)) {
             status = kpi_op_next(base->input, &op->batch);
-            base->run->arena.owner = base->class->name;
             op->at = 0;
             if (status != KP_OK)
                 op->batch = NULL;

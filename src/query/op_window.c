@@ -67,7 +67,6 @@ static kp_status consume(struct window_op *op)
     const struct kp_batch *batch;
     kp_status status;
     while ((status = kpi_op_next(base->input, &batch)) == KP_OK) {
-        base->run->arena.owner = base->class->name;
         kpi_eval_begin(&base->eval);
         for (uint32_t c = 0; c < op->windows->columns; c++)
             op->vecs[c] = &batch->cols[c];

@@ -55,7 +55,7 @@ struct kpi_worker *kpi_worker_new(struct kpi_op *op, uint32_t share)
     kp_arena_init(&worker->run.arena, cap == 0 ? 0 : (cap - run->arena.used_bytes) / share);
     worker->next = run->workers;
     run->workers = worker;
-    worker->run.arena.owner = op->class->name;
+    worker->run.arena.owner = kpi_op_word(op);
     worker->run.ctx = (struct kpi_ctx){.arena = &worker->run.arena,
                                        .text = run->ctx.text,
                                        .err = &worker->err,

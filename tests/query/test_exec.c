@@ -96,7 +96,10 @@ static void limits_name_the_operator(void **state)
         {"range x from 1 to 10000000 step 1 | summarize count() by x", "summarize"},
         {"range x from 1 to 10000000 step 1 | summarize make_list(x)", "summarize"},
         {"range x from 1 to 10000000 step 1 | extend s = strcat('key ', x) | distinct s",
-         "summarize"},
+         "distinct"},
+        {"range x from 1 to 10000000 step 1 | extend s = strrep(strcat('key ', x), 9000)",
+         "extend"},
+        {"range x from 1 to 10000000 step 1 | top 900000 by x", "top"},
         {"range x from 1 to 10000000 step 1 | summarize dcount(x)", "summarize"},
         {"print x = 1 | join kind=inner (range x from 1 to 10000000 step 1) on x", "join"}};
     const struct kp_query_opts opts = {.memory_bytes_max = 4 * 1024 * 1024};
