@@ -189,8 +189,8 @@ static void add_candidate(void *ctx, struct kp_str name, const char *what)
 {
     struct candidates *found = ctx;
     (void)what;
-    if (name.len < found->word.len || name.len >= NAME_MAX_BYTES)
-        return;
+    if (name.len < found->word.len || name.len >= NAME_MAX_BYTES || line_width(name) < 0)
+        return; /* recorded names may be anything; no control character reaches the terminal */
     if (!kp_str_equal_nocase((struct kp_str){name.ptr, found->word.len}, found->word))
         return;
     for (uint32_t i = 0; i < found->count; i++)
@@ -299,8 +299,8 @@ static unsigned char on_tab(EditLine *el, int key)
         return CC_REDISPLAY;
     }
     char insert[NAME_MAX_BYTES + 2];
-    snprintf(insert, sizeof(insert), "%.*s%s", (int)common, found.names[0],
-             found.count == 1 ? found.end : "");
+    bool whole = found.count == 1 && common > 0 && found.names[0][common - 1] != '/';
+    snprintf(insert, sizeof(insert), "%.*s%s", (int)common, found.names[0], whole ? found.end : "");
     el_deletestr(el, (int)typed);
     el_insertstr(el, insert);
     return CC_REFRESH;

@@ -3,8 +3,11 @@
  * The backslash commands of the shell: one table, from which \? and the completion are made. A
  * command gets what follows its name, without the ";" people end it with.
  */
+#include <ctype.h>
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <poll.h>
 #include <signal.h>
 #include <stdlib.h>
@@ -53,6 +56,23 @@ static void hint_near(const struct near *near, const char *otherwise, struct kp_
 
 /* --- tables --- */
 
+/* A name and what it is, within the screen. */
+static void print_name(const struct kpi_session *session, const char *name, const char *what)
+{
+    int indent = 19, column = printf("  %-16s", name);
+    int width = session->term.width > 40 ? (int)session->term.width : INT_MAX;
+    while (*what != '\0') {
+        int length = (int)strcspn(what, " ");
+        if (column + 1 + length > width) {
+            printf("\n%*s", indent - 1, "");
+            column = indent - 1;
+        }
+        column += printf(" %.*s", length, what);
+        what += length + (what[length] == ' ');
+    }
+    printf("\n");
+}
+
 static void print_columns(const struct kp_stream *stream)
 {
     printf("%s: %s\n\n", stream->name, stream->doc);
@@ -87,7 +107,7 @@ static void command_describe(struct kpi_shell *shell, const char *word)
         return;
     }
     for (uint32_t i = 0; i < count; i++)
-        printf("  %-16s %s\n", streams[i].name, streams[i].doc);
+        print_name(shell->session, streams[i].name, streams[i].doc);
     printf("\n  made from these: thread_state, cpu_state, txn, events\n"
            "  \\d TABLE shows its columns\n");
 }
@@ -472,13 +492,58 @@ static bool begins(struct kp_str text, const char *head)
     return text.len > len && memcmp(text.ptr, head, len) == 0;
 }
 
+/* Files of the folder that is typed so far, a folder with a slash behind it. Of a name that begins
+ * as it is typed, the editor replaces the last run of letters and digits only. */
+static void offer_files(struct kp_str typed,
+                        void (*each)(void *each_ctx, struct kp_str name, const char *what),
+                        void *each_ctx)
+{
+    char folder[COMMAND_BYTES];
+    uint32_t base = typed.len, word = typed.len;
+    while (base > 0 && typed.ptr[base - 1] != '/')
+        base--;
+    while (word > base &&
+           (isalnum((unsigned char)typed.ptr[word - 1]) || typed.ptr[word - 1] == '_'))
+        word--;
+    snprintf(folder, sizeof(folder), "%.*s", base > 0 ? (int)base : 1, base > 0 ? typed.ptr : ".");
+    DIR *dir = opendir(folder);
+    struct dirent *entry;
+    while (dir != NULL && (entry = readdir(dir)) != NULL) {
+        struct kp_str name = kp_str_from(entry->d_name);
+        char shown[sizeof(entry->d_name) + 1];
+        if (name.len <= typed.len - base || (name.ptr[0] == '.' && base == typed.len) ||
+            memcmp(name.ptr, typed.ptr + base, word - base) != 0)
+            continue;
+        snprintf(shown, sizeof(shown), "%s%s", name.ptr + (word - base),
+                 entry->d_type == DT_DIR ? "/" : "");
+        each(each_ctx, kp_str_from(shown), "");
+    }
+    if (dir != NULL)
+        closedir(dir);
+}
+
+/* What of a line follows a command that takes a file; text NULL = it is no such line. */
+static struct kp_str file_typed(struct kp_str text)
+{
+    static const char *const heads[] = {"\\open ", "\\i ", "\\o "};
+    for (size_t i = 0; i < KP_ARRAY_LEN(heads); i++) {
+        uint32_t skip = (uint32_t)strlen(heads[i]);
+        if (text.len >= skip && memcmp(text.ptr, heads[i], skip) == 0)
+            return (struct kp_str){text.ptr + skip, text.len - skip};
+    }
+    return (struct kp_str){NULL, 0};
+}
+
 void kpi_shell_complete_command(struct kp_str text,
                                 void (*each)(void *each_ctx, struct kp_str name, const char *what),
                                 void *each_ctx)
 {
     uint32_t count;
     const struct kp_stream *streams = kp_streams(&count);
-    if (begins(text, "\\d ")) {
+    struct kp_str file = file_typed(text);
+    if (file.ptr != NULL) {
+        offer_files(file, each, each_ctx);
+    } else if (begins(text, "\\d ")) {
         for (uint32_t i = 0; i < count; i++)
             each(each_ctx, kp_str_from(streams[i].name), streams[i].doc);
     } else if (begins(text, "\\format ") || begins(text, "\\set format ")) {

@@ -65,6 +65,9 @@ def widths(shell):
         check(max(map(len, lines)) <= columns and (lines[0].count("c") == 1) == (columns > 66),
               f"a table in {columns} columns", "\n".join(lines))
         shell.expect("kpq> ")
+        shell.type("\\d\n")
+        lines = shell.expect("kpq> ").split("\n")
+        check(max(map(len, lines)) <= columns, f"\\d in {columns} columns", "\n".join(lines))
     shell.resize(24, 80)
 
 
