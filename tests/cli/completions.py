@@ -18,7 +18,7 @@ START = {
 CASES = [  # typed, with Tab at the end; then what the line becomes, or what is offered
     ("kpq rec\t", "kpq record "),
     ("kpq record --sysc\t", "kpq record --syscall-min"),
-    ("kpd --otlp\t", "kpd --otlp-listen"),
+    ("kpd --query-li\t", "kpd --query-listen"),
     ("kpq store --form\t", "kpq store --format"),
     ("kpq store --format vert\t", "kpq store --format vertical"),
     ("kpq store --progress ne\t", "kpq store --progress never"),
