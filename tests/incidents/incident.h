@@ -117,6 +117,14 @@ void kpi_job_arm(struct kpi_run *run, int64_t least_us, int64_t most_us, int64_t
 void kpi_job_settle(struct kpi_run *run, const struct kpi_truth *also);
 void kpi_job_stop(struct kpi_run *run);
 
+/* --- a process that pauses the service (pause.c) --- */
+/* Its pid. It calls `pause`, and `resume` after as long as the fault is large. */
+pid_t kpi_pause_start(const char *comm, void (*pause)(void), void (*resume)(void));
+void kpi_pause_arm(struct kpi_run *run);   /* before a fault it gets its order, for soon */
+void kpi_pause_serve(struct kpi_run *run); /* computes for longer than until then */
+int64_t kpi_pause_took(void);              /* after a fault: the time between the two */
+void kpi_pause_stop(void);
+
 /* --- a second network namespace (network.c) --- */
 /* Moves the caller into an empty network. */
 void kpi_network_leave(void);
