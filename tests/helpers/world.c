@@ -426,6 +426,20 @@ void world_span(struct world *w, const struct world_span *span)
     num(put, "link", span->link < 0 ? 0 : span->link == 0 ? 2 : span->link);
 }
 
+void world_payment(struct world *w, kp_actor_id idle, kp_actor_id thread, kp_dur dur)
+{
+    world_wake(w, -1 * KP_MS - 10, 1, idle, thread, 0);
+    world_switch(w, -1 * KP_MS, 0, idle, R, thread);
+    world_span(w, &(struct world_span){.from = 0,
+                                       .to = dur,
+                                       .thread = thread,
+                                       .trace = "t1",
+                                       .id = "s1",
+                                       .txn = "98721",
+                                       .service = "pay",
+                                       .name = "POST /pay"});
+}
+
 /* ---------- questions ---------- */
 
 void answer_take(struct answer *answer, struct kp_rows *rows, const struct kp_schema *schema)

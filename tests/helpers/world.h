@@ -120,6 +120,8 @@ struct world_span {
     int link;   /* 0 = thread, else as in the catalogue; -1 = none */
 };
 void world_span(struct world *w, const struct world_span *span);
+/* A thread that serves transaction 98721, from 0 for so long: it runs on CPU 0 from -1 ms on. */
+void world_payment(struct world *w, kp_actor_id idle, kp_actor_id thread, kp_dur dur);
 
 /* --- questions --- */
 

@@ -33,16 +33,7 @@ static int setup(void **state)
     /* both CPUs are known from before the transaction on; pay runs from -1 ms */
     world_switch(&stage.w, -50 * MS, 0, stage.other, S, stage.idle);
     world_switch(&stage.w, -50 * MS, 1, stage.other, S, stage.idle);
-    world_wake(&stage.w, -1 * MS - 10, 1, stage.idle, stage.pay, 0);
-    world_switch(&stage.w, -1 * MS, 0, stage.idle, R, stage.pay);
-    world_span(&stage.w, &(struct world_span){.from = 0,
-                                              .to = 100 * MS,
-                                              .thread = stage.pay,
-                                              .trace = "t1",
-                                              .id = "s1",
-                                              .txn = "98721",
-                                              .service = "pay",
-                                              .name = "POST /pay"});
+    world_payment(&stage.w, stage.idle, stage.pay, 100 * MS);
     *state = &stage;
     return 0;
 }

@@ -35,17 +35,8 @@ static int setup(void **state)
     stage.hid = world_thread(&stage.w, 1, 7, "hid");
     world_switch(&stage.w, -60 * MS, 0, stage.batch, S, stage.idle);
     world_switch(&stage.w, -50 * MS, 1, stage.hid, S, stage.idle);
-    world_wake(&stage.w, -1 * MS - 10, 1, stage.idle, stage.pay, 0);
-    world_switch(&stage.w, -1 * MS, 0, stage.idle, R, stage.pay);
+    world_payment(&stage.w, stage.idle, stage.pay, 100 * MS);
     world_wake(&stage.w, 10 * MS, 1, stage.idle, stage.batch, 0);
-    world_span(&stage.w, &(struct world_span){.from = 0,
-                                              .to = 100 * MS,
-                                              .thread = stage.pay,
-                                              .trace = "t1",
-                                              .id = "s1",
-                                              .txn = "98721",
-                                              .service = "pay",
-                                              .name = "POST /pay"});
     *state = &stage;
     return 0;
 }
