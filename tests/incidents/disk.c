@@ -66,12 +66,20 @@ static void limit_set(int64_t per_second)
     fclose(file);
 }
 
-static void limit_drop(void)
+static char reserve[64]; /* the setting of pages that may always wait for the mounted device */
+
+/* What is set of a device would stay with it for whoever has it next. */
+static void settings_drop(void)
 {
     limit_set(0);
+    FILE *file = fopen(reserve, "we");
+    if (file == NULL)
+        return;
+    fputs("0", file);
+    fclose(file);
 }
 
-/* Memory that takes only so many bytes a second. The limit would stay with the device. */
+/* Memory that takes only so many bytes a second. */
 static int slow_open(int64_t bytes, int64_t per_second)
 {
     char path[32];
@@ -85,7 +93,7 @@ static int slow_open(int64_t bytes, int64_t per_second)
     slow_major = major(device);
     slow_minor = minor(device);
     limit_set(per_second);
-    atexit(limit_drop);
+    atexit(settings_drop);
     return fd;
 }
 
@@ -103,7 +111,9 @@ void kpi_disk_mount(struct kpi_disk *disk, const char *folder, int64_t bytes, in
     /* A disk that had done little would get next to none of the pages that may wait to be written,
      * and what is to be written at once would be written as it comes. */
     kpi_write_file("100", "/sys/class/bdi/%u:%u/max_ratio", major(device), minor(device));
-    kpi_write_file("40", "/sys/class/bdi/%u:%u/min_ratio", major(device), minor(device));
+    snprintf(reserve, sizeof(reserve), "/sys/class/bdi/%u:%u/min_ratio", major(device),
+             minor(device));
+    kpi_write_file("40", "%s", reserve);
     snprintf(disk->object, sizeof(disk->object), "dev %u:%u", major(device), minor(device));
     snprintf(disk->counters, sizeof(disk->counters), "/sys/dev/block/%u:%u/inflight", major(device),
              minor(device));
