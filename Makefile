@@ -66,7 +66,7 @@ BPF_SKEL := $(if $(filter 0,$(BPF)),,$(if $(BPF_SRC),$(GEN)/capture.skel.h))
 .DELETE_ON_ERROR:
 .SECONDARY:
 .PHONY: deps all demo demo-accuracy truth truth-sim test check bench bench-store bench-query fuzz \
-	soak-codec soak-oracle soak-crash soak-steps soak-restart soak-nth soak-rot soak-kill asan ubsan tsan \
+	soak-codec soak-oracle soak-crash soak-steps soak-restart soak-nth soak-rot soak-kill soak-tamper asan ubsan tsan \
 	tidy format man install uninstall clean help FORCE
 
 COMPLETIONS := bash-completion/completions/kpq zsh/vendor-completions/_kpq fish/vendor_completions.d/kpq.fish
@@ -131,7 +131,9 @@ soak-rot: N = 5000000
 soak-rot: $(OUT)/tests/fault/test_rot ## change N places of stores as disks change them
 soak-kill: N = 20000
 soak-kill: $(OUT)/tests/fault/test_kill ## kill N writers on this file system, XFS and btrfs
-soak-crash soak-steps soak-restart soak-nth soak-rot soak-kill:
+soak-tamper: N = 20000
+soak-tamper: $(OUT)/tests/fault/test_tamper ## change N sealed stores in every way, each named by the proof
+soak-crash soak-steps soak-restart soak-nth soak-rot soak-kill soak-tamper:
 	$(Q)KP_COUNT=$(N) KP_SEED=$(SEED) $<
 
 asan ubsan tsan: ## run the tests under a sanitizer

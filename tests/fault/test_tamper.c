@@ -11,6 +11,7 @@
 
 #include "base/assert.h"
 #include "tamper.h"
+#include "trial.h"
 
 #ifdef KP_ASSERT_SLOW /* sanitizers cost twenty times as much */
 #define SEEDS 4
@@ -559,8 +560,9 @@ static uint32_t attack_run(const struct tamper_base *base, const struct attack *
 static void every_attack_is_named(void **state)
 {
     uint32_t wrong = 0;
+    uint64_t first = trial_seed(), stores = trial_count(SEEDS);
     (void)state;
-    for (uint64_t seed = 1; seed <= SEEDS && wrong == 0; seed++) {
+    for (uint64_t seed = first; seed < first + stores && wrong == 0; seed++) {
         struct tamper_base base;
         tamper_base_make(&base, seed);
         for (size_t i = 0; i < KP_ARRAY_LEN(attacks); i++)
@@ -568,15 +570,16 @@ static void every_attack_is_named(void **state)
         tamper_base_deinit(&base);
     }
     assert_int_equal(wrong, 0);
-    print_message("%zu attacks, %d seeds\n", KP_ARRAY_LEN(attacks), SEEDS);
+    print_message("%zu attacks, %llu stores\n", KP_ARRAY_LEN(attacks), (unsigned long long)stores);
     assert_true(KP_ARRAY_LEN(attacks) >= 60);
 }
 
 static void every_attack_on_a_cold_segment_is_named(void **state)
 {
     uint32_t wrong = 0;
+    uint64_t first = trial_seed(), stores = trial_count(SEEDS);
     (void)state;
-    for (uint64_t seed = 1; seed <= SEEDS && wrong == 0; seed++) {
+    for (uint64_t seed = first; seed < first + stores && wrong == 0; seed++) {
         struct tamper_base base;
         tamper_base_make_cold(&base, seed);
         for (size_t i = 0; i < KP_ARRAY_LEN(cold_attacks); i++)
@@ -584,7 +587,8 @@ static void every_attack_on_a_cold_segment_is_named(void **state)
         tamper_base_deinit(&base);
     }
     assert_int_equal(wrong, 0);
-    print_message("%zu attacks, %d seeds\n", KP_ARRAY_LEN(cold_attacks), SEEDS);
+    print_message("%zu attacks, %llu stores\n", KP_ARRAY_LEN(cold_attacks),
+                  (unsigned long long)stores);
 }
 
 int main(void)
