@@ -154,6 +154,12 @@ static void run_statement(struct kpi_shell *shell)
     shell->held = false;
 }
 
+/* let a = 1; asks for the query that uses it. */
+static bool waits_for_query(struct kp_str text)
+{
+    return text.len > 4 && memcmp(text.ptr, "let ", 4) == 0 && kp_query_unfinished(text);
+}
+
 /* A statement is run when it ends with ";", with an empty line, or when nothing in it asks for
  * more. Pasted lines that begin with a pipe belong to the statement before them. */
 static void take_line(struct kpi_shell *shell, struct kp_str line)
@@ -172,7 +178,7 @@ static void take_line(struct kpi_shell *shell, struct kp_str line)
     kp_buf_str(statement, line);
     kp_buf_char(statement, '\n');
     struct kp_str text = {kp_buf_cstr(statement), (uint32_t)statement->size};
-    if (ends_in_semicolon(text) || blank(line))
+    if (blank(line) || (ends_in_semicolon(text) && !waits_for_query(text)))
         run_statement(shell);
     else if (!kp_query_unfinished(text))
         shell->held = true;

@@ -499,17 +499,39 @@ static bool is_space(char c)
     return c == ' ' || c == '\t' || c == '\n' || c == '\r';
 }
 
+/* True when the statement that begins here is a let, whose ; does not end it. */
+static bool begins_let(struct kp_str text, uint32_t at, uint32_t end)
+{
+    while (at < end && (is_space(text.ptr[at]) || skip_quoted(text, at) > at))
+        at = is_space(text.ptr[at]) ? at + 1 : skip_quoted(text, at);
+    return at + 3 < end && memcmp(text.ptr + at, "let", 3) == 0 && is_space(text.ptr[at + 3]);
+}
+
+/* Where the statement from `from` on ends: at a ; that is in no string, remark or braces. */
+static uint32_t statement_end(struct kp_str text, uint32_t from, bool *out_content)
+{
+    uint32_t at = from, part = from, braces = 0;
+    *out_content = false;
+    while (at < text.len) {
+        uint32_t next = skip_quoted(text, at);
+        char c = text.ptr[at];
+        *out_content |= c != ';' && !is_space(c) && !(next > at && c == '/');
+        if (c == ';' && braces == 0) {
+            if (!begins_let(text, part, at))
+                return at;
+            part = at + 1;
+        }
+        braces += c == '{' ? 1 : c == '}' && braces > 0 ? -1u : 0;
+        at = next > at ? next : at + 1;
+    }
+    return at;
+}
+
 bool kpi_statement_next(struct kp_str text, uint32_t *at, struct kp_str *out)
 {
     while (*at < text.len) {
-        uint32_t from = *at, end = *at;
-        bool content = false;
-        while (end < text.len && text.ptr[end] != ';') {
-            uint32_t next = skip_quoted(text, end);
-            bool comment = next > end && text.ptr[end] == '/';
-            content |= !comment && !is_space(text.ptr[end]);
-            end = next > end ? next : end + 1;
-        }
+        bool content;
+        uint32_t from = *at, end = statement_end(text, from, &content);
         *at = end < text.len ? end + 1 : end;
         while (from < end && is_space(text.ptr[from]))
             from++;

@@ -73,7 +73,8 @@ bool kpi_session_ask(const struct kpi_session *session, struct kp_str statement,
 /* The columns a table of the language has, on stdout; only of a directory. */
 kp_status kpi_session_describe(struct kpi_session *session, const char *table,
                                struct kp_error *err) KP_MUST;
-/* The next statement of text from *at on, without the ";" and surrounding space; false = no more.
+/* The next statement of text from *at on, with the lets before it, without the ";" behind it and
+ * surrounding space; false = no more.
  */
 bool kpi_statement_next(struct kp_str text, uint32_t *at, struct kp_str *out);
 /* Prints an error of this program to stderr and returns its exit code. */

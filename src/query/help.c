@@ -81,7 +81,7 @@ bool kpi_hint_verb(struct kpi_ctx *ctx, const struct kpi_token *token)
     const char *name, *doc;
     for (uint32_t i = 0; (name = kpi_word_name(KPI_WORD_START, i, &doc)) != NULL; i++)
         kpi_nearest_offer(&nearest, kp_str_from(name));
-    if (nearest.best.len == 0)
+    if (nearest.best.len == 0 || nearest.distance == 0)
         return false;
     kpi_hint(ctx, "did you mean '%s OF'?", nearest.best.ptr);
     return true;

@@ -204,6 +204,10 @@ NAME threads do not show
 RUN kpq $DATA -F csv -c 'events | summarize n = count() by kind | top 1 by n | project x = "one"' --threads 3
 EXPECT x
 
+NAME a let and the query that uses it
+RUN kpq $DATA -F csv -c 'let b = 40; print x = b + 2; print y = 1'
+EXPECT 42
+
 NAME two targets
 RUN kpq $DATA $DATA --format csv
 EXIT 2

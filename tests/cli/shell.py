@@ -61,13 +61,18 @@ with tempfile.TemporaryDirectory() as state:
     shell.expect("kpq> ")
     check(True, "Ctrl-C drops the lines so far")
 
+    shell.type("let b = 40;\n")
+    shell.expect("...> ")
+    shell.type("print b + 2;\n")
+    check("42" in shell.expect("kpq> "), "a let waits for the query that uses it")
+
     shell.type("clock | wherre x\n")
     before = shell.expect("kpq> ")
     check("kpq: " in before and "^" in before, "a mistake is shown with a caret")
 
     shell.type("\x1b[A")
     shell.expect("clock | wherre x")
-    shell.type("\x1b[A\x1b[A\n")
+    shell.type("\x1b[A\x1b[A\x1b[A\n")
     shell.expect("project cpu, bound")
     shell.expect_answer()
     shell.expect("kpq> ")

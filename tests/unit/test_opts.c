@@ -115,6 +115,23 @@ static void statements_end_at_semicolons_only(void **state)
     assert_false(kpi_statement_next(text, &at, &statement));
 }
 
+static void a_let_belongs_to_what_follows(void **state)
+{
+    (void)state;
+    struct kp_str text = KP_STR("let b = 5; // of b;\n let f = (x) { let y = x; y + b };\n"
+                                "print f(1); print letter; { a; b");
+    static const char *const wanted[] = {
+        "let b = 5; // of b;\n let f = (x) { let y = x; y + b };\nprint f(1)", "print letter",
+        "{ a; b"};
+    struct kp_str statement;
+    uint32_t at = 0;
+    for (size_t i = 0; i < KP_ARRAY_LEN(wanted); i++) {
+        assert_true(kpi_statement_next(text, &at, &statement));
+        assert_true(kp_str_equal(statement, kp_str_from(wanted[i])));
+    }
+    assert_false(kpi_statement_next(text, &at, &statement));
+}
+
 static void transaction_keys_are_a_list(void **state)
 {
     (void)state;
@@ -270,6 +287,7 @@ int main(void)
         cmocka_unit_test(wrong_flags_are_explained),
         cmocka_unit_test(sizes_have_units),
         cmocka_unit_test(statements_end_at_semicolons_only),
+        cmocka_unit_test(a_let_belongs_to_what_follows),
         cmocka_unit_test(transaction_keys_are_a_list),
         cmocka_unit_test(flags_win_over_environment_over_file),
         cmocka_unit_test(queries_have_settings_too),
