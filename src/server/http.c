@@ -374,10 +374,13 @@ static void on_completed(void *ctx, struct MHD_Connection *connection, void **re
 {
     struct kpi_http *http = ctx;
     struct exchange *ex = *request_ctx;
-    (void)connection, (void)code;
+    (void)connection;
     if (ex == NULL)
         return;
     unlink_exchange(http, ex);
+    if (code != MHD_REQUEST_TERMINATED_COMPLETED_OK && !atomic_load(&ex->cancel) &&
+        client_gone(ex->fd)) /* a write met it before the watch did */
+        atomic_fetch_add(&http->opts.stat->disconnects, 1);
     if (ex->answer.stream.close != NULL)
         ex->answer.stream.close(ex->answer.stream.ctx);
     free_body(ex);
