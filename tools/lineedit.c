@@ -43,6 +43,7 @@ struct kpi_lineedit {
     const _Atomic bool *interrupted;
     History *history;
     char *path;
+    int in; /* the terminal, for reads that do not wait */
     const char *prompt;
     bool stopped;  /* by Ctrl-C, not by the end of input that may come with it */
     bool ahead;    /* something was typed before the prompt, and none of it was read yet */
@@ -131,7 +132,7 @@ static bool take_nul(struct kpi_lineedit *edit, wchar_t *out)
 static ssize_t read_byte(struct kpi_lineedit *edit, char *out)
 {
     if (edit->peeked_count == 0)
-        return read(STDIN_FILENO, out, 1);
+        return read(edit->in, out, 1);
     *out = edit->peeked[0];
     memmove(edit->peeked, edit->peeked + 1, --edit->peeked_count);
     return 1;
@@ -145,7 +146,8 @@ static wchar_t pasted(wchar_t c)
 }
 
 /* Waits for one character. Ctrl-C may come at any instant: it is blocked except inside ppoll, so
- * that one that comes just before the wait ends the wait too. */
+ * that one that comes just before the wait ends the wait too. It also makes the terminal drop what
+ * was typed before it, so what ppoll saw may be gone when it is read. */
 static int get_char(EditLine *el, wchar_t *out)
 {
     struct kpi_lineedit *edit = NULL;
@@ -166,6 +168,8 @@ static int get_char(EditLine *el, wchar_t *out)
         if (ready < 0 && !atomic_load(edit->interrupted))
             continue; /* another signal: the window, a return to the foreground */
         ssize_t got = ready < 0 ? -1 : read_byte(edit, &byte);
+        if (ready > 0 && got < 0 && errno == EAGAIN)
+            continue;
         if (got <= 0) {
             errno = ready < 0 ? EINTR : errno;
             edit->stopped = ready < 0;
@@ -323,7 +327,7 @@ static bool paste_goes_on(struct kpi_lineedit *edit)
     struct pollfd in = {.fd = STDIN_FILENO, .events = POLLIN};
     el_set(edit->el, EL_PREP_TERM, 1); /* else the terminal keeps the bracket until a line ends */
     while (edit->pasting && poll(&in, 1, PASTE_WAIT_MS) == 1 &&
-           read(STDIN_FILENO, &edit->peeked[edit->peeked_count], 1) == 1) {
+           read(edit->in, &edit->peeked[edit->peeked_count], 1) == 1) {
         edit->peeked_count++;
         if (memcmp(edit->peeked, PASTE_END, edit->peeked_count) != 0)
             break;
@@ -411,6 +415,17 @@ static void load_history(struct kpi_lineedit *edit, const char *path)
     close(fd);
 }
 
+/* Another description of the terminal that stdin is: stdin's own may be shared with programs that
+ * want to wait. */
+static int open_terminal(void)
+{
+    char name[64];
+    int fd = ttyname_r(STDIN_FILENO, name, sizeof(name)) == 0
+                 ? open(name, O_RDONLY | O_NONBLOCK | O_NOCTTY | O_CLOEXEC)
+                 : -1;
+    return fd >= 0 ? fd : STDIN_FILENO;
+}
+
 kp_status kpi_lineedit_open(const char *history_path, const _Atomic bool *interrupted,
                             kpi_complete_fn complete, void *ctx, struct kpi_lineedit **out)
 {
@@ -421,10 +436,13 @@ kp_status kpi_lineedit_open(const char *history_path, const _Atomic bool *interr
     edit->complete = complete;
     edit->ctx = ctx;
     edit->prompt = "";
+    edit->in = open_terminal();
     const char *term = getenv("TERM");
     edit->brackets = isatty(STDOUT_FILENO) && term != NULL && strcmp(term, "dumb") != 0;
     edit->el = el_init("kpq", stdin, stdout, stderr);
     if (edit->el == NULL) {
+        if (edit->in != STDIN_FILENO)
+            close(edit->in);
         free(edit);
         return KP_NO_MEMORY;
     }
@@ -455,6 +473,8 @@ void kpi_lineedit_close(struct kpi_lineedit *edit)
     if (edit->history != NULL)
         history_end(edit->history);
     el_end(edit->el);
+    if (edit->in != STDIN_FILENO)
+        close(edit->in);
     kp_buf_deinit(&edit->painted);
     free(edit->path);
     free(edit);
