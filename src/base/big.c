@@ -1,13 +1,15 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * Regions of 32 MiB, aligned to their size, so that a piece's address tells its region. A region is
- * divided into grains; a piece is the first run of free grains that is long enough, which keeps
- * what is in use in few huge pages. What does not fit a region gets one of its own.
+ * Regions of 32 MiB, divided into grains; a piece is the first run of free grains that is long
+ * enough, which keeps what is in use in few huge pages. Two regions at most, so that a cold
+ * question finds its memory in them: a machine that gives free memory back to its host pays for
+ * each byte of a new huge page, used or not, and a cache that grows to a GiB paid a second for
+ * that. What has no room in them is malloc's.
  *
  *   region:   [ struct region | piece | piece | free | piece | free ... ]
  *
  * Invariant: a grain is marked in `used` exactly while a piece covers it; sizes[g] is the length of
- * the piece that begins at g. One region without pieces is kept, others go back.
+ * the piece that begins at g. One region without pieces is kept, the other goes back.
  */
 #include "base/big.h"
 
@@ -18,22 +20,23 @@
 #include <string.h>
 #include <sys/mman.h>
 
+#include "base/assert.h"
+
 #define REGION_BYTES ((size_t)32 << 20)
 #define GRAINS       (REGION_BYTES / KP_BIG_GRAIN)
 
+#define REGIONS_MAX 2u
+
 struct region {
-    struct region *next, **link;
     uint32_t free;     /* grains */
     uint32_t hint;     /* no grain before this one is free */
-    bool alone;        /* made for one piece, in no list */
     bool used[GRAINS]; /* the first grain is this struct */
     uint16_t sizes[GRAINS];
 };
 
 static struct {
     pthread_mutex_t lock;
-    struct region *first; /* of all that are shared, newest first */
-    uint32_t empty;       /* of them without a piece */
+    struct region *regions[REGIONS_MAX]; /* NULL = not made */
 } big = {.lock = PTHREAD_MUTEX_INITIALIZER};
 
 static size_t grains_of(size_t bytes)
@@ -51,7 +54,7 @@ size_t kp_big_round(size_t bytes)
 
 void *kp_big_alloc(size_t bytes)
 {
-    return bytes > SIZE_MAX / 4 ? NULL : aligned_alloc(KP_BIG_GRAIN, kp_big_round(bytes));
+    return bytes > SIZE_MAX / 4 ? NULL : malloc(kp_big_round(bytes));
 }
 
 void kp_big_free(void *piece)
@@ -62,22 +65,17 @@ void kp_big_free(void *piece)
 #else
 
 /* Huge pages are a wish: without them all is as it would be with malloc. */
-static struct region *region_make(size_t bytes)
+static struct region *region_make(void)
 {
-    struct region *region = aligned_alloc(REGION_BYTES, bytes);
+    struct region *region = aligned_alloc(REGION_BYTES, REGION_BYTES);
     if (region == NULL)
         return NULL;
-    madvise(region, bytes, MADV_HUGEPAGE);
+    madvise(region, REGION_BYTES, MADV_HUGEPAGE);
     memset(region, 0, sizeof(*region));
     region->used[0] = true;
     region->free = GRAINS - 1;
     region->hint = 1;
     return region;
-}
-
-static struct region *region_of(void *piece)
-{
-    return (struct region *)((char *)piece - ((uintptr_t)piece & (REGION_BYTES - 1)));
 }
 
 static void *piece_at(struct region *region, size_t grain)
@@ -101,88 +99,80 @@ static void *run_take(struct region *region, size_t at, size_t grains)
 {
     memset(region->used + at, true, grains);
     region->sizes[at] = (uint16_t)grains;
-    big.empty -= region->free == GRAINS - 1;
     region->free -= (uint32_t)grains;
     if (at == region->hint)
         region->hint += (uint32_t)grains;
     return piece_at(region, at);
 }
 
-/* The lock is held. */
+/* NULL: no room. The lock is held. */
 static void *shared_alloc(size_t grains)
 {
-    for (struct region *region = big.first; region != NULL; region = region->next) {
-        size_t at = run_find(region, grains);
+    for (size_t i = 0; i < REGIONS_MAX; i++) {
+        if (big.regions[i] == NULL)
+            big.regions[i] = region_make();
+        size_t at = big.regions[i] == NULL ? 0 : run_find(big.regions[i], grains);
         if (at != 0)
-            return run_take(region, at, grains);
+            return run_take(big.regions[i], at, grains);
     }
-    struct region *region = region_make(REGION_BYTES);
-    if (region == NULL)
-        return NULL;
-    region->next = big.first;
-    region->link = &big.first;
-    if (region->next != NULL)
-        region->next->link = &region->next;
-    big.first = region;
-    big.empty++;
-    return run_take(region, 1, grains);
-}
-
-static void *alone_alloc(size_t grains)
-{
-    size_t bytes = (grains + 1) * KP_BIG_GRAIN;
-    bytes = (bytes + REGION_BYTES - 1) / REGION_BYTES * REGION_BYTES; /* aligned_alloc's rule */
-    struct region *region = region_make(bytes);
-    if (region == NULL)
-        return NULL;
-    region->alone = true;
-    return piece_at(region, 1);
+    return NULL;
 }
 
 void *kp_big_alloc(size_t bytes)
 {
     size_t grains = grains_of(bytes);
+    void *piece = NULL;
     if (bytes > SIZE_MAX / 4)
         return NULL;
-    if (grains > GRAINS / 2)
-        return alone_alloc(grains);
-    pthread_mutex_lock(&big.lock);
-    void *piece = shared_alloc(grains);
-    pthread_mutex_unlock(&big.lock);
-    return piece;
+    if (grains <= GRAINS / 2) {
+        pthread_mutex_lock(&big.lock);
+        piece = shared_alloc(grains);
+        pthread_mutex_unlock(&big.lock);
+    }
+    return piece != NULL ? piece : malloc(kp_big_round(bytes));
 }
 
-/* True when the region shall go. The lock is held. */
-static bool shared_free(struct region *region, size_t at)
+/* The place of the region that holds the piece; REGIONS_MAX: malloc's. The lock is held. */
+static size_t region_of(const void *piece)
 {
+    size_t i = 0;
+    while (i < REGIONS_MAX && (uintptr_t)piece - (uintptr_t)big.regions[i] >= REGION_BYTES)
+        i++;
+    return i;
+}
+
+static bool is_empty(const struct region *region)
+{
+    return region != NULL && region->free == GRAINS - 1;
+}
+
+/* What is to be given back: a second region without pieces. The lock is held. */
+static struct region *shared_free(size_t number, void *piece)
+{
+    struct region *region = big.regions[number];
+    size_t at = (size_t)((char *)piece - (char *)region) / KP_BIG_GRAIN;
     memset(region->used + at, false, region->sizes[at]);
     region->free += region->sizes[at];
-    if (at < region->hint)
-        region->hint = (uint32_t)at;
-    if (region->free < GRAINS - 1)
-        return false;
-    if (big.empty++ == 0)
-        return false;
-    big.empty--;
-    *region->link = region->next;
-    if (region->next != NULL)
-        region->next->link = region->link;
-    return true;
+    region->hint = KP_MIN(region->hint, (uint32_t)at);
+    for (size_t i = 0; is_empty(region) && i < REGIONS_MAX; i++)
+        if (i != number && is_empty(big.regions[i])) {
+            big.regions[number] = NULL;
+            return region;
+        }
+    return NULL;
 }
 
 void kp_big_free(void *piece)
 {
     if (piece == NULL)
         return;
-    struct region *region = region_of(piece);
-    bool goes = region->alone;
-    if (!goes) {
-        pthread_mutex_lock(&big.lock);
-        goes = shared_free(region, (size_t)((char *)piece - (char *)region) / KP_BIG_GRAIN);
-        pthread_mutex_unlock(&big.lock);
-    }
-    if (goes)
-        free(region);
+    pthread_mutex_lock(&big.lock);
+    size_t number = region_of(piece);
+    void *rest = piece;
+    if (number < REGIONS_MAX)
+        rest = shared_free(number, piece);
+    pthread_mutex_unlock(&big.lock);
+    free(rest);
 }
 
 #endif

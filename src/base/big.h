@@ -12,7 +12,7 @@
 /* Pieces are multiples of this; less than that is better asked of malloc. */
 #define KP_BIG_GRAIN ((size_t)64 * 1024)
 
-/* At least so many bytes, aligned to KP_BIG_GRAIN, not zeroed; NULL: out of memory. Any thread. */
+/* At least so many bytes, aligned as malloc does, not zeroed; NULL: out of memory. Any thread. */
 void *kp_big_alloc(size_t bytes);
 /* Of kp_big_alloc only; NULL is nothing. Any thread. */
 void kp_big_free(void *piece);
