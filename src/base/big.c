@@ -22,23 +22,6 @@
 
 #include "base/assert.h"
 
-#define REGION_BYTES ((size_t)32 << 20)
-#define GRAINS       (REGION_BYTES / KP_BIG_GRAIN)
-
-#define REGIONS_MAX 2u
-
-struct region {
-    uint32_t free;     /* grains */
-    uint32_t hint;     /* no grain before this one is free */
-    bool used[GRAINS]; /* the first grain is this struct */
-    uint16_t sizes[GRAINS];
-};
-
-static struct {
-    pthread_mutex_t lock;
-    struct region *regions[REGIONS_MAX]; /* NULL = not made */
-} big = {.lock = PTHREAD_MUTEX_INITIALIZER};
-
 static size_t grains_of(size_t bytes)
 {
     return bytes / KP_BIG_GRAIN + (bytes % KP_BIG_GRAIN != 0 || bytes == 0);
@@ -63,6 +46,23 @@ void kp_big_free(void *piece)
 }
 
 #else
+
+#define REGION_BYTES ((size_t)32 << 20)
+#define GRAINS       (REGION_BYTES / KP_BIG_GRAIN)
+
+#define REGIONS_MAX 2u
+
+struct region {
+    uint32_t free;     /* grains */
+    uint32_t hint;     /* no grain before this one is free */
+    bool used[GRAINS]; /* the first grain is this struct */
+    uint16_t sizes[GRAINS];
+};
+
+static struct {
+    pthread_mutex_t lock;
+    struct region *regions[REGIONS_MAX]; /* NULL = not made */
+} big = {.lock = PTHREAD_MUTEX_INITIALIZER};
 
 /* Huge pages are a wish: without them all is as it would be with malloc. */
 static struct region *region_make(void)
