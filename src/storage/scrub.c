@@ -82,29 +82,39 @@ static bool is_told(struct kp_store *store, const struct kp_damage *damage)
     return told;
 }
 
-/* The rows that cannot be read without this block: a spine's are those of its page. */
-static uint64_t rows_behind(const struct kpi_footer *footer, uint32_t number)
+/* The first block behind those that cannot be read without this one: a spine's are its page's. */
+static uint32_t blocks_end(const struct kpi_footer *footer, uint32_t number)
 {
     const struct kpi_block_ref *ref = &footer->blocks[number];
-    uint64_t rows = ref->stream == &kpi_spine_stream ? 0 : ref->rows;
-    for (uint32_t b = number + 1; ref->stream == &kpi_spine_stream && b < footer->blocks_count; b++)
-        if (footer->blocks[b].page == ref->page)
-            rows += footer->blocks[b].rows;
-    return rows;
+    uint32_t b = number + 1;
+    while (ref->stream == &kpi_spine_stream && b < footer->blocks_count &&
+           footer->blocks[b].page == ref->page)
+        b++;
+    return b;
 }
 
-static void block_damaged(struct step *step, uint32_t number, kp_status why)
+static void tell(struct step *step, const struct kp_damage *damage)
+{
+    if (!is_told(step->store, damage))
+        kpi_damage_add(step->store, &step->found, step->meta->ts_max, damage);
+}
+
+/* Blocks [number, end) are lost with the first of them. */
+static void blocks_damaged(struct step *step, uint32_t number, uint32_t end, kp_status why)
 {
     const struct kpi_block_ref *ref = &step->segment.footer.blocks[number];
+    uint64_t rows = 0;
+    for (uint32_t b = number; b < end; b++)
+        if (step->segment.footer.blocks[b].stream != &kpi_spine_stream)
+            rows += step->segment.footer.blocks[b].rows;
     struct kp_damage damage = {.file = step->path,
                                .offset = ref->offset,
                                .size = ref->size,
                                .from = ref->ts_min,
                                .to = ref->ts_max,
-                               .rows = (int64_t)rows_behind(&step->segment.footer, number),
+                               .rows = (int64_t)rows,
                                .what = kp_status_text(why)};
-    if (!is_told(step->store, &damage))
-        kpi_damage_add(step->store, &step->found, step->meta->ts_max, &damage);
+    tell(step, &damage);
 }
 
 static void segment_damaged(struct step *step, kp_status why)
@@ -115,8 +125,7 @@ static void segment_damaged(struct step *step, kp_status why)
                                .to = step->meta->ts_max,
                                .rows = (int64_t)step->meta->rows,
                                .what = kp_status_text(why)};
-    if (!is_told(step->store, &damage))
-        kpi_damage_add(step->store, &step->found, step->meta->ts_max, &damage);
+    tell(step, &damage);
 }
 
 /* ---------- reading ---------- */
@@ -139,15 +148,6 @@ static bool room_make(struct step *step, size_t size)
     return true;
 }
 
-/* The first block behind the page of a spine that does not read: its blocks are told of with it. */
-static uint32_t page_end(const struct kpi_footer *footer, uint32_t spine)
-{
-    uint32_t b = spine + 1;
-    while (b < footer->blocks_count && footer->blocks[b].page == footer->blocks[spine].page)
-        b++;
-    return b;
-}
-
 static kp_status blocks_read(struct step *step, struct kp_io_queue *queue)
 {
     const struct kpi_footer *footer = &step->segment.footer;
@@ -161,12 +161,9 @@ static kp_status blocks_read(struct step *step, struct kp_io_queue *queue)
         if (status != KP_OK && !is_damage(status))
             return status;
         step->read += ref->size;
-        step->next = number + 1;
-        if (status == KP_OK)
-            continue;
-        block_damaged(step, number, status);
-        if (ref->stream == &kpi_spine_stream)
-            step->next = page_end(footer, number);
+        step->next = status == KP_OK ? number + 1 : blocks_end(footer, number);
+        if (status != KP_OK)
+            blocks_damaged(step, number, step->next, status);
     }
     return KP_OK;
 }
