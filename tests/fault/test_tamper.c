@@ -187,13 +187,18 @@ static void chain_empty_epochs(struct tamper *t, int how)
     tamper_chain_write(t, (enum tamper_sums)how);
 }
 
-static void chain_exchange(struct tamper *t, int how)
+/* The record there and the one behind it. */
+static void exchange_at(struct tamper *t, uint32_t at, int how)
 {
-    uint32_t at = 3 + (uint32_t)tamper_random(t, 4);
     struct kpi_chain_record first = t->chain[at];
     t->chain[at] = t->chain[at + 1];
     t->chain[at + 1] = first;
     tamper_chain_write(t, (enum tamper_sums)how);
+}
+
+static void chain_exchange(struct tamper *t, int how)
+{
+    exchange_at(t, 3 + (uint32_t)tamper_random(t, 4), how);
 }
 
 static void chain_repeat(struct tamper *t, int unused)
@@ -341,11 +346,7 @@ static void cold_record_delete(struct tamper *t, int how)
 
 static void cold_record_exchange(struct tamper *t, int how)
 {
-    uint32_t at = cold_place(t);
-    struct kpi_chain_record cold = t->chain[at];
-    t->chain[at] = t->chain[at + 1];
-    t->chain[at + 1] = cold;
-    tamper_chain_write(t, (enum tamper_sums)how);
+    exchange_at(t, cold_place(t), how);
 }
 
 static void cold_record_repeat(struct tamper *t, int unused)
