@@ -9,29 +9,11 @@
 #include <unistd.h>
 
 #include "base/assert.h"
+#include "fuzz_sums.h"
 #include "storage/segment.h"
 #include "storage/spine.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
-
-/* The footer is where the trailer says, or right before it when that is nonsense. */
-static void forge_sums(uint8_t *bytes, size_t size)
-{
-    uint8_t *trailer = bytes + size - KPI_SEGMENT_TRAILER;
-    uint64_t end = size - KPI_SEGMENT_TRAILER;
-    uint64_t footer = kp_load_u64(trailer + KPI_TRAILER_AT_FOOTER);
-    if (footer < KPI_SEGMENT_HEADER || footer > end)
-        footer = KPI_SEGMENT_HEADER;
-    uint64_t id = kp_load_u64(trailer + KPI_TRAILER_AT_ID);
-    struct kp_hash128 hash =
-        kp_hash128(bytes + footer, end - footer, kp_hash_mix(id ^ kp_hash_mix(footer)));
-    kp_store_u64(trailer + KPI_TRAILER_AT_MAGIC, KPI_SEGMENT_END_MAGIC);
-    kp_store_u64(trailer + KPI_TRAILER_AT_FOOTER, footer);
-    kp_store_u64(trailer + KPI_TRAILER_AT_FOOTER_SIZE, end - footer);
-    kp_store_u64(trailer + KPI_TRAILER_AT_FOOTER_HASH, hash.lo);
-    kp_store_u64(trailer + KPI_TRAILER_AT_FOOTER_HASH + 8, hash.hi);
-    kp_store_u64(trailer + KPI_TRAILER_AT_SUM, kp_hash64(trailer, KPI_TRAILER_AT_SUM, 0));
-}
 
 /* Every column, through the spine where the block is paged. */
 static void use_block(const struct kpi_segment *segment, struct kp_io_queue *queue,
@@ -94,7 +76,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     uint8_t *bytes = malloc(size);
     kp_assert(bytes != NULL);
     memcpy(bytes, data, size);
-    forge_sums(bytes, size);
+    segment_sums_fix(bytes, size);
     int fd = memfd_create("forged.kps", MFD_CLOEXEC);
     kp_assert(fd >= 0 && write(fd, bytes, size) == (ssize_t)size);
     free(bytes);

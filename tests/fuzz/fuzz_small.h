@@ -13,6 +13,7 @@
 #include "base/assert.h"
 #include "base/bytes.h"
 #include "base/log.h"
+#include "fuzz_sums.h"
 #include "storage/chain.h"
 #include "storage/io_sim.h"
 #include "storage/manifest.h"
@@ -25,7 +26,6 @@
 #define SMALL_ROWS  24u /* of a batch */
 
 static struct kp_sim *small;
-static uint64_t small_seed;
 static char small_paths[SMALL_FILES][48];
 static uint32_t small_count;
 static const char *small_folder;
@@ -117,7 +117,7 @@ static inline void small_make(void)
     small_must(kp_store_close(store, NULL));
     const struct kp_io *io = kp_sim_io(small);
     small_must(kpi_manifest_store_id(io, SMALL_DIR, id, NULL));
-    small_seed = kpi_store_seed(id);
+    sums_seed = kpi_store_seed(id);
     const void *head = kp_sim_file(small, SMALL_DIR "/checkpoint", &size);
     kp_buf_add(&small_head, head, size);
     for (size_t i = 0; i < KP_ARRAY_LEN(folders); i++) {
@@ -139,21 +139,6 @@ static inline const char *small_path(const char *folder, uint32_t nth)
 
 /* ---------- sums ---------- */
 
-static inline void wal_sums_fix(uint8_t *bytes, size_t size)
-{
-    for (size_t at = 0; at + KPI_BLOCK <= size; at += KPI_BLOCK) {
-        struct kpi_wal_header header;
-        memcpy(&header, bytes + at, sizeof(header));
-        if (header.magic != KPI_WAL_RECORD_MAGIC)
-            continue;
-        if (header.payload_size <= size - at - sizeof(header))
-            header.payload_hash =
-                kp_hash128(bytes + at + sizeof(header), header.payload_size, small_seed);
-        header.hash = kp_hash128(&header, offsetof(struct kpi_wal_header, hash), small_seed);
-        memcpy(bytes + at, &header, sizeof(header));
-    }
-}
-
 /* Sums of all records, and each one's link to the one before. */
 static inline void manifest_sums_fix(uint8_t *bytes, size_t size)
 {
@@ -166,18 +151,8 @@ static inline void manifest_sums_fix(uint8_t *bytes, size_t size)
             continue;
         header.prev = prev;
         memcpy(bytes + at, &header, sizeof(header));
-        prev = kp_hash128(bytes + at + sizeof(header.hash), head + header.payload_size, small_seed);
+        prev = kp_hash128(bytes + at + sizeof(header.hash), head + header.payload_size, sums_seed);
         memcpy(bytes + at, &prev, sizeof(prev));
-    }
-}
-
-static inline void super_sums_fix(uint8_t *bytes, size_t size)
-{
-    for (size_t at = 0; at + sizeof(struct kpi_super) <= size; at += KPI_BLOCK) {
-        struct kpi_super super;
-        memcpy(&super, bytes + at, sizeof(super));
-        super.hash = kp_hash128(&super, offsetof(struct kpi_super, hash), 0);
-        memcpy(bytes + at, &super, sizeof(super));
     }
 }
 
@@ -189,7 +164,7 @@ static inline void chain_sums_fix(uint8_t *bytes, size_t size)
         struct kpi_chain_record record;
         memcpy(&record, bytes + at, sizeof(record));
         record.prev = prev;
-        record.sum = kp_hash128(&record, offsetof(struct kpi_chain_record, sum), small_seed);
+        record.sum = kp_hash128(&record, offsetof(struct kpi_chain_record, sum), sums_seed);
         memcpy(bytes + at, &record, sizeof(record));
         small_must(kpi_merkle_leaf(&record, sizeof(record), &prev));
     }
@@ -202,27 +177,6 @@ static inline void key_sums_fix(uint8_t *bytes, size_t size)
         struct kp_hash128 sum = kp_hash128(bytes + at, SUM, 0);
         memcpy(bytes + at + SUM, &sum, sizeof(sum));
     }
-}
-
-/* The footer is where the trailer says, or right before it when that is nonsense. */
-static inline void segment_sums_fix(uint8_t *bytes, size_t size)
-{
-    if (size < KPI_SEGMENT_HEADER + KPI_SEGMENT_TRAILER)
-        return;
-    uint8_t *trailer = bytes + size - KPI_SEGMENT_TRAILER;
-    uint64_t end = size - KPI_SEGMENT_TRAILER;
-    uint64_t footer = kp_load_u64(trailer + KPI_TRAILER_AT_FOOTER);
-    if (footer < KPI_SEGMENT_HEADER || footer > end)
-        footer = KPI_SEGMENT_HEADER;
-    uint64_t id = kp_load_u64(trailer + KPI_TRAILER_AT_ID);
-    struct kp_hash128 hash =
-        kp_hash128(bytes + footer, end - footer, kp_hash_mix(id ^ kp_hash_mix(footer)));
-    kp_store_u64(trailer + KPI_TRAILER_AT_MAGIC, KPI_SEGMENT_END_MAGIC);
-    kp_store_u64(trailer + KPI_TRAILER_AT_FOOTER, footer);
-    kp_store_u64(trailer + KPI_TRAILER_AT_FOOTER_SIZE, end - footer);
-    kp_store_u64(trailer + KPI_TRAILER_AT_FOOTER_HASH, hash.lo);
-    kp_store_u64(trailer + KPI_TRAILER_AT_FOOTER_HASH + 8, hash.hi);
-    kp_store_u64(trailer + KPI_TRAILER_AT_SUM, kp_hash64(trailer, KPI_TRAILER_AT_SUM, 0));
 }
 
 /* Pages, then table, fences and trailer, as long as the file can hold what the trailer says. */

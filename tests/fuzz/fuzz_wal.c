@@ -11,6 +11,7 @@
 
 #include "base/assert.h"
 #include "base/bytes.h"
+#include "fuzz_sums.h"
 #include "storage/io_sim.h"
 #include "storage/manifest.h"
 #include "storage/wal.h"
@@ -23,7 +24,6 @@ enum { FIX_SUMS = 1, CUT = 2 };
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
 static struct kp_sim *pattern;
-static uint64_t pattern_seed;
 
 static struct kp_store_opts opts_of(struct kp_sim *sim)
 {
@@ -66,27 +66,12 @@ static void pattern_make(void)
     must(kp_store_close(store, NULL));
     uint8_t id[KPI_ID_SIZE];
     must(kpi_manifest_store_id(kp_sim_io(pattern), DIR, id, NULL));
-    pattern_seed = kpi_store_seed(id);
+    sums_seed = kpi_store_seed(id);
 }
 
 static const char *const files[] = {DIR "/wal/0000000000000001.kpw",
                                     DIR "/wal/0000000000000002.kpw", DIR "/manifest.00000001",
                                     DIR "/super"};
-
-static void wal_sums_fix(uint8_t *bytes, size_t size)
-{
-    for (size_t at = 0; at + KPI_BLOCK <= size; at += KPI_BLOCK) {
-        struct kpi_wal_header header;
-        memcpy(&header, bytes + at, sizeof(header));
-        if (header.magic != KPI_WAL_RECORD_MAGIC)
-            continue;
-        if (header.payload_size <= size - at - sizeof(header))
-            header.payload_hash =
-                kp_hash128(bytes + at + sizeof(header), header.payload_size, pattern_seed);
-        header.hash = kp_hash128(&header, offsetof(struct kpi_wal_header, hash), pattern_seed);
-        memcpy(bytes + at, &header, sizeof(header));
-    }
-}
 
 static void manifest_sums_fix(uint8_t *bytes, size_t size)
 {
@@ -97,18 +82,8 @@ static void manifest_sums_fix(uint8_t *bytes, size_t size)
         if (header.magic != KPI_MANIFEST_MAGIC || header.payload_size > size - at - sizeof(header))
             continue;
         header.hash =
-            kp_hash128(bytes + at + sizeof(header.hash), head + header.payload_size, pattern_seed);
+            kp_hash128(bytes + at + sizeof(header.hash), head + header.payload_size, sums_seed);
         memcpy(bytes + at, &header.hash, sizeof(header.hash));
-    }
-}
-
-static void super_sums_fix(uint8_t *bytes, size_t size)
-{
-    for (size_t at = 0; at + sizeof(struct kpi_super) <= size; at += KPI_BLOCK) {
-        struct kpi_super super;
-        memcpy(&super, bytes + at, sizeof(super));
-        super.hash = kp_hash128(&super, offsetof(struct kpi_super, hash), 0);
-        memcpy(bytes + at, &super, sizeof(super));
     }
 }
 
